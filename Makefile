@@ -1,0 +1,75 @@
+# Needs Python 3.10 or newer, make and a network. Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+TESTS ?=
+PYTEST_ARGS ?=
+export KEEP
+
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+# What PostgreSQL's version could change.
+STORE_TESTS = $(wildcard tests/store tests/api tests/worker tests/faults)
+PROJECT = setup.cfg pyproject.toml
+
+.PHONY: test test-pg15 lint format demo bench coverage lock clean
+
+test: $(VENV)/.test
+	$(PYTEST) $(TESTS)
+
+test-pg15: $(VENV)/.test
+	LAVORO_TEST_POSTGRES=$${LAVORO_TEST_POSTGRES:-/usr/lib/postgresql/15/bin} $(PYTEST) $(or $(TESTS),$(STORE_TESTS))
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: $(VENV)/.lint
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+# KEEP=1 leaves the demo running until Ctrl-C.
+demo: $(VENV)/.demo
+	$(VENV)/bin/python -m examples.flask_app.demo
+
+bench: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+coverage: $(VENV)/.test
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(PYTEST_ARGS) $(TESTS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+# Newest versions into the lock files, for every Python the package supports.
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --upgrade uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
+		setup.cfg --extra test --extra demo --output-file requirements/test.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
+		setup.cfg --extra test --extra demo --extra lint --constraint requirements/test.txt \
+		--output-file requirements/lint.txt
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
+	find lavoro tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A stamp says what is installed, so that pip runs only when a list of requirements has changed.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Lavoro needs Python 3.10 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made requirements/test.txt $(PROJECT)
+	$(PIP) -r requirements/test.txt -e '.[test,demo]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made requirements/lint.txt $(PROJECT)
+	$(PIP) -r requirements/lint.txt -e '.[test,demo,lint]'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made requirements/test.txt $(PROJECT)
+	$(PIP) --constraint requirements/test.txt -e '.[demo]'
+	@touch $@

@@ -1,0 +1,358 @@
+"""Celery's settings as seen from Lavoro: the upper-case names of Celery 3, and the settings that have no effect.
+
+``Settings(unused_defaults(), aliases=OLD_NAMES)`` reads any configuration that was written for Celery.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lavoro.settings import DEFAULTS, REFUSED
+
+
+class Ignored(NamedTuple):
+    """A setting that is kept and can be read, and changes nothing: its default in Celery, and why nothing is needed."""
+
+    default: Any
+    reason: str
+
+
+_STORED = "results are stored in PostgreSQL"
+_RPC = "results are rows, not messages"
+_SERVER = "this is a setting of message brokers, and there is none"
+_CONTROL = "commands and events are rows, not messages"
+_CHORD = "a chord's body starts in the transaction that finishes the last member: nothing polls"
+_RETRIED = "the worker tries to store a result for as long as it runs"
+_CLAIMED = "the worker claims rows when it has room, and adapts by itself to how long tasks take"
+_ETA = "tasks with an ETA wait in the database, not in the worker"
+_NOT_YET = "not implemented yet"
+
+_REASONS: dict[str, dict[str, Any]] = {
+    _STORED: {
+        "arangodb_backend_settings": None,
+        "azureblockblob_base_path": "",
+        "azureblockblob_connection_timeout": 20,
+        "azureblockblob_container_name": "celery",
+        "azureblockblob_read_timeout": 120,
+        "azureblockblob_retry_increment_base": 2,
+        "azureblockblob_retry_initial_backoff_sec": 2,
+        "azureblockblob_retry_max_attempts": 3,
+        "cache_backend": None,
+        "cache_backend_options": {},
+        "cassandra_auth_kwargs": None,
+        "cassandra_auth_provider": None,
+        "cassandra_bundle_path": None,
+        "cassandra_entry_ttl": None,
+        "cassandra_keyspace": None,
+        "cassandra_options": {},
+        "cassandra_port": None,
+        "cassandra_read_consistency": None,
+        "cassandra_servers": None,
+        "cassandra_table": None,
+        "cassandra_write_consistency": None,
+        "cosmosdbsql_collection_name": "celerycol",
+        "cosmosdbsql_consistency_level": "Session",
+        "cosmosdbsql_database_name": "celerydb",
+        "cosmosdbsql_max_retry_attempts": 9,
+        "cosmosdbsql_max_retry_wait_time": 30,
+        "couchbase_backend_settings": None,
+        "elasticsearch_max_retries": None,
+        "elasticsearch_retry_on_timeout": None,
+        "elasticsearch_save_meta_as_text": True,
+        "elasticsearch_timeout": None,
+        "gcs_base_path": "",
+        "gcs_bucket": None,
+        "gcs_project": None,
+        "gcs_ttl": 0,
+        "mongodb_backend_settings": None,
+        "override_backends": None,
+        "redis_backend_credential_provider": None,
+        "redis_backend_health_check_interval": None,
+        "redis_backend_use_ssl": None,
+        "redis_client_name": None,
+        "redis_db": None,
+        "redis_host": None,
+        "redis_max_connections": None,
+        "redis_password": None,
+        "redis_port": None,
+        "redis_retry_on_timeout": False,
+        "redis_socket_connect_timeout": None,
+        "redis_socket_keepalive": False,
+        "redis_socket_timeout": 120.0,
+        "redis_username": None,
+        "result_backend_thread_safe": False,
+        "result_backend_transport_options": {},
+        "s3_access_key_id": None,
+        "s3_base_path": None,
+        "s3_bucket": None,
+        "s3_endpoint_url": None,
+        "s3_region": None,
+        "s3_secret_access_key": None,
+    },
+    _RPC: {
+        "result_exchange": "celeryresults",
+        "result_exchange_type": "direct",
+        "result_persistent": None,
+    },
+    _RETRIED: {
+        "result_backend_always_retry": False,
+        "result_backend_base_sleep_between_retries_ms": 10,
+        "result_backend_max_retries": math.inf,
+        "result_backend_max_sleep_between_retries_ms": 10000,
+    },
+    _CHORD: {
+        "result_chord_join_timeout": 3.0,
+        "result_chord_retry_interval": 1.0,
+    },
+    _SERVER: {
+        "broker_channel_error_retry": False,
+        "broker_login_method": None,
+        "broker_native_delayed_delivery_queue_type": "quorum",
+        "broker_transport_options": {},
+        "task_create_missing_queue_exchange_type": None,
+        "task_create_missing_queue_type": "classic",
+        "task_default_exchange": None,
+        "task_default_queue_type": "classic",
+        "task_protocol": 2,
+        "worker_detect_quorum_queues": True,
+    },
+    _CONTROL: {
+        "control_exchange": "celery",
+        "control_queue_durable": False,
+        "control_queue_exclusive": True,
+        "control_queue_expires": 10.0,
+        "control_queue_ttl": 300.0,
+        "event_exchange": "celeryev",
+        "event_queue_durable": False,
+        "event_queue_exclusive": True,
+        "event_queue_expires": 60.0,
+        "event_queue_prefix": "celeryev",
+        "event_queue_ttl": 5.0,
+        "event_serializer": "json",
+    },
+    _CLAIMED: {
+        "worker_disable_prefetch": False,
+        "worker_enable_prefetch_count_reduction": True,
+        "worker_prefetch_multiplier": 4,
+    },
+    _ETA: {
+        "worker_eta_task_limit": None,
+        "worker_timer_precision": 1.0,
+    },
+    "the URL says how the connection is secured: sslmode=require and its like": {"broker_use_ssl": False},
+    "the URL may name several servers: postgresql://host1,host2/name": {"broker_failover_strategy": None},
+    "workers keep their leases alive: lavoro_lease": {"broker_heartbeat": 120, "broker_heartbeat_checkrate": 3.0},
+    "the worker reconnects for as long as it runs": {
+        "broker_connection_max_retries": 100,
+        "broker_connection_retry": True,
+    },
+    "a queue is found by its name": {"task_default_routing_key": None},
+    "priorities always work": {"task_queue_max_priority": None},
+    "a task is always durable": {"task_default_delivery_mode": 2},
+    "PostgreSQL compresses long values by itself": {"result_compression": None, "task_compression": None},
+    "results are not kept in memory": {"result_cache_max": -1},
+    "tables are made by `lavoro migrate`": {"database_create_tables_at_setup": True},
+    "give lavoro a connection or session of your own instead": {
+        "database_engine_callback": None,
+        "database_short_lived_sessions": False,
+    },
+    "signed messages are not supported": {"security_digest": "sha256"},
+    "when a task last ran is in the database": {
+        "beat_schedule_filename": "celerybeat-schedule",
+        "beat_sync_every": 0,
+    },
+    "revokes are in the database": {"worker_state_db": None},
+    "a task's outcome is accepted once": {"worker_deduplicate_successful_tasks": False},
+    "no task travels through a pipe": {"worker_pool_putlocks": True},
+    "a lost process is seen at once": {"worker_lost_wait": 10.0},
+    "a worker that loses its lease always ends its tasks": {
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+    },
+    "lavoro_shutdown_grace says how long running tasks may take when the worker stops": {
+        "worker_enable_soft_shutdown_on_idle": False,
+        "worker_soft_shutdown_timeout": 0.0,
+    },
+    _NOT_YET: {
+        "beat_cron_starting_deadline": None,
+        "beat_max_loop_interval": 0,
+        "task_remote_tracebacks": False,
+        "task_send_sent_event": False,
+        "worker_direct": False,
+        "worker_pool_restarts": False,
+        "worker_send_task_events": False,
+    },
+}
+
+IGNORED: dict[str, Ignored] = {
+    name: Ignored(default, reason) for reason, names in _REASONS.items() for name, default in names.items()
+}
+"""Settings of Celery that are accepted without effect."""
+
+# The values these have in Celery where that is not None; all of them are refused if they say something else.
+_REFUSED_DEFAULTS = {
+    "task_default_exchange_type": "direct",
+    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
+    "worker_consumer": "celery.worker.consumer:Consumer",
+}
+
+
+def unused_defaults() -> dict[str, Any]:
+    """Return the defaults of all settings of Celery that Lavoro itself does not know, so that they can be read."""
+    refused = {name: _REFUSED_DEFAULTS.get(name) for name in REFUSED}
+    return {**refused, **{name: ignored.default for name, ignored in IGNORED.items()}}
+
+
+def ignored(changes: Mapping[str, Any]) -> dict[str, str]:
+    """Return which of these settings were changed to no effect, with the reason.
+
+    >>> ignored({"task_protocol": 2, "broker_heartbeat": 10})
+    {'broker_heartbeat': 'workers keep their leases alive: lavoro_lease'}
+    """
+    return {name: why.reason for name, why in IGNORED.items() if changes.get(name, why.default) != why.default}
+
+
+# Old names that are more than the upper-case form of the new one.
+_RENAMED: dict[str, str] = {
+    "CELERY_ACCEPT_CONTENT": "accept_content",
+    "CELERY_ARANGODB_BACKEND_SETTINGS": "arangodb_backend_settings",
+    "CELERYBEAT_CRON_STARTING_DEADLINE": "beat_cron_starting_deadline",
+    "CELERYBEAT_MAX_LOOP_INTERVAL": "beat_max_loop_interval",
+    "CELERYBEAT_SCHEDULE": "beat_schedule",
+    "CELERYBEAT_SCHEDULE_FILENAME": "beat_schedule_filename",
+    "CELERYBEAT_SCHEDULER": "beat_scheduler",
+    "CELERYBEAT_SYNC_EVERY": "beat_sync_every",
+    "CELERY_CACHE_BACKEND": "cache_backend",
+    "CELERY_CACHE_BACKEND_OPTIONS": "cache_backend_options",
+    "CELERY_COUCHBASE_BACKEND_SETTINGS": "couchbase_backend_settings",
+    "CELERY_RESULT_ENGINE_OPTIONS": "database_engine_options",
+    "CELERY_RESULT_DB_SHORT_LIVED_SESSIONS": "database_short_lived_sessions",
+    "CELERY_RESULT_DB_TABLENAMES": "database_table_names",
+    "CELERY_RESULT_DBURI": "database_url",
+    "CELERY_ELASTICSEARCH_MAX_RETRIES": "elasticsearch_max_retries",
+    "CELERY_ELASTICSEARCH_RETRY_ON_TIMEOUT": "elasticsearch_retry_on_timeout",
+    "CELERY_ELASTICSEARCH_SAVE_META_AS_TEXT": "elasticsearch_save_meta_as_text",
+    "CELERY_ELASTICSEARCH_TIMEOUT": "elasticsearch_timeout",
+    "CELERY_EVENT_EXCHANGE": "event_exchange",
+    "CELERY_EVENT_QUEUE_DURABLE": "event_queue_durable",
+    "CELERY_EVENT_QUEUE_EXCLUSIVE": "event_queue_exclusive",
+    "CELERY_EVENT_QUEUE_EXPIRES": "event_queue_expires",
+    "CELERY_EVENT_QUEUE_PREFIX": "event_queue_prefix",
+    "CELERY_EVENT_QUEUE_TTL": "event_queue_ttl",
+    "CELERY_EVENT_SERIALIZER": "event_serializer",
+    "CELERY_IMPORTS": "imports",
+    "CELERY_INCLUDE": "include",
+    "CELERY_MONGODB_BACKEND_SETTINGS": "mongodb_backend_settings",
+    "CELERY_REDIS_BACKEND_USE_SSL": "redis_backend_use_ssl",
+    "CELERY_REDIS_DB": "redis_db",
+    "CELERY_REDIS_HOST": "redis_host",
+    "CELERY_REDIS_MAX_CONNECTIONS": "redis_max_connections",
+    "CELERY_REDIS_PASSWORD": "redis_password",
+    "CELERY_REDIS_PORT": "redis_port",
+    "CELERY_REDIS_RETRY_ON_TIMEOUT": "redis_retry_on_timeout",
+    "CELERY_REDIS_SOCKET_CONNECT_TIMEOUT": "redis_socket_connect_timeout",
+    "CELERY_REDIS_SOCKET_KEEPALIVE": "redis_socket_keepalive",
+    "CELERY_REDIS_SOCKET_TIMEOUT": "redis_socket_timeout",
+    "CELERY_REDIS_USERNAME": "redis_username",
+    "CELERY_RESULT_BACKEND": "result_backend",
+    "CELERY_RESULT_BACKEND_ALWAYS_RETRY": "result_backend_always_retry",
+    "CELERY_RESULT_BACKEND_BASE_SLEEP_BETWEEN_RETRIES_MS": "result_backend_base_sleep_between_retries_ms",
+    "CELERY_RESULT_BACKEND_MAX_RETRIES": "result_backend_max_retries",
+    "CELERY_RESULT_BACKEND_MAX_SLEEP_BETWEEN_RETRIES_MS": "result_backend_max_sleep_between_retries_ms",
+    "CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS": "result_backend_transport_options",
+    "CELERY_MAX_CACHED_RESULTS": "result_cache_max",
+    "CELERY_RESULT_CHORD_JOIN_TIMEOUT": "result_chord_join_timeout",
+    "CELERY_RESULT_CHORD_RETRY_INTERVAL": "result_chord_retry_interval",
+    "CELERY_RESULT_COMPRESSION": "result_compression",
+    "CELERY_RESULT_EXCHANGE": "result_exchange",
+    "CELERY_RESULT_EXCHANGE_TYPE": "result_exchange_type",
+    "CELERY_TASK_RESULT_EXPIRES": "result_expires",
+    "CELERY_RESULT_EXTENDED": "result_extended",
+    "CELERY_RESULT_PERSISTENT": "result_persistent",
+    "CELERY_RESULT_SERIALIZER": "result_serializer",
+    "CELERY_SECURITY_CERT_STORE": "security_cert_store",
+    "CELERY_SECURITY_CERTIFICATE": "security_certificate",
+    "CELERY_SECURITY_DIGEST": "security_digest",
+    "CELERY_SECURITY_KEY": "security_key",
+    "CELERY_SECURITY_KEY_PASSWORD": "security_key_password",
+    "CELERY_ACKS_LATE": "task_acks_late",
+    "CELERY_ACKS_ON_FAILURE": "task_acks_on_failure",
+    "CELERY_ACKS_ON_FAILURE_OR_TIMEOUT": "task_acks_on_failure_or_timeout",
+    "CELERY_ACKS_ON_TIMEOUT": "task_acks_on_timeout",
+    "CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER": "task_allow_error_cb_on_chord_header",
+    "CELERY_ALWAYS_EAGER": "task_always_eager",
+    "CELERY_ANNOTATIONS": "task_annotations",
+    "CELERY_MESSAGE_COMPRESSION": "task_compression",
+    "CELERY_CREATE_MISSING_QUEUE_EXCHANGE_TYPE": "task_create_missing_queue_exchange_type",
+    "CELERY_CREATE_MISSING_QUEUE_TYPE": "task_create_missing_queue_type",
+    "CELERY_CREATE_MISSING_QUEUES": "task_create_missing_queues",
+    "CELERY_DEFAULT_DELIVERY_MODE": "task_default_delivery_mode",
+    "CELERY_DEFAULT_EXCHANGE": "task_default_exchange",
+    "CELERY_DEFAULT_EXCHANGE_TYPE": "task_default_exchange_type",
+    "CELERY_DEFAULT_PRIORITY": "task_default_priority",
+    "CELERY_DEFAULT_QUEUE": "task_default_queue",
+    "CELERY_DEFAULT_QUEUE_TYPE": "task_default_queue_type",
+    "CELERY_DEFAULT_RATE_LIMIT": "task_default_rate_limit",
+    "CELERY_DEFAULT_ROUTING_KEY": "task_default_routing_key",
+    "CELERY_EAGER_PROPAGATES_EXCEPTIONS": "task_eager_propagates",
+    "CELERY_IGNORE_RESULT": "task_ignore_result",
+    "CELERY_INHERIT_PARENT_PRIORITY": "task_inherit_parent_priority",
+    "CELERY_TASK_PROTOCOL": "task_protocol",
+    "CELERY_TASK_PUBLISH_RETRY": "task_publish_retry",
+    "CELERY_TASK_PUBLISH_RETRY_POLICY": "task_publish_retry_policy",
+    "CELERY_QUEUE_MAX_PRIORITY": "task_queue_max_priority",
+    "CELERY_QUEUES": "task_queues",
+    "CELERY_REJECT_ON_WORKER_LOST": "task_reject_on_worker_lost",
+    "CELERY_REMOTE_TRACEBACKS": "task_remote_tracebacks",
+    "CELERY_ROUTES": "task_routes",
+    "CELERY_SEND_TASK_SENT_EVENT": "task_send_sent_event",
+    "CELERY_TASK_SERIALIZER": "task_serializer",
+    "CELERYD_TASK_SOFT_TIME_LIMIT": "task_soft_time_limit",
+    "CELERY_STORE_EAGER_RESULT": "task_store_eager_result",
+    "CELERY_STORE_ERRORS_EVEN_IF_IGNORED": "task_store_errors_even_if_ignored",
+    "CELERYD_TASK_TIME_LIMIT": "task_time_limit",
+    "CELERY_TRACK_STARTED": "task_track_started",
+    "CELERY_TIMEZONE": "timezone",
+    "CELERYD_AGENT": "worker_agent",
+    "CELERYD_AUTOSCALER": "worker_autoscaler",
+    "CELERYD_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS": "worker_cancel_long_running_tasks_on_connection_loss",
+    "CELERYD_CONCURRENCY": "worker_concurrency",
+    "CELERYD_CONSUMER": "worker_consumer",
+    "CELERYD_DEDUPLICATE_SUCCESSFUL_TASKS": "worker_deduplicate_successful_tasks",
+    "CELERYD_DETECT_QUORUM_QUEUES": "worker_detect_quorum_queues",
+    "CELERY_WORKER_DIRECT": "worker_direct",
+    "CELERYD_DISABLE_PREFETCH": "worker_disable_prefetch",
+    "CELERY_DISABLE_RATE_LIMITS": "worker_disable_rate_limits",
+    "CELERYD_ENABLE_PREFETCH_COUNT_REDUCTION": "worker_enable_prefetch_count_reduction",
+    "CELERY_ENABLE_REMOTE_CONTROL": "worker_enable_remote_control",
+    "CELERYD_ENABLE_SOFT_SHUTDOWN_ON_IDLE": "worker_enable_soft_shutdown_on_idle",
+    "CELERYD_ETA_TASK_LIMIT": "worker_eta_task_limit",
+    "CELERYD_HIJACK_ROOT_LOGGER": "worker_hijack_root_logger",
+    "CELERYD_LOG_COLOR": "worker_log_color",
+    "CELERYD_LOG_FORMAT": "worker_log_format",
+    "CELERYD_WORKER_LOST_WAIT": "worker_lost_wait",
+    "CELERYD_MAX_MEMORY_PER_CHILD": "worker_max_memory_per_child",
+    "CELERYD_MAX_TASKS_PER_CHILD": "worker_max_tasks_per_child",
+    "CELERYD_POOL": "worker_pool",
+    "CELERYD_POOL_PUTLOCKS": "worker_pool_putlocks",
+    "CELERYD_POOL_RESTARTS": "worker_pool_restarts",
+    "CELERYD_PREFETCH_MULTIPLIER": "worker_prefetch_multiplier",
+    "CELERYD_PROC_ALIVE_TIMEOUT": "worker_proc_alive_timeout",
+    "CELERY_REDIRECT_STDOUTS": "worker_redirect_stdouts",
+    "CELERY_REDIRECT_STDOUTS_LEVEL": "worker_redirect_stdouts_level",
+    "CELERY_SEND_EVENTS": "worker_send_task_events",
+    "CELERYD_SOFT_SHUTDOWN_TIMEOUT": "worker_soft_shutdown_timeout",
+    "CELERYD_STATE_DB": "worker_state_db",
+    "CELERYD_TASK_LOG_FORMAT": "worker_task_log_format",
+    "CELERYD_TIMER": "worker_timer",
+    "CELERYD_TIMER_PRECISION": "worker_timer_precision",
+}
+
+_KEPT = sorted(name for name in {*DEFAULTS, *REFUSED, *IGNORED}.difference(_RENAMED.values()) if "lavoro" not in name)
+
+OLD_NAMES: dict[str, str] = {
+    **{name.upper(): name for name in _KEPT},
+    **_RENAMED,
+}
+"""The upper-case names of Celery 3, with today's names."""

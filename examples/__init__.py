@@ -1,0 +1,1 @@
+"""Small applications that show Lavoro at work."""

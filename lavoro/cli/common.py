@@ -1,0 +1,41 @@
+"""What the verbs share: the option ``-A`` and the way to the application."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from lavoro.app import Lavoro
+from lavoro.errors import LavoroError
+from lavoro.loading import find_app
+
+APP_OPTION = click.option(
+    "-A", "--app", metavar="MODULE[:APP]", help="The application, for example shop.tasks or shop:app.", envvar="LAVORO_APP"
+)
+
+
+def app_name(context: click.Context, app: str | None) -> str:
+    """Return the name given before or after the verb."""
+    name = app or context.obj
+    if not name:
+        raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
+    return str(name)
+
+
+def load_app(context: click.Context, app: str | None) -> Lavoro:
+    """Import the application that was named; what goes wrong in its module is told in one line."""
+    sys.path.insert(0, os.getcwd())
+    name = app_name(context, app)
+    try:
+        return find_app(name)
+    except LavoroError:
+        raise
+    except Exception as error:
+        raise click.ClickException(f"{name} could not be imported: {type(error).__name__}: {error}") from error
+
+
+def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split ``a,b``."""
+    return tuple(part.strip() for part in (value or "").split(",") if part.strip())

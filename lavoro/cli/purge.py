@@ -1,0 +1,25 @@
+"""``lavoro purge``: delete what waits."""
+
+from __future__ import annotations
+
+import click
+
+from lavoro.cli.common import APP_OPTION, comma_separated, load_app
+from lavoro.store import queues as store
+from lavoro.store.database import translated
+
+
+@click.command()
+@APP_OPTION
+@click.option("-Q", "--queues", callback=comma_separated, metavar="A,B", help="Only these; default: the app's queues.")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.pass_context
+def purge(context: click.Context, app: str | None, queues: tuple[str, ...], force: bool) -> None:
+    """Delete all waiting tasks of the queues; running ones go on."""
+    found = load_app(context, app)
+    names = list(queues or found.queues)
+    if not force:
+        click.confirm(f"Delete everything that waits on {', '.join(names)}?", abort=True)
+    with translated():
+        count = store.purge(found.database, names)
+    click.echo(f"deleted {count:,} tasks from {', '.join(names)}")

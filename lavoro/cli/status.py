@@ -1,0 +1,51 @@
+"""``lavoro status``: what waits, what runs, and who works."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.store.database import translated
+from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
+
+NOBODY = 69
+"""Exit code when no worker is alive, as Celery's."""
+
+
+@click.command()
+@APP_OPTION
+@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def status(context: click.Context, app: str | None, as_json: bool) -> None:
+    """Show queues and live workers; exit code 69 when no worker is alive."""
+    database = load_app(context, app).database
+    with translated():
+        queues, workers = queue_status(database), worker_status(database)
+    if as_json:
+        found = {"queues": [q._asdict() for q in queues], "workers": [w._asdict() for w in workers]}
+        click.echo(json.dumps(found, default=str))
+    else:
+        Console().print(_queues(queues), _workers(workers))
+    context.exit(0 if workers else NOBODY)
+
+
+def _queues(rows: list[QueueStatus]) -> Table:
+    table = Table("queue", "ready", "scheduled", "running", "oldest", "", title="Queues")
+    for row in rows:
+        oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
+        paused = "paused" if row.paused else ""
+        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, paused)
+    return table
+
+
+def _workers(rows: list[WorkerStatus]) -> Table:
+    table = Table("worker", "process", "pool", "busy", "queues", "seen", title="Workers")
+    for row in rows:
+        busy, seen = f"{row.running:,} of {row.slots}", f"{row.seen:.0f} s ago"
+        table.add_row(row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
+    return table
+

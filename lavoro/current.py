@@ -1,0 +1,97 @@
+"""Which application is meant where none is named, and the tasks that every application shares."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+_local = threading.local()
+_default: Any = None
+_make_default: Callable[[], Any] | None = None
+
+apps: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Every application there is."""
+shared: list[Callable[[Any], Any]] = []
+"""Makers of shared tasks: each is called with every application."""
+
+
+def set_current(app: Any) -> None:
+    """Make the application current in this thread, and the default if there is none yet."""
+    global _default
+    _local.app = app
+    if _default is None:
+        _default = app
+
+
+def set_default(app: Any) -> None:
+    """Make the application the default of all threads."""
+    global _default
+    _default = app
+
+
+def forget(app: Any) -> None:
+    """Make the application neither current nor default."""
+    global _default
+    if getattr(_local, "app", None) is app:
+        _local.app = None
+    if _default is app:
+        _default = None
+
+
+def when_missing(make: Callable[[], Any]) -> None:
+    """Say how a default application is made when one is needed and none exists."""
+    global _make_default
+    _make_default = make
+
+
+def get() -> Any:
+    """Return the current application: this thread's, else the default."""
+    app = get_existing()
+    if app is None and _make_default is not None:
+        app = _make_default()
+        set_default(app)
+    return app
+
+
+def get_existing() -> Any:
+    """Return the current application, or None where none was made yet."""
+    return getattr(_local, "app", None) or _default
+
+
+class Proxy:
+    """Stands for an object that is looked up at each use."""
+
+    def __init__(self, lookup: Callable[[], Any]) -> None:
+        object.__setattr__(self, "_lookup", lookup)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lookup(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._lookup(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._lookup(), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._lookup()(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return repr(self._lookup())
+
+    def __str__(self) -> str:
+        return str(self._lookup())
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._lookup() == other)
+
+    def __hash__(self) -> int:
+        return hash(self._lookup())
+
+    def __bool__(self) -> bool:
+        return self._lookup() is not None
+
+    def __dir__(self) -> list[str]:
+        return dir(self._lookup())

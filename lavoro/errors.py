@@ -1,0 +1,145 @@
+"""Every exception Lavoro raises, as one tree with Celery's names.
+
+::
+
+    LavoroError
+    ├── TaskPredicate               raised by a task to say what becomes of it
+    │   ├── Retry  ├── Ignore  └── Reject
+    ├── TaskError
+    │   ├── MaxRetriesExceededError  ├── TimeoutError  ├── TaskRevokedError  ├── InvalidTaskError
+    │   ├── WorkerLostError  ├── TimeLimitExceeded  ├── NotRegistered  └── QueueNotFound
+    ├── ImproperlyConfigured
+    │   └── SchemaOutdated          the database needs `lavoro migrate`
+    ├── SecurityError
+    └── OperationalError            the database cannot be reached or refused
+    SoftTimeLimitExceeded           stands apart: `except LavoroError` in a task must not swallow it
+"""
+
+from __future__ import annotations
+
+import builtins
+from datetime import datetime
+from typing import Any
+
+
+class LavoroError(Exception):
+    """Base of all errors of Lavoro."""
+
+
+class TaskPredicate(LavoroError):
+    """Raised inside a task to say what becomes of it."""
+
+
+class Retry(TaskPredicate):
+    """The task is to be retried; raised by ``Task.retry``.
+
+    ``when`` is the countdown in seconds, the ETA, or None for "at once"; ``exc`` is the error that led here.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        exc: BaseException | str | None = None,
+        when: float | datetime | None = None,
+        *,
+        is_eager: bool = False,
+        sig: Any = None,
+    ) -> None:
+        self.message = message
+        self.exc: BaseException | None = exc if isinstance(exc, BaseException) else None
+        self.excs: str | None = repr(exc) if isinstance(exc, BaseException) else exc
+        self.when = when
+        self.is_eager = is_eager
+        self.sig = sig
+        super().__init__(message, exc, when)
+
+    def humanize(self) -> str:
+        """Say when, for people: ``in 3s``, ``at 2030-01-01 ...``."""
+        if isinstance(self.when, (int, float)):
+            return f"in {self.when:g}s"
+        return f"at {self.when}" if self.when else "now"
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        return f"Retry {self.humanize()}" + (f": {self.excs}" if self.excs else "")
+
+
+class Ignore(TaskPredicate):
+    """The task's outcome is not to be stored; it counts as done."""
+
+
+class Reject(TaskPredicate):
+    """The task is refused: put back on its queue with ``requeue=True``, else set aside as REJECTED."""
+
+    def __init__(self, reason: object = None, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 (Celery's signature)
+        self.reason = reason
+        self.requeue = requeue
+        super().__init__(reason, requeue)
+
+
+class TaskError(LavoroError):
+    """Something is wrong with one task."""
+
+
+class MaxRetriesExceededError(TaskError):
+    """The task was retried as often as it may be."""
+
+    def __init__(self, *args: object, **kwargs: Any) -> None:
+        self.task_args = kwargs.pop("task_args", ())
+        self.task_kwargs = kwargs.pop("task_kwargs", {})
+        super().__init__(*args)
+
+
+class TimeoutError(TaskError, builtins.TimeoutError):
+    """A result did not arrive in the time given to ``get``."""
+
+
+class TaskRevokedError(TaskError):
+    """The task was revoked, or it expired before it could start."""
+
+
+class InvalidTaskError(TaskError):
+    """A stored task cannot be read: its row was damaged, or written by a newer release."""
+
+
+class WorkerLostError(TaskError):
+    """The worker died while it ran the task, and the task may not start again."""
+
+
+class TimeLimitExceeded(TaskError):
+    """The task ran past its hard time limit and its worker process was ended."""
+
+
+class NotRegistered(TaskError, KeyError):
+    """No task of that name is known here."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class QueueNotFound(TaskError, KeyError):
+    """The queue is not among ``task_queues`` and ``task_create_missing_queues`` is off."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class SoftTimeLimitExceeded(Exception):
+    """Raised inside a task when its soft time limit has passed, so that it can clean up."""
+
+
+class ImproperlyConfigured(LavoroError):
+    """A setting is missing, contradictory or not supported."""
+
+
+class SchemaOutdated(ImproperlyConfigured):
+    """The database lacks Lavoro's schema, or has that of another release."""
+
+
+class SecurityError(LavoroError):
+    """Content was refused: its serializer is not in ``accept_content``."""
+
+
+class OperationalError(LavoroError):
+    """The database cannot be reached, or refused what was asked of it."""

@@ -1,0 +1,318 @@
+"""Running: a job and its task become an outcome; nothing is raised and nothing is written."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import datetime as dt
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from lavoro import outcome, serialization, signals
+from lavoro.context import Context, current
+from lavoro.errors import (
+    Ignore,
+    InvalidTaskError,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+)
+from lavoro.failure import ExceptionInfo
+from lavoro.message import Job, pack_options
+from lavoro.outcome import Outcome
+from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
+
+logger = logging.getLogger("lavoro.task")
+
+
+_no_limit: AbstractContextManager[None] = contextlib.nullcontext()
+
+
+class Cancelled(BaseException):
+    """Thrown into a running task that was revoked with ``terminate=True``."""
+
+
+class OutOfTime(BaseException):
+    """Raised in a running task at its hard limit, where the pool can; no ``except Exception`` of the task stops it."""
+
+
+class Node(NamedTuple):
+    """What every run on this worker process has in common."""
+
+    hostname: str
+    accept: frozenset[str] = frozenset({"json"})
+    max_result_size: int = 16_000_000
+    limit: Callable[[float, BaseException], AbstractContextManager[Any]] = lambda seconds, error: _no_limit
+    """Raises the error inside the block after so many seconds; the pool's own way of doing it."""
+    limits_hard: bool = False
+    """Whether ``limit`` is to enforce hard limits too; the supervisor enforces them in any case, more roughly."""
+    report: Callable[[Job, str, Any], None] | None = None
+    """Stores a state of the task's own with its metadata."""
+    eager: bool = False
+
+
+def execute(task: Any, job: Job, node: Node) -> Outcome:
+    """Run one job to its outcome, in a context of its own: what the task sets there is gone afterwards."""
+    return contextvars.copy_context().run(Run(task, job, node).outcome)
+
+
+class Run:
+    """One start of one task; afterwards ``value`` and ``error`` hold what it returned or raised."""
+
+    __slots__ = ("args", "call", "error", "job", "kwargs", "node", "options", "request", "started", "task", "value")
+
+    def __init__(self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None = None) -> None:
+        self.task = task
+        self.job = job
+        self.node = node
+        self.started = perf_counter()
+        self.args: Any = ()
+        self.kwargs: Any = {}
+        self.options: dict[str, Any] = {}
+        self.call = call
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def outcome(self) -> Outcome:
+        try:
+            self._decode()
+        except Exception as error:
+            return self._unreadable(error)
+        if self.job.revoked or self.job.expired:
+            return self._refused()
+        token = current.set(self.request)
+        try:
+            return self._ended()
+        finally:
+            current.reset(token)
+
+    def _ended(self) -> Outcome:
+        try:
+            self.value = self._call()
+            return self._succeeded(self.value)
+        except Retry as retry:
+            return self._retried(retry)
+        except Ignore:
+            return self._ignored()
+        except Reject as reject:
+            return self._rejected(reject)
+        except Cancelled as cancelled:
+            return self._cancelled(cancelled)
+        except OutOfTime as limit:
+            return self._failed(TimeLimitExceeded(*limit.args).with_traceback(limit.__traceback__))
+        except BaseException as error:  # SystemExit, GreenletExit and their like end the task, never the worker
+            return self._failed(error)
+
+    # Before
+
+    def _decode(self) -> None:
+        job = self.job
+        if job.options is not None:
+            self.options = job.read_options()
+        if self.call is not None:
+            self.args, self.kwargs = self.call
+        elif job.payload is None:
+            self.args = serialization.loads(job.args) if job.args is not None else []
+            self.kwargs = serialization.loads(job.kwargs) if job.kwargs is not None else {}
+        else:
+            self.args, self.kwargs = serialization.decode(
+                job.payload, self.options.get("content_type", "application/json"), self.node.accept
+            )
+        if type(self.args) is not list and type(self.args) is not tuple or type(self.kwargs) is not dict:
+            raise InvalidTaskError(f"args must be a list and kwargs an object, not {self.args!r:.80}, {self.kwargs!r:.80}")
+        self.request = Context.of(job, self.args, self.kwargs, self.options, self.node.hostname)
+        self.request.__dict__["outer"] = current.get()
+        if self.node.eager:
+            self.request.is_eager = True
+        self.request.report = self.node.report
+
+    def _unreadable(self, error: Exception) -> Outcome:
+        logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)
+        return outcome.failed(self.job, serialization.dumps_exception(error), ExceptionInfo(error).traceback)
+
+    def _refused(self) -> Outcome:
+        expired = not self.job.revoked
+        reason = f"expired at {self.job.expires}" if expired else "revoked"
+        logger.info("Discarding task: %s[%s]: %s", self.job.name, self.request.id, reason)
+        if signals.task_revoked:
+            signals.task_revoked.send(self.task, request=self.request, terminated=False, signum=None, expired=expired)
+        return outcome.revoked(self.job, serialization.dumps_exception(TaskRevokedError(reason)))
+
+    # During
+
+    def _call(self) -> Any:
+        task, args, kwargs = self.task, self.args, self.kwargs
+        if signals.task_prerun:
+            signals.task_prerun.send(task, task_id=self.request.id, task=task, args=args, kwargs=kwargs)
+        if task.before_start_overridden:
+            task.before_start(self.request.id, args, kwargs)
+        soft = self.options.get("soft_time_limit") or task.soft_time_limit
+        hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
+        if soft or hard:
+            value = self._call_limited(soft, hard)
+        else:
+            value = task.entry(*args, **kwargs)
+        if self.request.retry_pending is not None:  # Task.retry(throw=False) was called
+            raise self.request.retry_pending
+        return value
+
+    def _call_limited(self, soft: float | None, hard: float | None) -> Any:
+        limit, nothing = self.node.limit, contextlib.nullcontext()
+        with limit(hard, OutOfTime(f"hard time limit of {hard:g} s")) if hard else nothing:
+            with limit(soft, SoftTimeLimitExceeded(f"soft time limit of {soft:g} s")) if soft else nothing:
+                return self.task.entry(*self.args, **self.kwargs)
+
+    # After
+
+    def _succeeded(self, value: Any) -> Outcome:
+        try:
+            text, payload = self._encode_result(value)
+        except Exception as error:
+            return self._failed(error)
+        runtime = perf_counter() - self.started
+        if signals.task_success:
+            signals.task_success.send(self.task, result=value)
+        self._handle("on_success", value, self.request.id, self.args, self.kwargs)
+        self._returned(SUCCESS, value, None)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(
+                "Task %s[%s] succeeded in %.6fs: %.200r", self.job.name, self.request.id, runtime, value, extra=self._record()
+            )
+        return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
+
+    def _children(self) -> str | None:
+        sent = self.request.__dict__.get("sent")
+        return serialization.dumps([result.id for result in sent]) if sent else None
+
+    def _encode_result(self, value: Any) -> tuple[str | None, bytes | None]:
+        if self._ignores_result():
+            return None, None
+        serializer = self.task.result_serializer
+        if serializer == "json":
+            text = "null" if value is None else serialization.dumps(value)
+            self._check_size(len(text))
+            return text, None
+        encoded = serialization.encode(value, serializer)
+        payload = encoded.data if isinstance(encoded.data, bytes) else encoded.data.encode()
+        self._check_size(len(payload))
+        return serialization.dumps(encoded.content_type), payload
+
+    def _check_size(self, size: int) -> None:
+        if size > self.node.max_result_size:
+            raise ValueError(
+                f"the result of {self.job.name} has {size:,} bytes, more than {self.node.max_result_size:,}"
+                " (setting lavoro_max_result_size); store it elsewhere and return where it is"
+            )
+
+    def _ignores_result(self) -> bool:
+        ignore = self.options.get("ignore_result")
+        return bool(self.task.ignore_result if ignore is None else ignore)
+
+    def _retried(self, retry: Retry) -> Outcome:
+        info = ExceptionInfo(retry)
+        cause = retry.exc or retry
+        if signals.task_retry:
+            signals.task_retry.send(self.task, request=self.request, reason=retry, einfo=info)
+        self._handle("on_retry", cause, self.request.id, self.args, self.kwargs, info)
+        self._returned(RETRY, retry, info, handlers=False)
+        logger.info("Task %s[%s] retry: %s", self.job.name, self.request.id, retry, extra=self._record())
+        changes = getattr(retry, "changes", {})
+        return outcome.retrying(
+            self.job,
+            eta=retry.when if isinstance(retry.when, dt.datetime) else None,
+            countdown=None if isinstance(retry.when, dt.datetime) else float(retry.when or 0),
+            queue=changes.get("queue"),
+            args=changes.get("args"),
+            kwargs=changes.get("kwargs"),
+            payload=changes.get("payload"),
+            options=pack_options({**self.options, **changes["options"]}) if changes.get("options") else None,
+            reason=str(retry)[:1000],
+            error=serialization.dumps_exception(cause),
+            traceback=info.traceback,
+        )
+
+    def _ignored(self) -> Outcome:
+        self._returned(IGNORED, None, None, handlers=False)
+        logger.info("Task %s[%s] ignored", self.job.name, self.request.id, extra=self._record())
+        return outcome.ignored(self.job, perf_counter() - self.started)
+
+    def _rejected(self, reject: Reject) -> Outcome:
+        self.error = reject
+        if signals.task_rejected:
+            signals.task_rejected.send(self.task, message=self.request, exc=reject)
+        self._returned(REJECTED, reject, None, handlers=False)
+        logger.warning("Task %s[%s] rejected: %s", self.job.name, self.request.id, reject.reason, extra=self._record())
+        if reject.requeue:
+            return outcome.requeued(self.job, f"rejected: {reject.reason}"[:1000])
+        return outcome.rejected(self.job, serialization.dumps_exception(reject), perf_counter() - self.started)
+
+    def _cancelled(self, cancelled: Cancelled) -> Outcome:
+        logger.info("Task %s[%s] revoked while it ran", self.job.name, self.request.id, extra=self._record())
+        if signals.task_revoked:
+            signum = cancelled.args[0] if cancelled.args else None
+            signals.task_revoked.send(self.task, request=self.request, terminated=True, signum=signum, expired=False)
+        error = TaskRevokedError("terminated")
+        self._returned("REVOKED", error, None, handlers=False)
+        return outcome.revoked(self.job, serialization.dumps_exception(error), perf_counter() - self.started)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        info = ExceptionInfo(error)
+        self.error = error
+        if signals.task_failure:
+            signals.task_failure.send(
+                self.task,
+                task_id=self.request.id,
+                exception=error,
+                args=self.args,
+                kwargs=self.kwargs,
+                traceback=info.tb,
+                einfo=info,
+            )
+        self._handle("on_failure", error, self.request.id, self.args, self.kwargs, info)
+        self._returned(FAILURE, error, info)
+        self._log_failure(error, info)
+        runtime = perf_counter() - self.started
+        return outcome.failed(self.job, serialization.dumps_exception(error), info.traceback, runtime)
+
+    def _log_failure(self, error: BaseException, info: ExceptionInfo) -> None:
+        if isinstance(error, self.task.throws):
+            logger.info("Task %s[%s] raised expected: %r", self.job.name, self.request.id, error, extra=self._record())
+        else:
+            logger.error(
+                "Task %s[%s] raised unexpected: %r\n%s",
+                self.job.name,
+                self.request.id,
+                error,
+                info.traceback,
+                extra=self._record(),
+            )
+
+    def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
+        if handlers:
+            self._handle("after_return", state, value, self.request.id, self.args, self.kwargs, info)
+        if signals.task_postrun:
+            signals.task_postrun.send(
+                self.task,
+                task_id=self.request.id,
+                task=self.task,
+                args=self.args,
+                kwargs=self.kwargs,
+                retval=value,
+                state=state,
+            )
+
+    def _handle(self, name: str, *arguments: Any) -> None:
+        """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
+        if name in self.task.handlers:
+            try:
+                getattr(self.task, name)(*arguments)
+            except Exception:
+                logger.exception("%s of task %s[%s] raised", name, self.job.name, self.request.id)
+
+    def _record(self) -> dict[str, Any]:
+        return {"task_name": self.job.name, "task_id": self.request.id}

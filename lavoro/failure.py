@@ -1,0 +1,26 @@
+"""What went wrong in a task: the exception with its traceback as text."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+
+MAX_TRACEBACK = 100_000
+"""Characters kept of a traceback; of a longer one, its end."""
+
+
+class ExceptionInfo:
+    """An exception as Celery's handlers get it (``einfo``): ``exception``, ``type``, ``traceback`` (text), ``tb``."""
+
+    def __init__(self, exception: BaseException) -> None:
+        self.exception = exception
+        self.type = type(exception)
+        self.tb: TracebackType | None = exception.__traceback__
+        self.traceback = "".join(traceback.format_exception(exception))[-MAX_TRACEBACK:].replace("\x00", "\\x00")
+        self.internal = False
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo: {self.exception!r}>"

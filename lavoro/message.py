@@ -1,0 +1,69 @@
+"""The two forms of a task on its way: the ``Message`` that is sent, and the ``Job`` that a worker has claimed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Message(NamedTuple):
+    """A task to be stored; arguments and options are encoded already."""
+
+    id: uuid.UUID
+    name: str
+    queue: str
+    priority: int
+    retries: int
+    eta: dt.datetime | None
+    countdown: float
+    """Seconds from now, by the database's clock; 0 for at once."""
+    expires: dt.datetime | None
+    expires_in: float | None
+    args: str | None
+    """JSON array; None when ``payload`` holds the arguments."""
+    kwargs: str | None
+    """JSON object; None for none."""
+    options: str | None
+    """JSON object of what else the worker must know; None for nothing."""
+    payload: bytes | None
+    """``(args, kwargs)`` in another serializer, named by ``content_type`` in the options."""
+
+
+class Job(NamedTuple):
+    """A claimed task, column by column as the claim returns it."""
+
+    id: uuid.UUID
+    name: str
+    args: str | None
+    kwargs: str | None
+    options: str | None
+    payload: bytes | None
+    queue: str
+    priority: int
+    attempt: int
+    """How often the task has been started, this start included. With the id and the worker's id it is the fence."""
+    retries: int
+    crashes: int
+    due: dt.datetime
+    expires: dt.datetime | None
+    expired: bool
+    revoked: bool
+
+    def read_options(self) -> dict[str, Any]:
+        """Decode the options; raises ValueError when a person has damaged the row."""
+        options = json.loads(self.options) if self.options else {}
+        if not isinstance(options, dict):
+            raise ValueError(f"options must be a JSON object, not {self.options!r:.80}")
+        return options
+
+
+def pack_options(options: Mapping[str, Any]) -> str | None:
+    """Encode a message's options without what is None or empty; None when nothing is left."""
+    kept = {key: value for key, value in options.items() if value is not None and value != {}}
+    return _encode_options(kept) if kept else None
+
+
+_encode_options = json.JSONEncoder(separators=(",", ":"), default=str).encode

@@ -1,0 +1,80 @@
+"""The one loop: a thread (a greenlet where gevent has patched) that steps, waits and is woken until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+logger = logging.getLogger("lavoro.worker")
+
+
+class Service:
+    """A loop with a lifecycle; subclasses write ``step``.
+
+    ``step`` does one round and returns how many seconds to wait for the next, 0 for at once, None for "until woken".
+    An exception that it lets fly is logged, and the next round waits longer each time, up to ``max_backoff``.
+    """
+
+    name = "service"
+    max_backoff = 3.0
+
+    def __init__(self) -> None:
+        self._wakeup = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+        self.stopping = False
+
+    def step(self) -> float | None:
+        """Do one round; return the seconds until the next."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the loop holds; called once, by the loop itself, after its last step."""
+
+    def start(self) -> None:
+        """Start the loop."""
+        self._thread = threading.Thread(target=self._run, name=f"lavoro-{self.name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Make the next step come now; a wake-up during a step leads to another step."""
+        self._wakeup.set()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Ask the loop to end, and wait up to ``timeout`` seconds for it."""
+        self.stopping = True
+        self.wake()
+        self.join(timeout)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait up to ``timeout`` seconds for the loop's end."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop is running."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self.stopping:
+            self._wakeup.clear()  # before the step: what arrives during it must not be lost
+            delay = self._guarded_step()
+            if delay != 0 and not self.stopping:
+                self._wakeup.wait(delay)
+        self.close()
+
+    def _guarded_step(self) -> float | None:
+        try:
+            delay = self.step()
+        except Exception as error:
+            self._failures += 1
+            self.failed(error)
+            return min(self.max_backoff, 0.1 * 2**self._failures) * random.uniform(0.5, 1)
+        self._failures = 0
+        return delay
+
+    def failed(self, error: Exception) -> None:
+        """Log an error of ``step``; the loop goes on."""
+        logger.error("%s failed, trying again: %s", self.name, error, exc_info=self._failures == 1)

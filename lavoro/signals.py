@@ -1,0 +1,121 @@
+"""Celery's signals, on blinker: receivers get keywords only, and what they raise is logged."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import blinker
+
+logger = logging.getLogger("lavoro.signals")
+
+
+class Signal(blinker.Signal):
+    """A named hook.
+
+    Receivers get ``signal=``, ``sender=`` and the signal's own arguments as keywords, and must accept ``**kwargs``.
+    What they raise is logged and does not reach the sender. An unconnected signal costs one truth test::
+
+        @task_failure.connect
+        def tell(sender, exception, **kwargs): ...
+
+        @task_prerun.connect(sender="app.add")
+        def only_for_add(task_id, **kwargs): ...
+    """
+
+    def __init__(self, name: str, *arguments: str) -> None:
+        super().__init__()
+        self.name = name
+        self.arguments = arguments
+        self._by_uid: dict[object, Callable[..., Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Signal: {self.name} {self.arguments}>"
+
+    def __bool__(self) -> bool:
+        return bool(self.receivers)
+
+    def connect(  # type: ignore[override]  # Celery's argument order, and usable as a decorator
+        self, receiver: Any = None, sender: object = None, weak: bool = True, dispatch_uid: object = None, **_: Any
+    ) -> Any:
+        """Call ``receiver`` whenever the signal is sent, or only when ``sender`` (a task or its name) sends it.
+
+        Usable as a decorator with and without arguments. A second connection with the same ``dispatch_uid`` changes
+        nothing. Raises ValueError if the receiver does not accept ``**kwargs``.
+        """
+        if receiver is None:
+            return lambda function: self.connect(function, sender, weak, dispatch_uid)
+        if not _accepts_keywords(receiver):
+            raise ValueError(f"{receiver!r} cannot receive signal {self.name}: it must accept **kwargs")
+        if dispatch_uid is None or self._by_uid.setdefault(dispatch_uid, receiver) is receiver:
+            super().connect(receiver, _key(sender), weak)
+        return receiver
+
+    def disconnect(  # type: ignore[override]
+        self, receiver: Any = None, sender: object = None, weak: object = None, dispatch_uid: object = None
+    ) -> bool:
+        """Stop calling a receiver, named by itself or by its ``dispatch_uid``; tell whether it was connected."""
+        receiver = self._by_uid.pop(dispatch_uid, receiver)
+        known = receiver is not None and any(receiver == found for found in self._connected())
+        if known:
+            super().disconnect(receiver, _key(sender))
+        return known
+
+    def has_listeners(self, sender: object = None) -> bool:
+        """Tell whether anybody listens to this sender."""
+        return any(True for _ in self.receivers_for(_key(sender)))
+
+    def send(self, sender: object = None, **named: Any) -> list[tuple[Callable[..., Any], Any]]:  # type: ignore[override]
+        """Call the receivers; return each with its answer, or with the exception it raised."""
+        return [(receiver, self._call(receiver, sender, named)) for receiver in self.receivers_for(_key(sender))]
+
+    def _call(self, receiver: Callable[..., Any], sender: object, named: dict[str, Any]) -> Any:
+        try:
+            return receiver(signal=self, sender=sender, **named)
+        except Exception as error:
+            logger.exception("signal %s: receiver %r raised %r", self.name, receiver, error)
+            return error
+
+    def _connected(self) -> list[Any]:
+        return [r() if isinstance(r, weakref.ref) else r for r in self.receivers.values()]
+
+
+def _key(sender: object) -> Any:
+    """Senders are told apart by name where they have one: a task may be connected before it is registered."""
+    return blinker.ANY if sender is None else getattr(sender, "name", sender)
+
+
+def _accepts_keywords(receiver: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(receiver).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return True
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+before_task_publish = Signal(
+    "before_task_publish", "body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy"
+)
+after_task_publish = Signal("after_task_publish", "headers", "body", "exchange", "routing_key")
+task_received = Signal("task_received", "request")
+task_prerun = Signal("task_prerun", "task_id", "task", "args", "kwargs")
+task_postrun = Signal("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
+task_success = Signal("task_success", "result")
+task_failure = Signal("task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo")
+task_retry = Signal("task_retry", "request", "reason", "einfo")
+task_revoked = Signal("task_revoked", "request", "terminated", "signum", "expired")
+task_unknown = Signal("task_unknown", "name", "id", "message", "exc")
+task_rejected = Signal("task_rejected", "message", "exc")
+worker_init = Signal("worker_init")
+worker_process_init = Signal("worker_process_init")
+worker_process_shutdown = Signal("worker_process_shutdown", "pid", "exitcode")
+worker_ready = Signal("worker_ready")
+worker_shutting_down = Signal("worker_shutting_down", "sig", "how", "exitcode")
+worker_shutdown = Signal("worker_shutdown")
+setup_logging = Signal("setup_logging", "loglevel", "logfile", "format", "colorize")
+after_setup_logger = Signal("after_setup_logger", "logger", "loglevel", "logfile", "format", "colorize")
+after_setup_task_logger = Signal("after_setup_task_logger", "logger", "loglevel", "logfile", "format", "colorize")
+import_modules = Signal("import_modules")

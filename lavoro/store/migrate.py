@@ -1,0 +1,75 @@
+"""Bringing the schema to this release's version, forward only, under a lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lavoro.errors import SchemaOutdated
+from lavoro.store import partitions
+from lavoro.store.database import Database, Tx, translated
+from lavoro.store.statements import render
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """List this release's migrations: number, name and SQL text, in order."""
+    found = []
+    for path in sorted(FOLDER.glob("*.sql")):
+        number, _, name = path.stem.partition("_")
+        found.append((int(number), name, path.read_text(encoding="utf-8")))
+    return found
+
+
+def migrate(database: Database | str) -> list[str]:
+    """Apply the migrations that are missing and return their names.
+
+    Each runs in its own transaction, all under one lock: any number of processes may migrate at once, and one that is
+    killed leaves nothing half done.
+    """
+    if isinstance(database, str):
+        database = Database(database)
+    tx = database.open("lavoro-migrate")
+    try:
+        with translated():
+            tx.cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (f"{database.schema}_migrate",))
+            return _apply_missing(tx)
+    finally:
+        tx.connection.close()
+
+
+def _apply_missing(tx: Tx) -> list[str]:
+    version, applied = version_of(tx), []
+    for number, name, text in migrations():
+        if number > version:
+            with tx.connection.transaction():
+                tx.connection.execute(render(text, tx.schema).encode())
+                tx.connection.execute(
+                    f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'.encode(), (number, name)
+                )
+            applied.append(f"{number:04} {name}")
+    partitions.make_ahead(tx)
+    return applied
+
+
+def version_of(tx: Tx) -> int:
+    """Return the schema's version, 0 where there is none."""
+    found = tx.connection.execute("select to_regclass(%s)", (f'"{tx.schema}".meta',)).fetchone()
+    if not found or found[0] is None:
+        return 0
+    row = tx.connection.execute(f'select max(version) from "{tx.schema}".meta'.encode()).fetchone()
+    return (row and row[0]) or 0
+
+
+def check(database: Database) -> None:
+    """Raise ``SchemaOutdated`` unless the schema is this release's."""
+    latest = migrations()[-1][0]
+    with database.tx() as tx:
+        version = version_of(tx)
+    if version < latest:
+        state = f"is at version {version}" if version else "has no tables of Lavoro's"
+        raise SchemaOutdated(
+            f"schema {database.schema!r} {state}, this release needs {latest}: run `lavoro migrate -A yourapp`"
+        )
+
+

@@ -1,0 +1,154 @@
+-- The three tables a task walks through, those beside them, the view over all, and enqueue for SQL.
+
+create schema if not exists lavoro;
+
+create table lavoro.meta (
+    version integer primary key,
+    name text not null,
+    applied timestamptz not null default clock_timestamp()
+);
+
+create table lavoro.waiting (
+    id uuid primary key,
+    queue text not null check (queue <> ''),
+    priority smallint not null default 0,
+    attempt smallint not null default 0 check (attempt >= 0),
+    retries smallint not null default 0 check (retries >= 0),
+    crashes smallint not null default 0 check (crashes >= 0),
+    due timestamptz not null default clock_timestamp(),
+    created timestamptz not null default clock_timestamp(),
+    expires timestamptz,
+    name text not null check (name <> ''),
+    args json,
+    kwargs json,
+    options json,
+    payload bytea,
+    reason text
+);
+create index waiting_claim on lavoro.waiting (queue, priority desc, due);
+
+create table lavoro.running (
+    id uuid primary key,
+    worker_id bigint not null,
+    queue text not null,
+    priority smallint not null,
+    attempt smallint not null,
+    retries smallint not null,
+    crashes smallint not null,
+    due timestamptz not null,
+    created timestamptz not null,
+    started timestamptz not null default clock_timestamp(),
+    expires timestamptz,
+    name text not null,
+    args json,
+    kwargs json,
+    options json,
+    payload bytea,
+    state text,
+    progress json,
+    cancel text
+);
+
+create table lavoro.finished (
+    id uuid not null,
+    state text not null,
+    worker_id bigint,
+    queue text not null,
+    priority smallint not null,
+    attempt smallint not null,
+    retries smallint not null,
+    crashes smallint not null,
+    runtime real,
+    due timestamptz not null,
+    created timestamptz not null,
+    started timestamptz,
+    finished timestamptz not null default clock_timestamp(),
+    name text not null,
+    args json,
+    kwargs json,
+    options json,
+    payload bytea,
+    result json,
+    result_payload bytea,
+    children json,
+    traceback text
+) partition by list (state);
+create index finished_id on lavoro.finished (id);
+
+-- Successes and failures are kept for different times, so each kind has its own range of partitions.
+create table lavoro.finished_success partition of lavoro.finished
+    for values in ('SUCCESS', 'IGNORED') partition by range (finished);
+create table lavoro.finished_failure partition of lavoro.finished default partition by range (finished);
+create table lavoro.finished_success_rest partition of lavoro.finished_success default;
+create table lavoro.finished_failure_rest partition of lavoro.finished_failure default;
+
+create table lavoro.attempt (
+    id uuid not null,
+    attempt smallint not null,
+    worker_id bigint,
+    state text not null,
+    started timestamptz,
+    ended timestamptz not null default clock_timestamp(),
+    reason text,
+    error json,
+    traceback text
+) partition by range (ended);
+create index attempt_id on lavoro.attempt (id);
+create table lavoro.attempt_rest partition of lavoro.attempt default;
+
+create table lavoro.worker (
+    id bigint generated always as identity primary key,
+    node text not null,
+    process integer not null,
+    host text not null,
+    pid integer not null,
+    pool text not null,
+    slots integer not null,
+    queues text[] not null,
+    release text not null,
+    lease interval not null,
+    started timestamptz not null default clock_timestamp(),
+    seen_at timestamptz not null default clock_timestamp(),
+    stopped timestamptz,
+    end_reason text
+);
+create index worker_live on lavoro.worker (seen_at) where stopped is null;
+
+create table lavoro.queue (
+    name text primary key,
+    paused timestamptz
+);
+
+create table lavoro.revoked (
+    id uuid primary key,
+    revoked timestamptz not null default clock_timestamp()
+);
+
+create view lavoro.tasks as
+    select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
+        attempt, retries, crashes, due, created, null::timestamptz as started, null::timestamptz as finished,
+        null::bigint as worker_id, args, kwargs, options, null::json as result, null::text as traceback, reason
+    from lavoro.waiting
+    union all
+    select id, coalesce(state, 'STARTED'), 'running', name, queue, priority,
+        attempt, retries, crashes, due, created, started, null,
+        worker_id, args, kwargs, options, progress, null, cancel
+    from lavoro.running
+    union all
+    select id, state, 'finished', name, queue, priority,
+        attempt, retries, crashes, due, created, started, finished,
+        worker_id, args, kwargs, options, result, traceback, null
+    from lavoro.finished;
+
+-- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction.
+create function lavoro.enqueue(
+    name text, args json default '[]', kwargs json default '{}', queue text default 'celery', priority integer default 0,
+    countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid()
+) returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
+    insert into lavoro.waiting (id, queue, priority, due, name, args, kwargs)
+        values (id, queue, priority,
+            greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
+            name, args, nullif(kwargs::text, '{}')::json);
+    select pg_notify('lavoro_wake', '+' || queue);
+    select id;
+$$;

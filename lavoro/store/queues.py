@@ -1,0 +1,105 @@
+"""What people ask of queues: how much waits where, pausing, emptying."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from lavoro.store.database import Database
+from lavoro.store.tables import tables_of
+
+
+class QueueStatus(NamedTuple):
+    """One line of ``lavoro status``."""
+
+    queue: str
+    ready: int
+    """Waiting and due."""
+    scheduled: int
+    """Waiting for a later time."""
+    running: int
+    oldest: float | None
+    """Seconds for which the oldest due task has waited."""
+    paused: bool
+
+
+class WorkerStatus(NamedTuple):
+    """One live child process of a worker."""
+
+    node: str
+    process: int
+    host: str
+    pid: int
+    pool: str
+    slots: int
+    queues: list[str]
+    running: int
+    started: dt.datetime
+    seen: float
+    """Seconds since its lease was renewed."""
+
+
+def queue_status(database: Database) -> list[QueueStatus]:
+    """Count what waits and runs, queue by queue."""
+    t = tables_of(database.schema)
+    now = sa.func.clock_timestamp()
+    waiting = sa.select(
+        t.waiting.c.queue,
+        sa.func.count().filter(t.waiting.c.due <= now).label("ready"),
+        sa.func.count().filter(t.waiting.c.due > now).label("scheduled"),
+        sa.func.extract("epoch", now - sa.func.min(t.waiting.c.due).filter(t.waiting.c.due <= now)).label("oldest"),
+    ).group_by(t.waiting.c.queue)
+    running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
+    paused = sa.select(sa.literal("+") + t.queue.c.name).where(t.queue.c.paused.is_not(None))
+    with database.engine.connect() as connection:
+        counts: dict[str, list[Any]] = {}
+        for queue, ready, scheduled, oldest in connection.execute(waiting):
+            counts[queue] = [ready, scheduled, 0, float(oldest) if oldest is not None else None]
+        for queue, count in connection.execute(running):
+            counts.setdefault(queue, [0, 0, 0, None])[2] = count
+        stopped = set(connection.scalars(paused))
+    for queue in stopped:
+        counts.setdefault(queue, [0, 0, 0, None])
+    return [QueueStatus(queue, *counts[queue], queue in stopped) for queue in sorted(counts)]
+
+
+def worker_status(database: Database) -> list[WorkerStatus]:
+    """List the live workers with what they run."""
+    t = tables_of(database.schema)
+    w, r = t.worker.c, t.running.c
+    running = sa.select(sa.func.count()).where(r.worker_id == w.id).scalar_subquery()
+    seen = sa.func.extract("epoch", sa.func.clock_timestamp() - w.seen_at)
+    query = (
+        sa.select(w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen)
+        .where(w.stopped.is_(None))
+        .order_by(w.node, w.process)
+    )
+    with database.engine.connect() as connection:
+        return [WorkerStatus(*row[:9], float(row[9])) for row in connection.execute(query)]
+
+
+def pause(database: Database, names: Sequence[str]) -> None:
+    """Let nothing more of these queues start."""
+    t = tables_of(database.schema)
+    upsert = sa.dialects.postgresql.insert(t.queue).values([{"name": n, "paused": sa.func.now()} for n in names])
+    with database.engine.connect() as connection:
+        connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"paused": sa.func.now()}))
+
+
+def resume(database: Database, names: Sequence[str]) -> None:
+    """Let them start again."""
+    t = tables_of(database.schema)
+    wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", t.queue.c.name)).where(t.queue.c.name.in_(names))
+    with database.engine.connect() as connection:
+        connection.execute(wake)
+        connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused=None))
+
+
+def purge(database: Database, names: Sequence[str]) -> int:
+    """Delete what waits on these queues; return how many tasks went."""
+    t = tables_of(database.schema)
+    with database.engine.connect() as connection:
+        return connection.execute(t.waiting.delete().where(t.waiting.c.queue.in_(names))).rowcount

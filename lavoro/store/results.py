@@ -1,0 +1,55 @@
+"""Reading what became of tasks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lavoro.store.database import Tx
+
+
+class StoredTask(NamedTuple):
+    """A task as it stands in the database."""
+
+    stage: str
+    """waiting, running or finished."""
+    state: str | None
+    result: str | None
+    """JSON text: the value, the exception of a failure, or the metadata of a custom state."""
+    result_payload: bytes | None
+    traceback: str | None
+    name: str
+    args: str | None
+    kwargs: str | None
+    options: str | None
+    payload: bytes | None
+    queue: str
+    retries: int
+    attempt: int
+    worker_id: int | None
+    worker: str | None
+    created: dt.datetime
+    started: dt.datetime | None
+    finished: dt.datetime | None
+    runtime: float | None
+    children: str | None
+    """JSON array of the ids of the tasks it sent."""
+    reason: str | None
+
+
+def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
+    """Find a task wherever it is; None when it is unknown or has expired."""
+    row = tx.row("fetch_task", {"id": id})
+    return StoredTask._make(row) if row else None
+
+
+def ready(tx: Tx, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Tell which of the tasks have finished."""
+    return {row[0] for row in tx.run("ready_tasks", {"ids": list(ids)})}
+
+
+def forget(tx: Tx, id: uuid.UUID) -> bool:
+    """Drop a finished task's outcome; tell whether there was one."""
+    return bool(tx.run("forget_task", {"id": id}))

@@ -1,0 +1,19 @@
+-- Lists the (queue, priority) pairs that have tasks and the earliest due time of each, jumping from lane to lane.
+with recursive lane as (
+    select first.* from unnest(%(queues)s::text[]) as wanted (queue)
+    cross join lateral (
+        select w.queue, w.priority, w.due from lavoro.waiting w where w.queue = wanted.queue
+        order by w.priority desc, w.due limit 1
+    ) first
+    union all
+    select next.* from lane
+    cross join lateral (
+        select w.queue, w.priority, w.due from lavoro.waiting w
+        where w.queue = lane.queue and w.priority < lane.priority
+        order by w.priority desc, w.due limit 1
+    ) next
+)
+select lane.queue, lane.priority, greatest(extract(epoch from lane.due - clock_timestamp()), 0)::float8 as due_in
+from lane
+where not exists (select from lavoro.queue q where q.name = lane.queue and q.paused is not null)
+order by lane.priority desc, array_position(%(queues)s::text[], lane.queue)

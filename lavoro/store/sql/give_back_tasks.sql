@@ -1,0 +1,37 @@
+-- Moves running tasks back to waiting where worker and attempt still hold them: retried, refused, or never started.
+-- A given state records the start that ended so in attempt; without one the start is not counted.
+with given as materialized (
+    select * from unnest(%(ids)s::uuid[], %(attempts)s::int2[], %(states)s::text[], %(retries)s::int2[],
+        %(etas)s::timestamptz[], %(countdowns)s::float8[], %(queues)s::text[], %(args)s::text[], %(kwargs)s::text[],
+        %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[])
+        as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
+            longest)
+), held as materialized (
+    select r.ctid as tid, r.id, r.attempt from lavoro.running r
+    where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
+), back as (
+    delete from lavoro.running r
+    where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
+    returning r.*
+), noted as (
+    insert into lavoro.attempt (id, attempt, worker_id, state, started, reason, error, traceback)
+    select b.id, b.attempt, b.worker_id, g.state, b.started, g.reason, g.error::json, g.traceback
+    from back b join given g on g.id = b.id where g.state is not null
+), stored as (
+    -- No countdown and no ETA: the task keeps its place in the queue.
+    insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+        args, kwargs, options, payload, reason)
+    select b.id, coalesce(g.queue, b.queue), b.priority, b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
+        b.crashes, coalesce(g.eta, clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
+            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end, b.due), b.created, b.expires,
+        b.name,
+        case when g.args is null and g.payload is null then b.args else g.args::json end,
+        case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
+        coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason
+    from back b join given g on g.id = b.id
+    returning queue
+), woken as (
+    -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.
+    select count(pg_notify('lavoro_wake', '!' || q.queue)) from (select distinct queue from stored) q
+)
+select count(*), (select * from woken) from back

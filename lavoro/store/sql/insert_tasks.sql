@@ -1,0 +1,18 @@
+-- Stores many tasks and wakes who sleeps on their queues; repeats of an id change nothing.
+with given as materialized (
+    select * from unnest(%(ids)s::uuid[], %(queues)s::text[], %(priorities)s::int2[], %(retries)s::int2[],
+        %(etas)s::timestamptz[], %(countdowns)s::float8[], %(expires)s::timestamptz[], %(expires_in)s::float8[],
+        %(names)s::text[], %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(payloads)s::bytea[])
+        as x (id, queue, priority, retries, eta, countdown, expires, expires_in, name, args, kwargs, options, payload)
+), stored as (
+    insert into lavoro.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options, payload)
+    select id, queue, priority, retries,
+        greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
+        coalesce(expires, clock_timestamp() + expires_in * interval '1 second'),
+        name, args::json, kwargs::json, options::json, payload
+    from given
+    on conflict (id) do nothing
+)
+select pg_notify('lavoro_wake', '+' || queue) from (select distinct queue from given) q
+where %(always)s or not case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || queue, 0))
+    then pg_advisory_unlock(hashtextextended('lavoro_queue:' || queue, 0)) else false end

@@ -1,0 +1,2 @@
+-- Tells which of the ids have finished.
+select id from lavoro.finished where id = any (%(ids)s::uuid[])

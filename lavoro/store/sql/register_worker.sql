@@ -1,0 +1,5 @@
+-- Gives a child process its worker id and its first lease.
+insert into lavoro.worker (node, process, host, pid, pool, slots, queues, release, lease)
+values (%(node)s, %(process)s, %(host)s, %(pid)s, %(pool)s, %(slots)s, %(queues)s, %(release)s,
+    %(lease)s::float8 * interval '1 second')
+returning id

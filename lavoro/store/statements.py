@@ -1,0 +1,40 @@
+"""The statements of ``sql/``, one file each, for one schema."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from lavoro.errors import ImproperlyConfigured
+
+FOLDER = Path(__file__).parent / "sql"
+
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_QUALIFIER = re.compile(r"\blavoro\.(?=[a-z_]+)")
+_CHANNEL_OR_KEY = re.compile(r"'lavoro_(?=[a-z]+)")
+_CREATE_SCHEMA = re.compile(r"(schema if not exists) lavoro\b")
+
+
+def check_schema(schema: str) -> str:
+    """Return the name if it can be a schema of Lavoro's, else raise ``ImproperlyConfigured``."""
+    if not _SCHEMA_NAME.fullmatch(schema):
+        raise ImproperlyConfigured(
+            f"lavoro_schema {schema!r} is no name for a schema: use up to 40 lower-case letters, digits and underscores"
+        )
+    return schema
+
+
+def render(text: str, schema: str) -> str:
+    """Write SQL of this package for another schema: tables, notification channels and lock keys move along."""
+    check_schema(schema)
+    text = _CREATE_SCHEMA.sub(rf'\1 "{schema}"', text)
+    text = _QUALIFIER.sub(f'"{schema}".', text)
+    return _CHANNEL_OR_KEY.sub(f"'{schema}_", text)
+
+
+@lru_cache(maxsize=512)
+def statement(name: str, schema: str = "lavoro") -> str:
+    """Return the statement of that name, without its comments, for a schema."""
+    lines = (FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
+    return render("\n".join(line for line in lines if not line.lstrip().startswith("--")), schema)

@@ -1,0 +1,150 @@
+"""The tables, as SQLAlchemy Core knows them: the truth about columns, for what people read."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSON, REAL, TIMESTAMP, UUID
+
+from lavoro.store.statements import check_schema
+
+
+def _time(name: str, *, default: bool = False, nullable: bool = True) -> sa.Column[object]:
+    server_default = sa.text("clock_timestamp()") if default else None
+    return sa.Column(name, TIMESTAMP(timezone=True), server_default=server_default, nullable=nullable and not default)
+
+
+def _small(name: str, *, default: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.SmallInteger, nullable=False, server_default=sa.text("0") if default else None)
+
+
+def _text(name: str, *, required: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.Text, nullable=not required)
+
+
+def _call() -> list[sa.Column[object]]:
+    """The call itself, which every table keeps: any task can be looked into and run again."""
+    return [
+        _text("name", required=True),
+        sa.Column("args", JSON),
+        sa.Column("kwargs", JSON),
+        sa.Column("options", JSON),
+        sa.Column("payload", BYTEA),
+    ]
+
+
+class Tables:
+    """The tables of one schema, as attributes; ``metadata`` holds them all."""
+
+    def __init__(self, schema: str = "lavoro") -> None:
+        self.metadata = sa.MetaData(schema=check_schema(schema))
+        self.meta = self._table(
+            "meta",
+            sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+            _text("name", required=True),
+            _time("applied", default=True),
+        )
+        self.waiting = self._waiting()
+        self.running = self._running()
+        self.finished = self._finished()
+        self.attempt = self._attempt()
+        self.worker = self._worker()
+        self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused"))
+        self.revoked = self._table("revoked", sa.Column("id", UUID, primary_key=True), _time("revoked", default=True))
+
+    def _table(self, name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+        return sa.Table(name, self.metadata, *columns)
+
+    def _waiting(self) -> sa.Table:
+        table = self._table(
+            "waiting",
+            sa.Column("id", UUID, primary_key=True),
+            _text("queue", required=True),
+            *(_small(name, default=True) for name in ("priority", "attempt", "retries", "crashes")),
+            _time("due", default=True),
+            _time("created", default=True),
+            _time("expires"),
+            *_call(),
+            _text("reason"),
+        )
+        sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due)
+        return table
+
+    def _running(self) -> sa.Table:
+        return self._table(
+            "running",
+            sa.Column("id", UUID, primary_key=True),
+            sa.Column("worker_id", sa.BigInteger, nullable=False),
+            _text("queue", required=True),
+            *(_small(name) for name in ("priority", "attempt", "retries", "crashes")),
+            *(_time(name, nullable=False) for name in ("due", "created")),
+            _time("started", default=True),
+            _time("expires"),
+            *_call(),
+            _text("state"),
+            sa.Column("progress", JSON),
+            _text("cancel"),
+        )
+
+    def _finished(self) -> sa.Table:
+        table = self._table(
+            "finished",
+            sa.Column("id", UUID, nullable=False),
+            _text("state", required=True),
+            sa.Column("worker_id", sa.BigInteger),
+            _text("queue", required=True),
+            *(_small(name) for name in ("priority", "attempt", "retries", "crashes")),
+            sa.Column("runtime", REAL),
+            *(_time(name, nullable=False) for name in ("due", "created")),
+            _time("started"),
+            _time("finished", default=True),
+            *_call(),
+            sa.Column("result", JSON),
+            sa.Column("result_payload", BYTEA),
+            sa.Column("children", JSON),
+            _text("traceback"),
+        )
+        sa.Index("finished_id", table.c.id)
+        return table
+
+    def _attempt(self) -> sa.Table:
+        table = self._table(
+            "attempt",
+            sa.Column("id", UUID, nullable=False),
+            _small("attempt"),
+            sa.Column("worker_id", sa.BigInteger),
+            _text("state", required=True),
+            _time("started"),
+            _time("ended", default=True),
+            _text("reason"),
+            sa.Column("error", JSON),
+            _text("traceback"),
+        )
+        sa.Index("attempt_id", table.c.id)
+        return table
+
+    def _worker(self) -> sa.Table:
+        table = self._table(
+            "worker",
+            sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+            _text("node", required=True),
+            sa.Column("process", sa.Integer, nullable=False),
+            _text("host", required=True),
+            sa.Column("pid", sa.Integer, nullable=False),
+            _text("pool", required=True),
+            sa.Column("slots", sa.Integer, nullable=False),
+            sa.Column("queues", ARRAY(sa.Text), nullable=False),
+            _text("release", required=True),
+            sa.Column("lease", sa.Interval, nullable=False),
+            _time("started", default=True),
+            _time("seen_at", default=True),
+            _time("stopped"),
+            _text("end_reason"),
+        )
+        sa.Index("worker_live", table.c.seen_at, postgresql_where=table.c.stopped.is_(None))
+        return table
+
+
+tables_of = lru_cache(maxsize=16)(Tables)
+"""The tables of a schema, built once."""

@@ -1,0 +1,1 @@
+"""The engine: a supervisor and its children."""

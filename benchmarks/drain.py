@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import psycopg
 
 from benchmarks import floor, prototype
 from benchmarks.hits import Hits, new_hits
-from benchmarks.meter import Cost, Meter
+from benchmarks.meter import Cost, Meter, server_cpu_seconds
 from benchmarks.processes import environment, migrate, produce, running, worker
 from benchmarks.server import empty_database, held_snapshot
 from benchmarks.values import Sample, Setting, Step, Subject
@@ -82,18 +83,22 @@ def _watch(
         meter = Meter(connection)
         group.wait_until(lambda: hits.count() > 0, "the first task started")
         first, start, cpu = hits.count(), time.perf_counter(), group.cpu_seconds()
+        server_cpu = server_cpu_seconds(connection)
         group.wait_until(lambda: hits.count() >= count, "the last task started")
         started = time.perf_counter() - start
         group.wait_until(lambda: _is_empty(connection, subject), "the last task finished", pause=0.005)
         finished, cpu = time.perf_counter() - start, group.cpu_seconds() - cpu
+        server_cpu = server_cpu_seconds(connection) - server_cpu
         wal, commits = meter.spent()
     _check(dsn, subject, hits, count)
     left = count - first
     cost = Cost(left / finished, wal / count, commits / count)
+    server = Sample(subject, _figure(processes, "server CPU"), "us/task", server_cpu / left * 1e6)
     return [
         Sample(subject, _figure(processes, "started"), "tasks/s", left / started),
         *cost.samples(subject, _figure(processes, "finished")),
         Sample(subject, _figure(processes, "worker CPU"), "us/task", cpu / left * 1e6),
+        *([] if math.isnan(server_cpu) else [server]),
     ]
 
 

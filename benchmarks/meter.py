@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import psutil
 import psycopg
 
 from benchmarks.values import Sample, Subject
@@ -52,6 +54,20 @@ class Meter:
         """Return the growth of both counters."""
         wal, transactions = self.read()
         return wal - self.start[0], transactions - self.start[1]
+
+
+def server_cpu_seconds(connection: psycopg.Connection) -> float:
+    """Return the CPU time of the server's processes so far; NaN if it is not on this machine."""
+    if not connection.info.host.startswith("/"):
+        return math.nan
+    try:
+        server = psutil.Process(connection.info.backend_pid).parent()
+        if server is None or "postgres" not in server.name():
+            return math.nan  # its process ids are not ours: it runs in a container
+        backends = [backend.cpu_times() for backend in server.children()]
+        return float(sum(server.cpu_times()) + sum(used.user + used.system for used in backends))
+    except psutil.Error:
+        return math.nan
 
 
 def cost_of(dsn: str, count: int, work: Callable[[], object]) -> Cost:

@@ -9,70 +9,52 @@ from typing import Any
 
 from lavoro.message import Job
 
-_OPTION_NAMES = {"group": "group_id", "callbacks": "link", "errbacks": "link_error", "timelimit": None}
+_OPTION_NAMES = {"group": "group_id", "callbacks": "link", "errbacks": "link_error"}
 
 
 class Context:
     """The request of one task run, with Celery's fields.
 
-    Custom headers are attributes too, and are collected in ``headers``; unknown names are None, as in Celery.
+    Custom headers are attributes too, and are collected in ``headers``; unknown names are None, as in Celery. What the
+    job says is looked up when it is asked for: most tasks never ask.
     """
 
-    id: str | None = None
-    task: str | None = None
-    args: Any = None
-    kwargs: Any = None
-    retries = 0
-    attempt = 0
-    hostname: str | None = None
-    is_eager = False
-    called_directly = True
-    queue: str | None = None
-    priority: int | None = None
-    expires: dt.datetime | None = None
-    eta: dt.datetime | None = None
-    utc = True
-    lang = "py"
-    origin: str | None = None
-    job: Job | None = None
-    outer: Context | None = None
-    retry_pending: Any = None
-    report: Callable[[Job, str, Any], None] | None = None
+    __slots__ = ("__dict__", "args", "job", "kwargs", "node", "options", "outer")
 
     def __init__(self, options: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        self.job: Job | None = None
+        self.args: Any = None
+        self.kwargs: Any = None
         self.options: dict[str, Any] = dict(options or {})
-        self.__dict__.update(fields)
+        self.node: Any = None
+        self.outer: Context | None = None
+        self.update(**fields)
 
     @classmethod
-    def of(cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], hostname: str) -> Context:
-        """Build the request of a claimed task."""
+    def of(cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], *, node: Any, outer: Context | None) -> Context:
+        """Build the request of a claimed task; ``node`` is the executor's."""
         self = cls.__new__(cls)
-        self.__dict__.update(
-            id=options.get("task_id") or str(job.id),
-            task=job.name,
-            args=args,
-            kwargs=kwargs,
-            retries=job.retries,
-            attempt=job.attempt,
-            hostname=hostname,
-            called_directly=False,
-            queue=job.queue,
-            priority=job.priority,
-            expires=job.expires,
-            eta=job.due,
-            job=job,
-            options=options,
-        )
+        self.job = job
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+        self.node = node
+        self.outer = outer
         return self
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        options = self.__dict__.get("options") or {}
-        known = _OPTION_NAMES.get(name) or name
-        if known in options:
-            return options[known]
-        return (options.get("headers") or {}).get(name)
+        if name in _FROM_JOB and self.job is not None:
+            value = _FROM_JOB[name](self)
+        elif name in _DEFAULTS:
+            value = _DEFAULTS[name]
+        else:
+            options = self.options
+            known = _OPTION_NAMES.get(name, name)
+            return options[known] if known in options else (options.get("headers") or {}).get(name)
+        self.__dict__[name] = value
+        return value
 
     @property
     def headers(self) -> dict[str, Any] | None:
@@ -126,10 +108,30 @@ class Context:
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set fields."""
-        self.__dict__.update(*args, **kwargs)
+        for name, value in dict(*args, **kwargs).items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"<Context: {self.task}[{self.id}]>"
+
+
+_FROM_JOB: dict[str, Callable[[Any], Any]] = {
+    "id": lambda self: self.options.get("task_id") or str(self.job.id),
+    "task": lambda self: self.job.name,
+    "retries": lambda self: self.job.retries,
+    "attempt": lambda self: self.job.attempt,
+    "queue": lambda self: self.job.queue,
+    "priority": lambda self: self.job.priority,
+    "expires": lambda self: self.job.expires,
+    "eta": lambda self: self.job.due,
+    "called_directly": lambda self: False,
+    "hostname": lambda self: self.node.hostname,
+    "is_eager": lambda self: self.node.eager,
+    "report": lambda self: self.node.report,
+}
+_DEFAULTS: dict[str, Any] = {
+    "id": None, "task": None, "retries": 0, "attempt": 0, "called_directly": True, "is_eager": False, "utc": True, "lang": "py",
+}  # fmt: skip
 
 
 current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("lavoro_request", default=None)

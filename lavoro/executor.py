@@ -57,8 +57,8 @@ class Node(NamedTuple):
 
 
 def execute(task: Any, job: Job, node: Node) -> Outcome:
-    """Run one job to its outcome, in a context of its own: what the task sets there is gone afterwards."""
-    return contextvars.copy_context().run(Run(task, job, node).outcome)
+    """Run one job to its outcome."""
+    return Run(task, job, node).outcome()
 
 
 class Run:
@@ -79,19 +79,17 @@ class Run:
         self.error: BaseException | None = None
 
     def outcome(self) -> Outcome:
+        """Run, in a copy of the context: variables that the task sets are gone afterwards."""
+        return contextvars.copy_context().run(self._outcome)
+
+    def _outcome(self) -> Outcome:
         try:
             self._decode()
         except Exception as error:
             return self._unreadable(error)
         if self.job.revoked or self.job.expired:
             return self._refused()
-        token = current.set(self.request)
-        try:
-            return self._ended()
-        finally:
-            current.reset(token)
-
-    def _ended(self) -> Outcome:
+        current.set(self.request)
         try:
             self.value = self._call()
             return self._succeeded(self.value)
@@ -125,11 +123,7 @@ class Run:
             )
         if type(self.args) is not list and type(self.args) is not tuple or type(self.kwargs) is not dict:
             raise InvalidTaskError(f"args must be a list and kwargs an object, not {self.args!r:.80}, {self.kwargs!r:.80}")
-        self.request = Context.of(job, self.args, self.kwargs, self.options, self.node.hostname)
-        self.request.__dict__["outer"] = current.get()
-        if self.node.eager:
-            self.request.is_eager = True
-        self.request.report = self.node.report
+        self.request = Context.of(job, self.args, self.kwargs, self.options, node=self.node, outer=current.get())
 
     def _unreadable(self, error: Exception) -> Outcome:
         logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)
@@ -157,8 +151,9 @@ class Run:
             value = self._call_limited(soft, hard)
         else:
             value = task.entry(*args, **kwargs)
-        if self.request.retry_pending is not None:  # Task.retry(throw=False) was called
-            raise self.request.retry_pending
+        pending: Retry | None = vars(self.request).get("retry_pending")
+        if pending is not None:  # Task.retry(throw=False) was called
+            raise pending
         return value
 
     def _call_limited(self, soft: float | None, hard: float | None) -> Any:
@@ -177,7 +172,7 @@ class Run:
         runtime = perf_counter() - self.started
         if signals.task_success:
             signals.task_success.send(self.task, result=value)
-        self._handle("on_success", value, self.request.id, self.args, self.kwargs)
+        self._handle("on_success", value)
         self._returned(SUCCESS, value, None)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
@@ -218,7 +213,7 @@ class Run:
         cause = retry.exc or retry
         if signals.task_retry:
             signals.task_retry.send(self.task, request=self.request, reason=retry, einfo=info)
-        self._handle("on_retry", cause, self.request.id, self.args, self.kwargs, info)
+        self._handle("on_retry", cause, einfo=info)
         self._returned(RETRY, retry, info, handlers=False)
         logger.info("Task %s[%s] retry: %s", self.job.name, self.request.id, retry, extra=self._record())
         changes = getattr(retry, "changes", {})
@@ -273,7 +268,7 @@ class Run:
                 traceback=info.tb,
                 einfo=info,
             )
-        self._handle("on_failure", error, self.request.id, self.args, self.kwargs, info)
+        self._handle("on_failure", error, einfo=info)
         self._returned(FAILURE, error, info)
         self._log_failure(error, info)
         runtime = perf_counter() - self.started
@@ -294,7 +289,7 @@ class Run:
 
     def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
         if handlers:
-            self._handle("after_return", state, value, self.request.id, self.args, self.kwargs, info)
+            self._handle("after_return", state, value, einfo=info, always=True)
         if signals.task_postrun:
             signals.task_postrun.send(
                 self.task,
@@ -306,11 +301,12 @@ class Run:
                 state=state,
             )
 
-    def _handle(self, name: str, *arguments: Any) -> None:
+    def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
         """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
         if name in self.task.handlers:
+            last = (einfo,) if einfo is not None or always else ()
             try:
-                getattr(self.task, name)(*arguments)
+                getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
             except Exception:
                 logger.exception("%s of task %s[%s] raised", name, self.job.name, self.request.id)
 

@@ -185,7 +185,7 @@ def run(stack: ExitStack) -> None:
     began = time.monotonic()
     site, mailbox = start(stack)
     say(f"The site is open at {site.address} ({time.monotonic() - began:.1f} s)")
-    address = f"ada-{uuid.uuid4().hex[:6]}@example.org"
+    address = f"ada-{uuid.uuid4().hex[:5]}@example.org"
     ids = visit(site, address)
     files = check_files(site, ids)
     check_letters(site, mailbox, ids, address)

@@ -106,8 +106,8 @@ def durations(facts: Facts) -> list[Flowable]:
 
 def bars(finished: list[dict[str, Any]], height: float) -> HorizontalBarChart:
     """Draw the bars."""
-    chart: Any = HorizontalBarChart()
-    chart.x, chart.y, chart.width, chart.height = 52 * mm, 8 * mm, WIDTH - 62 * mm, height
+    chart = HorizontalBarChart()
+    chart.x, chart.y, chart.width, chart.height = int(52 * mm), int(8 * mm), int(WIDTH - 62 * mm), int(height)
     chart.data = [[job["seconds"] for job in finished]]
     chart.categoryAxis.categoryNames = [in_fonts(job["title"][:28]) for job in finished]
     chart.categoryAxis.strokeColor = chart.valueAxis.strokeColor = RULE

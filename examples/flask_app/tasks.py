@@ -43,7 +43,7 @@ def send_welcome(self: Task[..., Done], user_id: int) -> Done:
     size = letters.post(letters.write("welcome", "Welcome to the Darkroom", user))
     user.welcomed = now()
     db.session.commit()
-    return done(self, started, f"to {user.email}", size)
+    return done(self, started, user.email, size)
 
 
 @shared_task(**MAIL_OPTIONS)
@@ -54,7 +54,7 @@ def send_reminder(self: Task[..., Done], user_id: int) -> Done:
     size = letters.post(letters.write("reminder", "Your first photograph", user))
     user.reminded = now()
     db.session.commit()
-    return done(self, started, f"to {user.email}", size)
+    return done(self, started, user.email, size)
 
 
 @shared_task(bind=True, soft_time_limit=60, time_limit=90)
@@ -103,7 +103,9 @@ def tell(task: Task[..., Done], finished: int, total: int, doing: str) -> None:
     task.update_state(state="PROGRESS", meta={"done": finished, "total": total, "doing": doing})
 
 
-def done(task: Task[..., Done], started: float, note: str, size: int = 0, *, files: Sequence[ProducedFile] = ()) -> Done:
+def done(
+    task: Task[..., Done], started: float, note: str, size: int = 0, *, files: Sequence[ProducedFile] = ()
+) -> Done:
     """Make the result of a task that began at ``started`` (perf_counter) and made files, or else ``size`` bytes."""
     return {
         "note": note,

@@ -98,7 +98,9 @@ def download(task_id: uuid.UUID, name: str) -> Response:
     return send_from_directory(produced_by(str(task_id)), name, as_attachment="save" in request.args)
 
 
-def order(task: Task[..., tasks.Done], *arguments: object, kind: str, title: str, countdown: float | None = None) -> Job:
+def order(
+    task: Task[..., tasks.Done], *arguments: object, kind: str, title: str, countdown: float | None = None
+) -> Job:
     """Send a task and note the job, both in the session's transaction: neither exists before the caller commits."""
     result = task.apply_async(arguments, countdown=countdown, connection=db.session)
     due = now() + timedelta(seconds=countdown) if countdown else None

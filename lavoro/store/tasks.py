@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from lavoro.message import Job, Message
-from lavoro.outcome import Finished, GivenBack
+from lavoro.outcome import Finished, GivenBack, Outcome
+from lavoro.store.arrays import doubles, payloads, reals, smallints, texts, uuids
 from lavoro.store.database import Tx
 
 
@@ -28,14 +29,17 @@ def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False) ->
     if len(messages) == 1 and not always_wake:
         tx.run("insert_task", messages[0]._asdict())
     elif messages:
-        columns = [list(column) for column in zip(*messages, strict=True)]
-        tx.run("insert_tasks", {**dict(zip(_COLUMNS, columns, strict=True)), "always": always_wake})
+        columns = zip(*messages, strict=True)
+        parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
+        tx.run("insert_tasks", {**parameters, "always": always_wake})
 
 
-_COLUMNS = (
-    "ids", "names", "queues", "priorities", "retries", "etas", "countdowns", "expires", "expires_in", "args", "kwargs",
-    "options", "payloads",
+_MESSAGES = (
+    ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", smallints),
+    ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),
+    ("kwargs", texts), ("options", texts), ("payloads", payloads),
 )  # fmt: skip
+"""Each field of a message: its parameter and how a column of them is sent."""
 
 
 def claim(tx: Tx, worker_id: int, *, lanes: Sequence[Lane], limit: int) -> list[Job]:
@@ -59,39 +63,33 @@ def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]
 
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
-    jobs, states, results, payloads, tracebacks, runtimes, children = zip(*outcomes, strict=True)
-    row = tx.row(
-        "finish_tasks",
-        {
-            "ids": [job.id for job in jobs],
-            "attempts": [job.attempt for job in jobs],
-            "states": list(states),
-            "results": list(results),
-            "payloads": list(payloads),
-            "tracebacks": list(tracebacks),
-            "runtimes": list(runtimes),
-            "children": list(children),
-            "worker_id": worker_id,
-        },
-    )
-    return row[0] if row else 0
+    return _settle(tx, "finish_tasks", worker_id, outcomes, _FINISHED)
 
 
 def give_back(tx: Tx, worker_id: int, outcomes: Sequence[GivenBack]) -> int:
     """Put tasks back on their queues where their fence holds; return how many went."""
-    columns = dict(zip(_GIVEN_BACK, (list(column) for column in zip(*outcomes, strict=True)), strict=True))
-    jobs = columns.pop("jobs")
-    row = tx.row(
-        "give_back_tasks",
-        {"ids": [job.id for job in jobs], "attempts": [job.attempt for job in jobs], "worker_id": worker_id, **columns},
-    )
-    return row[0] if row else 0
+    return _settle(tx, "give_back_tasks", worker_id, outcomes, _GIVEN_BACK)
 
 
-_GIVEN_BACK = (
-    "jobs", "states", "retries", "etas", "countdowns", "queues", "args", "kwargs", "options", "payloads", "reasons",
-    "errors", "tracebacks", "longest",
+_FINISHED = (
+    ("states", texts), ("results", texts), ("payloads", payloads), ("tracebacks", texts), ("runtimes", reals),
+    ("children", texts),
 )  # fmt: skip
+_GIVEN_BACK = (
+    ("states", texts), ("retries", smallints), ("etas", list), ("countdowns", doubles), ("queues", texts),
+    ("args", texts), ("kwargs", texts), ("options", texts), ("payloads", payloads), ("reasons", texts),
+    ("errors", texts), ("tracebacks", texts), ("longest", doubles),
+)  # fmt: skip
+
+
+def _settle(
+    tx: Tx, statement: str, worker_id: int, outcomes: Sequence[Outcome], fields: Sequence[tuple[str, Callable[[Any], Any]]]
+) -> int:
+    jobs, *columns = zip(*outcomes, strict=True)
+    parameters = {name: column(values) for (name, column), values in zip(fields, columns, strict=True)}
+    ids, attempts = uuids([job.id for job in jobs]), smallints([job.attempt for job in jobs])
+    row = tx.row(statement, {**parameters, "ids": ids, "attempts": attempts, "worker_id": worker_id})
+    return row[0] if row else 0
 
 
 def accepted(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> set[tuple[uuid.UUID, int]]:

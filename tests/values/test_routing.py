@@ -450,6 +450,7 @@ def test_one_router_serves_many_names_within_bounds() -> None:
     assert {queue_of(router, queue=f"q{number}") for number in range(3000)} == {f"q{number}" for number in range(3000)}
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="measuring coverage takes longer than routing")
 @pytest.mark.parametrize("options", [{}, {"countdown": 5}, {"queue": "mail", "priority": 3}])
 def test_routing_costs_next_to_nothing(options: dict[str, Any]) -> None:
     router = Router()

@@ -33,7 +33,7 @@ function time(job, now) {
 }
 
 function note(job) {
-  if (job.tone === "retrying") return `The server said “${job.note}”. Asking again.`;
+  if (job.tone === "retrying") return `${job.note} · asking again soon`;
   return job.tone === "done" && !job.files.length ? `${job.note} · ${size(job.bytes)}` : job.note || { waiting: "Waiting for a worker", scheduled: "Will be sent when it is due" }[job.tone] || "";
 }
 

@@ -110,7 +110,7 @@ def _is_empty(connection: psycopg.Connection, schema: str) -> bool:
 def _check(dsn: str, schema: str, hits: Hits, count: int) -> None:
     """Raise unless each task ran once and has its outcome: a fast figure must not be a wrong one."""
     with psycopg.connect(dsn) as connection:
-        succeeded = f"select count(*) from {schema}.finished where state = 'SUCCESS'"
-        stored = connection.execute(succeeded).fetchall()[0][0]
-    if (hits.count(), stored) != (count, count):
-        raise RuntimeError(f"of {count} tasks sent to {schema}, {hits.count()} ran and {stored} are stored as SUCCESS")
+        states = f"select state, count(*) from {schema}.finished group by state"
+        stored: dict[str, int] = dict(connection.execute(states).fetchall())
+    if (hits.count(), stored) != (count, {"SUCCESS": count}):
+        raise RuntimeError(f"{count} tasks sent to {schema} started {hits.count()} times and ended as {stored}")

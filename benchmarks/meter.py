@@ -64,8 +64,8 @@ def server_cpu_seconds(connection: psycopg.Connection) -> float:
         server = psutil.Process(connection.info.backend_pid).parent()
         if server is None or "postgres" not in server.name():
             return math.nan  # its process ids are not ours: it runs in a container
-        backends = [backend.cpu_times() for backend in server.children()]
-        return float(sum(server.cpu_times()) + sum(used.user + used.system for used in backends))
+        ended, living = server.cpu_times(), [process.cpu_times() for process in (server, *server.children())]
+        return float(ended.children_user + ended.children_system + sum(used.user + used.system for used in living))
     except psutil.Error:
         return math.nan
 

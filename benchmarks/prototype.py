@@ -105,7 +105,7 @@ def execute(job: Job) -> Outcome:
             return Outcome(job, "SUCCESS", encode(TASKS[job.name](*args, **kwargs)))
         finally:
             context.reset(token)
-    except Exception as error:  # noqa: BLE001 (a task may raise anything)
+    except Exception as error:  # a task may raise anything
         return Outcome(job, "FAILURE", encode(repr(error)), repr(error.__traceback__))
 
 

@@ -1,11 +1,12 @@
 """Lavoro: a task queue for Python web applications that stores every task in PostgreSQL."""
 
-from lavoro.app import Lavoro, shared_task
+from lavoro.app import Lavoro
+from lavoro.context import current as _request
 from lavoro.current import Proxy as _Proxy
 from lavoro.current import get as _get_app
-from lavoro.context import current as _request
 from lavoro.log import get_task_logger
 from lavoro.result import AsyncResult, EagerResult, allow_join_result
+from lavoro.shared import shared_task
 from lavoro.task import Task
 
 __version__ = "0.1.0"

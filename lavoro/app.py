@@ -12,34 +12,39 @@ import os
 import sys
 import threading
 import time
-import weakref
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from lavoro import current, outcome, serialization, signals, states
-from lavoro import executor as running
+from lavoro import current, signals
+from lavoro.announce import announced, tell_published
 from lavoro.arguments import Arguments
-from lavoro.compose import compose, protocol_headers
+from lavoro.compose import Call, Template, calling_task, split_call, template
 from lavoro.context import current as current_request
-from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.ids import task_uuid
-from lavoro.message import Job, Message
+from lavoro.message import Message
 from lavoro.registry import TaskRegistry
-from lavoro.result import AsyncResult, EagerResult
+from lavoro.result import AsyncResult
 from lavoro.routing import Router, queue_names
-from lavoro.settings import Settings, load
+from lavoro.settings import Settings, load, symbol
 from lavoro.store import embedded, tasks
 from lavoro.store.database import Database, translated
 from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
-from lavoro.task import Task
+from lavoro.task import Task as BaseTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
+App = TypeVar("App", bound="Lavoro")
 
-_transaction: contextvars.ContextVar[Any] = contextvars.ContextVar("lavoro_transaction", default=None)
+_transactions: contextvars.ContextVar[Mapping[Any, Any]] = contextvars.ContextVar(
+    "lavoro_transactions", default=MappingProxyType({})
+)
+"""The transactions that calls join here, by application."""
 
 
 class Lavoro:
@@ -66,7 +71,7 @@ class Lavoro:
         include: Sequence[str] | None = None,
         config_source: Any = None,
         namespace: str | None = None,
-        task_cls: type[Task[Any, Any]] | str | None = None,
+        task_cls: type[BaseTask[Any, Any]] | str | None = None,
         set_as_current: bool = True,
         autofinalize: bool = True,
         strict_typing: bool = True,
@@ -77,21 +82,23 @@ class Lavoro:
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
         self.conf = Settings()
-        self.tasks: Any = TaskRegistry()
+        self._tasks = TaskRegistry()
+        self._copies: dict[Callable[[Any], Any], Any] = {}
+        self._copying = False
         self._task_cls: Any = task_cls
         self._lock = threading.RLock()
         self._database: Database | None = None
+        self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
+        self._router: Router | None = None
+        self._routing: tuple[Any, ...] = ()
         self._discoveries: list[Callable[[], None]] = []
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
         self.conf.update({name: value for name, value in given.items() if value is not None})
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
-        current.apps.add(self)
         if set_as_current:
             current.set_current(self)
-        for make in current.shared:
-            make(self)
         self.on_init()
 
     def on_init(self) -> None:
@@ -99,7 +106,24 @@ class Lavoro:
 
     # Configuration
 
-    def config_from_object(self, obj: Any, *, silent: bool = False, force: bool = False, namespace: str | None = None) -> None:
+    @property
+    def conf(self) -> Settings:
+        """The settings: a mapping that is also read and written by attribute; what is assigned replaces them all."""
+        return self._conf
+
+    @conf.setter
+    def conf(self, values: Mapping[str, Any]) -> None:
+        self._conf = values if isinstance(values, Settings) else Settings()
+        if values is not self._conf:
+            self._conf.update(values)
+
+    def add_defaults(self, defaults: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Add settings that lose to all that is configured; a callable is called when the first setting is read."""
+        self.conf.add_defaults(defaults)
+
+    def config_from_object(
+        self, obj: Any, *, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
         """Take settings from a module, class, object, dict, or the dotted path of one.
 
         With a ``namespace`` ("CELERY", "LAVORO") only names that begin with it count, without it. It is read when the
@@ -147,7 +171,7 @@ class Lavoro:
             self._discoveries.append(discover)
 
     def import_modules(self) -> None:
-        """Import everything that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered."""
+        """Import all that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered."""
         signals.import_modules.send(self)
         for names in (self.conf.imports, self.conf.include):
             for name in [names] if isinstance(names, str) else names or ():
@@ -166,12 +190,18 @@ class Lavoro:
     def close(self) -> None:
         """Close the connections, and be current no longer."""
         current.forget(self)
-        if self._results is not None:
-            self._results.close()
-        if self._database is not None:
-            self._database.dispose()
+        with self._lock:
+            self._disconnect()
 
-    def __enter__(self) -> Lavoro:
+    def _disconnect(self) -> None:
+        results, self._results = self._results, None
+        database, self._database = self._database, None
+        if results is not None:
+            results.close()
+        if database is not None:
+            database.dispose()
+
+    def __enter__(self: App) -> App:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,36 +210,71 @@ class Lavoro:
     # Tasks
 
     @property
-    def Task(self) -> Any:  # noqa: N802 (Celery's name)
-        """The base class of this application's tasks; assign another to change them all."""
+    def tasks(self) -> TaskRegistry:
+        """The tasks by name: this application's own, and its copies of the shared ones."""
+        if len(self._copies) < len(current.shared):
+            self._copy_shared_tasks()
+        return self._tasks
+
+    def _copy_shared_tasks(self) -> None:
+        """Make copies of the shared tasks that have none yet: late, so that subclasses have their say in it."""
+        with self._lock:
+            if self._copying:
+                return  # a subclass's own `task` looks into the tasks
+            self._copying = True
+            try:
+                for make in current.shared[len(self._copies) :]:
+                    self._copies[make] = make(self)
+            finally:
+                self._copying = False
+
+    def shared_copy(self, make: Callable[[Any], Any]) -> Any:
+        """Return this application's copy of a shared task, which ``make`` makes."""
+        if make not in self._copies:
+            self._copy_shared_tasks()
+        return self._copies.get(make) or make(self)
+
+    @property
+    def Task(self) -> Any:
+        """The base class of this application's tasks; assign another, or its dotted path, to change them all."""
         if isinstance(self._task_cls, str):
-            module, _, name = self._task_cls.replace(":", ".").rpartition(".")
-            self._task_cls = getattr(import_module(module), name)
-        return self._task_cls or Task
+            self._task_cls = symbol(self._task_cls)
+        return self._task_cls or BaseTask
 
     @Task.setter
-    def Task(self, base: Any) -> None:  # noqa: N802
-        former, self._task_cls = self.Task, base
-        for task in self.tasks.values():
+    def Task(self, base: Any) -> None:
+        former, self._task_cls = self._task_cls or BaseTask, base
+        for task in self._tasks.values():
             if type(task).__bases__ == (former,):
-                type(task).__bases__ = (base,)
+                type(task).__bases__ = (self.Task,)
                 task.bind(self)
 
     task_cls = Task
 
+    @property
+    def current_task(self) -> Any:
+        """The task that is running here, or None."""
+        request = current_request.get()
+        return request and self.tasks.get(request.task)
+
     @overload
-    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    def task(self, function: Callable[P, R], /) -> BaseTask[P, R]: ...
     @overload
     def task(
         self, function: None = None, /, *, bind: Literal[True], **options: Any
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], BaseTask[P, R]]: ...
     @overload
-    def task(self, function: None = None, /, *, bind: Literal[False] = False, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(
+        self, function: None = None, /, *, bind: Literal[False] = False, **options: Any
+    ) -> Callable[[Callable[P, R]], BaseTask[P, R]]: ...
     def task(self, function: Any = None, /, **options: Any) -> Any:
         """Make a task of a function: ``@app.task`` or ``@app.task(bind=True, queue="slow", ...)``.
 
         ``bind=True`` passes the task itself as first argument; ``name`` (default: ``module.function``) names it;
-        ``base`` is its class; other options become its attributes. A second task of the same name is the first one.
+        ``base`` is its class; other options become its attributes. A second task of the same name is the first one::
+
+            @app.task(bind=True, autoretry_for=(OSError,), retry_backoff=True)
+            def fetch(self: Task[..., Any], url: str) -> int: ...
         """
         if function is None:
             return lambda f: self._make_task(f, **options)
@@ -221,7 +286,7 @@ class Lavoro:
     ) -> Any:  # fmt: skip
         name = name or self.gen_task_name(function.__name__, function.__module__)
         with self._lock:
-            if name not in self.tasks:
+            if name not in self._tasks:
                 body = filter(function) if filter else function
                 attributes = {
                     **options,
@@ -235,7 +300,7 @@ class Lavoro:
                 }
                 cls = type(function.__name__, (base or self.Task,), attributes)
                 self.register_task(cls())
-            return self.tasks[name]
+            return self._tasks[name]
 
     def register_task(self, task: Any) -> Any:
         """Add a task object or class of one's own making."""
@@ -243,40 +308,48 @@ class Lavoro:
         if not getattr(task, "name", None):
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
         task.bind(self)
-        self.tasks.register(task)
+        self._tasks.register(task)
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
         """Name a task after its module and function; what is in ``__main__`` after the application or the file."""
         if module == "__main__":
-            spec = getattr(sys.modules["__main__"], "__spec__", None)
-            file = os.path.splitext(os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or "__main__"))[0]
-            module = self.main or (spec.name if spec else file)
+            main = sys.modules["__main__"]
+            spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+            module = self.main or (spec.name if spec else Path(file or module).stem)
         return f"{module}.{name}"
 
     def finalize(self, auto: bool = False) -> None:
-        """Nothing waits to be finalized: tasks exist from the moment they are decorated."""
+        """Copy the shared tasks now; all others exist from the moment they are decorated."""
+        self._copy_shared_tasks()
 
     # Where tasks go
 
     @property
     def database(self) -> Database:
-        """The database, found and (if it is the embedded one) brought up to date on first use."""
-        if self._database is None:
-            with self._lock:
-                if self._database is None:
-                    self._database = self._find_database()
-        return self._database
+        """The database, found and (if it is the embedded one) brought up to date on first use.
+
+        When the settings name another one, that one is found.
+        """
+        conf = self.conf
+        place = conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
+        if self._database is not None and place == self._place:
+            return self._database
+        with self._lock:
+            if self._database is None or place != self._place:
+                self._disconnect()
+                self._place, self._database = place, self._find_database()
+            return self._database
 
     def _find_database(self) -> Database:
         conf, url = self.conf, self.conf.database_url
         options: dict[str, Any] = dict(conf.database_engine_options)
-        if conf.broker_pool_limit:
-            options.setdefault("pool_size", conf.broker_pool_limit)
+        options.setdefault("pool_size", conf.broker_pool_limit or 0)
+        options.setdefault("pool_timeout", conf.seconds("broker_pool_acquire_timeout"))
         database = Database(
             url or functools.partial(embedded.url, conf.lavoro_data_folder),
             schema=conf.lavoro_schema,
-            connect_timeout=conf.broker_connection_timeout,
+            connect_timeout=conf.seconds("broker_connection_timeout") or 0,
             engine_options=options,
         )
         if url is None:
@@ -292,15 +365,19 @@ class Lavoro:
     def result_listener(self) -> ResultListener:
         """What tells this process of finished tasks."""
         with self._lock:
+            database = self.database
             if self._results is None or self._results.process != os.getpid():
-                self._results = ResultListener(self.database)
+                self._results = ResultListener(database)
             return self._results
 
-    @functools.cached_property
+    @property
     def router(self) -> Router:
-        """Finds each call's queue."""
+        """Finds each call's queue; made anew when a setting it reads was replaced."""
         conf = self.conf
-        return Router(conf.task_routes, conf.task_default_queue, conf.task_queues, conf.task_create_missing_queues)
+        read = conf["task_routes"], conf["task_default_queue"], conf["task_queues"], conf["task_create_missing_queues"]
+        if self._router is None or read != self._routing:
+            self._routing, self._router = read, Router(*read)
+        return self._router
 
     @property
     def queues(self) -> list[str]:
@@ -312,56 +389,84 @@ class Lavoro:
     def send_task(
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult[Any]:
-        """Send a task by its name, known here or not; options are those of ``apply_async``."""
-        task = self.tasks.get(name)
-        return self.send(task, name, args or (), kwargs or {}, options.pop("task_id", None), options)
+        """Send a task by its name, known here or not; options are those of ``Task.apply_async``.
+
+        It never runs eagerly: with the setting ``task_always_eager`` there is a warning, and it is sent all the same.
+        """
+        if self.conf["task_always_eager"]:
+            warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
+        return self.send(self.tasks.get(name), name, args or (), kwargs or {}, options)
 
     def send(
-        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None, options: dict[str, Any]
+        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> AsyncResult[Any]:
-        """Compose one message and publish it."""
-        if task_id is not None:
-            options["task_id"] = task_id
-        routed = self.router.route(name, args, kwargs, options, task)
-        message = compose(self.conf, task, name, args, kwargs, routed)
-        message = self._announce(message, task, (args, kwargs), routed)
-        self.publish([message], connection=options.get("connection"), retry=options.get("retry"))
-        result: AsyncResult[Any] = AsyncResult(task_id or str(message.id), task_name=name, app=self)
-        request = current_request.get()
-        if request is not None and request.job is not None and options.get("add_to_parent", True):
-            request.children.append(result)
-        if signals.after_task_publish and options.get("connection") is None and _transaction.get() is None:
-            self._tell_published(message, (args, kwargs))
+        """Compose one message and publish it; ``task`` is the task object if it is known here."""
+        caller = calling_task()
+        routed = self.routed(task, name, args, kwargs, options)
+        message = template(self.conf, task, name, routed, caller).message(args, kwargs)
+        if signals.before_task_publish:
+            message = self._announced(message, args, kwargs)
+        self._publish([message], options)
+        result = self._result_of(message, task, options)
+        if caller is not None and options.get("add_to_parent", True) and getattr(task, "trail", True):
+            caller.children.append(result)
         return result
 
     def send_many(
-        self, task: Any, calls: Iterable[Sequence[Any] | Mapping[str, Any]], *, atomic: bool, options: dict[str, Any]
+        self, task: Any, calls: Iterable[Call], *, atomic: bool, options: Mapping[str, Any]
     ) -> list[AsyncResult[Any]]:
         """Compose and publish many calls of one task, batch by batch or all in one transaction."""
-        if self.conf.task_always_eager:
-            return [task.apply(*_call(call), through_serializer=True, **options) for call in calls]
-        connection, sent = options.get("connection"), []
-        with self._one_transaction(connection) if atomic else contextlib.nullcontext(connection) as joined:
+        compose, sent, unannounced = self._composer(task, options), [], []
+        joined = self._joined(options.get("connection"))
+        with self._own_transaction() if atomic and joined is None else contextlib.nullcontext(joined) as connection:
             calls = iter(calls)
-            while batch := [self._compose_one(task, call, options) for call in itertools.islice(calls, self.conf.lavoro_batch)]:
-                self.publish(batch, connection=joined, retry=options.get("retry"))
-                sent += [AsyncResult(message.id, task_name=task.name, app=self) for message in batch]
+            while batch := [compose(call) for call in itertools.islice(calls, self.conf["lavoro_batch"])]:
+                self._publish(batch, {**options, "connection": connection})
+                sent += [self._result_of(message, task, options) for message in batch]
+                if signals.after_task_publish and connection is not joined:
+                    unannounced += batch
+        tell_published(unannounced)
         return sent
 
-    def _compose_one(self, task: Any, call: Sequence[Any] | Mapping[str, Any], options: dict[str, Any]) -> Message:
-        args, kwargs = _call(call)
-        if task.typing and task.__arguments__ is not None:
-            task.__arguments__.check(args, kwargs)
-        routed = self.router.route(task.name, args, kwargs, options, task)
-        message = compose(self.conf, task, task.name, args, kwargs, routed)
-        return self._announce(message, task, (args, kwargs), routed)
+    def _composer(self, task: Any, options: Mapping[str, Any]) -> Callable[[Call], Message]:
+        """Return what makes a message of a call; what does not depend on the arguments is worked out only once."""
+        name, caller = task.name, calling_task()
+        check = task.__arguments__.check if task.typing and task.__arguments__ is not None else None
+
+        def form(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Template:
+            return template(self.conf, task, name, self.routed(task, name, args, kwargs, options), caller)
+
+        always = form((), {}) if self._routes_by_name() else None
+
+        def compose(call: Call) -> Message:
+            args, kwargs = split_call(call)
+            if check is not None:
+                check(args, kwargs)
+            message = (always or form(args, kwargs)).message(args, kwargs)
+            return self._announced(message, args, kwargs) if signals.before_task_publish else message
+
+        return compose
+
+    def routed(
+        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a call's options with the task's own and those of its route added."""
+        own = task.call_options() if task is not None else None
+        return self.router.route(name, args, kwargs, {**own, **options} if own else options, task)
+
+    def _routes_by_name(self) -> bool:
+        """Tell whether no route looks at a call's arguments, as callables may."""
+        routes = self.conf["task_routes"] or ()
+        return all(isinstance(route, Mapping) for route in (routes if isinstance(routes, (list, tuple)) else [routes]))
+
+    def _result_of(self, message: Message, task: Any, options: Mapping[str, Any]) -> AsyncResult[Any]:
+        return AsyncResult(options.get("task_id") or message.id, task_name=message.name, app=self)
+
+    def _announced(self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
+        return announced(message, args, kwargs, self.conf["task_publish_retry_policy"])
 
     @contextlib.contextmanager
-    def _one_transaction(self, connection: Any) -> Iterator[Any]:
-        joined = connection or _transaction.get()
-        if joined is not None:
-            yield joined
-            return
+    def _own_transaction(self) -> Iterator[Any]:
         with self.database.tx() as tx, tx.connection.transaction():
             yield tx.connection
 
@@ -375,28 +480,43 @@ class Lavoro:
                 db.session.add(user)
                 send_welcome.delay(user.email)
                 db.session.commit()
+
+        ``connection`` is a SQLAlchemy session or connection, or a psycopg connection, on this application's database.
+        The block holds for its thread or greenlet and does not commit. ``after_task_publish`` is not sent.
         """
-        token = _transaction.set(connection)
+        token = _transactions.set({**_transactions.get(), self: connection})
         try:
             yield
         finally:
-            _transaction.reset(token)
+            _transactions.reset(token)
 
-    def publish(self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None) -> None:
+    def _joined(self, connection: Any) -> Any:
+        return connection if connection is not None else _transactions.get().get(self)
+
+    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+        connection = self._joined(options.get("connection"))
+        self.publish(messages, connection=connection, retry=options.get("retry"), policy=options.get("retry_policy"))
+        if signals.after_task_publish and connection is None:
+            tell_published(messages)
+
+    def publish(
+        self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
+        policy: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Store messages: the one door out.
 
         Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
         cannot store a task twice: its id is fixed. Raises ``OperationalError``, ``SchemaOutdated``.
         """
-        joined = connection if connection is not None else _transaction.get()
-        if joined is not None:
+        if connection is not None:
             with translated():
-                tasks.insert(self.database.join(joined), messages, always_wake=True)
+                tasks.insert(self.database.join(connection), messages, always_wake=True)
             return
-        for pause in self._pauses(retry):
+        for number, pause in enumerate(self._pauses(retry, policy)):
             try:
                 with self.database.tx() as tx:
-                    return tasks.insert(tx, messages)
+                    tasks.insert(tx, messages, repeated=number > 0)
+                return
             except SchemaOutdated:
                 raise
             except OperationalError:
@@ -404,36 +524,15 @@ class Lavoro:
                     raise
                 time.sleep(pause)
 
-    def _pauses(self, retry: bool | None) -> Iterator[float | None]:
+    def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float | None]:
         """Yield the seconds to wait after each failed try; None after the last."""
-        if self.conf.task_publish_retry if retry is None else retry:
-            policy = self.conf.task_publish_retry_policy
-            for number in range(policy.get("max_retries", 3) or 0):
-                yield min(policy.get("interval_start", 0) + number * policy.get("interval_step", 0.2), policy.get("interval_max", 1))
+        if self.conf["task_publish_retry"] if retry is None else retry:
+            policy = {**self.conf["task_publish_retry_policy"], **(policy or {})}
+            start, step, most = (policy.get(f"interval_{part}") or 0 for part in ("start", "step", "max"))
+            times = policy.get("max_retries", 3)
+            for number in itertools.count() if times is None else range(times):
+                yield min(start + number * step, most)
         yield None
-
-    def _announce(self, message: Message, task: Any, call: tuple[Any, Any], options: Mapping[str, Any]) -> Message:
-        """Send ``before_task_publish``; what receivers put into the headers travels with the task."""
-        if not signals.before_task_publish:
-            return message
-        stored = json.loads(message.options) if message.options else {}
-        headers = protocol_headers(message, stored)
-        known = set(headers) - set(stored.get("headers") or {})
-        properties = dict(stored.get("properties") or {})
-        signals.before_task_publish.send(
-            message.name, body=(*call, {}), exchange="", routing_key=message.queue, headers=headers, properties=properties,
-            declare=[], retry_policy=self.conf.task_publish_retry_policy,
-        )  # fmt: skip
-        stored["headers"] = {key: value for key, value in headers.items() if key not in known}
-        stored["properties"] = properties
-        kept = {key: value for key, value in stored.items() if value}
-        return message._replace(options=serialization.dumps(kept) if kept else None)
-
-    def _tell_published(self, message: Message, call: tuple[Any, Any]) -> None:
-        stored = json.loads(message.options) if message.options else {}
-        signals.after_task_publish.send(
-            message.name, headers=protocol_headers(message, stored), body=(*call, {}), exchange="", routing_key=message.queue
-        )
 
     def revoke(self, task_ids: str | Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
         """Keep tasks from starting: waiting ones end as REVOKED at once, unknown ids are remembered.
@@ -445,106 +544,25 @@ class Lavoro:
         with self.database.tx() as tx:
             tasks.revoke(tx, [task_uuid(id) for id in ids], cancel=how)
 
-    def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:  # noqa: N802 (Celery's name)
+    def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
         return AsyncResult(id, app=self, **options)
-
-    # Running here
-
-    def run_eagerly(
-        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: str | None, throw: bool | None,
-        retries: int, through_serializer: bool, options: Mapping[str, Any],
-    ) -> EagerResult[Any]:  # fmt: skip
-        """Run a task in this process as a worker would; retries follow at once."""
-        routed = self.router.route(task.name, args, kwargs, {**options, "task_id": task_id, "retries": retries}, task)
-        message = compose(self.conf, task, task.name, args, kwargs, routed)
-        call = None if through_serializer else (list(args), dict(kwargs))
-        run = running.Run(task, _job_of(message), _node_of(self), call)
-        ended = run.outcome()
-        while isinstance(ended, outcome.GivenBack) and ended.state == states.RETRY:
-            call = call if ended.args is None else None
-            run = running.Run(task, _retried(run.job, ended), _node_of(self), call)
-            ended = run.outcome()
-        state = ended.state if isinstance(ended, outcome.Finished) else states.REJECTED
-        traceback = ended.traceback if isinstance(ended, outcome.Finished) else None
-        if run.error is not None and (self.conf.task_eager_propagates if throw is None else throw):
-            raise run.error
-        value = run.value if run.error is None else run.error
-        return EagerResult(task_id or str(message.id), value, state or states.REJECTED, traceback, task.name, self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"
 
 
-def _call(call: Sequence[Any] | Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    if isinstance(call, Mapping):
-        return (), call
-    if isinstance(call, (tuple, list)):
-        return call, {}
-    raise TypeError(f"each call must be a tuple of arguments or a mapping of keywords, not {type(call).__name__}")
-
-
-def _job_of(message: Message) -> Job:
-    return Job(
-        id=message.id, name=message.name, args=message.args, kwargs=message.kwargs, options=message.options,
-        payload=message.payload, queue=message.queue, priority=message.priority, attempt=message.retries + 1,
-        retries=message.retries, crashes=0, due=message.eta, expires=message.expires, expired=False, revoked=False,
-    )  # type: ignore[arg-type]  # fmt: skip
-
-
-def _retried(job: Job, back: outcome.GivenBack) -> Job:
-    changed = {"args": back.args, "kwargs": back.kwargs} if back.args is not None else {}
-    return job._replace(
-        retries=job.retries + 1, attempt=job.attempt + 1, options=back.options or job.options, **changed  # type: ignore[arg-type]
-    )
-
-
-def _node_of(app: Lavoro) -> running.Node:
-    conf = app.conf
-    return running.Node("eager", accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size, eager=True)
-
-
 def _import_related(package: str, related_name: str | None) -> None:
+    """Import a package's module of that name if there is one; what fails inside it comes through."""
     import_module(package)
     if related_name is None:
         return
     name = f"{package}.{related_name}"
-    with contextlib.suppress(AttributeError):  # the "package" is a plain module: it has no submodules
-        if find_spec(name) is not None:
-            import_module(name)
-
-
-def shared_task(*args: Any, **options: Any) -> Any:
-    """Make a task for every application; the decorator for libraries and blueprints, which know none.
-
-    What it returns stands for the task of the application that is current when it is used.
-    """
-
-    def make(function: Callable[..., Any]) -> Any:
-        found: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-
-        def of(app: Any) -> Any:
-            if app not in found:
-                found[app] = app.task(**options)(function)
-            return found[app]
-
-        current.shared.append(of)
-        for app in list(current.apps):
-            of(app)
-        return SharedTask(lambda: of(current.get()), function)
-
-    return make(args[0]) if len(args) == 1 and callable(args[0]) else make
-
-
-class SharedTask(current.Proxy):
-    """Stands for the current application's copy of a shared task."""
-
-    def __init__(self, lookup: Callable[[], Any], function: Callable[..., Any]) -> None:
-        super().__init__(lookup)
-        object.__setattr__(self, "__doc__", function.__doc__)
-        object.__setattr__(self, "__name__", function.__name__)
-        object.__setattr__(self, "__module__", function.__module__)
-        object.__setattr__(self, "__wrapped__", function)
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
 
 
 current.when_missing(lambda: Lavoro("default", set_as_current=False))

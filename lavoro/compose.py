@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from lavoro import serialization
 from lavoro.context import Context, current
 from lavoro.ids import task_uuid, uuid7
-from lavoro.message import Message, pack_options
+from lavoro.message import Message
 from lavoro.settings import Settings
 
 KEPT = frozenset({
@@ -27,90 +26,153 @@ CONSUMED = frozenset({
 IGNORED = frozenset({
     "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
     "delivery_mode", "mandatory", "immediate", "add_to_parent", "argsrepr", "kwargsrepr", "route_name", "task_type",
-    "result_cls", "declare", "exchange_type",
+    "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
 })  # fmt: skip
 """Options of Celery that mean nothing once the message is a row."""
 REFUSED = frozenset({"link", "link_error", "chord", "chain"})
 
+Call = Sequence[Any] | Mapping[str, Any]
+"""The arguments of one call of many: the positional ones, or the keywords."""
 
-def compose(
-    settings: Settings, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> Message:
-    """Encode a call.
+MAX_NAME_LENGTH = 500
+"""Most characters of a task's name."""
+LONGEST = 10**10
+"""Most seconds a countdown may have: some 300 years."""
 
-    ``task`` is the task object if it is known here, for its defaults. Raises ``TypeError`` or ``ValueError`` for what
-    cannot be encoded or is longer than the setting ``lavoro_max_argument_size``.
+
+class Template(NamedTuple):
+    """All of a call but its arguments: what many calls with the same options have in common."""
+
+    name: str
+    task_id: str | None
+    queue: str
+    priority: int
+    retries: int
+    eta: dt.datetime | None
+    countdown: float
+    expires: dt.datetime | None
+    expires_in: float | None
+    serializer: str
+    extra: dict[str, Any]
+    options: str | None
+    """``extra`` as JSON."""
+    size_limit: int
+
+    def message(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
+        """Encode one call; raises ``TypeError`` or ``ValueError`` for what cannot be encoded or is too long."""
+        text = keywords = payload = None
+        options = self.options
+        if self.serializer == "json":
+            text = serialization.dumps(args)
+            keywords = serialization.dumps(kwargs) if kwargs else None
+        else:
+            payload, options = self._payload(args, kwargs)
+        size = _bytes(text) + _bytes(keywords) + _bytes(options) + len(payload or b"")
+        if size > self.size_limit:
+            raise self._too_long(size)
+        id = uuid7() if self.task_id is None else task_uuid(self.task_id)
+        return Message(
+            id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
+            self.expires_in, text, keywords, options, payload,
+        )  # fmt: skip
+
+    def _payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str | None]:
+        encoded = serialization.encode((list(args), dict(kwargs)), self.serializer)
+        payload = encoded.data if isinstance(encoded.data, bytes) else encoded.data.encode()
+        return payload, _packed({**self.extra, "content_type": encoded.content_type})
+
+    def _too_long(self, size: int) -> ValueError:
+        return ValueError(
+            f"the arguments of {self.name} have {size:,} bytes, more than {self.size_limit:,} (setting"
+            " lavoro_max_argument_size): store the data elsewhere and pass where it is"
+        )
+
+
+def template(
+    settings: Settings, task: Any, name: str, options: Mapping[str, Any], request: Context | None = None
+) -> Template:
+    """Read the options of a call, of which ``queue`` must be one.
+
+    ``task`` is the task object if it is known here, for its defaults; ``request`` that of the task that calls. Raises
+    ``TypeError`` or ``ValueError`` for options that mean nothing.
     """
-    request = current.get()
-    extra = _travelling(options, request) if options or request is not None else {}
-    priority = _first(options.get("priority"), getattr(task, "priority", None), settings.task_default_priority)
-    if priority is None and settings.task_inherit_parent_priority and request is not None:
-        priority = request.priority
+    extra = _travelling(options, request)
     if task is not None and not task.acks_late:
         extra["acks_late"] = False
-    serializer = options.get("serializer") or getattr(task, "serializer", None) or settings.task_serializer
-    text, keywords, payload = encode_call(settings, name, args, kwargs, serializer=serializer, extra=extra)
-    eta, countdown = _when(options)
-    expires, expires_in = _until(options.get("expires", getattr(task, "expires", None)))
-    given_id = options.get("task_id")
-    id = uuid7() if given_id is None else task_uuid(given_id)
-    if given_id is not None and str(id) != str(given_id):
-        extra["task_id"] = str(given_id)
-    return Message(
-        id,
-        name,
+    task_id = options.get("task_id") or None
+    if task_id is not None and str(task_uuid(task_id)) != (task_id := str(task_id)):
+        extra["task_id"] = task_id
+    eta, countdown = _start(options, settings)
+    return Template(
+        _checked_name(name),
+        task_id,
         options["queue"],
-        _small(priority),
-        int(options.get("retries") or 0),
+        _small("priority", _priority(options, settings, request)),
+        _small("retries", options.get("retries")),
         eta,
         countdown,
-        expires,
-        expires_in,
-        text,
-        keywords,
-        pack_options(extra) if extra else None,
-        payload,
+        *_end(options.get("expires"), settings),
+        options.get("serializer") or getattr(task, "serializer", None) or settings["task_serializer"],
+        extra,
+        _packed(extra),
+        settings["lavoro_max_argument_size"],
     )
 
 
-def encode_call(
-    settings: Settings, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], *, serializer: str, extra: dict[str, Any]
-) -> tuple[str | None, str | None, bytes | None]:
-    """Encode arguments: JSON texts of both, or one payload in another serializer, named in ``extra``."""
-    if serializer == "json":
-        text = serialization.dumps(args)
-        keywords = serialization.dumps(kwargs) if kwargs else None
-        _check_size(settings, name, len(text) + (len(keywords) if keywords else 0))
-        return text, keywords, None
-    encoded = serialization.encode((list(args), dict(kwargs)), serializer)
-    payload = encoded.data if isinstance(encoded.data, bytes) else encoded.data.encode()
-    _check_size(settings, name, len(payload))
-    extra["content_type"] = encoded.content_type
-    return None, None, payload
+def calling_task() -> Context | None:
+    """Return the request of the task that a worker or eager mode runs here; direct calls in it do not count."""
+    request = current.get()
+    while request is not None and request.called_directly:
+        request = request.outer
+    return request
 
 
-def _check_size(settings: Settings, name: str, size: int) -> None:
-    limit = settings.lavoro_max_argument_size
-    if size > limit:
-        raise ValueError(
-            f"the arguments of {name} have {size:,} bytes, more than {limit:,} (setting lavoro_max_argument_size):"
-            " store the data elsewhere and pass where it is"
-        )
+def retry_changes(
+    task: Any, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Encode what another try of a task is to have different: only what was given is in it."""
+    form = template(task.app.conf, task, request.task, {**options, "queue": options.get("queue") or request.queue})
+    changes: dict[str, Any] = {"queue": options.get("queue"), "options": form.extra}
+    if args is not None or kwargs is not None:
+        again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
+        changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)
+    return changes
+
+
+def start_time(eta: dt.datetime | str, settings: Settings) -> dt.datetime:
+    """Return an ETA as an aware datetime: naive ones are UTC, or local ones with the setting ``enable_utc`` off."""
+    if isinstance(eta, str):
+        eta = dt.datetime.fromisoformat(f"{eta[:-1]}+00:00" if eta.endswith(("Z", "z")) else eta)
+    if not isinstance(eta, dt.datetime):
+        raise TypeError(f"a time must be a datetime or its ISO text, not {type(eta).__name__}")
+    if eta.tzinfo is not None:
+        return eta
+    return eta.replace(tzinfo=dt.timezone.utc) if settings["enable_utc"] else _local(eta, settings["timezone"])
+
+
+def seconds(option: str, value: Any) -> float:
+    """Return a duration, given as a number or timedelta, in seconds; raises ``TypeError`` or ``ValueError``."""
+    number = value.total_seconds() if isinstance(value, dt.timedelta) else float(value)
+    if not -LONGEST <= number <= LONGEST:  # NaN is not either
+        raise ValueError(f"{option} must be a number of seconds up to {LONGEST:,}, not {value}")
+    return number
 
 
 def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    unknown: dict[str, Any] = dict(options.get("properties") or {})
+    unknown: dict[str, Any] = {}
     for key, value in options.items():
+        if key in CONSUMED or key in IGNORED or value is None:
+            continue
         if key in KEPT:
-            extra[key] = value
-        elif key in REFUSED and value:
-            raise NotImplementedError(f"apply_async({key}=...) is not supported by this release")
-        elif key not in CONSUMED and key not in IGNORED and key not in REFUSED:
+            extra[key] = seconds(key, value) if key in ("time_limit", "soft_time_limit") else value
+        elif key not in REFUSED:
             unknown[key] = value
-    if unknown:
-        extra["properties"] = unknown
-    if request is not None and request.id is not None:
+        elif value:
+            raise NotImplementedError(f"apply_async({key}=...) is not supported by this release")
+    if unknown or options.get("properties"):
+        extra["properties"] = {**(options.get("properties") or {}), **unknown}
+    if request is not None:
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id)
     _check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
@@ -122,61 +184,69 @@ def _check_limits(hard: float | None, soft: float | None) -> None:
         raise ValueError(f"soft_time_limit ({soft:g} s) must not be longer than time_limit ({hard:g} s)")
 
 
-def _when(options: Mapping[str, Any]) -> tuple[dt.datetime | None, float]:
+def _priority(options: Mapping[str, Any], settings: Settings, request: Context | None) -> Any:
+    """The call's or the route's, the caller's if it is to be inherited, or the default."""
+    priority = options.get("priority")
+    if priority is None and request is not None and settings["task_inherit_parent_priority"]:
+        priority = request.priority
+    return settings["task_default_priority"] if priority is None else priority
+
+
+def _start(options: Mapping[str, Any], settings: Settings) -> tuple[dt.datetime | None, float]:
+    """When to start, as a time or in so many seconds; of both, the countdown counts."""
     eta, countdown = options.get("eta"), options.get("countdown")
-    if eta is None:
-        return None, float(countdown or 0)
-    if isinstance(eta, str):
-        eta = dt.datetime.fromisoformat(eta)
-    return _aware(eta), 0.0
+    if countdown:
+        return None, seconds("countdown", countdown)
+    return (None, 0.0) if eta is None else (start_time(eta, settings), 0.0)
 
 
-def _until(expires: Any) -> tuple[dt.datetime | None, float | None]:
+def _end(expires: Any, settings: Settings) -> tuple[dt.datetime | None, float | None]:
+    """Until when to start at the latest, in the same two forms."""
     if expires is None:
         return None, None
-    if isinstance(expires, dt.timedelta):
-        return None, expires.total_seconds()
-    if isinstance(expires, str):
-        expires = dt.datetime.fromisoformat(expires)
-    return (_aware(expires), None) if isinstance(expires, dt.datetime) else (None, float(expires))
+    if isinstance(expires, (dt.datetime, str)):
+        return start_time(expires, settings), None
+    return None, seconds("expires", expires)
 
 
-def _aware(moment: dt.datetime) -> dt.datetime:
-    """Naive times are UTC, as in Celery."""
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
+def _local(moment: dt.datetime, zone: Any) -> dt.datetime:
+    if zone is None:
+        return moment.astimezone()
+    return moment.replace(tzinfo=zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone))
 
 
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
-
-
-def _small(priority: Any) -> int:
-    value = int(priority or 0)
+def _small(option: str, number: Any) -> int:
+    value = int(number or 0)
     if not -32768 <= value <= 32767:
-        raise ValueError(f"priority must be between -32768 and 32767, not {value}")
+        raise ValueError(f"{option} must be between -32768 and 32767, not {value}")
     return value
 
 
-@lru_cache(maxsize=1)
-def origin() -> str:
-    """Name this process as a sender, the way Celery does."""
-    return f"gen{os.getpid()}@{socket.gethostname()}"
+@lru_cache(maxsize=1024)
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a task's name must be a text, not {type(name).__name__}")
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        shown = f"{name[:100]!r} cannot name a task"
+        raise ValueError(f"{shown}: names have 1 to {MAX_NAME_LENGTH} characters, all of them printable")
+    return name
 
 
-def protocol_headers(message: Message, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the message's headers as Celery's publish signals show them, custom headers among them."""
-    return {
-        "lang": "py",
-        "task": message.name,
-        "id": str(options.get("task_id") or message.id),
-        "root_id": options.get("root_id") or str(message.id),
-        "parent_id": options.get("parent_id"),
-        "retries": message.retries,
-        "eta": message.eta.isoformat() if message.eta else None,
-        "expires": message.expires.isoformat() if message.expires else None,
-        "timelimit": [options.get("time_limit"), options.get("soft_time_limit")],
-        "shadow": options.get("shadow"),
-        "ignore_result": options.get("ignore_result"),
-        "origin": origin(),
-        **(options.get("headers") or {}),
-    }
+def _bytes(text: str | None) -> int:
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _packed(extra: Mapping[str, Any]) -> str | None:
+    kept = {key: value for key, value in extra.items() if value is not None and value != {}}
+    return serialization.dumps(kept) if kept else None
+
+
+def split_call(call: Call) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Return the positional arguments and the keywords of one of many calls; raises ``TypeError``."""
+    if isinstance(call, (tuple, list)):
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), call
+    raise TypeError(f"each call must be a tuple of arguments or a mapping of keywords, not {type(call).__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,10 @@ _local = threading.local()
 _default: Any = None
 _make_default: Callable[[], Any] | None = None
 
-apps: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Every application there is."""
+finders: list[Callable[[], Any]] = []
+"""Asked first: a framework whose own context says which application is meant returns it, else None."""
 shared: list[Callable[[Any], Any]] = []
-"""Makers of shared tasks: each is called with every application."""
+"""Makers of shared tasks: each application calls all of them with itself before it looks into its tasks."""
 
 
 def set_current(app: Any) -> None:
@@ -57,6 +56,9 @@ def get() -> Any:
 
 def get_existing() -> Any:
     """Return the current application, or None where none was made yet."""
+    for find in finders:
+        if (app := find()) is not None:
+            return app
     return getattr(_local, "app", None) or _default
 
 
@@ -65,6 +67,9 @@ class Proxy:
 
     def __init__(self, lookup: Callable[[], Any]) -> None:
         object.__setattr__(self, "_lookup", lookup)
+
+    # isinstance() asks for this after the real type
+    __class__ = property(lambda self: type(self._lookup()))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lookup(), name)

@@ -13,6 +13,8 @@
     ├── SecurityError
     └── OperationalError            the database cannot be reached or refused
     SoftTimeLimitExceeded           stands apart: `except LavoroError` in a task must not swallow it
+    LavoroWarning                   a UserWarning
+    └── AlwaysEagerIgnored
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class Retry(TaskPredicate):
         self.when = when
         self.is_eager = is_eager
         self.sig = sig
+        self.changes: dict[str, Any] = {}
+        """What the next try has different: queue, options, encoded arguments."""
         super().__init__(message, exc, when)
 
     def humanize(self) -> str:
@@ -72,14 +76,19 @@ class Ignore(TaskPredicate):
 class Reject(TaskPredicate):
     """The task is refused: put back on its queue with ``requeue=True``, else set aside as REJECTED."""
 
-    def __init__(self, reason: object = None, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 (Celery's signature)
+    def __init__(self, reason: object = None, requeue: bool = False) -> None:
         self.reason = reason
         self.requeue = requeue
         super().__init__(reason, requeue)
 
 
 class TaskError(LavoroError):
-    """Something is wrong with one task."""
+    """Something is wrong with one task.
+
+    ``AsyncResult.get`` raises it itself where the task's own exception would not stop at raising: one that is no
+    ``Exception`` (SystemExit would end the web process) or that tells a worker what to do (Reject). That one is its
+    ``__cause__``.
+    """
 
 
 class MaxRetriesExceededError(TaskError):
@@ -143,3 +152,11 @@ class SecurityError(LavoroError):
 
 class OperationalError(LavoroError):
     """The database cannot be reached, or refused what was asked of it."""
+
+
+class LavoroWarning(UserWarning):
+    """Base of all warnings of Lavoro."""
+
+
+class AlwaysEagerIgnored(LavoroWarning):
+    """A task was sent by its name, which is never eager, while ``task_always_eager`` is on."""

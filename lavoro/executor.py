@@ -121,8 +121,9 @@ class Run:
             self.args, self.kwargs = serialization.decode(
                 job.payload, self.options.get("content_type", "application/json"), self.node.accept
             )
-        if type(self.args) is not list and type(self.args) is not tuple or type(self.kwargs) is not dict:
-            raise InvalidTaskError(f"args must be a list and kwargs an object, not {self.args!r:.80}, {self.kwargs!r:.80}")
+        if not isinstance(self.args, (list, tuple)) or not isinstance(self.kwargs, dict):
+            found = f"{self.args!r:.80} and {self.kwargs!r:.80}"
+            raise InvalidTaskError(f"args must be a list and kwargs an object, not {found}")
         self.request = Context.of(job, self.args, self.kwargs, self.options, node=self.node, outer=current.get())
 
     def _unreadable(self, error: Exception) -> Outcome:
@@ -147,20 +148,20 @@ class Run:
             task.before_start(self.request.id, args, kwargs)
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
-        if soft or hard:
-            value = self._call_limited(soft, hard)
-        else:
-            value = task.entry(*args, **kwargs)
+        value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
         pending: Retry | None = vars(self.request).get("retry_pending")
         if pending is not None:  # Task.retry(throw=False) was called
             raise pending
         return value
 
     def _call_limited(self, soft: float | None, hard: float | None) -> Any:
-        limit, nothing = self.node.limit, contextlib.nullcontext()
-        with limit(hard, OutOfTime(f"hard time limit of {hard:g} s")) if hard else nothing:
-            with limit(soft, SoftTimeLimitExceeded(f"soft time limit of {soft:g} s")) if soft else nothing:
-                return self.task.entry(*self.args, **self.kwargs)
+        with contextlib.ExitStack() as limits:
+            if hard:
+                limits.enter_context(self.node.limit(hard, OutOfTime(f"hard time limit of {hard:g} s")))
+            if soft:
+                error = SoftTimeLimitExceeded(f"soft time limit of {soft:g} s")
+                limits.enter_context(self.node.limit(soft, error))
+            return self.task.entry(*self.args, **self.kwargs)
 
     # After
 
@@ -176,7 +177,12 @@ class Run:
         self._returned(SUCCESS, value, None)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
-                "Task %s[%s] succeeded in %.6fs: %.200r", self.job.name, self.request.id, runtime, value, extra=self._record()
+                "Task %s[%s] succeeded in %.6fs: %.200r",
+                self.job.name,
+                self.request.id,
+                runtime,
+                value,
+                extra=self._record(),
             )
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
 

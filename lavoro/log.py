@@ -1,10 +1,11 @@
-"""Logging of the worker: readable on a terminal, plain in a file, JSON lines on request; every record knows its task."""
+"""Logging of the worker: for terminals, files or as JSON lines, where every record knows its task."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import threading
 from typing import IO, Any
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from lavoro import signals
 from lavoro.context import current
 
 PLAIN = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+TASKS = logging.getLogger("lavoro.task")
+"""Parent of the loggers of tasks: a handler given to it gets what tasks log."""
 
 
 class TaskFilter(logging.Filter):
@@ -21,11 +24,35 @@ class TaskFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the attributes; every record passes."""
-        request = current.get()
-        if not hasattr(record, "task_id"):
-            record.task_id = (request and request.id) or "???"
-            record.task_name = (request and request.task) or "???"
+        _tell_task(record)
         return True
+
+
+class TaskFormatter(logging.Formatter):
+    """A formatter whose format may name ``%(task_id)s`` and ``%(task_name)s``, for handlers of one's own.
+
+    ``use_color`` is accepted for Celery's sake. ``task_format`` is for records that are written inside a task::
+
+        handler.setFormatter(TaskFormatter("%(task_name)s[%(task_id)s] %(message)s"))
+    """
+
+    def __init__(self, fmt: str | None = None, use_color: bool = True, *, task_format: str | None = None) -> None:
+        super().__init__(fmt)
+        self._inside = logging.Formatter(task_format) if task_format else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        _tell_task(record)
+        if self._inside is not None and record.task_id != "???" and record.name != TASKS.name:  # type: ignore[attr-defined]
+            return self._inside.format(record)
+        return super().format(record)
+
+
+def _tell_task(record: logging.LogRecord) -> None:
+    if not hasattr(record, "task_id"):
+        request = current.get()
+        record.task_id = (request and request.id) or "???"
+        record.task_name = (request and request.task) or "???"
 
 
 class JsonFormatter(logging.Formatter):
@@ -48,8 +75,16 @@ class JsonFormatter(logging.Formatter):
 
 
 def get_task_logger(name: str) -> logging.Logger:
-    """Return a logger for tasks; in the worker its records carry ``task_id`` and ``task_name``."""
-    return logging.getLogger(name)
+    """Return a logger for tasks; in the worker its records carry ``task_id`` and ``task_name``.
+
+    Handlers that a receiver of ``after_setup_task_logger`` adds get its records, too::
+
+        logger = get_task_logger(__name__)
+    """
+    logger = logging.getLogger(name)
+    if logger.parent is logging.root and logger is not TASKS:
+        logger.parent = TASKS
+    return logger
 
 
 def setup(
@@ -58,13 +93,14 @@ def setup(
     logfile: str | None = None,
     style: str = "text",
     format: str | None = None,
+    task_format: str | None = None,
     colorize: bool | None = None,
     hijack_root: bool = True,
 ) -> None:
     """Set the worker's logging up, unless a receiver of ``setup_logging`` has taken that over.
 
-    ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. With ``hijack_root`` false the
-    root logger's own handlers stay.
+    ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
+    of what tasks log, ``format`` that of all else. With ``hijack_root`` false the root logger's own handlers stay.
     """
     level = level.upper() if isinstance(level, str) else level
     facts = {"loglevel": level, "logfile": logfile, "format": format, "colorize": colorize}
@@ -72,22 +108,23 @@ def setup(
         return
     root = logging.getLogger()
     if hijack_root or not root.handlers:
-        root.handlers[:] = [_handler(logfile, style, format or PLAIN, colorize)]
+        root.handlers[:] = [_handler(logfile, style, TaskFormatter(format or PLAIN, task_format=task_format), colorize)]
         root.setLevel(level)
     signals.after_setup_logger.send(None, logger=root, **facts)
-    signals.after_setup_task_logger.send(None, logger=logging.getLogger("lavoro.task"), **facts)
+    signals.after_setup_task_logger.send(None, logger=TASKS, **facts)
 
 
-def _handler(logfile: str | None, style: str, format: str, colorize: bool | None) -> logging.Handler:
+def _handler(logfile: str | None, style: str, formatter: logging.Formatter, colorize: bool | None) -> logging.Handler:
     handler: logging.Handler
     if logfile:
         handler = logging.FileHandler(logfile, encoding="utf-8")
     elif style == "text" and (sys.stderr.isatty() if colorize is None else colorize):
-        handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False, log_time_format="%X")
-        format = "%(message)s"
+        console = Console(stderr=True)
+        handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, log_time_format="%X")
+        formatter = logging.Formatter("%(message)s")
     else:
         handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(format))
+    handler.setFormatter(JsonFormatter() if style == "json" else formatter)
     handler.addFilter(TaskFilter())
     return handler
 
@@ -99,23 +136,25 @@ class StreamToLog:
 
     def __init__(self, logger: logging.Logger, level: int, original: IO[str]) -> None:
         self._logger, self._level, self._original = logger, level, original
-        self._inside = False
+        self._here = threading.local()
 
     def write(self, text: str) -> int:
-        """Log the lines of a text; while a handler itself prints, write through."""
-        if self._inside:
+        """Log each line that is complete; while a handler itself prints, write through."""
+        here = self._here.__dict__
+        if here.get("busy"):
             return self._original.write(text)
-        self._inside = True
+        *lines, here["rest"] = (here.get("rest", "") + text).split("\n")
+        here["busy"] = True
         try:
-            for line in text.splitlines():
+            for line in lines:
                 if line.strip():
                     self._logger.log(self._level, "%s", line)
         finally:
-            self._inside = False
+            here["busy"] = False
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """What is no complete line yet stays."""
 
     def isatty(self) -> bool:
         """It is no terminal."""
@@ -129,4 +168,4 @@ class StreamToLog:
 def redirect_stdouts(level: str = "WARNING") -> None:
     """Send what tasks print to the log."""
     logger, number = logging.getLogger("lavoro.redirected"), logging.getLevelName(level)
-    sys.stdout = StreamToLog(logger, number, sys.__stdout__ or sys.stdout)  # type: ignore[assignment]
+    sys.stdout = StreamToLog(logger, number, sys.__stdout__ or sys.stdout)

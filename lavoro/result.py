@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from lavoro import current, serialization, states
-from lavoro.context import current as current_request
-from lavoro.errors import TimeoutError
+from lavoro.compose import calling_task
+from lavoro.errors import OperationalError, TaskError, TaskPredicate, TimeoutError
 from lavoro.ids import task_uuid
 from lavoro.store import results
 from lavoro.store.results import StoredTask
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 _join_allowed: contextvars.ContextVar[bool] = contextvars.ContextVar("lavoro_join_allowed", default=False)
-_OVER = frozenset({states.SUCCESS, states.FAILURE, states.REVOKED, states.REJECTED, states.IGNORED})
+_OVER = states.READY_STATES | {states.REJECTED, states.IGNORED}
+_FAILED = states.PROPAGATE_STATES | {states.REJECTED}
+_UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 
 
 @contextlib.contextmanager
@@ -44,14 +46,16 @@ class AsyncResult(Generic[R]):
     """
 
     def __init__(
-        self, id: str | uuid.UUID, backend: object = None, task_name: str | None = None, app: Any = None, parent: Any = None
-    ) -> None:
+        self, id: str | uuid.UUID, backend: object = None, task_name: str | None = None, app: Any = None,
+        parent: Any = None,
+    ) -> None:  # fmt: skip
         if id is None:
             raise ValueError("AsyncResult needs a task id, not None")
         self.id = str(id)
         self.app = app if app is not None else current.get()
         self._name = task_name
         self._parent = parent
+        self._ignored = False
         self._final: StoredTask | None = None
 
     @property
@@ -76,12 +80,12 @@ class AsyncResult(Generic[R]):
     @property
     def traceback(self) -> str | None:
         """The traceback of the last failure as text."""
-        return self._of("traceback")
+        return self._look().traceback
 
     @property
     def name(self) -> str | None:
         """The task's name."""
-        return self._name or self._of("name")
+        return self._name or self._look().name
 
     @property
     def args(self) -> Any:
@@ -96,53 +100,63 @@ class AsyncResult(Generic[R]):
     @property
     def worker(self) -> str | None:
         """The node name of the worker that ran it last."""
-        return self._of("worker")
+        return self._look().worker
 
     @property
     def queue(self) -> str | None:
         """The queue it was sent to."""
-        return self._of("queue")
+        return self._look().queue
 
     @property
     def retries(self) -> int | None:
         """How often it was retried."""
-        return self._of("retries")
+        return self._look().retries
 
     @property
     def date_done(self) -> dt.datetime | None:
         """When it finished, aware."""
-        return self._of("finished")
+        return self._look().finished
 
     @property
     def stage(self) -> str | None:
         """Where it stands: waiting, running or finished; None when unknown or expired."""
-        return self._of("stage")
+        return self._look().stage
 
     @property
     def reason(self) -> str | None:
         """Why it waits again, for example that no worker knew its name."""
-        return self._of("reason")
+        return self._look().reason
 
     @property
     def children(self) -> list[AsyncResult[Any]]:
         """The results of the tasks it sent."""
-        found = self._of("children")
+        found = self._look().children
         return [AsyncResult(id, app=self.app) for id in serialization.loads(found)] if found else []
 
     @property
     def parent(self) -> AsyncResult[Any] | None:
         """The result of the task that sent it."""
-        if self._parent is None:
-            options = self._of("options")
-            parent_id = serialization.loads(options).get("parent_id") if options else None
-            self._parent = AsyncResult(parent_id, app=self.app) if parent_id else None
-        return self._parent  # type: ignore[no-any-return]
+        if self._parent is not None:
+            return self._parent  # type: ignore[no-any-return]
+        options = self._look().options
+        parent_id = serialization.loads(options).get("parent_id") if options else None
+        return AsyncResult(parent_id, app=self.app) if parent_id else None
+
+    @parent.setter
+    def parent(self, parent: AsyncResult[Any] | None) -> None:
+        self._parent = parent
 
     @property
     def ignored(self) -> bool:
-        """Whether the task's result was not kept."""
+        """Whether the task's result is not kept: told by the call, or seen when it is over."""
+        if self._ignored:
+            return True
         task = self._fetch()
         return task is not None and task.stage == "finished" and task.result is None
+
+    @ignored.setter
+    def ignored(self, ignored: bool) -> None:
+        self._ignored = ignored
 
     def exists(self) -> bool:
         """Tell whether the task is known: waiting, running, or finished and not expired."""
@@ -175,19 +189,24 @@ class AsyncResult(Generic[R]):
     ) -> R:
         """Wait for the task and return its value.
 
-        Raises the task's exception (unless ``propagate`` is false: then it is returned), this package's
-        ``TimeoutError`` after ``timeout`` seconds, and ``RuntimeError`` inside a task, where waiting for another task
-        can block for ever. A notification ends the wait; ``interval`` is the time between looks in case it is lost.
+        Raises the task's exception (unless ``propagate`` is false: then it is returned), ``TaskError`` in its place if
+        it is one that would end this process, this package's ``TimeoutError`` after ``timeout`` seconds, and
+        ``RuntimeError`` inside a task, where waiting for another task can block for ever. The exception has its own
+        class where that is imported here already, else a class made with its name.
+
+        A notification ends the wait; ``interval`` is the time between looks in case it is lost. A database that goes
+        away while it waits is waited for. A task that ignores its result gives None at once::
+
+            result.get(timeout=10)
         """
-        if disable_sync_subtasks and current_request.get() is not None and not _join_allowed.get():
-            raise RuntimeError("never call result.get() within a task: link the tasks, or use allow_join_result()")
+        if disable_sync_subtasks:
+            _check_not_in_a_task()
+        if self._ignored:
+            return None  # type: ignore[return-value]
         if self._parent is not None and propagate and follow_parents:
             self._parent.maybe_throw()
         task = self._final or self._wait(timeout, interval, on_interval)
-        value = self._value_of(task)
-        if propagate and task.state in (states.FAILURE, states.REVOKED, states.REJECTED) and isinstance(value, BaseException):
-            raise value
-        return callback(self.id, value) if callback else value
+        return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
 
@@ -210,15 +229,19 @@ class AsyncResult(Generic[R]):
         if wait:
             self.get(timeout, propagate=False)
 
-    def maybe_throw(self, propagate: bool = True, callback: object = None) -> Any:
-        """Raise the task's exception if it failed, else return its value."""
-        task = self._fetch()
-        value = self._value_of(task)
-        if propagate and self._state_of(task) in states.PROPAGATE_STATES and isinstance(value, BaseException):
-            raise value
-        return value
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
+        """Raise the task's exception if it failed, else return its value; does not wait."""
+        return self._unpacked(self._fetch(), propagate, callback)
 
     maybe_reraise = maybe_throw
+
+    def _unpacked(self, task: StoredTask | None, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:
+        value = self._value_of(task)
+        if propagate and self._state_of(task) in _FAILED and isinstance(value, BaseException):
+            raise raisable(value, self.id)
+        if callback is not None:
+            callback(self.id, value)
+        return value
 
     def then(self, callback: Callable[..., Any], on_error: object = None, weak: bool = False) -> AsyncResult[R]:
         """Call ``callback(result)`` once the task is over; waits for it."""
@@ -227,57 +250,74 @@ class AsyncResult(Generic[R]):
         return self
 
     def _wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
-        id, deadline = task_uuid(self.id), None if timeout is None else time.monotonic() + timeout
-        listener = self.app.result_listener
-        event = listener.subscribe(id, timeout=min(interval, timeout if timeout is not None else interval))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        task = self._fetch()
+        if task is not None and task.state in _OVER:
+            return task
+        id, listener = task_uuid(self.id), self.app.result_listener
+        event = listener.subscribe(id, timeout=interval if timeout is None else min(interval, timeout))
         try:
             while True:
-                task = self._fetch()
+                task = self._fetch_patiently(deadline)
                 if task is not None and task.state in _OVER:
                     return task
-                event.wait(self._pause(interval, deadline))
+                event.wait(self._pause(task, interval, deadline))
                 event.clear()
                 if on_interval:
                     on_interval()
         finally:
             listener.unsubscribe(id, event)
 
-    def _pause(self, interval: float, deadline: float | None) -> float:
+    def _pause(self, task: StoredTask | None, interval: float, deadline: float | None) -> float:
         if deadline is None:
             return interval
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"task {self.id} has no result yet ({self.stage or 'unknown or expired'})")
+            raise TimeoutError(f"task {self.id} has no result yet: {task.stage if task else 'unknown or expired'}")
         return min(interval, left)
 
-    def _fetch(self) -> StoredTask | None:
-        if self._final is None:
-            with self.app.database.tx() as tx:
-                task = results.fetch(tx, task_uuid(self.id))
-            if task is None or task.state not in _OVER:
-                return task
-            self._final = task
-        return self._final
+    def _fetch_patiently(self, deadline: float | None) -> StoredTask | None:
+        try:
+            return self._fetch()
+        except OperationalError:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
+            return None
 
-    def _of(self, field: str) -> Any:
-        task = self._fetch()
-        return getattr(task, field) if task is not None else None
+    def _fetch(self) -> StoredTask | None:
+        if self._final is not None:
+            return self._final
+        with self.app.database.tx() as tx:
+            task = results.fetch(tx, task_uuid(self.id))
+        if task is not None and task.stage == "finished":
+            self._final = task
+        return task
+
+    def _look(self) -> StoredTask:
+        """Find the task; of an unknown one everything is None."""
+        return self._fetch() or _UNKNOWN
 
     def _state_of(self, task: StoredTask | None) -> str:
-        if task is None or (task.stage == "running" and task.state is None and not self.app.conf.task_track_started):
+        if task is None:
             return states.PENDING
-        return task.state or (states.STARTED if task.stage == "running" else states.PENDING)
+        if task.stage != "running" or task.state is not None:
+            return task.state or states.PENDING
+        return states.STARTED if self._tracks_start(task.name) else states.PENDING
+
+    def _tracks_start(self, name: str) -> bool:
+        known = self.app.tasks.get(name)
+        return bool(self.app.conf["task_track_started"] if known is None else known.track_started)
 
     def _value_of(self, task: StoredTask | None) -> Any:
         if task is None:
             return None
-        if task.result_payload is not None and task.result is not None:
-            return serialization.decode(task.result_payload, serialization.loads(task.result), self._accepted())
         if task.result is None:
             return {"hostname": task.worker} if self._state_of(task) == states.STARTED else None
+        if task.result_payload is not None:
+            return serialization.decode(task.result_payload, serialization.loads(task.result), self._accepted())
         value = serialization.loads(task.result)
-        failed = task.state in states.EXCEPTION_STATES or task.state == states.REJECTED
-        return serialization.loads_exception(value) if failed and isinstance(value, dict) else value
+        told = task.state in states.EXCEPTION_STATES or task.state == states.REJECTED
+        return serialization.loads_exception(value) if told and _is_exception(value) else value
 
     def _call_of(self, task: StoredTask | None) -> tuple[Any, Any]:
         if task is None:
@@ -291,11 +331,21 @@ class AsyncResult(Generic[R]):
     def _accepted(self) -> frozenset[str]:
         return frozenset(self.app.conf.result_accept_content or self.app.conf.accept_content)
 
+    def as_tuple(self) -> tuple[Any, None]:
+        """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), None)``."""
+        return (self.id, self._parent.as_tuple() if self._parent is not None else None), None
+
+    def __json__(self) -> Any:
+        return self.as_tuple()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, None, self._name)
+
     def __str__(self) -> str:
         return self.id
 
     def __repr__(self) -> str:
-        return f"<AsyncResult: {self.id}>"
+        return f"<{type(self).__name__}: {self.id}>"
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -310,8 +360,9 @@ class EagerResult(AsyncResult[R]):
     """The result of a task that ran in the calling process."""
 
     def __init__(
-        self, id: str, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None, app: Any = None
-    ) -> None:
+        self, id: str | uuid.UUID, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None,
+        app: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(id, task_name=name, app=app)
         self._value, self._state, self._traceback = ret_value, state, traceback
 
@@ -337,13 +388,23 @@ class EagerResult(AsyncResult[R]):
         """The traceback of a failure."""
         return self._traceback
 
-    def get(self, timeout: float | None = None, propagate: bool = True, *args: Any, **kwargs: Any) -> R:
-        """Return the value, or raise what the task raised."""
-        if propagate and isinstance(self._value, BaseException) and self._state in states.PROPAGATE_STATES:
-            raise self._value
+    def get(  # type: ignore[override]
+        self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_: Any
+    ) -> R:
+        """Return the value, or raise what the task raised; inside a task as forbidden as in a worker."""
+        if disable_sync_subtasks:
+            _check_not_in_a_task()
+        if propagate and isinstance(self._value, BaseException) and self._state in _FAILED:
+            raise raisable(self._value, self.id)
         return self._value  # type: ignore[no-any-return]
 
-    wait = get
+    wait = get  # type: ignore[assignment]
+
+    def maybe_throw(self, propagate: bool = True, callback: object = None) -> Any:
+        """Raise the task's exception if it failed, else return its value."""
+        return self.get(propagate=propagate, disable_sync_subtasks=False)
+
+    maybe_reraise = maybe_throw
 
     def forget(self) -> None:
         """Nothing is stored."""
@@ -352,7 +413,26 @@ class EagerResult(AsyncResult[R]):
         """Say that it was revoked."""
         self._state = states.REVOKED
 
-    def __repr__(self) -> str:
-        return f"<EagerResult: {self.id}>"
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, self._value, self._state, self._traceback, self._name)
 
 
+def raisable(error: BaseException, id: str) -> Exception:
+    """Return what ``get`` raises: the task's exception, or a ``TaskError`` around one that would not stop there.
+
+    SystemExit would end a web process because of what a row says; a Reject would end the task that waits.
+    """
+    if isinstance(error, Exception) and not isinstance(error, TaskPredicate):
+        return error
+    wrapped = TaskError(f"task {id} ended with {error!r}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _is_exception(value: Any) -> bool:
+    return isinstance(value, dict) and "exc_type" in value
+
+
+def _check_not_in_a_task() -> None:
+    if calling_task() is not None and not _join_allowed.get():
+        raise RuntimeError("never call result.get() within a task: link the tasks, or use allow_join_result()")

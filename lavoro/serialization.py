@@ -425,7 +425,7 @@ def loads_exception(value: dict[str, Any]) -> BaseException:
 def _is_encodable(value: object) -> bool:
     try:
         dumps(value)
-    except Exception:  # noqa: BLE001 (a __json__ method may raise anything)
+    except Exception:  # a __json__ method may raise anything
         return False
     return True
 
@@ -433,7 +433,7 @@ def _is_encodable(value: object) -> bool:
 def _attempted(words: Callable[[object], str], value: object) -> str:
     try:
         return words(value)
-    except Exception as error:  # noqa: BLE001 (as may a __repr__)
+    except Exception as error:  # as may a __repr__
         return f"<{type(value).__name__}: {words.__name__}() raised {type(error).__name__}>"
 
 
@@ -469,7 +469,7 @@ def _made(make: Callable[[], Any], args: tuple[Any, ...]) -> BaseException | Non
         exc = make()
         exc.args = args
         printable = bool(str(exc) + repr(exc))
-    except Exception:  # noqa: BLE001 (an exception class may do anything in its methods)
+    except Exception:  # an exception class may do anything in its methods
         return None
     return exc if printable and isinstance(exc, BaseException) else None
 

@@ -6,20 +6,22 @@ import datetime as dt
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
-from lavoro import serialization
 from lavoro.arguments import Arguments
+from lavoro.compose import Call, retry_changes, split_call, start_time
 from lavoro.context import Context, current, request_of
-from lavoro.errors import Ignore, MaxRetriesExceededError, Reject, Retry
+from lavoro.eager import run_eagerly
+from lavoro.errors import Ignore, MaxRetriesExceededError, OperationalError, Reject, Retry
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
-_OUTSIDE = Context()
+CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires")
+"""Attributes of tasks that are options of every call."""
 
 
 class FromSettings:
@@ -32,7 +34,10 @@ class FromSettings:
         self.name = name
 
     def __get__(self, task: Any, owner: type | None = None) -> Any:
-        return self if task is None or task.app is None else task.app.conf[self.setting]
+        if task is None or task.app is None:
+            return self
+        value = task.app.conf[self.setting]
+        return value.total_seconds() if isinstance(value, dt.timedelta) else value
 
 
 def from_settings(setting: str) -> Any:
@@ -68,7 +73,7 @@ class Task(Generic[P, R]):
     queue: str | None = None
     routing_key: str | None = None
     exchange: str | None = None
-    priority: int | None = from_settings("task_default_priority")
+    priority: int | None = None
     expires: float | dt.datetime | None = None
     time_limit: float | None = from_settings("task_time_limit")
     """Seconds after which the process that runs the task is ended."""
@@ -91,12 +96,14 @@ class Task(Generic[P, R]):
     send_events: bool = True
     trail: bool = True
 
-    entry: Callable[..., Any]
-    """What the worker calls: ``run``, or ``__call__`` where a subclass has its own."""
+    MaxRetriesExceededError = MaxRetriesExceededError
+    OperationalError = OperationalError
+
     handlers: frozenset[str] = frozenset()
     """The names of the handlers that a subclass has written."""
     before_start_overridden: bool = False
     bound: bool = False
+    _run_once: Callable[..., Any] | None = None
     __arguments__: Arguments | None = None
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -109,35 +116,62 @@ class Task(Generic[P, R]):
         cls = type(self)
         self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
         self.before_start_overridden = "before_start" in self.handlers
-        if self.autoretry_for and not hasattr(self, "_run_once"):
+        self._calls_itself = cls.__call__ is Task.__call__
+        self._names_itself = cls.shadow_name is not Task.shadow_name
+        if self.autoretry_for and self._run_once is None:
             self._run_once = self.run
-            self.run = _retrying(self)  # type: ignore[method-assign]
-        self.entry = self.__call__ if cls.__call__ is not Task.__call__ else self.run
-        self.throws = tuple(self.throws) if isinstance(self.throws, (tuple, list)) else (self.throws,)
+            self.run = _retrying(self, self.run)  # type: ignore[method-assign]
+        self.throws = _as_tuple(self.throws)
         self.on_bound(app)
+
+    @property
+    def entry(self) -> Callable[..., Any]:
+        """What the worker calls: ``run``, or ``__call__`` where a subclass has its own."""
+        return self.run if self._calls_itself else self.__call__
 
     def settle(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
-        for cls in type(self).__mro__:
-            for name, value in vars(cls).items():
-                if isinstance(value, FromSettings) and getattr(type(self), name) is value:
-                    setattr(self, name, getattr(self, name))
+        self._annotate()
+        for name in dir(type(self)):
+            if isinstance(getattr(type(self), name, None), FromSettings) and name not in vars(self):
+                setattr(self, name, getattr(self, name))
+
+    def _annotate(self) -> None:
+        """Take over what the setting ``task_annotations`` says of this task, or of all."""
+        given = self.app.conf["task_annotations"] or ()
+        for changes in given if isinstance(given, (list, tuple)) else [given]:
+            for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():
+                setattr(type(self), attribute, value)
+        if given:
+            self.bind(self.app)
 
     def on_bound(self, app: Any) -> None:
         """Called when the task has been bound to an application."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now."""
-        request = request_of(self.name)
-        if request is not None and request.job is not None and not request.get("entered"):
-            request.update(entered=True)  # a __call__ of a subclass got here, in the worker
+        request = current.get()
+        if request is not None and not self._calls_itself and _is_unentered(request, self.name):
+            request.update(entered=True)  # the __call__ of a subclass got here, from the worker
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
-        outer = current.get()
-        token = current.set(Context(task=self.name, args=args, kwargs=kwargs, outer=outer))
+        token = current.set(Context(task=self.name, args=args, kwargs=kwargs, outer=request))
         try:
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
         finally:
             current.reset(token)
+
+    @property
+    def __name__(self) -> str:
+        return type(self).__name__  # type: ignore[return-value]  # the class has one of its own
+
+    def push_request(self, *args: Any, **fields: Any) -> None:
+        """Make up a request, for tests of a task's function: ``task.push_request(id="1", retries=2)``."""
+        current.set(Context(*args, **{"task": self.name, **fields, "outer": current.get()}))
+
+    def pop_request(self) -> None:
+        """Drop the request that was made up last."""
+        request = current.get()
+        current.set(request.outer if request is not None else None)
 
     # Calling
 
@@ -164,24 +198,26 @@ class Task(Generic[P, R]):
         transaction the task joins. Unknown options become ``request.properties``.
 
         Raises ``TypeError`` or ``ValueError`` if the arguments do not fit the function or cannot be encoded, and
-        ``OperationalError`` if the database cannot be reached; nothing is stored then.
+        ``OperationalError`` if the database cannot be reached; nothing is stored then::
+
+            add.apply_async((2, 3), countdown=60, queue="slow", expires=3600)
         """
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
         _check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
-        if link is not None or link_error is not None:
-            options.update(link=link, link_error=link_error)
-        if shadow is not None:
-            options["shadow"] = shadow
-        if self.app.conf.task_always_eager:
-            return self.apply(args, kwargs, task_id=task_id, through_serializer=True, **options)
-        return self.app.send(self, self.name, args, kwargs, task_id, options)  # type: ignore[no-any-return]
+        given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
+        options.update({name: value for name, value in given.items() if value is not None})
+        if self._names_itself and shadow is None:
+            options["shadow"] = self.shadow_name(args, kwargs, options)
+        if self.app.conf["task_always_eager"]:
+            return run_eagerly(self.app, self, args, kwargs, options, through_serializer=True)
+        result: AsyncResult[R] = self.app.send(self, self.name, args, kwargs, options)
+        result.ignored = self._is_ignored(options)
+        return result
 
-    def delay_many(
-        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], *, atomic: bool = False, **options: Any
-    ) -> list[AsyncResult[R]]:
+    def delay_many(self, calls: Iterable[Call], *, atomic: bool = False, **options: Any) -> list[AsyncResult[R]]:
         """Send the task many times in few statements; return the results in order.
 
         Each call is a sequence of positional arguments or a mapping of keyword arguments. Options are those of
@@ -191,29 +227,46 @@ class Task(Generic[P, R]):
             resize.delay_many([(photo, 200), (photo, 800)])
             greet.delay_many({"name": name} for name in names)
         """
+        if options.get("task_id") is not None:
+            raise TypeError("task_id cannot be given for many calls: each has an id of its own")
+        if self.app.conf["task_always_eager"]:
+            return [self.apply_async(*split_call(call), **options) for call in calls]
         return self.app.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
 
     def apply(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        *,
+        link: Any = None,
+        link_error: Any = None,
         task_id: str | None = None,
-        throw: bool | None = None,
         retries: int = 0,
-        through_serializer: bool = False,
+        throw: bool | None = None,
         **options: Any,
     ) -> EagerResult[R]:
         """Run the task here, the way a worker would: with request, retries (at once), handlers and signals.
 
-        ``throw`` (default: setting ``task_eager_propagates``) raises what the task raises.
-        """
-        return self.app.run_eagerly(  # type: ignore[no-any-return]
-            self, args or (), kwargs or {}, task_id=task_id, throw=throw, retries=retries,
-            through_serializer=through_serializer, options=options,
-        )  # fmt: skip
+        Options are those of ``apply_async``. ``throw`` (default: setting ``task_eager_propagates``) raises what the
+        task raises::
 
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:  # noqa: N802 (Celery's name)
+            add.apply((2, 3)).get()
+        """
+        options.update(task_id=task_id, retries=retries, link=link, link_error=link_error)
+        return run_eagerly(self.app, self, args or (), kwargs or {}, options, throw=throw, through_serializer=False)
+
+    def call_options(self) -> dict[str, Any]:
+        """Return the options that the task itself gives to every call; those of a call win over them."""
+        return {name: value for name in CALL_OPTIONS if (value := getattr(self, name)) is not None}
+
+    def shadow_name(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+        """Return another name of a call for logs; for subclasses."""
+        return None
+
+    def _is_ignored(self, options: Mapping[str, Any]) -> bool:
+        ignore = options.get("ignore_result")
+        return bool(self.ignore_result if ignore is None else ignore)
+
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """Return the result of a call of this task."""
         return AsyncResult(task_id, app=self.app, task_name=self.name, **kwargs)
 
@@ -222,7 +275,7 @@ class Task(Generic[P, R]):
     @property
     def request(self) -> Context:
         """What this run of the task knows of itself; outside of a run, a request without an id."""
-        return request_of(self.name) or _OUTSIDE
+        return request_of(self.name) or Context()
 
     def retry(
         self,
@@ -237,56 +290,47 @@ class Task(Generic[P, R]):
     ) -> Retry:
         """End this run and have the task tried again: ``raise self.retry(exc=error, countdown=5)``.
 
-        The default countdown is ``default_retry_delay`` seconds. After ``max_retries`` retries the error is raised
-        instead: ``exc``, else the one being handled, else ``MaxRetriesExceededError``. ``throw=False`` returns the
-        ``Retry`` and lets the run end by itself.
+        The default countdown is ``default_retry_delay`` seconds. After ``max_retries`` retries ``exc`` is raised
+        instead, without it ``MaxRetriesExceededError``. Options are those of ``apply_async`` and replace those of this
+        call. ``throw=False`` returns the ``Retry`` and lets the run end by itself. Outside of a worker nothing is
+        tried again: ``exc`` is raised.
         """
         request = self.request
         if request.called_directly:
-            raise exc or sys.exc_info()[1] or RuntimeError(f"{self.name}.retry() outside of a worker")
+            raise_with_context(exc or Retry("Task can be retried", None))
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries >= limit:
-            raise self._out_of_retries(exc, request, args, kwargs)
-        when = eta if eta is not None else self.default_retry_delay if countdown is None else countdown
-        retry = Retry(exc=exc or sys.exc_info()[1], when=when, is_eager=request.is_eager)
-        retry.changes = self._changes(request, args, kwargs, options)
+            raise_with_context(exc or self._out_of_retries(request, args, kwargs))
+        when = self.default_retry_delay if countdown is None else countdown
+        retry = Retry(
+            exc=exc or sys.exc_info()[1],
+            when=when if eta is None else start_time(eta, self.app.conf),
+            is_eager=request.is_eager,
+        )
+        retry.changes = retry_changes(self, request, args, kwargs, options)
         if throw:
             raise retry
         request.update(retry_pending=retry)
         return retry
 
     def _out_of_retries(
-        self, exc: BaseException | None, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+        self, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
     ) -> BaseException:
-        error = exc or sys.exc_info()[1]
-        return error or MaxRetriesExceededError(
-            f"can't retry {self.name}[{request.id}] args:{request.args} kwargs:{request.kwargs}",
-            task_args=request.args if args is None else args,
-            task_kwargs=request.kwargs if kwargs is None else kwargs,
+        args = request.args if args is None else args
+        kwargs = request.kwargs if kwargs is None else kwargs
+        return self.MaxRetriesExceededError(
+            f"Can't retry {self.name}[{request.id}] args:{args} kwargs:{kwargs}", task_args=args, task_kwargs=kwargs
         )
-
-    def _changes(
-        self,
-        request: Context,
-        args: Sequence[Any] | None,
-        kwargs: Mapping[str, Any] | None,
-        options: dict[str, Any],
-    ) -> dict[str, Any]:
-        changes: dict[str, Any] = {"queue": options.pop("queue", None), "options": options}
-        if args is not None or kwargs is not None:
-            changes["args"] = serialization.dumps(list(request.args if args is None else args))
-            changes["kwargs"] = serialization.dumps(dict(request.kwargs if kwargs is None else kwargs))
-        return changes
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ::
+        ``meta`` is anything that JSON can carry. Outside of a worker, and in eager mode, nothing happens::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})
         """
         request = self.request
-        if request.report is not None:
+        if request.report is not None and request.job is not None and task_id in (None, request.id):
             request.report(request.job, state or "PROGRESS", meta)
 
     # Handlers of subclasses
@@ -317,9 +361,25 @@ def _check_forms(args: object, kwargs: object) -> None:
         raise TypeError(f"task kwargs must be a mapping, not {type(kwargs).__name__}")
 
 
-def _retrying(task: Task[Any, Any]) -> Callable[..., Any]:
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list, set)) else (value,)
+
+
+def _is_unentered(request: Context, name: str) -> bool:
+    """Tell whether a worker began a run of this task whose function has not been called yet."""
+    return request.job is not None and request.task == name and not request.get("entered")
+
+
+def raise_with_context(error: BaseException) -> NoReturn:
+    """Raise an error because of the one that is being handled, or that one itself again."""
+    handled = sys.exc_info()[1]
+    if handled is None or handled is error:
+        raise error
+    raise error from handled
+
+
+def _retrying(task: Task[Any, Any], run: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``run`` so that the exceptions of ``autoretry_for`` lead to a retry."""
-    run = task._run_once  # type: ignore[attr-defined]
 
     @functools.wraps(run)
     def run_or_retry(*args: Any, **kwargs: Any) -> Any:
@@ -330,7 +390,6 @@ def _retrying(task: Task[Any, Any]) -> Callable[..., Any]:
         except tuple(task.dont_autoretry_for):
             raise
         except tuple(task.autoretry_for) as error:
-            options = autoretry_options(task, task.request.retries)
-            raise task.retry(exc=error, **options) from error
+            raise task.retry(exc=error, **autoretry_options(task, task.request.retries)) from error
 
     return run_or_retry

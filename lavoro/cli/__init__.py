@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import sqlalchemy as sa
 
 import lavoro
 from lavoro.cli.common import APP_OPTION
@@ -12,7 +13,9 @@ from lavoro.cli.migrate import migrate
 from lavoro.cli.purge import purge
 from lavoro.cli.status import status
 from lavoro.cli.worker import worker
-from lavoro.errors import LavoroError
+from lavoro.errors import LavoroError, OperationalError
+
+_WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"})
@@ -29,12 +32,47 @@ for verb in (worker, migrate, status, purge):
 
 
 def main() -> None:
-    """Run the command line; errors of Lavoro's are told in one line, with exit code 1."""
+    """Run the command line.
+
+    Whoever called it wrongly gets exit code 2, all other errors are 1, each with one line that says what to do; with
+    ``-l debug`` the traceback of an application that cannot be loaded stands before it.
+    """
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        cli(prog_name="lavoro")
+        code = cli(prog_name="lavoro", standalone_mode=False)
+    except click.UsageError as error:
+        return _wrong_usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed("aborted")
+    except click.ClickException as error:
+        return _failed(error.format_message())
     except LavoroError as error:
-        details = getattr(error, "details", None)
-        if details and "-v" in sys.argv:
-            click.echo(details, err=True)
-        click.echo(f"lavoro: {error}", err=True)
-        sys.exit(1)
+        if "debug" in (argument.lower() for argument in sys.argv):
+            click.echo(getattr(error, "details", None) or "", err=True)
+        return _failed(str(error) + (_WHERE if isinstance(error, OperationalError) else ""))
+    except sa.exc.DBAPIError as error:
+        return _failed(f"the database refused that: {error.orig}")
+    except OSError as error:
+        return _failed(str(error))
+    return code if isinstance(code, int) else 0
+
+
+def _wrong_usage(error: click.UsageError) -> int:
+    if error.ctx is not None and not sys.argv[1:]:
+        click.echo(error.ctx.get_help())
+    else:
+        verb = error.ctx.command_path if error.ctx is not None else "lavoro"
+        click.echo(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", err=True)
+    return 2
+
+
+def _failed(message: str) -> int:
+    click.echo(f"lavoro: {_one_line(message)}", err=True)
+    return 1
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -12,12 +12,16 @@ from lavoro.errors import LavoroError
 from lavoro.loading import find_app
 
 APP_OPTION = click.option(
-    "-A", "--app", metavar="MODULE[:APP]", help="The application, for example shop.tasks or shop:app.", envvar="LAVORO_APP"
+    "-A",
+    "--app",
+    metavar="MODULE[:APP]",
+    help="The application, for example shop.tasks or shop:app.",
+    envvar="LAVORO_APP",
 )
 
 
 def app_name(context: click.Context, app: str | None) -> str:
-    """Return the name given before or after the verb."""
+    """Return the name given before or after the verb; raises UsageError if there is none."""
     name = app or context.obj
     if not name:
         raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
@@ -25,15 +29,20 @@ def app_name(context: click.Context, app: str | None) -> str:
 
 
 def load_app(context: click.Context, app: str | None) -> Lavoro:
-    """Import the application that was named; what goes wrong in its module is told in one line."""
-    sys.path.insert(0, os.getcwd())
+    """Import the application that was named, unless it is at hand already.
+
+    What goes wrong in its module is told in one line.
+    """
+    if isinstance(context.obj, Lavoro):
+        return context.obj
+    sys.path.insert(0, str(Path.cwd()))
     name = app_name(context, app)
     try:
         return find_app(name)
     except LavoroError:
         raise
     except Exception as error:
-        raise click.ClickException(f"{name} could not be imported: {type(error).__name__}: {error}") from error
+        raise click.ClickException(f"{name!r} could not be imported: {type(error).__name__}: {error}") from error
 
 
 def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lavoro.cli.common import APP_OPTION, comma_separated, load_app
+from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
 
@@ -17,6 +18,7 @@ from lavoro.store.database import translated
 def purge(context: click.Context, app: str | None, queues: tuple[str, ...], force: bool) -> None:
     """Delete all waiting tasks of the queues; running ones go on."""
     found = load_app(context, app)
+    migrations.check(found.database)
     names = list(queues or found.queues)
     if not force:
         click.confirm(f"Delete everything that waits on {', '.join(names)}?", abort=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.store import migrate as migrations
 from lavoro.store.database import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
 
@@ -23,6 +24,7 @@ NOBODY = 69
 def status(context: click.Context, app: str | None, as_json: bool) -> None:
     """Show queues and live workers; exit code 69 when no worker is alive."""
     database = load_app(context, app).database
+    migrations.check(database)
     with translated():
         queues, workers = queue_status(database), worker_status(database)
     if as_json:
@@ -48,4 +50,3 @@ def _workers(rows: list[WorkerStatus]) -> Table:
         busy, seen = f"{row.running:,} of {row.slots}", f"{row.seen:.0f} s ago"
         table.add_row(row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
     return table
-

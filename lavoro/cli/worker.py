@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import click
+from rich.console import Console
 
 from lavoro import log
 from lavoro.cli.common import APP_OPTION, app_name, comma_separated
@@ -14,12 +19,30 @@ from lavoro.worker.plan import Wishes
 from lavoro.worker.pools import NAMES
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
+SECONDS = click.FloatRange(0, min_open=True)
+_DETACHED = "leave the background to systemd, a container or `&`"
+_PERIODIC = "periodic tasks are not part of this release; start the worker without it"
+
+
+def _refused(why: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            raise click.UsageError(f"{'/'.join(parameter.opts)}: {why}", context)
+
+    return refuse
+
+
+def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
+    """Accept an option of Celery's that means nothing here."""
+    return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
 
 
 @click.command()
 @APP_OPTION
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Tasks at once in each process (prefork: processes).")
-@click.option("-P", "--pool", type=click.Choice([*NAMES, "processes"]), help="How tasks run side by side; default gevent.")
+@click.option(
+    "-P", "--pool", type=click.Choice([*NAMES, "processes"]), help="How tasks run side by side; default gevent."
+)
 @click.option("--processes", type=click.IntRange(1), help="Processes of a gevent or thread pool; default 1.")
 @click.option("-Q", "--queues", callback=comma_separated, metavar="A,B", help="Queues to serve; default: the app's.")
 @click.option("-X", "--exclude-queues", callback=comma_separated, metavar="A,B", help="Queues not to serve.")
@@ -28,68 +51,69 @@ LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 @click.option("-f", "--logfile", type=click.Path(dir_okay=False), help="Log there instead of standard error.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
-@click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Hard limit of all tasks, in seconds.")
-@click.option("--soft-time-limit", type=click.FloatRange(0, min_open=True), help="Soft limit of all tasks, in seconds.")
+@click.option("--time-limit", type=SECONDS, help="Hard limit of all tasks, in seconds.")
+@click.option("--soft-time-limit", type=SECONDS, help="Soft limit of all tasks, in seconds.")
 @click.option("--max-tasks-per-child", type=click.IntRange(1), help="Replace a process after so many tasks.")
+@click.option("--max-memory-per-child", type=click.IntRange(1), help="Replace a process that has grown to so many KiB.")
 @click.option("--grace", type=click.FloatRange(0), help="Seconds that running tasks get when the worker stops.")
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
+@click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
-@click.option("-E", "--task-events", is_flag=True, help="Accepted for Celery's sake: everything is in the database.")
-@click.option("--without-gossip", is_flag=True, hidden=True)
-@click.option("--without-mingle", is_flag=True, hidden=True)
-@click.option("--without-heartbeat", is_flag=True, hidden=True)
-@click.option("-O", "optimization", hidden=True)
-@click.option("--prefetch-multiplier", type=int, hidden=True)
-@click.option("-B", "--beat", is_flag=True, help="Periodic tasks; not part of this release.")
+@click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
+@click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
+@click.option("-D", "--detach", is_flag=True, hidden=True, expose_value=False, callback=_refused(_DETACHED))
+@_ignored("--without-gossip", flag=True)
+@_ignored("--without-mingle", flag=True)
+@_ignored("--without-heartbeat", flag=True)
+@_ignored("--disable-prefetch", flag=True)
+@_ignored("--heartbeat-interval")
+@_ignored("--prefetch-multiplier")
+@_ignored("-O", "--optimization")
+@_ignored("-S", "--statedb")
+@_ignored("-s", "--schedule", "--schedule-filename")
 @click.option("--stop-with", "parent", type=int, hidden=True, help="Stop when this inherited descriptor is closed.")
 @click.pass_context
-def worker(context: click.Context, app: str | None, **options: object) -> None:
+def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Run tasks until told to stop.
 
-    TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now.
-    HUP: replace the processes.
+    TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now. HUP: replace
+    the processes one by one. USR1: log what they are doing.
     """
-    if options["beat"]:
-        raise click.UsageError("-B: periodic tasks are not part of this release; start the worker without it")
-    wishes = _wishes(app_name(context, app), options)
+    wishes = _wishes(app_name(context, app), **options)
     log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
-    with _pidfile(options["pidfile"]):  # type: ignore[arg-type]
-        sys.exit(supervisor.run(wishes, parent_descriptor=options["parent"]))  # type: ignore[arg-type]
+    with _pidfile(options["pidfile"]):
+        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], ready=_greet))
 
 
-def _wishes(app: str, options: dict[str, object]) -> Wishes:
-    pool = options["pool"]
+def _wishes(
+    app: str, *, pool: str | None, loglevel: str, log_format: str, broker: str | None, parent: object, pidfile: object,
+    **same: Any,
+) -> Wishes:  # fmt: skip
     return Wishes(
-        app=app,
-        pool="prefork" if pool == "processes" else pool,  # type: ignore[arg-type]
-        concurrency=options["concurrency"],  # type: ignore[arg-type]
-        processes=options["processes"],  # type: ignore[arg-type]
-        queues=options["queues"],  # type: ignore[arg-type]
-        exclude_queues=options["exclude_queues"],  # type: ignore[arg-type]
-        hostname=options["hostname"],  # type: ignore[arg-type]
-        loglevel=str(options["loglevel"]).upper(),
-        logfile=options["logfile"],  # type: ignore[arg-type]
-        log_style=str(options["log_format"]),
-        time_limit=options["time_limit"],  # type: ignore[arg-type]
-        soft_time_limit=options["soft_time_limit"],  # type: ignore[arg-type]
-        max_tasks_per_child=options["max_tasks_per_child"],  # type: ignore[arg-type]
-        grace=options["grace"],  # type: ignore[arg-type]
-        database=options["broker"],  # type: ignore[arg-type]
-        include=options["include"],  # type: ignore[arg-type]
+        app,
+        pool="prefork" if pool == "processes" else pool,
+        loglevel=loglevel.upper(),
+        log_style=log_format,
+        database=broker,
+        **same,
     )
 
 
-class _pidfile:
+def _greet(text: str) -> None:
+    """Tell a person at a terminal that all is well, whatever the log level."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(f"[bold green]{text}[/]", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _pidfile(path: str | None) -> Iterator[None]:
     """Hold a file with the process id while the worker runs."""
-
-    def __init__(self, path: str | None) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        if self._path:
-            with open(self._path, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-
-    def __exit__(self, *_: object) -> None:
-        if self._path and os.path.exists(self._path):
-            os.unlink(self._path)
+    if path is None:
+        yield
+        return
+    file = Path(path)
+    file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

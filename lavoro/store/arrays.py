@@ -34,8 +34,8 @@ def _type(name: str) -> type[Array]:
     return type(f"{name.capitalize()}Array", (Array,), {"element": info.oid, "array": info.array_oid})
 
 
-Uuids, Texts, Smallints, Reals, Doubles, Times, Payloads = map(
-    _type, ("uuid", "text", "int2", "float4", "float8", "timestamptz", "bytea")
+Uuids, Texts, Smallints, Integers, Reals, Doubles, Times, Payloads = map(
+    _type, ("uuid", "text", "int2", "int4", "float4", "float8", "timestamptz", "bytea")
 )
 
 
@@ -44,15 +44,11 @@ class _ArrayDumper(Dumper):
 
     format = pq.Format.BINARY
 
-    def __init__(self, cls: type, context: Any = None) -> None:
-        super().__init__(cls, context)
-        self.oid = cls.array
-
     def dump(self, obj: Any) -> Buffer | None:
         return obj  # type: ignore[no-any-return]
 
 
-for _cls in (Uuids, Texts, Smallints, Reals, Doubles, Times, Payloads):
+for _cls in (Uuids, Texts, Smallints, Integers, Reals, Doubles, Times, Payloads):
     psycopg.adapters.register_dumper(_cls, type(f"{_cls.__name__}Dumper", (_ArrayDumper,), {"oid": _cls.array}))
 
 
@@ -80,6 +76,11 @@ def payloads(values: Sequence[bytes | None]) -> Array:
 def smallints(values: Sequence[int | None]) -> Array:
     """Return an ``int2[]``."""
     return _repeating(Smallints, values, struct.Struct(">h").pack)
+
+
+def integers(values: Sequence[int | None]) -> Array:
+    """Return an ``int4[]``."""
+    return _repeating(Integers, values, struct.Struct(">i").pack)
 
 
 def reals(values: Sequence[float | None]) -> Array:

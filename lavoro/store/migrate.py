@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lavoro.errors import SchemaOutdated
@@ -24,7 +25,7 @@ def migrations() -> list[tuple[int, str, str]]:
 def migrate(database: Database | str) -> list[str]:
     """Apply the migrations that are missing and return their names.
 
-    Each runs in its own transaction, all under one lock: any number of processes may migrate at once, and one that is
+    Each runs in its own transaction under one lock: any number of processes may migrate at once, and one that is
     killed leaves nothing half done.
     """
     if isinstance(database, str):
@@ -32,24 +33,32 @@ def migrate(database: Database | str) -> list[str]:
     tx = database.open("lavoro-migrate")
     try:
         with translated():
-            tx.cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (f"{database.schema}_migrate",))
-            return _apply_missing(tx)
+            applied = list(_apply_missing(tx))
+            partitions.make_ahead(tx)
     finally:
         tx.connection.close()
-
-
-def _apply_missing(tx: Tx) -> list[str]:
-    version, applied = version_of(tx), []
-    for number, name, text in migrations():
-        if number > version:
-            with tx.connection.transaction():
-                tx.connection.execute(render(text, tx.schema).encode())
-                tx.connection.execute(
-                    f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'.encode(), (number, name)
-                )
-            applied.append(f"{number:04} {name}")
-    partitions.make_ahead(tx)
     return applied
+
+
+def _apply_missing(tx: Tx) -> Iterator[str]:
+    for number, name, text in migrations():
+        with tx.connection.transaction():
+            # Released by the commit, on whatever server connection a pooler may have lent us for the transaction.
+            tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_migrate",))
+            if number <= version_of(tx):
+                continue
+            _ensure_schema(tx)
+            tx.connection.execute(render(text, tx.schema).encode())
+            insert = f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'
+            tx.connection.execute(insert.encode(), (number, name))
+        yield f"{number:04} {name}"
+
+
+def _ensure_schema(tx: Tx) -> None:
+    """Make the schema unless somebody has: `create schema if not exists` needs a right that few users have."""
+    found = tx.connection.execute("select to_regnamespace(%s)", (f'"{tx.schema}"',)).fetchone()
+    if not found or found[0] is None:
+        tx.connection.execute(f'create schema "{tx.schema}"'.encode())
 
 
 def version_of(tx: Tx) -> int:

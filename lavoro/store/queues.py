@@ -53,7 +53,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
         sa.func.extract("epoch", now - sa.func.min(t.waiting.c.due).filter(t.waiting.c.due <= now)).label("oldest"),
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
-    paused = sa.select(sa.literal("+") + t.queue.c.name).where(t.queue.c.paused.is_not(None))
+    paused = sa.select(t.queue.c.name).where(t.queue.c.paused.is_not(None))
     with database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
         for queue, ready, scheduled, oldest in connection.execute(waiting):
@@ -74,7 +74,7 @@ def worker_status(database: Database) -> list[WorkerStatus]:
     seen = sa.func.extract("epoch", sa.func.clock_timestamp() - w.seen_at)
     query = (
         sa.select(w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen)
-        .where(w.stopped.is_(None))
+        .where(w.stopped.is_(None), w.seen_at + w.lease > sa.func.clock_timestamp())
         .order_by(w.node, w.process)
     )
     with database.engine.connect() as connection:
@@ -92,10 +92,10 @@ def pause(database: Database, names: Sequence[str]) -> None:
 def resume(database: Database, names: Sequence[str]) -> None:
     """Let them start again."""
     t = tables_of(database.schema)
-    wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", t.queue.c.name)).where(t.queue.c.name.in_(names))
+    wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal("!") + t.queue.c.name))
     with database.engine.connect() as connection:
-        connection.execute(wake)
         connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused=None))
+        connection.execute(wake.where(t.queue.c.name.in_(names)))  # "!": much may wait below the claimers' bounds
 
 
 def purge(database: Database, names: Sequence[str]) -> int:

@@ -11,9 +11,9 @@ from lavoro.errors import ImproperlyConfigured
 FOLDER = Path(__file__).parent / "sql"
 
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-_QUALIFIER = re.compile(r"\blavoro\.(?=[a-z_]+)")
+_QUALIFIER = re.compile(r"(?<!['\"])\blavoro\.(?=[a-z_]+)")
+"""Not after a quotation mark: there it is the name of a Python module."""
 _CHANNEL_OR_KEY = re.compile(r"'lavoro_(?=[a-z]+)")
-_CREATE_SCHEMA = re.compile(r"(schema if not exists) lavoro\b")
 
 
 def check_schema(schema: str) -> str:
@@ -28,7 +28,6 @@ def check_schema(schema: str) -> str:
 def render(text: str, schema: str) -> str:
     """Write SQL of this package for another schema: tables, notification channels and lock keys move along."""
     check_schema(schema)
-    text = _CREATE_SCHEMA.sub(rf'\1 "{schema}"', text)
     text = _QUALIFIER.sub(f'"{schema}".', text)
     return _CHANNEL_OR_KEY.sub(f"'{schema}_", text)
 

@@ -15,8 +15,18 @@ def _time(name: str, *, default: bool = False, nullable: bool = True) -> sa.Colu
     return sa.Column(name, TIMESTAMP(timezone=True), server_default=server_default, nullable=nullable and not default)
 
 
-def _small(name: str, *, default: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.SmallInteger, nullable=False, server_default=sa.text("0") if default else None)
+def _counters(*, default: bool = False) -> list[sa.Column[object]]:
+    """How urgent a task is, and how often it was started, retried, and running when its worker died.
+
+    A task that polls for ever is started more often than a smallint can count.
+    """
+    zero = sa.text("0") if default else None
+    return [
+        sa.Column("priority", sa.SmallInteger, nullable=False, server_default=zero),
+        sa.Column("attempt", sa.Integer, nullable=False, server_default=zero),
+        sa.Column("retries", sa.Integer, nullable=False, server_default=zero),
+        sa.Column("crashes", sa.SmallInteger, nullable=False, server_default=zero),
+    ]
 
 
 def _text(name: str, *, required: bool = False) -> sa.Column[object]:
@@ -61,12 +71,14 @@ class Tables:
             "waiting",
             sa.Column("id", UUID, primary_key=True),
             _text("queue", required=True),
-            *(_small(name, default=True) for name in ("priority", "attempt", "retries", "crashes")),
+            *_counters(default=True),
             _time("due", default=True),
             _time("created", default=True),
             _time("expires"),
             *_call(),
             _text("reason"),
+            *(sa.CheckConstraint(text) for text in ("queue <> ''", "name <> ''", "due >= '1970-01-01 00:00+00'")),
+            *(sa.CheckConstraint(f"{name} >= 0") for name in ("attempt", "retries", "crashes")),
         )
         sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due)
         return table
@@ -77,7 +89,7 @@ class Tables:
             sa.Column("id", UUID, primary_key=True),
             sa.Column("worker_id", sa.BigInteger, nullable=False),
             _text("queue", required=True),
-            *(_small(name) for name in ("priority", "attempt", "retries", "crashes")),
+            *_counters(),
             *(_time(name, nullable=False) for name in ("due", "created")),
             _time("started", default=True),
             _time("expires"),
@@ -94,7 +106,7 @@ class Tables:
             _text("state", required=True),
             sa.Column("worker_id", sa.BigInteger),
             _text("queue", required=True),
-            *(_small(name) for name in ("priority", "attempt", "retries", "crashes")),
+            *_counters(),
             sa.Column("runtime", REAL),
             *(_time(name, nullable=False) for name in ("due", "created")),
             _time("started"),
@@ -112,7 +124,7 @@ class Tables:
         table = self._table(
             "attempt",
             sa.Column("id", UUID, nullable=False),
-            _small("attempt"),
+            sa.Column("attempt", sa.Integer, nullable=False),
             sa.Column("worker_id", sa.BigInteger),
             _text("state", required=True),
             _time("started"),

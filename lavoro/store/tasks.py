@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from lavoro.message import Job, Message
 from lavoro.outcome import Finished, GivenBack, Outcome
-from lavoro.store.arrays import doubles, payloads, reals, smallints, texts, uuids
-from lavoro.store.database import Tx
+from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, uuids
+from lavoro.store.database import Row, Tx
 
 
 class Lane(NamedTuple):
@@ -21,21 +21,22 @@ class Lane(NamedTuple):
     bound: dt.datetime
 
 
-def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False) -> None:
-    """Store messages; ids that are stored already are left alone, so a repeat after a lost answer is harmless.
+def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False) -> None:
+    """Store messages.
 
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
+    ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone.
     """
-    if len(messages) == 1 and not always_wake:
+    if len(messages) == 1 and not always_wake and not repeated:
         tx.run("insert_task", messages[0]._asdict())
     elif messages:
         columns = zip(*messages, strict=True)
         parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
-        tx.run("insert_tasks", {**parameters, "always": always_wake})
+        tx.run("insert_tasks", {**parameters, "always": always_wake, "repeated": repeated})
 
 
-_MESSAGES = (
-    ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", smallints),
+_MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", integers),
     ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),
     ("kwargs", texts), ("options", texts), ("payloads", payloads),
 )  # fmt: skip
@@ -76,7 +77,7 @@ _FINISHED = (
     ("children", texts),
 )  # fmt: skip
 _GIVEN_BACK = (
-    ("states", texts), ("retries", smallints), ("etas", list), ("countdowns", doubles), ("queues", texts),
+    ("states", texts), ("retries", integers), ("etas", list), ("countdowns", doubles), ("queues", texts),
     ("args", texts), ("kwargs", texts), ("options", texts), ("payloads", payloads), ("reasons", texts),
     ("errors", texts), ("tracebacks", texts), ("longest", doubles),
 )  # fmt: skip
@@ -87,8 +88,16 @@ def _settle(
 ) -> int:
     jobs, *columns = zip(*outcomes, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(fields, columns, strict=True)}
-    ids, attempts = uuids([job.id for job in jobs]), smallints([job.attempt for job in jobs])
-    row = tx.row(statement, {**parameters, "ids": ids, "attempts": attempts, "worker_id": worker_id})
+    ids, attempts = uuids([job.id for job in jobs]), integers([job.attempt for job in jobs])
+    parameters |= {"ids": ids, "attempts": attempts, "worker_id": worker_id}
+    settled = _count(tx.row(statement, parameters))
+    if settled < len(jobs):
+        # Refused, or not seen: a row that a revoke changed while the statement waited for it is found by the next one.
+        settled += _count(tx.row(statement, parameters))
+    return settled
+
+
+def _count(row: Row | None) -> int:
     return row[0] if row else 0
 
 
@@ -104,5 +113,18 @@ def store_progress(tx: Tx, worker_id: int, job: Job, *, state: str, meta: str | 
 
 
 def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
-    """End waiting tasks, ask for the end of running ones (``cancel`` says how), remember unknown ids."""
-    return len(tx.run("revoke_tasks", {"ids": list(ids), "cancel": cancel}))
+    """End waiting tasks, ask for the end of running ones (``cancel`` says how), remember unknown ids.
+
+    Return how many were found.
+    """
+    parameters = {"ids": list(ids), "cancel": cancel}
+    found = {row[1] for row in tx.run("revoke_tasks", parameters)}
+    if len(found) < len(set(ids)):
+        # Unknown, or on their way from table to table while the statement ran: they have arrived for the next one.
+        found |= {row[1] for row in tx.run("revoke_tasks", parameters)}
+    return len(found)
+
+
+def postpone_doubles(tx: Tx) -> int:
+    """Put off waiting tasks whose id is running already; return how many there were."""
+    return len(tx.run("postpone_doubles"))

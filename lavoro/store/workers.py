@@ -34,6 +34,8 @@ class Rescue(NamedTuple):
     """The task that ran past its hard time limit."""
     blameless: bool = False
     """True when no task can have caused the end, so that it counts against none."""
+    orderly: bool = False
+    """True when it had been told to stop: what it still held goes back as if it had never been claimed."""
 
 
 def register(tx: Tx, registration: Registration) -> int:
@@ -66,10 +68,22 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
             "suspects": rescue.suspects,
             "culprit": rescue.culprit,
             "blameless": rescue.blameless,
+            "orderly": rescue.orderly,
             "max_crashes": max_crashes,
             "reason": rescue.reason,
         },
     )
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def strays(tx: Tx) -> list[int]:
+    """List workers without a lease that hold tasks all the same."""
+    return [row[0] for row in tx.run("stray_workers")]
+
+
+def forget_old(tx: Tx, *, kept: float) -> tuple[int, int]:
+    """Delete old revokes, and workers that stopped more than ``kept`` seconds ago; return how many of each."""
+    row = tx.row("forget_old", {"kept": kept})
     return (row[0], row[1]) if row else (0, 0)
 
 

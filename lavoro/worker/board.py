@@ -10,10 +10,12 @@ import time
 import uuid
 from typing import NamedTuple
 
-_HEADER = struct.Struct("=d")
-"""When the child's loop last turned (monotonic, in seconds)."""
+_HEADER = struct.Struct("=dd")
+"""When the child's loop last turned, and until when its lease is certain (monotonic, in seconds)."""
+_TICKED, _TRUSTED = struct.Struct("=d"), struct.Struct("=d")
 _SLOT = struct.Struct("=B16sd")
 """Whether a task runs in the slot, its id, and when its hard limit passes (monotonic, infinity for none)."""
+_TASK = struct.Struct("=16sd")
 
 
 class Entry(NamedTuple):
@@ -32,7 +34,6 @@ class Board:
     """
 
     def __init__(self, descriptor: int, slots: int) -> None:
-        self.descriptor = descriptor
         self.slots = slots
         self._memory = mmap.mmap(descriptor, self.size(slots))
 
@@ -41,30 +42,37 @@ class Board:
         """How many bytes a board of so many slots has."""
         return _HEADER.size + slots * _SLOT.size
 
-    @staticmethod
-    def unnamed_file() -> int:
-        """Return a descriptor of memory without a name, which a child can inherit."""
-        if hasattr(os, "memfd_create"):
-            return os.memfd_create("lavoro-board")
-        with tempfile.TemporaryFile(prefix="lavoro-") as file:  # macOS
-            return os.dup(file.fileno())
+    # The child writes
 
     def tick(self) -> None:
         """Say that the child's loop turns."""
-        _HEADER.pack_into(self._memory, 0, time.monotonic())
+        _TICKED.pack_into(self._memory, 0, time.monotonic())
 
     def begin(self, slot: int, id: bytes, deadline: float) -> None:
         """Say that a task begins in a slot."""
-        _SLOT.pack_into(self._memory, _HEADER.size + slot * _SLOT.size, 1, id, deadline)
+        place = _HEADER.size + slot * _SLOT.size
+        _TASK.pack_into(self._memory, place + 1, id, deadline)
+        self._memory[place] = 1  # last: who sees it must not see the deadline of the task before
 
     def end(self, slot: int) -> None:
         """Say that the slot is free."""
         self._memory[_HEADER.size + slot * _SLOT.size] = 0
 
     @property
+    def trusted_until(self) -> float:
+        """Until when nobody else can have been given this child's tasks."""
+        return float(_TRUSTED.unpack_from(self._memory, _TICKED.size)[0])
+
+    # The supervisor writes
+
+    def trust(self, until: float) -> None:
+        """Say until when the lease is certain."""
+        _TRUSTED.pack_into(self._memory, _TICKED.size, until)
+
+    @property
     def ticked(self) -> float:
         """When the child's loop last turned; 0 before its first turn."""
-        return float(_HEADER.unpack_from(self._memory, 0)[0])
+        return float(_TICKED.unpack_from(self._memory, 0)[0])
 
     def entries(self) -> list[Entry]:
         """List what runs."""
@@ -78,9 +86,18 @@ class Board:
     def overdue(self) -> Entry | None:
         """Return a task that is past its hard limit."""
         now = time.monotonic()
-        return next((entry for entry in self.entries() if entry.deadline < now), None)
+        late = [entry for entry in self.entries() if entry.deadline < now]
+        # Read twice: an entry that was being written at the first look is another one at the second.
+        return next((entry for entry in late if entry in self.entries()), None) if late else None
 
     def close(self) -> None:
         """Give the memory back."""
         self._memory.close()
-        os.close(self.descriptor)
+
+
+def unnamed_file() -> int:
+    """Return a descriptor of a file without a name, in memory where the system can, which a child can inherit."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("lavoro")
+    with tempfile.TemporaryFile(prefix="lavoro-") as file:  # macOS
+        return os.dup(file.fileno())

@@ -2,61 +2,81 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
+import math
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict
+from multiprocessing import current_process
+from pathlib import Path
 from typing import Any
 
-from lavoro import log, outcome, signals
+from lavoro import log, outcome, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute
 from lavoro.loading import find_app
 from lavoro.message import Job
+from lavoro.outcome import Outcome
 from lavoro.service import Service
 from lavoro.store import embedded
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
+from lavoro.worker.guard import Guard
 from lavoro.worker.holding import Holding
-from lavoro.worker.pipe import Pipe
-from lavoro.worker.plan import Wishes, make_plan
+from lavoro.worker.pipe import Message, Pipe
+from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import pool_class
 
 logger = logging.getLogger("lavoro.worker")
 
 TICK = 0.1
-FOREVER = float("inf")
+CLAIM_PATIENCE = 2.0
+"""Seconds that a stop waits for a claim that is under way."""
+STORE_PATIENCE = 3.0
+"""Seconds for which the last outcomes are tried to be stored."""
+MEMORY_INTERVAL = 1.0
 
 
 def main(argument: str) -> None:
     """Run a child; ``argument`` is what the supervisor passes it, as JSON."""
     start = json.loads(argument)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # The supervisor alone decides, also when a terminal tells everybody. No SIG_IGN: programs that tasks start
-        # would inherit that.
-        signal.signal(number, lambda *_: None)
+    _set_up_signals(start["stacks"])
+    for name in ("pipe", "board", "stacks"):
+        os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
+    wishes = Wishes(**start["wishes"])
     try:
-        sys.path.insert(0, os.getcwd())
-        wishes = Wishes(**start["wishes"])
-        app = find_app(wishes.app)
-        _configure(app, wishes)
-        pipe.send("hello", plan=asdict(make_plan(app, wishes)))
+        app, plan = _load(wishes)
     except BaseException as error:
-        pipe.send("failed", error=_one_line(error), traceback=traceback.format_exc())
+        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback.format_exc())
         os._exit(1)
-    Child(app, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
+    pipe.send("hello", plan=asdict(plan))
+    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
 
 
-def _configure(app: Lavoro, wishes: Wishes) -> None:
+def _set_up_signals(stacks: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        # The supervisor alone decides, also when a service manager tells everybody. No SIG_IGN: programs that tasks
+        # start would inherit that.
+        signal.signal(number, lambda *_: None)
+    faulthandler.register(signal.SIGUSR1, file=stacks)
+
+
+def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
+    """Import the application and everything that defines its tasks."""
+    sys.path.insert(0, str(Path.cwd()))
+    app = find_app(wishes.app)
     app.set_default()
     if wishes.database:
         app.conf.broker_url = wishes.database
@@ -65,60 +85,78 @@ def _configure(app: Lavoro, wishes: Wishes) -> None:
     app.conf.update({name: value for name, value in limits.items() if value is not None})
     app.import_modules()
     app.conf.check()
+    return app, make_plan(app, wishes)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, app: str) -> str:
     if isinstance(error, LavoroError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    what = traceback.format_exception_only(error)[-1].strip()
+    return f"the application {app!r} could not be loaded: {what} ({_where(error)}; -l debug shows the traceback)"
+
+
+def _where(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}"
 
 
 class Child:
-    """The running child: its services, and the conversation with its supervisor."""
+    """The running child: its services, and the conversation with its supervisor. It is the sender of worker signals."""
 
-    def __init__(self, app: Lavoro, wishes: Wishes, pipe: Pipe, *, board_descriptor: int, number: int) -> None:
+    def __init__(
+        self, app: Lavoro, plan: Plan, wishes: Wishes, pipe: Pipe, *, board_descriptor: int, number: int
+    ) -> None:
         self.app, self.wishes, self.pipe, self.number = app, wishes, pipe, number
-        self._board_descriptor = board_descriptor
         self.hostname = ""
+        self._plan, self._board_descriptor = plan, board_descriptor
         self._cancelled: set[str] = set()
-        self._stopping = threading.Event()
-        self._started = 0
+        self._interrupted: set[str] = set()
+        self._ended = 0
+        self._most_tasks = wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0
+        self._most_memory = wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0
+        self._measured = 0.0
+        self._stop: Message | None = None
+        self._leave_by = math.inf
+        self._news = threading.Event()
 
     def run(self) -> None:
-        """Wait for the lease, work until told to stop, leave."""
+        """Wait for the lease, then work until told to stop; never returns."""
         orders = self.pipe.messages()
-        lease = next((order for order in orders if order["kind"] == "lease"), None)
-        if lease is None:
+        first = next(orders, None)
+        if first is None or first["kind"] != "lease":
             os._exit(0)
-        self._begin(lease)
-        threading.Thread(target=self._listen, args=(orders,), name="lavoro-orders", daemon=True).start()
-        self._serve()
-        self._leave()
+        self._begin(first)
+        threading.Thread(target=self._obey, args=(orders,), name="lavoro-orders", daemon=True).start()
+        work = getattr(self.pool, "work", None)
+        if work is not None:
+            work()  # the solo pool works here, in the main thread
+        threading.Event().wait()
 
-    # Beginning, in this order
+    # Beginning
 
-    def _begin(self, lease: dict[str, Any]) -> None:
+    def _begin(self, lease: Message) -> None:
+        """Start everything, in an order in which each finds what it needs."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
-        if self.number == 0:
-            signals.worker_init.send(self)
+        self._make_services(lease)
+        self.guard.start()  # first: from here on nothing may outlive the lease
+        signals.worker_init.send(self)
         signals.worker_process_init.send(None)
         if self.app.conf.database_url is None:
             embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder)  # a share in it, before the first claim
         for task in self.app.tasks.values():
             task.settle()
-        self._make_services(lease)
         self.ticker.start()
         self.finisher.start()
         self.pool.start()
         self.claimer.start()  # last: what it claims must find everything else running
-        if self.number == 0:
-            signals.worker_ready.send(self)
         self.pipe.send("ready")
 
     def _set_up_logging(self) -> None:
         conf, wishes = self.app.conf, self.wishes
-        threading.current_thread().name = f"{wishes.pool or conf.worker_pool}-{self.number}"
+        current_process().name = f"{self._plan.pool}-{self.number}"
         log.setup(
             wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,
@@ -126,31 +164,26 @@ class Child:
         if conf.worker_redirect_stdouts and wishes.logfile:
             log.redirect_stdouts(conf.worker_redirect_stdouts_level)
 
-    def _make_services(self, lease: dict[str, Any]) -> None:
+    def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database
         self.board = Board(self._board_descriptor, lease["slots"])
+        self.guard = Guard(self.board, self._plan.lease)
+        self.ticker = Ticker(self.board)
         self.holding = Holding()
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
+        self.finisher.patience = STORE_PATIENCE
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run)
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
-            prefetch=conf.lavoro_prefetch, poll_interval=conf.lavoro_poll_interval,
+            prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             rest=lambda resting: self.pipe.send("rest", resting=resting),
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
         )  # fmt: skip
-        self.ticker = Ticker(self.board)
 
     # Working
-
-    def _serve(self) -> None:
-        """Stay until told to stop; the solo pool works here, in the main thread."""
-        work = getattr(self.pool, "work", None)
-        if work is not None:
-            work()
-        self._stopping.wait()
 
     def _run(self, job: Job, slot: int) -> None:
         task = self.app.tasks.get(job.name)
@@ -162,86 +195,153 @@ class Child:
         self.board.begin(slot, job.id.bytes, self._deadline(task, job))
         try:
             result = execute(task, job, self.node)
+        except BaseException as error:  # an interruption that came a moment too late
+            result = _interrupted(job, error)
         finally:
             self.board.end(slot)
         self.finisher.put(result)
-        if self.pool.waiting == 0:
-            self.claimer.wake()
-        self._count_start()
+        self.claimer.room_made()
+        if self._most_tasks or self._most_memory:
+            self._count()
+        if self._cancelled:
+            self._cancelled.discard(str(job.id))
+            self._interrupted.discard(str(job.id))
 
     def _deadline(self, task: Any, job: Job) -> float:
+        """Return when the supervisor is to end this process for this task."""
         hard = task.time_limit
         if job.options is not None and '"time_limit"' in job.options:
-            hard = job.read_options().get("time_limit") or hard
+            hard = _limit_of(job) or hard
         if not hard:
-            return FOREVER
+            return math.inf
         # Where the pool can end the task alone, the supervisor, who ends the process, gives it a second for that.
-        return time.monotonic() + hard + (1.0 if self.pool.limits_hard else 0.0)
+        return time.monotonic() + float(hard) + (1.0 if self.pool.limits_hard else 0.0)
 
-    def _unknown(self, job: Job) -> outcome.Outcome:
+    def _unknown(self, job: Job) -> Outcome:
         """Another release may know the task: it waits, each time twice as long, visible with the reason."""
         conf = self.app.conf
         logger.error("received unregistered task %s[%s]; given back: another worker may know it", job.name, job.id)
         if signals.task_unknown:
             signals.task_unknown.send(self, name=job.name, id=str(job.id), message=job, exc=KeyError(job.name))
         reason = f"worker {self.hostname} knows no task {job.name!r}"
-        return outcome.postponed(job, reason, conf.lavoro_unknown_task_delay, conf.lavoro_unknown_task_delay_max)
+        return outcome.postponed(
+            job,
+            reason,
+            conf.seconds("lavoro_unknown_task_delay") or 1.0,
+            conf.seconds("lavoro_unknown_task_delay_max") or 1.0,
+        )
 
-    def _count_start(self) -> None:
-        self._started += 1
-        limit = self.wishes.max_tasks_per_child or self.app.conf.worker_max_tasks_per_child
-        if limit and self._started == limit:
-            self.pipe.send("worn", reason=f"{limit} tasks")
+    # Wear
 
-    def _outcomes_stored(self) -> None:
-        self.claimer.wake()
+    def _count(self) -> None:
+        """Leave for a fresh process after as many tasks, or with as much memory, as it may have."""
+        self._ended += 1
+        if self._most_tasks and self._ended >= self._most_tasks:
+            self._wear_out(f"{self._ended} tasks")
+        now = time.monotonic()
+        if self._most_memory and now - self._measured > MEMORY_INTERVAL:
+            self._measured, used = now, memory_in_use()
+            if used > self._most_memory:
+                self._wear_out(f"growing to {used:,} KiB")
+
+    def _wear_out(self, reason: str) -> None:
+        self._most_tasks = self._most_memory = 0  # once is enough
+        self.claimer.stopping = True  # at once: the answer takes a moment
+        self._give_back_unstarted()
+        self.pipe.send("worn", reason=reason)
 
     # Orders
 
-    def _listen(self, orders: Any) -> None:
+    def _obey(self, orders: Iterator[Message]) -> None:
         for order in orders:
-            getattr(self, f"_on_{order['kind']}")(order)
-        self._on_stop({"grace": 0.0})  # the supervisor is gone: nobody renews our lease
+            try:
+                getattr(self, f"_on_{order['kind']}")(order)
+            except Exception:  # whoever caused it, the next order must be heard
+                logger.exception("an order could not be obeyed: %s", order)
+        self._on_orphaned()
 
-    def _on_wake(self, order: dict[str, Any]) -> None:
-        self.claimer.came_back() if order.get("older") else self.claimer.wake()
+    def _on_wake(self, order: Message) -> None:
+        self.claimer.notified(order["what"])
 
-    def _on_rest(self, order: dict[str, Any]) -> None:
+    def _on_rest(self, order: Message) -> None:
         self.claimer.confirm_rest()
 
-    def _on_cancel(self, order: dict[str, Any]) -> None:
-        self._cancelled.add(order["id"])
-        job = next((job for job in self.holding.jobs() if str(job.id) == order["id"]), None)
-        if job is not None and order.get("terminate"):
+    def _on_announce(self, order: Message) -> None:
+        signals.worker_ready.send(self)
+
+    def _on_cancel(self, order: Message) -> None:
+        id = order["id"]
+        job = next((job for job in self.holding.jobs() if str(job.id) == id), None)
+        if job is None:
+            return
+        self._cancelled.add(id)
+        if order.get("terminate") and id not in self._interrupted:
+            self._interrupted.add(id)
             self.pool.interrupt(job.id, Cancelled(order.get("signal")))
 
-    def _on_stop(self, order: dict[str, Any]) -> None:
-        if self._stopping.is_set():
-            return
-        if self.number == 0:
-            signals.worker_shutting_down.send(self.hostname, sig=order.get("sig"), how=order.get("how"), exitcode=0)
-        self._grace = order["grace"]
-        self.claimer.stop()
-        for job in self.pool.take_back():
-            self.finisher.put(outcome.released(job))
-        self.pool.stop()
-        self._stopping.set()
+    def _on_stop(self, order: Message) -> None:
+        """Claim nothing more; leave once nothing runs, or when the time is up. A later order may shorten the time."""
+        grace = order["grace"]
+        self._leave_by = min(self._leave_by, math.inf if grace is None else time.monotonic() + grace)
+        if order["node"] and self.number == 0 and (self._stop is None or not self._stop["node"]):
+            signals.worker_shutting_down.send(self.hostname, sig=order["sig"], how=order["how"], exitcode=0)
+        begun, self._stop = self._stop is not None, order
+        self._news.set()
+        if not begun:
+            threading.Thread(target=self._leave, name="lavoro-leave", daemon=True).start()
+
+    def _on_orphaned(self) -> None:
+        """The supervisor is gone and nobody renews our lease: give back what does not end by half of what is left."""
+        logger.error("the supervisor is gone; leaving")
+        grace = max(0.0, min(self._plan.grace, self.guard.left / 2))
+        self._on_stop({"grace": grace, "how": "warm", "sig": None, "node": False})
+
+    # Leaving
+
+    def _outcomes_stored(self) -> None:
+        self.claimer.room_made()
+        if self._stop is not None:
+            self._news.set()
 
     def _leave(self) -> None:
-        """Wait for what runs, give back what does not end in time, say goodbye."""
-        self.holding.empty.wait(self._grace)
-        rest = self.holding.jobs()
-        self.finisher.abandon(rest)
-        for job in rest:
-            logger.warning("%s[%s] did not end in time and is given back", job.name, job.id)
-        self.finisher.stop(self.finisher.patience + 1)
-        signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
-        if self.number == 0:
-            signals.worker_shutdown.send(self)
-        self.pipe.send("bye")
+        """Stop in this order, then end: whatever still runs must not go on, so there is no waiting for it."""
+        self._stop_claiming()
+        self._wait_for_tasks()
+        self._say_goodbye()
+        self._give_back_unstarted()  # what a slow claim has brought since
+        if not self.pipe.send("bye"):  # else our supervisor gives it back, when we are gone
+            running = set(self.pool.running)
+            self.finisher.abandon([job for job in self.holding.jobs() if job.id in running])
+        self.finisher.stop(STORE_PATIENCE + 1)
         logging.shutdown()
         _leave_embedded()
-        os._exit(0)  # a task that still runs must not keep the process
+        os._exit(0)
+
+    def _stop_claiming(self) -> None:
+        self.claimer.stop(CLAIM_PATIENCE)
+        self._give_back_unstarted()
+        self.pool.stop()
+
+    def _give_back_unstarted(self) -> None:
+        for job in self.pool.take_back():
+            self.finisher.put(outcome.released(job))
+
+    def _wait_for_tasks(self) -> None:
+        while True:
+            self._news.clear()  # before looking: what ends meanwhile must not be missed
+            left = self._leave_by - time.monotonic()
+            if self.holding.count == 0 or left <= 0:
+                return
+            self._news.wait(None if left == math.inf else left)
+
+    def _say_goodbye(self) -> None:
+        running = set(self.pool.running)
+        for job in self.holding.jobs():
+            if job.id in running:
+                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.id)
+        signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
+        if self.number == 0 and self._stop is not None and self._stop["node"]:
+            signals.worker_shutdown.send(self)
 
 
 class Ticker(Service):
@@ -257,6 +357,28 @@ class Ticker(Service):
         """Leave a mark."""
         self._board.tick()
         return TICK
+
+
+def _interrupted(job: Job, error: BaseException) -> Outcome:
+    text = serialization.dumps_exception(error)
+    return outcome.revoked(job, text) if isinstance(error, Cancelled) else outcome.failed(job, text, None)
+
+
+def _limit_of(job: Job) -> float | None:
+    try:
+        return float(job.read_options()["time_limit"])
+    except (ValueError, TypeError, KeyError):  # the task itself will tell that it cannot be read
+        return None
+
+
+def memory_in_use() -> int:
+    """Return this process's resident memory in KiB; where the system does not tell, the most it ever was."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize() // 1024
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def _leave_embedded() -> None:

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from psycopg.errors import UniqueViolation
+
 from lavoro.message import Job
 from lavoro.service import Service
 from lavoro.store import tasks
@@ -24,12 +26,17 @@ LAG = dt.timedelta(seconds=0.02)
 EVERYTHING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 LOOK_AROUND = 0.05
 """Seconds between looks for new lanes while busy: what a more urgent task waits at the most for being seen."""
+CHEAP = 0.01
 DUTY = 50
-"""A look that took t seconds is repeated after DUTY * t at the earliest: it costs 2 % of the time at the most."""
+"""A look that took t seconds, more than CHEAP, is repeated after DUTY * t at the earliest: 2 % of the time."""
+REMEMBERED = 300.0
+"""Seconds for which a lane stays known after its last task: claiming from an empty one costs a few microseconds."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
+SWEEP = 2.0
+"""Seconds between looks at whole lanes, without their lower bounds."""
 
 
 class Claimer(Service):
@@ -57,115 +64,152 @@ class Claimer(Service):
         super().__init__()
         self._database, self._pool, self._holding = database, pool, holding
         self._worker_id, self._queues = worker_id, list(queues)
-        self._prefetch, self._poll_interval, self._rest = prefetch, poll_interval, rest
+        self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
         self._tx: Tx | None = None
+        self._lanes: dict[tuple[str, int], float] = {}
+        """The lanes known, best first, and when each last had a task."""
         self._bounds: dict[tuple[str, int], dt.datetime] = {}
-        self._lanes: list[tuple[str, int]] = []
-        self._next_due = 0.0
         self._looked = self._look_cost = 0.0
+        self._look_costs = (0.0, 0.0)
+        self._must_look = True
+        self._due_at: float | None = None
         self._swept = self._sweep_cost = self._swept_back = 0.0
-        self._idle_looks = 0
-        self.resting = False
-        """Whether the supervisor has confirmed that it listens for us."""
-        self._asked_to_rest = False
+        self._idle_rounds = self._full_rounds = 0
+        self._asked_to_rest = self._resting = self._blocked = False
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
 
     # From other threads
 
-    def came_back(self) -> None:
-        """Something older than the last claim may be waiting: look below the bounds."""
-        self._bounds.clear()
+    def notified(self, payload: str) -> None:
+        """Take in a notification: ``+priority:queue`` has a task, ``~`` one for later, ``!queue`` got tasks back."""
+        kind, (priority, _, queue) = payload[0], payload[1:].partition(":")
+        if kind == "!":  # what came back may be older than what was claimed last
+            self._bounds.clear()
+        if kind != "+" or (queue, int(priority)) not in self._lanes:
+            self._must_look = True
         self.wake()
 
+    def room_made(self) -> None:
+        """Tasks have ended; go on if that was what we waited for."""
+        if self._blocked:
+            self.wake()
+
     def confirm_rest(self) -> None:
-        """The supervisor listens from now on; what was sent before is found by one more look."""
-        if self._asked_to_rest:
-            self.resting, self._idle_looks = True, 1
+        """The supervisor listens for us from now on; what was sent just before is met by a few quick looks."""
+        self._resting, self._idle_rounds = self._asked_to_rest, 0
         self.wake()
 
     # The loop
 
     def step(self) -> float | None:
         """Claim if there is room; return how long to wait for more."""
+        self._blocked = True  # before the room is counted: what ends during that must wake us
         room = self._room()
-        if room <= 0 or (room < self._pool.waiting and room < BATCH):
+        self._blocked = room <= 0 or (room < self._pool.waiting and room < BATCH)
+        if self._blocked:
             return None  # many small claims would cost more than a few large ones
         try:
-            jobs = self._claim(self._open(), min(room, BATCH))
+            return self._supply(self._open(), min(room, BATCH))
+        except UniqueViolation:
+            logger.warning("%d tasks wait for one of the same id to end", tasks.postpone_doubles(self._open()))
+            return 0
         except LOST:
             self._lose()
             raise
-        if jobs:
-            return self._supply(jobs, room)
-        return self._look_for_work(self._open())
 
     def close(self) -> None:
         """Close the connection."""
         self._lose()
 
-    def _supply(self, jobs: list[Job], room: int) -> float | None:
-        self._idle_looks = 0
-        self._pool.add(jobs)
-        if len(jobs) >= BUSY and self._asked_to_rest:
-            self._set_rest(False)
-        if len(jobs) >= min(room, BATCH):
+    def _supply(self, tx: Tx, limit: int) -> float | None:
+        jobs = self._claim(tx, limit)
+        if jobs:
+            self._idle_rounds = 0
+            self._pool.add(jobs)
+        self._full_rounds = self._full_rounds + 1 if len(jobs) == limit else 0
+        if len(jobs) >= BUSY or self._full_rounds > 3:
+            self._rest(False)
+        if self._full_rounds:
             return 0
-        return self._poll_interval if self.resting else QUICK[0]
+        if self._curious(jobs) and self._may(self._looked, self._look_cost) and self._look_around(tx):
+            return 0
+        self._rest(True)
+        return self._pause()
 
-    def _look_for_work(self, tx: Tx) -> float | None:
-        """Nothing was claimed: look for lanes that are new or have something below their bound."""
-        known = set(self._lanes)
-        self._look_around(tx)
-        if self._next_due <= 0 and (set(self._lanes) - known or self._may_sweep()):
-            self._bounds.clear()
-            return 0
-        if not self._asked_to_rest and self._idle_looks >= 1:
-            self._set_rest(True)
-        return min(self._pause(), max(self._next_due, 0.001) if self._lanes else self._poll_interval)
+    def _curious(self, jobs: list[Job]) -> bool:
+        """Whether to look for new lanes, for what is below the bounds, and for when the next task is due."""
+        quiet = not jobs and (not self._resting or time.monotonic() - self._looked > self._poll_interval / 2)
+        return quiet or self._must_look or self._due_at is not None
 
     def _pause(self) -> float:
-        looks, self._idle_looks = self._idle_looks, self._idle_looks + 1
-        return QUICK[looks] if looks < len(QUICK) else self._poll_interval
+        round, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
+        pause = QUICK[round] if round < len(QUICK) else self._poll_interval
+        now, may_look = time.monotonic(), self._looked + _rest_after(self._look_cost)
+        if self._due_at is not None and self._due_at > now:
+            pause = min(pause, self._due_at - now)
+        elif self._due_at is not None or self._must_look:
+            pause = min(pause, may_look - now)
+        return max(pause, 0.001)
 
-    def _set_rest(self, resting: bool) -> None:
-        self._asked_to_rest, self.resting = resting, False
-        self._rest(resting)
+    @staticmethod
+    def _may(last: float, cost: float, *, at_least: float = 0.0) -> bool:
+        """Whether something that took ``cost`` seconds the last time may be done again by now."""
+        return time.monotonic() - last >= max(at_least, _rest_after(cost))
+
+    def _rest(self, resting: bool) -> None:
+        if resting != self._asked_to_rest:
+            self._asked_to_rest, self._resting = resting, False
+            self._tell_rest(resting)
 
     # Claiming
 
     def _claim(self, tx: Tx, limit: int) -> list[Job]:
         now = time.monotonic()
-        if now - self._looked > max(LOOK_AROUND, DUTY * self._look_cost) and not self.resting:
+        if not self._resting and self._may(self._looked, self._look_cost, at_least=LOOK_AROUND):
             self._look_around(tx)
         if not self._lanes:
             return []
-        jobs = tasks.claim(tx, self._worker_id, lanes=self._lanes_with_bounds(now), limit=limit)
+        sweeping = self._may(self._swept, self._sweep_cost, at_least=SWEEP)
+        jobs = tasks.claim(tx, self._worker_id, lanes=self._lanes_with_bounds(now, sweeping=sweeping), limit=limit)
+        if sweeping:
+            self._swept, self._sweep_cost = now, time.monotonic() - now
         self._holding.add(jobs)
         for job in reversed(jobs):
             self._bounds[job.queue, job.priority] = job.due - LAG
-        self._sweep_cost = max(self._sweep_cost, time.monotonic() - now) if self._swept == now else self._sweep_cost
         return jobs
 
-    def _lanes_with_bounds(self, now: float) -> list[Lane]:
+    def _lanes_with_bounds(self, now: float, *, sweeping: bool) -> list[Lane]:
         back = dt.timedelta(0)
-        if self._may_sweep():
-            self._swept = self._swept_back = now
-            self._sweep_cost = 0.0
+        if sweeping:
             return [Lane(*lane, EVERYTHING) for lane in self._lanes]
         if now - self._swept_back > 1:
             self._swept_back, back = now, dt.timedelta(seconds=1)
         return [Lane(*lane, self._bounds.get(lane, EVERYTHING + back) - back) for lane in self._lanes]
 
-    def _may_sweep(self) -> bool:
-        return time.monotonic() - self._swept > max(2.0, DUTY * self._sweep_cost)
-
-    def _look_around(self, tx: Tx) -> None:
-        self._looked = time.monotonic()
+    def _look_around(self, tx: Tx) -> bool:
+        """List the lanes; tell whether something is due that the bounds may have hidden, and forget them if so."""
+        self._must_look, self._looked = False, time.monotonic()
         found = tasks.discover_lanes(tx, self._queues)
-        self._look_cost = time.monotonic() - self._looked
-        self._lanes = [(queue, priority) for queue, priority, _ in found]
-        self._next_due = min((due_in for _, _, due_in in found), default=self._poll_interval)
+        now = time.monotonic()
+        self._look_costs = (self._look_costs[1], now - self._looked)
+        self._look_cost = min(self._look_costs)  # one slow answer of a busy machine is no dear look
+        new = self._remember([(queue, priority) for queue, priority, _ in found], now)
+        later = [due_in for _, _, due_in in found if due_in > 0]
+        self._due_at = now + min(later) if later else None
+        hidden = len(later) < len(found) and (new or self._may(self._swept, self._sweep_cost, at_least=SWEEP))
+        if hidden:
+            self._bounds.clear()
+        return hidden
+
+    def _remember(self, lanes: list[tuple[str, int]], now: float) -> bool:
+        """Keep the lanes that have tasks, or had lately, in the order of claiming; tell whether one is new."""
+        new = any(lane not in self._lanes for lane in lanes)
+        self._lanes.update(dict.fromkeys(lanes, now))
+        kept = [lane for lane, seen in self._lanes.items() if now - seen < REMEMBERED]
+        kept.sort(key=lambda lane: (-lane[1], self._queues.index(lane[0])))
+        self._lanes = {lane: self._lanes[lane] for lane in kept}
+        return new
 
     # Room
 
@@ -206,3 +250,8 @@ class Claimer(Service):
         if self._tx is not None:
             self._tx.connection.close()
             self._tx = None
+
+
+def _rest_after(cost: float) -> float:
+    """How long to leave alone what took so many seconds."""
+    return DUTY * cost if cost > CHEAP else 0.0

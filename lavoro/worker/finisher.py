@@ -7,8 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-import psycopg
-
 from lavoro import outcome as outcomes
 from lavoro import serialization
 from lavoro.message import Job
@@ -66,7 +64,7 @@ class Finisher(Service):
             self._outcomes[:0] = batch
             self._lose()
             raise
-        except psycopg.Error as error:
+        except Exception as error:
             self._store_one_by_one(batch, error)
         self._holding.release(outcome.job.id for outcome in batch)
         self._stored()
@@ -114,7 +112,7 @@ class Finisher(Service):
                     outcome.state, outcome.job.name, outcome.job.id, outcome.job.attempt,
                 )  # fmt: skip
 
-    def _store_one_by_one(self, batch: Sequence[Outcome], error: psycopg.Error) -> None:
+    def _store_one_by_one(self, batch: Sequence[Outcome], error: Exception) -> None:
         """The database refused something in the batch: the others must not suffer for it."""
         if len(batch) > 1:
             for outcome in batch:
@@ -122,7 +120,7 @@ class Finisher(Service):
                     self._store([outcome])
                 except LOST:
                     raise
-                except psycopg.Error as own_error:
+                except Exception as own_error:
                     self._store_one_by_one([outcome], own_error)
             return
         job = batch[0].job

@@ -8,51 +8,85 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+Message = dict[str, Any]
+
 
 class Pipe:
-    """One end of the wire. Sending is safe from any thread; a closed other end is not an error but the end."""
+    """One end of the wire. Sending is safe from any thread; a closed other end is not an error but the end.
+
+    The supervisor's end never waits: a child whose loop is blocked reads nothing, and must not block its supervisor.
+    What the child does not take now is kept for ``flush``.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._lock = threading.Lock()
-        self._buffer = b""
+        self._incoming = b""
+        self._outgoing = b""
 
     @classmethod
     def pair(cls) -> tuple[Pipe, socket.socket]:
         """Return the supervisor's end, and the socket that the child inherits."""
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         return cls(ours), theirs
 
     def fileno(self) -> int:
-        """The descriptor, for ``select``."""
+        """The descriptor, for a selector."""
         return self.socket.fileno()
 
     def send(self, kind: str, **fields: Any) -> bool:
         """Send a message; False if the other end is gone."""
-        line = json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n"
+        with self._lock:
+            self._outgoing += _line(kind, fields)
+            return self._push()
+
+    def nudge(self, kind: str, **fields: Any) -> None:
+        """Send a message that may be lost: who has not taken those before is busy, and looks around by itself later."""
+        with self._lock:
+            if not self._outgoing:
+                self._outgoing = _line(kind, fields)
+                self._push()
+
+    def flush(self) -> bool:
+        """Send what was kept; False if the other end is gone."""
+        with self._lock:
+            return self._push()
+
+    def _push(self) -> bool:
         try:
-            with self._lock:
-                self.socket.sendall(line)
+            while self._outgoing:
+                self._outgoing = self._outgoing[self.socket.send(self._outgoing) :]
+        except BlockingIOError:
+            return True
         except OSError:
+            self._outgoing = b""
             return False
         return True
 
-    def receive(self) -> list[dict[str, Any]] | None:
-        """Wait for data and return the complete messages in it; None when the other end is gone."""
+    def receive(self) -> list[Message] | None:
+        """Return the complete messages that have arrived, None when the other end is gone."""
         try:
             data = self.socket.recv(65_536)
+        except BlockingIOError:
+            return []
         except OSError:
             return None
         if not data:
             return None
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        *lines, self._incoming = (self._incoming + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def messages(self) -> Iterator[dict[str, Any]]:
+    def messages(self) -> Iterator[Message]:
         """Yield messages until the other end is gone."""
         while (received := self.receive()) is not None:
             yield from received
 
     def close(self) -> None:
         """Close this end."""
-        self.socket.close()
+        with self._lock:  # not while another thread sends: the descriptor's number may be given away at once
+            self.socket.close()
+
+
+def _line(kind: str, fields: Message) -> bytes:
+    return json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n"

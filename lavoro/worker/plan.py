@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.routing import checked_name, queue_names
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Plan:
     max_crashes: int
     blocked_warning: float
     success_expires: float | None
+    """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
 
@@ -65,27 +70,26 @@ class Plan:
 
 
 def make_plan(app: Any, wishes: Wishes) -> Plan:
-    """Fill the wishes up with the application's settings."""
+    """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
     pool = wishes.pool or conf.worker_pool
-    each, processes = _shape(pool, wishes.concurrency or conf.worker_concurrency, wishes.processes)
-    queues = wishes.queues or tuple(app.queues)
+    slots, processes = _shape(pool, wishes.concurrency or conf.worker_concurrency, wishes.processes)
     return Plan(
         url=conf.database_url,
         data_folder=conf.lavoro_data_folder,
         schema=conf.lavoro_schema,
-        connect_timeout=conf.broker_connection_timeout,
+        connect_timeout=float(conf.seconds("broker_connection_timeout")),
         retry_at_start=bool(conf.broker_connection_retry_on_startup),
         pool=pool,
-        slots=each,
+        slots=slots,
         processes=processes,
-        queues=tuple(queue for queue in queues if queue not in wishes.exclude_queues),
-        lease=conf.lavoro_lease,
-        grace=conf.lavoro_shutdown_grace if wishes.grace is None else wishes.grace,
+        queues=_queues(conf, wishes),
+        lease=float(conf.seconds("lavoro_lease")),
+        grace=float(conf.seconds("lavoro_shutdown_grace") if wishes.grace is None else wishes.grace),
         max_crashes=conf.lavoro_max_crashes,
         blocked_warning=1.0,
-        success_expires=conf.seconds("result_expires"),
-        failure_expires=conf.seconds("lavoro_failure_expires"),
+        success_expires=conf.seconds("result_expires") or None,
+        failure_expires=conf.seconds("lavoro_failure_expires") or None,
         tasks=tuple(sorted(app.tasks)),
     )
 
@@ -98,3 +102,23 @@ def _shape(pool: str, concurrency: int | None, processes: int | None) -> tuple[i
         return 1, processes or 1
     default = 100 if pool == "gevent" else os.cpu_count() or 1
     return concurrency or default, processes or 1
+
+
+def _queues(conf: Any, wishes: Wishes) -> tuple[str, ...]:
+    declared = queue_names(conf.task_queues, conf.task_default_queue)
+    wanted = wishes.queues or declared
+    if not conf.task_create_missing_queues:
+        _check_declared([*wishes.queues, *wishes.exclude_queues], declared)
+    served = tuple(dict.fromkeys(checked_name(queue) for queue in wanted if queue not in wishes.exclude_queues))
+    if not served:
+        raise ImproperlyConfigured(f"no queue is left to serve: -X excludes {', '.join(wanted)}")
+    return served
+
+
+def _check_declared(named: Sequence[str], declared: Sequence[str]) -> None:
+    unknown = [queue for queue in named if queue not in declared]
+    if unknown:
+        raise QueueNotFound(
+            f"there is no queue {unknown[0]!r} in task_queues ({', '.join(declared)}): correct -Q or -X, add it there,"
+            " or set task_create_missing_queues to True"
+        )

@@ -1,16 +1,20 @@
-"""A child process as its supervisor sees it: started, spoken to, watched, ended."""
+"""A child process as its supervisor sees it: started, spoken to, ended, mourned."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import Any
+import uuid
+from typing import Any, NamedTuple
 
-from lavoro.worker.board import Board
+from lavoro.store.workers import Rescue
+from lavoro.worker.board import Board, unnamed_file
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Wishes
 
@@ -19,33 +23,50 @@ _PATCH = "from gevent import monkey; monkey.patch_all(); "
 _RUN = "import sys; from lavoro.worker.child import main; main(sys.argv[1])"
 
 
+class Ending(NamedTuple):
+    """Why we ended a child."""
+
+    reason: str
+    culprit: uuid.UUID | None = None
+    """The task that ran past its hard limit; no other ending is the fault of a task."""
+    orderly: bool = False
+    """Whether the worker had been told to stop, so that the starts of what still ran do not count."""
+
+
 class ChildProcess:
-    """One child: its process, pipe, board and, once it has one, its worker id."""
+    """One child: its process, pipe, board and, once it has one, its worker id.
+
+    Only the supervisor's main thread acts on it; other threads may read ``ready`` and ``resting`` and use ``pipe``.
+    It leads a session, so that a terminal's Ctrl-C reaches the supervisor alone, and so that what its tasks have
+    started ends with it when it is ended by force.
+    """
 
     def __init__(self, wishes: Wishes, *, pool: str, number: int) -> None:
         self.number, self.pool = number, pool
-        self._memory = Board.unnamed_file()
-        self.pipe, theirs = Pipe.pair()
         self.started = time.monotonic()
-        argument = {"pipe": theirs.fileno(), "board": self._memory, "number": number, "wishes": wishes.as_dict()}
-        code = (_PATCH if pool == "gevent" else "") + _RUN
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, json.dumps(argument)], pass_fds=(theirs.fileno(), self._memory)
-        )
-        theirs.close()
         self.board: Board | None = None
         self.worker_id: int | None = None
-        self.ready = False
-        self.resting = False
-        self.stopping = False
-        self.end_reason: str | None = None
-        """Why we ended it; None while it lives, and when it ended by itself."""
-        self.culprit: Any = None
-        self.blameless = False
+        self.greeted = self.ready = self.resting = False
+        self.leave_by: float | None = None
+        """When it has to be gone (monotonic; infinity: once its tasks have ended); None while it is to stay."""
+        self.told_to_leave = math.inf
+        self.replaced = False
+        """Whether its successor has been started already."""
+        self.hung_up: float | None = None
+        """When it closed its end of the pipe."""
+        self.ending: Ending | None = None
+        self._memory, self._stacks = unnamed_file(), unnamed_file()
+        self._stacks_read = 0
+        self.pipe, theirs = Pipe.pair()
+        with theirs:
+            self._process = self._start(theirs.fileno(), wishes)
 
-    def fileno(self) -> int:
-        """The pipe's descriptor, for ``select``."""
-        return self.pipe.fileno()
+    def _start(self, pipe: int, wishes: Wishes) -> subprocess.Popen[bytes]:
+        descriptors = {"pipe": pipe, "board": self._memory, "stacks": self._stacks}
+        argument = json.dumps({**descriptors, "number": self.number, "wishes": wishes.as_dict()})
+        code = (_PATCH if self.pool == "gevent" else "") + _RUN
+        command = [sys.executable, "-c", code, argument]
+        return subprocess.Popen(command, pass_fds=tuple(descriptors.values()), start_new_session=True)
 
     @property
     def pid(self) -> int:
@@ -57,23 +78,42 @@ class ChildProcess:
         """The exit code, negative for a signal; None while it lives."""
         return self._process.poll()
 
-    def lease(self, worker_id: int, *, slots: int, **facts: Any) -> None:
-        """Give it its worker id: now it may claim."""
+    # Speaking to it
+
+    def lease(self, worker_id: int, *, slots: int, trusted_until: float, **facts: Any) -> Board:
+        """Give it its worker id: now it may claim. Return the board on which it shows what it does."""
         self.worker_id = worker_id
         os.ftruncate(self._memory, Board.size(slots))
         self.board = Board(self._memory, slots)
+        self.board.trust(trusted_until)
         self.pipe.send("lease", worker_id=worker_id, slots=slots, **facts)
+        return self.board
 
-    def stop(self, *, grace: float, how: str, sig: str | None = None) -> None:
-        """Ask it to leave within so many seconds."""
-        self.stopping = True
-        self.pipe.send("stop", grace=grace, how=how, sig=sig)
+    def stop(self, grace: float | None, *, how: str, sig: str | None, node: bool) -> None:
+        """Ask it to leave within so many seconds (None: once its tasks have ended); ``node``: the whole worker does."""
+        now = time.monotonic()
+        self.leave_by = math.inf if grace is None else now + grace
+        self.told_to_leave = min(self.told_to_leave, now)
+        self.pipe.send("stop", grace=grace, how=how, sig=sig, node=node)
 
-    def kill(self, reason: str, *, culprit: Any = None, blameless: bool = False) -> None:
-        """End it now; what it ran is rescued with this reason."""
-        if self.end_reason is None:
-            self.end_reason, self.culprit, self.blameless = reason, culprit, blameless
-        self._process.send_signal(signal.SIGKILL)
+    def ask_for_stacks(self) -> None:
+        """Have it write down what its threads are doing, which it does even while its loop is blocked."""
+        if self.greeted:  # earlier, the signal would end it
+            self._send_signal(signal.SIGUSR1)
+
+    def stacks(self) -> str:
+        """Return what it has written down since the last time."""
+        text = os.pread(self._stacks, 65_536, self._stacks_read)
+        self._stacks_read += len(text)
+        return text.decode(errors="replace").strip()
+
+    # Its end
+
+    def kill(self, ending: Ending) -> None:
+        """End it now, with all it has started. The first ending counts."""
+        if self.ending is None:
+            self.ending = ending
+        self._send_signal(signal.SIGKILL, group=True)
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end; tell whether it came."""
@@ -83,22 +123,45 @@ class ChildProcess:
             return False
         return True
 
+    @property
+    def crashed(self) -> bool:
+        """Whether it is gone though nobody had told it to go."""
+        return self.ending is None and not (self.exitcode == 0 and self.leave_by is not None)
+
     def obituary(self) -> str:
         """Say how it ended."""
         code = self.exitcode
-        if self.end_reason:
-            return self.end_reason
+        if self.ending:
+            return self.ending.reason
         if code is not None and code < 0:
             return f"worker process {self.pid} was ended by signal {-code} ({_signal_name(-code)})"
         return f"worker process {self.pid} exited with code {code}"
 
+    def rescue(self) -> Rescue | None:
+        """Say what is to be done about the tasks it held; None if it never had a lease."""
+        if self.worker_id is None or self.board is None:
+            return None
+        if self.crashed:
+            return Rescue(self.worker_id, self.obituary(), [entry.id for entry in self.board.entries()])
+        ending = self.ending or Ending(self.obituary(), orderly=True)
+        return Rescue(self.worker_id, ending.reason, [], ending.culprit, blameless=True, orderly=ending.orderly)
+
     def close(self) -> None:
-        """Give back what is held for it."""
+        """Give back what is held for it, once it is gone."""
+        if self.crashed or (self.board is not None and self.board.entries()):
+            self._send_signal(signal.SIGKILL, group=True)  # programs that its tasks had started
         self.pipe.close()
         if self.board is not None:
             self.board.close()
-        else:
-            os.close(self._memory)
+        os.close(self._memory)
+        os.close(self._stacks)
+
+    def _send_signal(self, number: int, *, group: bool = False) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if group:
+                os.killpg(self.pid, number)
+            else:
+                self._process.send_signal(number)
 
 
 def _signal_name(number: int) -> str:

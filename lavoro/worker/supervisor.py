@@ -2,343 +2,521 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import logging
 import os
-import select
+import re
+import selectors
 import signal
 import socket
 import time
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import lavoro
-from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError
-from lavoro.store import embedded
+from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.store import embedded, queues
 from lavoro.store import migrate as migrations
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.workers import Registration, Rescue
+from lavoro.worker.pipe import Message
 from lavoro.worker.plan import Plan, Wishes
-from lavoro.worker.process import ChildProcess
-from lavoro.worker.upkeep import Upkeep
+from lavoro.worker.process import ChildProcess, Ending
+from lavoro.worker.upkeep import Cancel, Hooks, Upkeep
+from lavoro.worker.watch import Watch
 
 logger = logging.getLogger("lavoro.worker")
 
 TICK = 0.25
-"""Seconds between looks at the boards: hard limits and blocked loops are noticed this late."""
-START_TIMEOUT = 60.0
+"""Seconds between looks at the boards; a hard limit that passes earlier has its own."""
 MARGIN = 0.2
 """The part of a lease before whose end we fence ourselves off: what we run then must be dead when others take over."""
+LEAVING = 5.0
+"""Seconds a child gets beyond the grace, to store its last outcomes; one whose loop is blocked gets no more."""
+COLD = 2.0
+"""The same when it is to stop now."""
+REPLACEMENT_PATIENCE = 5.0
+"""Seconds that the successor of a worn child waits for its end, so that the two together run no more than one may."""
+DATABASE_PAUSE = 2.0
+HANG_UP = 5.0
+"""Seconds for which a child may live without its pipe."""
+FAILED_STARTS = 10
+"""Children in a row that may end before they are ready, until the worker gives up."""
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_WAKE = re.compile(r"[+~]-?\d+:(?P<lane>.*)|!(?P<back>.*)", re.DOTALL)
+
+
+class Services(NamedTuple):
+    """What the supervisor has besides its children, once the first of them has told the plan."""
+
+    database: Database
+    upkeep: Upkeep
+    listener: Listener
 
 
 class Supervisor:
     """A small process that never imports the application and is never patched.
 
     Its children import the application; the first tells what the settings say. Everything that must go on while user
-    code blocks is done here: leases, rescue, limits, listening, stopping.
+    code blocks is done here: leases, rescue, limits, listening, stopping. Children are the main thread's alone; the
+    threads of upkeep and listener ``post`` what they have for it.
     """
 
-    def __init__(self, wishes: Wishes, *, parent_descriptor: int | None = None) -> None:
+    def __init__(
+        self, wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None
+    ) -> None:
         self.wishes = wishes
-        self.plan: Plan | None = None
-        self.children: list[ChildProcess] = []
-        self.hostname = _hostname(wishes.hostname)
+        self.hostname = hostname(wishes.hostname)
         self.exitcode = 0
-        self._parent = parent_descriptor
-        self._stop_requests: list[int] = []
+        self._plan: Plan | None = None
+        self._services: Services | None = None
+        self._children: list[ChildProcess] = []
+        self._watches: dict[ChildProcess, Watch] = {}
+        self._ready: tuple[ChildProcess, ...] = ()
+        """The children that work; replaced as a whole, so that the listener's thread can read it."""
+        self._tell_ready = ready
+        self._announced = False
+        self._starts: list[tuple[float, int]] = []
+        """When to start the next children, and their numbers."""
+        self._to_replace: deque[ChildProcess] = deque()
+        self._failed_starts = self._short_lives = 0
         self._stop_by: float | None = None
-        self._restarts: list[float] = []
-        self._start_at: list[tuple[float, int]] = []
+        self._cold = False
+        self._next_look = 0.0
+        self._signals: list[int] = []
+        self._posted: deque[Callable[[], object]] = deque()
+        self._terminal = os.isatty(0)
         self._alarm_in, self._alarm_out = os.pipe()
         os.set_blocking(self._alarm_in, False)
+        os.set_blocking(self._alarm_out, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._alarm_in, selectors.EVENT_READ, self._silence_alarm)
+        if parent_descriptor is not None:
+            self._watch_parent(parent_descriptor)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
-        self._watch_signals()
+        self._catch_signals()
         try:
             self._begin()
-            while self.children or self._start_at:
-                self._wait()
-                self._obey_signals()
-                self._watch_children()
-                self._bury_the_dead()
-                self._start_missing()
+            while self._children or self._starts:
+                self._turn()
+        except StoppedEarly:
+            logger.info("told to stop before it had begun")
         finally:
             self._end()
         return self.exitcode
 
-    # Beginning
+    # The order of beginning and ending
 
     def _begin(self) -> None:
-        """Start in an order in which each finds what it needs: plan, database, upkeep, listener, leases."""
-        first, plan = self._first_child()
-        self.plan = plan
-        self.database = self._open_database(plan)
-        retention = {
-            "finished_success": plan.success_expires,
-            "finished_failure": plan.failure_expires,
-            "attempt": plan.failure_expires,
-        }
-        self.upkeep = Upkeep(
-            self.database, lease=plan.lease, max_crashes=plan.max_crashes, retention=retention,
-            renewing=self._leased, lost=self._lose_leases, cancel=self._cancel_all,
-        )  # fmt: skip
-        self.listener = Listener(self.database, "wake", self._heard)
-        self.upkeep.start()
-        self.listener.start()
-        self.children.append(first)
-        self._lease(first)
+        """Start in an order in which each finds what it needs."""
+        plan = self._learn_plan()
+        database = self._open_database(plan)
+        if self.wishes.purge:
+            logger.warning("purged %d tasks from %s", queues.purge(database, plan.queues), ", ".join(plan.queues))
+        database.dispose()  # what follows has connections of its own
+        upkeep = self._make_upkeep(database, plan)
+        listener = Listener(database, "wake", self._heard)
+        self._services = Services(database, upkeep, listener)
+        upkeep.start()
+        listener.start()
+        for child in self._children:
+            self._ask_for_lease(child)
         for number in range(1, plan.processes):
             self._start_child(number)
 
-    def _first_child(self) -> tuple[ChildProcess, Plan]:
-        """Start a child to learn the plan; start it again if the settings ask for a pool it is not made for."""
-        pool = self.wishes.pool or "gevent"
-        while True:
-            child = ChildProcess(self.wishes, pool=pool, number=0)
-            plan = self._hear_plan(child)
-            if plan.pool == pool:
-                return child, plan
-            child.kill("the settings ask for another pool")
+    def _end(self) -> None:
+        """Stop in the reverse order; what children have left behind is rescued before the connection goes."""
+        for child in list(self._children):
+            child.kill(Ending("the supervisor ended", orderly=True))
             child.wait(5)
-            child.close()
-            pool = plan.pool
+            self._bury(child)
+        if self._services is not None:
+            self._services.listener.stop(5)
+            self._services.upkeep.stop(5)
+            self._services.database.dispose()
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(self._alarm_in)
+        os.close(self._alarm_out)
 
-    def _hear_plan(self, child: ChildProcess) -> Plan:
-        for message in child.pipe.messages():
-            if message["kind"] == "hello":
-                return Plan.from_dict(message["plan"])
-            if message["kind"] == "failed":
-                raise StartFailed(message["error"], message.get("traceback"))
-        child.wait(5)
-        raise StartFailed(f"the first {child.obituary()} before it had loaded the application")
+    # Beginning
+
+    def _learn_plan(self) -> Plan:
+        """Have a first child load the application; another, if the settings ask for a pool that it is not made for."""
+        self._start_child(0)
+        while self._plan is None or not any(child.greeted and child.ending is None for child in self._children):
+            self._turn()
+        return self._plan
 
     def _open_database(self, plan: Plan) -> Database:
         url: Any = plan.url or embedded.EmbeddedPostgres.at(plan.data_folder).url
         database = Database(url, schema=plan.schema, connect_timeout=plan.connect_timeout)
         while True:
             try:
-                migrations.check(database) if plan.url else migrations.migrate(database)
+                if plan.url is None:
+                    migrations.migrate(database)
+                else:
+                    migrations.check(database)
                 return database
             except OperationalError as error:
-                if not plan.retry_at_start or self._stop_requests:
+                self._obey_signals()
+                if not plan.retry_at_start:
                     raise
                 logger.warning("%s; trying again", error)
-                select.select([self._alarm_in], [], [], 2)
+            self._pause(DATABASE_PAUSE)
 
-    def _start_child(self, number: int) -> None:
-        assert self.plan is not None
-        self.children.append(ChildProcess(self.wishes, pool=self.plan.pool, number=number))
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._turn()
 
-    def _lease(self, child: ChildProcess) -> None:
-        plan = self.plan
-        assert plan is not None
-        worker_id = self.upkeep.register(
-            Registration(
-                self.hostname, child.number, socket.gethostname(), child.pid, plan.pool, plan.slots, list(plan.queues),
-                lavoro.__version__, plan.lease,
-            )  # fmt: skip
+    def _make_upkeep(self, database: Database, plan: Plan) -> Upkeep:
+        retention = {
+            "finished_success": plan.success_expires,
+            "finished_failure": plan.failure_expires,
+            "attempt": plan.failure_expires,
+        }
+        hooks = Hooks(
+            lost=lambda worker_ids: self._post(lambda: self._lose_leases(worker_ids)),
+            cancel=lambda cancels: self._post(lambda: self._pass_cancels_on(cancels)),
         )
-        child.lease(worker_id, slots=plan.slots, pool=plan.pool, queues=list(plan.queues), hostname=self.hostname)
+        return Upkeep(database, hooks, lease=plan.lease, max_crashes=plan.max_crashes, retention=retention)
 
     # The loop
 
-    def _wait(self) -> None:
-        """Wait for a word of a child, a signal, the parent's end, or the next tick; take in what was said."""
-        watched: list[Any] = [self._alarm_in, *self.children]
-        if self._parent is not None:
-            watched.append(self._parent)
-        ready, _, _ = select.select(watched, [], [], TICK)
-        for source in ready:
-            if source is self._alarm_in:
-                os.read(self._alarm_in, 4096)
-            elif source is self._parent:
-                self._parent_left()
-            else:
-                self._take_in(source)
+    def _turn(self) -> None:
+        """Wait for something, then do all there is to do."""
+        self._wait()
+        self._obey_signals()
+        while self._posted:
+            self._posted.popleft()()
+        self._look_after_children()
+        for child in [child for child in self._children if child.exitcode is not None]:
+            self._bury(child)
+        self._replace_worn()
+        self._start_due()
 
-    def _take_in(self, child: ChildProcess) -> None:
+    def _wait(self) -> None:
+        """Wait for a word of a child, a signal, a posted call, the parent's end, or the next look at the boards."""
+        now = time.monotonic()
+        next_start = min((moment for moment, _ in self._starts), default=self._next_look)
+        for key, _ in self._selector.select(max(0.0, min(self._next_look, next_start) - now)):
+            if isinstance(key.data, ChildProcess):
+                self._take_in(key.data)
+            else:
+                key.data()
+
+    def _silence_alarm(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._alarm_in, 4096)
+
+    def _post(self, call: Callable[[], object]) -> None:
+        """Have the main thread call a function; for the other threads."""
+        self._posted.append(call)
+        with suppress(OSError):  # it is full: there are alarms enough; or closed: we are past all this
+            os.write(self._alarm_out, b"!")
+
+    # What children say
+
+    def _take_in(self, child: ChildProcess) -> bool:
+        """Handle what a child has said; False when it has hung up, which is either its end or soon will be."""
         messages = child.pipe.receive()
         if messages is None:
-            child.wait(1)  # the pipe closes with the process: its end is at hand
-        for message in messages or ():
+            self._selector.unregister(child.pipe)
+            child.hung_up = time.monotonic()
+            return False
+        for message in messages:
             getattr(self, f"_on_{message['kind']}")(child, message)
+        return True
 
-    def _on_hello(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        try:
-            self._lease(child)
-        except LavoroError as error:
-            logger.warning("no lease for a new child yet: %s", error)
-            child.kill("the database could not be reached", blameless=True)
-
-    def _on_failed(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        logger.error("a child could not load the application: %s", message["error"])
-
-    def _on_ready(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        child.ready = True
-        if all(other.ready for other in self.children) and len(self.children) == self.plan.processes:  # type: ignore[union-attr]
-            self._tell_ready()
-
-    def _tell_ready(self) -> None:
-        plan = self.plan
-        assert plan is not None
-        logger.info(
-            "%s ready: %s, %d process%s of %d slot%s, queues %s, %d tasks",
-            self.hostname, plan.pool, plan.processes, "" if plan.processes == 1 else "es", plan.slots,
-            "" if plan.slots == 1 else "s", ", ".join(plan.queues), len(plan.tasks),
-        )  # fmt: skip
-
-    def _on_rest(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        child.resting = message["resting"]
-        resting = any(other.resting for other in self.children)
-        assert self.plan is not None
-        self.listener.want([f"queue:{queue}" for queue in self.plan.queues] if resting else [])
-        if child.resting:
-            # Until the lock is held a task may come unannounced: the child looks once more after this.
-            self.listener.when_heard(lambda: child.pipe.send("rest"))
-
-    def _on_worn(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        assert self.plan is not None
-        logger.info("child %d is replaced after %s", child.pid, message["reason"])
-        child.stop(grace=self.plan.grace, how="warm")
-
-    def _on_bye(self, child: ChildProcess, message: dict[str, Any]) -> None:
-        child.stopping = True
-
-    def _heard(self, payload: str | None) -> None:
-        """A notification, in the listener's thread."""
-        kind, rest = (payload[0], payload[1:]) if payload else ("!", "")
-        if kind == "x":
-            worker_id, _, id = rest.partition(":")
-            self._cancel_all([(id, int(worker_id), 0, '{"terminate":true}')])
+    def _on_hello(self, child: ChildProcess, message: Message) -> None:
+        child.greeted = True
+        told = Plan.from_dict(message["plan"])
+        if self._services is not None:
+            assert self._plan is not None
+            # What a reload has changed and needs no other supervisor.
+            self._plan = dataclasses.replace(self._plan, queues=told.queues, tasks=told.tasks, grace=told.grace)
+            self._ask_for_lease(child)
             return
-        for child in list(self.children):
-            if child.ready and (child.resting or kind == "!"):
-                child.pipe.send("wake", older=kind == "!")
+        self._plan = told
+        if told.pool != child.pool:
+            child.kill(Ending("the settings ask for another pool"))
 
-    # Watching
+    def _on_failed(self, child: ChildProcess, message: Message) -> None:
+        if self._services is None:
+            raise StartFailed(message["error"], message["traceback"])
+        logger.error("a new process cannot work: %s", message["error"])
 
-    def _watch_children(self) -> None:
-        """Enforce hard limits and our own fence."""
-        for child in self.children:
-            entry = child.board.overdue() if child.board is not None else None
-            if entry is not None:
-                logger.error("task %s ran past its hard time limit; ending its process %d", entry.id, child.pid)
-                child.kill("the task ran past its hard time limit", culprit=entry.id, blameless=True)
-        assert self.plan is not None
-        if time.monotonic() > self.upkeep.trusted_until - MARGIN * self.plan.lease:
-            for child in self.children:
-                if child.worker_id is not None and child.end_reason is None:
-                    logger.error("the lease of child %d could not be renewed in time; ending it", child.pid)
-                    child.kill("its lease could not be renewed", blameless=True)
+    def _on_ready(self, child: ChildProcess, message: Message) -> None:
+        child.ready = True
+        self._failed_starts = 0
+        self._count_ready()
+        plan = self._plan
+        if plan is None or self._announced or len(self._ready) < plan.processes:
+            return
+        self._announced = True
+        text = _ready_text(self.hostname, plan)
+        logger.info("%s", text)
+        if self._tell_ready is not None:
+            self._tell_ready(text)
+        self._ready[0].pipe.send("announce")
 
-    def _leased(self) -> list[int]:
-        return [child.worker_id for child in list(self.children) if child.worker_id is not None and child.exitcode is None]
+    def _on_rest(self, child: ChildProcess, message: Message) -> None:
+        child.resting = message["resting"]
+        self._want_wakes()
+        if child.resting and self._services is not None:
+            # Until the lock is held a task may come unannounced: the child looks once more after this.
+            self._services.listener.when_heard(lambda: child.pipe.send("rest"))
+
+    def _on_worn(self, child: ChildProcess, message: Message) -> None:
+        logger.info("process %d is replaced after %s", child.pid, message["reason"])
+        if child.leave_by is None:
+            child.stop(None, how="warm", sig=None, node=False)
+
+    def _on_bye(self, child: ChildProcess, message: Message) -> None:
+        if child.leave_by is None:  # it leaves for a reason of its own
+            child.leave_by = time.monotonic()
+
+    def _count_ready(self) -> None:
+        self._ready = tuple(child for child in self._children if child.ready)
+        self._want_wakes()
+
+    # Leases
+
+    def _ask_for_lease(self, child: ChildProcess) -> None:
+        plan, services = self._plan, self._services
+        assert plan is not None
+        assert services is not None
+        registration = Registration(
+            self.hostname, child.number, socket.gethostname(), child.pid, plan.pool, plan.slots, list(plan.queues),
+            lavoro.__version__, plan.lease,
+        )  # fmt: skip
+        services.upkeep.register(
+            registration, lambda worker_id: self._post(lambda: self._give_lease(child, worker_id, registration))
+        )
+
+    def _give_lease(self, child: ChildProcess, worker_id: int, registration: Registration) -> None:
+        assert self._plan is not None
+        assert self._services is not None
+        if child not in self._children or child.ending is not None:
+            self._services.upkeep.rescue(Rescue(worker_id, "it had ended before it could begin", [], blameless=True))
+            return
+        board = child.lease(
+            worker_id, trusted_until=self._services.upkeep.trusted_until, slots=registration.slots,
+            pool=registration.pool, queues=registration.queues, hostname=self.hostname,
+        )  # fmt: skip
+        self._watches[child] = Watch(child, board, blocked_after=self._plan.blocked_warning)
 
     def _lose_leases(self, worker_ids: set[int]) -> None:
         """Others have taken these children's tasks: end them before they do any more."""
-        for child in list(self.children):
-            if child.worker_id in worker_ids and not child.stopping:
-                logger.error("child %d has lost its lease to another node; ending it", child.pid)
-                child.kill("its lease was lost", blameless=True)
+        for child in self._children:
+            if child.worker_id in worker_ids and child.ending is None:
+                logger.error("process %d has lost its lease to another node; ending it", child.pid)
+                child.kill(Ending("its lease was lost to another node"))
 
-    def _cancel_all(self, wanted: list[Any]) -> None:
-        for id, worker_id, _, how in wanted:
-            for child in list(self.children):
-                if child.worker_id == worker_id:
-                    child.pipe.send("cancel", id=str(id), **_cancel_options(how))
+    def _pass_cancels_on(self, cancels: Sequence[Cancel]) -> None:
+        for child, watch in self._watches.items():
+            watch.cancel(
+                [(id, attempt, how) for id, worker_id, attempt, how in cancels if worker_id == child.worker_id]
+            )
 
-    def _bury_the_dead(self) -> None:
-        for child in [child for child in self.children if child.exitcode is not None]:
-            self.children.remove(child)
-            self._rescue(child)
-            child.close()
-            if self._stop_by is None:
-                self._schedule_restart(child)
+    # What the database says, in the listener's thread
 
-    def _rescue(self, child: ChildProcess) -> None:
-        if child.worker_id is None:
+    def _heard(self, payload: str | None) -> None:
+        """Pass a notification on to who can use it; None: some may have been missed."""
+        services, plan = self._services, self._plan
+        if services is None or plan is None:
             return
-        clean = child.exitcode == 0 and child.stopping
-        if not clean:
+        if payload is not None and payload.startswith("x"):
+            services.upkeep.look_for_cancels()
+            return
+        found = _WAKE.fullmatch(payload or "!")
+        if found is None:
+            return  # nobody of ours has sent that
+        queue, back = found["lane"], found["back"]
+        if (queue if back is None else back) in (*plan.queues, ""):
+            for child in self._ready:
+                if child.resting or back is not None:
+                    child.pipe.nudge("wake", what=found[0])
+
+    def _want_wakes(self) -> None:
+        if self._services is not None and self._plan is not None:
+            resting = any(child.resting for child in self._ready)
+            self._services.listener.want([f"queue:{queue}" for queue in self._plan.queues] if resting else [])
+
+    # Looking after children
+
+    def _look_after_children(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + TICK
+        if self._services is None:
+            return
+        self._fence(now)
+        for child in self._children:
+            child.pipe.flush()
+            self._end_if_late(child, now)
+        for watch in self._watches.values():
+            watch.look(self._services.upkeep.trusted_until)
+            self._next_look = min(self._next_look, watch.deadline)
+
+    def _fence(self, now: float) -> None:
+        """End what may soon be taken over by others, for we have not been able to renew its lease."""
+        assert self._plan is not None
+        assert self._services is not None
+        if now > self._services.upkeep.trusted_until - MARGIN * self._plan.lease:
+            for child in self._watches:
+                if child.ending is None:
+                    logger.error("the lease of process %d could not be renewed in time; ending it", child.pid)
+                    child.kill(Ending("its lease could not be renewed"))
+
+    def _end_if_late(self, child: ChildProcess, now: float) -> None:
+        if self._stop_by is not None and now > self._stop_by:
+            child.kill(Ending("it did not stop in time", orderly=True))
+        elif child.leave_by is not None and now > child.leave_by + LEAVING:
+            child.kill(Ending("it did not leave in time", orderly=True))
+        elif child.hung_up is not None and now > child.hung_up + HANG_UP:
+            child.kill(Ending("it no longer spoke with its supervisor"))
+
+    def _bury(self, child: ChildProcess) -> None:
+        """Take leave of a child that is gone: hear its last words, have its tasks rescued, plan its successor."""
+        while child.hung_up is None and self._take_in(child):
+            pass
+        self._children.remove(child)
+        self._watches.pop(child, None)
+        self._count_ready()
+        if child.crashed and self._services is not None:
             logger.error("%s", child.obituary())
-        suspects = [entry.id for entry in child.board.entries()] if child.board is not None else []
-        self.upkeep.rescue(
-            Rescue(child.worker_id, child.obituary(), [] if clean else suspects, child.culprit, clean or child.blameless)
-        )
+        rescue = child.rescue()
+        child.close()
+        if rescue is not None and self._services is not None:
+            self._services.upkeep.rescue(rescue)
+        if self._stop_by is None and not child.replaced:
+            self._plan_successor(child)
 
-    def _schedule_restart(self, child: ChildProcess) -> None:
-        """A child that dies at once is not started again at once: each further death doubles the wait, up to 30 s."""
-        now = time.monotonic()
-        if child.stopping or child.ready and now - child.started > 10:
-            self._restarts.clear()
-        self._restarts = [moment for moment in self._restarts if now - moment < 120]
-        delay = min(30.0, 0.1 * 2 ** len(self._restarts)) if self._restarts else 0.0
-        self._restarts.append(now)
-        self._start_at.append((now + delay, child.number))
+    # Starting children
 
-    def _start_missing(self) -> None:
+    def _start_child(self, number: int) -> None:
+        pool = self._plan.pool if self._plan is not None else self.wishes.pool or "gevent"
+        child = ChildProcess(self.wishes, pool=pool, number=number)
+        self._children.append(child)
+        self._selector.register(child.pipe, selectors.EVENT_READ, child)
+
+    def _start_due(self) -> None:
         now = time.monotonic()
-        for moment, number in [due for due in self._start_at if due[0] <= now]:
-            self._start_at.remove((moment, number))
-            self._start_child(number)
+        for start in [start for start in self._starts if start[0] <= now]:
+            self._starts.remove(start)
+            self._start_child(start[1])
+
+    def _plan_successor(self, child: ChildProcess) -> None:
+        if self._services is None and child.crashed:
+            raise StartFailed(f"{child.obituary()} before it had loaded the application")
+        self._starts.append((time.monotonic() + self._pause_after(child), child.number))
+
+    def _pause_after(self, child: ChildProcess) -> float:
+        """Return how long to wait after an end: the longer, the more children have failed to begin.
+
+        Who was ready has crashed over a task, and the budget of that task ends the matter: then the wait stays short,
+        for the others' sake.
+        """
+        if not child.crashed:
+            return 0.0
+        if child.ready:
+            self._short_lives = self._short_lives + 1 if time.monotonic() - child.started < 10 else 0
+            return float(min(1.0, 0.05 * 2**self._short_lives))
+        self._failed_starts += 1
+        if self._failed_starts >= FAILED_STARTS and not self._ready:
+            logger.critical("%d processes in a row have failed to begin; giving up", self._failed_starts)
+            self.exitcode = 1
+            self._stop("giving up", cold=True)
+        return float(min(30.0, 0.1 * 2**self._failed_starts))
+
+    def _replace_worn(self) -> None:
+        """Replace those of a reload one by one, and start successors of who takes its time to leave."""
+        if self._stop_by is not None:
+            return
+        now = time.monotonic()
+        for child in self._children:
+            if child.leave_by is not None and not child.replaced and now > child.told_to_leave + REPLACEMENT_PATIENCE:
+                child.replaced = True
+                self._starts.append((now, child.number))
+        assert self._plan is not None or not self._to_replace
+        while self._to_replace and self._to_replace[0] not in self._ready:
+            self._to_replace.popleft()
+        if self._to_replace and len(self._ready) == len(self._children) and not self._starts:
+            assert self._plan is not None
+            if all(child.leave_by is None for child in self._children):
+                self._to_replace.popleft().stop(self._plan.grace, how="warm", sig="SIGHUP", node=False)
 
     # Stopping
 
-    def _watch_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(number, self._note_signal)
+    def _catch_signals(self) -> None:
+        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda number, frame: self._signals.append(number))
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # for the alarm only
+        signal.set_wakeup_fd(self._alarm_out, warn_on_full_buffer=False)
 
-    def _note_signal(self, number: int, frame: object) -> None:
-        self._stop_requests.append(number)
-        os.write(self._alarm_out, b"!")
+    def _watch_parent(self, descriptor: int) -> None:
+        def leave() -> None:
+            self._selector.unregister(descriptor)
+            logger.info("the process that started this worker is gone")
+            if self._stop_by is None:  # a second one would mean: now
+                self._signals.append(signal.SIGTERM)
 
-    def _parent_left(self) -> None:
-        self._parent = None
-        self._stop_requests.append(signal.SIGTERM)
+        try:
+            self._selector.register(descriptor, selectors.EVENT_READ, leave)
+        except (OSError, ValueError) as error:
+            raise ImproperlyConfigured(
+                f"--stop-with: {descriptor} is no descriptor that can be waited for: {error}"
+            ) from None
 
     def _obey_signals(self) -> None:
-        """TERM and INT: warm, a second one: now. QUIT: now. HUP: replace the children."""
-        requests, self._stop_requests = self._stop_requests, []
+        """TERM and INT: stop; a second one, or QUIT: now. HUP: replace the children. USR1: tell where they are."""
+        requests, self._signals = self._signals, []
         for number in requests:
-            if number == signal.SIGHUP:
+            name = signal.Signals(number).name
+            if number == signal.SIGUSR1:
+                for watch in self._watches.values():
+                    watch.tell_where()
+            elif number == signal.SIGHUP and not self._terminal_closed():
                 self._reload()
-            elif number == signal.SIGQUIT or self._stop_by is not None:
-                self._stop(0.0, how="cold", number=number)
+            elif self._services is None:
+                raise StoppedEarly
             else:
-                assert self.plan is not None
-                self._stop(self.plan.grace, how="warm", number=number)
-        if self._stop_by is not None and time.monotonic() > self._stop_by:
-            for child in self.children:
-                child.kill("it did not stop in time", blameless=True)
+                self._stop(name, cold=number == signal.SIGQUIT or self._stop_by is not None)
 
-    def _stop(self, grace: float, *, how: str, number: int) -> None:
-        logger.info("%s: stopping (%s), up to %g s", signal.Signals(number).name, how, grace)
-        self._start_at.clear()
-        self._stop_by = time.monotonic() + grace + (15.0 if grace else 3.0)
-        for child in self.children:
-            child.stop(grace=grace, how=how, sig=signal.Signals(number).name)
+    def _terminal_closed(self) -> bool:
+        return self._terminal and not os.isatty(0)
+
+    def _stop(self, why: str, *, cold: bool) -> None:
+        """Tell everybody to leave; a cold stop after a cold one is the end."""
+        assert self._plan is not None
+        now, how = time.monotonic(), "cold" if cold else "warm"
+        grace = 0.0 if cold else self._plan.grace
+        logger.info("%s: stopping (%s), up to %g s", why, how, grace)
+        self._starts.clear()
+        self._stop_by = now if self._cold else now + (COLD if cold else grace + LEAVING)
+        self._cold = cold
+        for child in self._children:
+            if child.worker_id is None:
+                child.kill(Ending("the worker stopped before it could begin", orderly=True))
+            else:
+                child.stop(grace, how=how, sig=why, node=True)
 
     def _reload(self) -> None:
-        assert self.plan is not None
-        logger.info("SIGHUP: replacing all children")
-        for child in self.children:
-            child.stop(grace=self.plan.grace, how="warm", sig="SIGHUP")
+        logger.info("SIGHUP: replacing all processes")
+        self._to_replace = deque(self._children)
 
-    def _end(self) -> None:
-        """Stop in the reverse order; what children left behind is rescued before the connection goes."""
-        for child in self.children:
-            child.kill("the supervisor ended", blameless=True)
-            child.wait(5)
-            if self.plan is not None and hasattr(self, "upkeep"):
-                self._rescue(child)
-            child.close()
-        self.children.clear()
-        if hasattr(self, "upkeep"):
-            self.upkeep.wait_until_rescued(5)
-            self.listener.stop(5)
-            self.upkeep.stop(5)
-            self.database.dispose()
+
+class StoppedEarly(Exception):
+    """The worker was told to stop before it had begun."""
 
 
 class StartFailed(ImproperlyConfigured):
@@ -349,21 +527,26 @@ class StartFailed(ImproperlyConfigured):
         self.details = details
 
 
-def _hostname(wish: str | None) -> str:
+def hostname(wish: str | None) -> str:
     """Expand Celery's ``%h`` (host), ``%n`` (its first part), ``%d`` (the rest), ``%p`` (process id)."""
     host = socket.gethostname()
     name, _, domain = host.partition(".")
-    text = wish or f"worker@{host}"
-    for mark, value in (("%h", host), ("%n", name), ("%d", domain), ("%p", str(os.getpid())), ("%%", "%")):
-        text = text.replace(mark, value)
+    marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
+    text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
     return text if "@" in text else f"{text}@{host}"
 
 
-def _cancel_options(how: str) -> dict[str, Any]:
-    return dict(json.loads(how))
+def _ready_text(node: str, plan: Plan) -> str:
+    return (
+        f"{node} ready: {plan.pool}, {_many(plan.processes, 'process', 'processes')} of {_many(plan.slots, 'slot')},"
+        f" {_many(len(plan.queues), 'queue')} ({', '.join(plan.queues)}), {_many(len(plan.tasks), 'task')}"
+    )
 
 
-def run(wishes: Wishes, *, parent_descriptor: int | None = None) -> int:
+def _many(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def run(wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None) -> int:
     """Run a worker in this process until it is told to stop; return its exit code."""
-    return Supervisor(wishes, parent_descriptor=parent_descriptor).run()
-
+    return Supervisor(wishes, parent_descriptor=parent_descriptor, ready=ready).run()

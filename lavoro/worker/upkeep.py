@@ -1,130 +1,206 @@
-"""Upkeep: leases renewed, lost workers rescued, retention, all on one connection that no user code touches."""
+"""Upkeep: what a node owes the database, on one connection that no user code touches: leases, rescue, retention."""
 
 from __future__ import annotations
 
 import logging
-import threading
+import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+from uuid import UUID
 
 from lavoro.service import Service
 from lavoro.store import partitions, workers
-from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.database import Database, Tx, first_line
 from lavoro.store.workers import Registration, Rescue
 
 logger = logging.getLogger("lavoro.worker")
 
+RENEWALS = 6
+"""Renewals per lease: five may fail before others take over."""
 RETENTION_INTERVAL = 600.0
+STRAYS_INTERVAL = 60.0
+LOCK_TIMEOUT = "2s"
+"""A row that somebody holds must not keep us from renewing leases; what had to wait is tried again."""
+
+Cancel = tuple[UUID, int, int, str]
+"""A task that somebody wants ended: its id, the worker's, the attempt, and how, as JSON."""
+
+
+class Hooks(NamedTuple):
+    """What the upkeep tells its node, in its own thread."""
+
+    lost: Callable[[set[int]], None]
+    """These workers' leases were ended by others."""
+    cancel: Callable[[Sequence[Cancel]], None]
+    """These tasks are to be ended: all there are, at each renewal."""
 
 
 class Upkeep(Service):
-    """The node's own duties in the database.
+    """The node's own duties in the database, one round after the other.
 
-    Leases are renewed six times per lease, so that five renewals may fail. ``trusted_until`` is when, by our monotonic
-    clock, the leases may have run out: counted from before the last renewal that was answered.
+    ``trusted_until`` is when, by our monotonic clock, the leases may have run out: counted from before the last
+    renewal that was answered.
     """
 
     name = "upkeep"
 
     def __init__(
-        self,
-        database: Database,
-        *,
-        lease: float,
-        max_crashes: int,
-        retention: dict[str, float | None],
-        renewing: Callable[[], list[int]],
-        lost: Callable[[set[int]], None],
-        cancel: Callable[[list[tuple[object, int, int, str]]], None],
+        self, database: Database, hooks: Hooks, *, lease: float, max_crashes: int, retention: dict[str, float | None]
     ) -> None:
         super().__init__()
-        self._database, self._lease, self._max_crashes = database, lease, max_crashes
-        self._retention = retention
-        self._renewing, self._lost, self._cancel = renewing, lost, cancel
+        self._database, self._hooks = database, hooks
+        self._lease, self._max_crashes, self._retention = lease, max_crashes, retention
+        self.max_backoff = min(self.max_backoff, lease / RENEWALS)
         self._tx: Tx | None = None
-        self._to_rescue: deque[Rescue] = deque()
-        self._rescued = threading.Event()
-        self._retained = 0.0
-        self._renewed = 0.0
-        self.trusted_until = time.monotonic() + lease
+        self._leases: set[int] = set()
+        self._newcomers: deque[tuple[Registration, Callable[[int], None]]] = deque()
+        self._lost: deque[Rescue] = deque()
+        self._renewed = self._retained = self._looked_for_strays = -math.inf
+        self._strangers_from = -math.inf
+        self._cancels_wanted = False
+        self.trusted_until = -math.inf
 
-    def register(self, registration: Registration) -> int:
-        """Record a child and return its worker id; called by the supervisor, on a connection of its own."""
-        with self._database.tx() as tx:
-            return workers.register(tx, registration)
+    # From other threads
+
+    def register(self, registration: Registration, registered: Callable[[int], None]) -> None:
+        """Get a worker id for a child, as soon as the database allows; the answer comes in the loop's thread."""
+        self._newcomers.append((registration, registered))
+        self.wake()
 
     def rescue(self, lost: Rescue) -> None:
         """Have the tasks of a child that is gone rescued, as soon as the database allows."""
-        self._rescued.clear()
-        self._to_rescue.append(lost)
+        self._lost.append(lost)
         self.wake()
 
-    def wait_until_rescued(self, timeout: float) -> bool:
-        """Wait until nothing is left to rescue."""
-        return not self._to_rescue or self._rescued.wait(timeout)
+    def look_for_cancels(self) -> None:
+        """Look now for tasks that are to be cancelled."""
+        self._cancels_wanted = True
+        self.wake()
 
-    def step(self) -> float | None:
-        """Renew, rescue, clean up: in this order, for a lease that runs out harms the most."""
-        try:
-            tx = self._tx = self._tx or self._database.open("lavoro-upkeep")
-            if time.monotonic() - self._renewed >= self._lease / 6 - 0.05:
+    # The loop
+
+    def step(self) -> float:
+        """Do what is due, leases first: one that runs out harms the most."""
+        now = time.monotonic()
+        with self._connection() as tx:
+            if now >= self._next_renewal():
                 self._renew(tx)
-                self._rescue_strangers(tx)
+                self._cancels_wanted = True
+            self._register_newcomers(tx)
             self._rescue_children(tx)
-            if time.monotonic() - self._retained > RETENTION_INTERVAL:
-                self._retain(tx)
-        except LOST:
-            self._lose()
-            raise
-        return self._lease / 6
+            if self._cancels_wanted:
+                self._look_for_cancels(tx)
+            if self._renewed >= now:
+                self._rescue_strangers(tx)
+                self._retain_if_due(tx)
+        return max(0.001, self._next_renewal() - time.monotonic())
 
     def close(self) -> None:
         """Rescue what is left, then close the connection."""
-        if self._to_rescue:
+        if self._lost:
             self._guarded_step()
-        self._lose()
+        if self._lost:
+            logger.error(
+                "the tasks of %d processes could not be given back: others will, in %g s", len(self._lost), self._lease
+            )
+        self._disconnect()
 
-    def _renew(self, tx: Tx) -> None:
-        ids = self._renewing()
-        sent = time.monotonic()
-        if ids:
-            renewed = workers.renew(tx, ids)
-            if missing := set(ids) - renewed:
-                self._lost(missing)
-            self._cancel(workers.cancelled(tx, ids))
-        self._renewed = sent
-        self.trusted_until = sent + self._lease
+    def failed(self, error: Exception) -> None:
+        """Say so once: an outage is no news at every attempt."""
+        if self._failures == 1:
+            logger.error("leases cannot be renewed, trying again: %s", first_line(error))
 
-    def _rescue_strangers(self, tx: Tx) -> None:
-        """Any node may do this for any other: a lease is ended by one statement, by one of them."""
-        with tx.connection.transaction():
-            for worker_id, name in workers.expired(tx):
-                lost = Rescue(worker_id, f"worker {name} was lost: its lease ran out")
-                self._report(lost, workers.rescue(tx, lost, max_crashes=self._max_crashes))
+    @contextmanager
+    def _connection(self) -> Iterator[Tx]:
+        """Lend the connection; whatever goes wrong on it, it is not used again."""
+        try:
+            if self._tx is None:
+                self._tx = self._database.open("lavoro-upkeep")
+                if self._failures:
+                    logger.warning("the database is back")
+            yield self._tx
+        except Exception:
+            self._disconnect()
+            # After an outage all leases look run out, and those who held them know better what was running.
+            self._strangers_from = time.monotonic() + self._lease
+            raise
 
-    def _rescue_children(self, tx: Tx) -> None:
-        while self._to_rescue:
-            lost = self._to_rescue[0]
-            with tx.connection.transaction():
-                counts = workers.rescue(tx, lost, max_crashes=self._max_crashes)
-            self._to_rescue.popleft()
-            self._report(lost, counts)
-        self._rescued.set()
-
-    def _report(self, lost: Rescue, counts: tuple[int, int]) -> None:
-        if any(counts):
-            logger.warning("%s: %d tasks wait again, %d ended as FAILURE", lost.reason, *counts)
-
-    def _retain(self, tx: Tx) -> None:
-        self._retained = time.monotonic()
-        known = {table: seconds for table, seconds in self._retention.items() if seconds is not None}
-        made = partitions.make_ahead(tx, known)
-        dropped = partitions.drop_behind(tx, self._retention)
-        if made or dropped:
-            logger.info("retention: made %s, dropped %s", made, dropped)
-
-    def _lose(self) -> None:
+    def _disconnect(self) -> None:
         if self._tx is not None:
             self._tx.connection.close()
             self._tx = None
+
+    # Leases
+
+    def _next_renewal(self) -> float:
+        return self._renewed + self._lease / RENEWALS
+
+    def _renew(self, tx: Tx) -> None:
+        sent = time.monotonic()
+        if self._leases:
+            lost = self._leases - workers.renew(tx, list(self._leases))
+            self._leases -= lost
+            if lost:
+                self._hooks.lost(lost)
+        self._renewed, self.trusted_until = sent, sent + self._lease
+
+    def _register_newcomers(self, tx: Tx) -> None:
+        while self._newcomers:
+            registration, registered = self._newcomers[0]
+            worker_id = workers.register(tx, registration)
+            self._leases.add(worker_id)
+            self._newcomers.popleft()
+            registered(worker_id)
+
+    def _look_for_cancels(self, tx: Tx) -> None:
+        self._cancels_wanted = False
+        if self._leases:
+            self._hooks.cancel(workers.cancelled(tx, list(self._leases)))
+
+    # Rescue
+
+    def _rescue_children(self, tx: Tx) -> None:
+        while self._lost:
+            self._rescue(tx, self._lost[0])
+            self._leases.discard(self._lost.popleft().worker_id)
+
+    def _rescue_strangers(self, tx: Tx) -> None:
+        """Any node may do this for any other: a lease is ended by one statement, by one of them."""
+        if time.monotonic() < self._strangers_from:
+            return
+        with self._impatient(tx):
+            for worker_id, name in workers.expired(tx):
+                self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+        if time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL:
+            self._looked_for_strays = time.monotonic()
+            for worker_id in workers.strays(tx):
+                self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))
+
+    def _rescue(self, tx: Tx, lost: Rescue) -> None:
+        with self._impatient(tx):
+            waiting, ended = workers.rescue(tx, lost, max_crashes=self._max_crashes)
+        if waiting or ended:
+            logger.warning("%s: %d tasks wait again, %d have ended", lost.reason, waiting, ended)
+
+    @contextmanager
+    def _impatient(self, tx: Tx) -> Iterator[None]:
+        with tx.connection.transaction():
+            tx.connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
+            yield
+
+    # Retention
+
+    def _retain_if_due(self, tx: Tx) -> None:
+        if time.monotonic() - self._retained < RETENTION_INTERVAL:
+            return
+        self._retained = time.monotonic()
+        made = partitions.make_ahead(tx, {table: kept for table, kept in self._retention.items() if kept is not None})
+        dropped = partitions.drop_behind(tx, self._retention)
+        if made or dropped:
+            logger.info("retention: made %s, dropped %s", made, dropped)
+        kept = self._retention["attempt"]
+        if kept is not None:
+            workers.forget_old(tx, kept=kept)

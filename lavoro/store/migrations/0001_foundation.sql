@@ -1,7 +1,5 @@
 -- The three tables a task walks through, those beside them, the view over all, and enqueue for SQL.
 
-create schema if not exists lavoro;
-
 create table lavoro.meta (
     version integer primary key,
     name text not null,
@@ -12,10 +10,10 @@ create table lavoro.waiting (
     id uuid primary key,
     queue text not null check (queue <> ''),
     priority smallint not null default 0,
-    attempt smallint not null default 0 check (attempt >= 0),
-    retries smallint not null default 0 check (retries >= 0),
+    attempt integer not null default 0 check (attempt >= 0),
+    retries integer not null default 0 check (retries >= 0),
     crashes smallint not null default 0 check (crashes >= 0),
-    due timestamptz not null default clock_timestamp(),
+    due timestamptz not null default clock_timestamp() check (due >= '1970-01-01 00:00+00'), -- where claims begin to look
     created timestamptz not null default clock_timestamp(),
     expires timestamptz,
     name text not null check (name <> ''),
@@ -32,8 +30,8 @@ create table lavoro.running (
     worker_id bigint not null,
     queue text not null,
     priority smallint not null,
-    attempt smallint not null,
-    retries smallint not null,
+    attempt integer not null,
+    retries integer not null,
     crashes smallint not null,
     due timestamptz not null,
     created timestamptz not null,
@@ -55,8 +53,8 @@ create table lavoro.finished (
     worker_id bigint,
     queue text not null,
     priority smallint not null,
-    attempt smallint not null,
-    retries smallint not null,
+    attempt integer not null,
+    retries integer not null,
     crashes smallint not null,
     runtime real,
     due timestamptz not null,
@@ -84,7 +82,7 @@ create table lavoro.finished_failure_rest partition of lavoro.finished_failure d
 
 create table lavoro.attempt (
     id uuid not null,
-    attempt smallint not null,
+    attempt integer not null,
     worker_id bigint,
     state text not null,
     started timestamptz,
@@ -149,6 +147,6 @@ create function lavoro.enqueue(
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
             name, args, nullif(kwargs::text, '{}')::json);
-    select pg_notify('lavoro_wake', '+' || queue);
+    select pg_notify('lavoro_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue);
     select id;
 $$;

@@ -1,8 +1,11 @@
 -- Moves up to `limit` due tasks of the lanes (best lane first) from waiting to running; no task goes to two claimers.
-with picked as materialized (
+with lane as materialized (
+    select l.* from unnest(%(queues)s::text[], %(priorities)s::int2[], %(bounds)s::timestamptz[]) as l (queue, priority, bound)
+    where not exists (select from lavoro.queue q where q.name = l.queue and q.paused is not null)
+        and exists (select from lavoro.worker me where me.id = %(worker_id)s and me.stopped is null)
+), picked as materialized (
     select w.tid
-    from unnest(%(queues)s::text[], %(priorities)s::int2[], %(bounds)s::timestamptz[]) as lane (queue, priority, bound)
-    cross join lateral (
+    from lane cross join lateral (
         -- statement_timestamp() is stable, so both ends of the range are index conditions: future tasks are never read.
         select w.ctid as tid from lavoro.waiting w
         where w.queue = lane.queue and w.priority = lane.priority
@@ -19,7 +22,9 @@ with picked as materialized (
         args, kwargs, options, payload
     from taken
 )
-select id, name, args::text, kwargs::text, options::text, payload, queue, priority, (attempt + 1)::int2, retries, crashes,
-    due, expires, coalesce(expires <= statement_timestamp(), false),
-    exists (select from lavoro.revoked) and id in (select v.id from lavoro.revoked v)
+select id, name, args::text, kwargs::text, options::text, payload, queue, priority, attempt + 1, retries, crashes,
+    -- Python's calendar ends with the year 9999: a later time would make the whole batch unreadable.
+    due, case when expires < '9999-12-01 00:00+00' then expires end, coalesce(expires <= statement_timestamp(), false),
+    -- The first test is made once per claim, and spares the second as long as nothing is revoked.
+    exists (select from lavoro.revoked) and exists (select from lavoro.revoked v where v.id = taken.id)
 from taken order by priority desc, due

@@ -1,6 +1,6 @@
 -- Moves running tasks to finished with their outcomes where worker and attempt still hold them; returns how many did.
 with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(attempts)s::int2[], %(states)s::text[], %(results)s::text[],
+    select * from unnest(%(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(results)s::text[],
         %(payloads)s::bytea[], %(tracebacks)s::text[], %(runtimes)s::float4[], %(children)s::text[])
         as x (id, attempt, state, result, payload, traceback, runtime, children)
 ), held as materialized (

@@ -1,7 +1,7 @@
 -- Moves running tasks back to waiting where worker and attempt still hold them: retried, refused, or never started.
 -- A given state records the start that ended so in attempt; without one the start is not counted.
 with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(attempts)s::int2[], %(states)s::text[], %(retries)s::int2[],
+    select * from unnest(%(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(retries)s::int4[],
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(queues)s::text[], %(args)s::text[], %(kwargs)s::text[],
         %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[])
         as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
@@ -22,13 +22,15 @@ with given as materialized (
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
     select b.id, coalesce(g.queue, b.queue), b.priority, b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
-        b.crashes, coalesce(g.eta, clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
-            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end, b.due), b.created, b.expires,
+        b.crashes, case when g.eta is null and g.countdown is null then b.due else greatest(clock_timestamp(), coalesce(g.eta,
+            clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
+            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end)) end, b.created, b.expires,
         b.name,
         case when g.args is null and g.payload is null then b.args else g.args::json end,
         case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
         coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason
     from back b join given g on g.id = b.id
+    on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (
     -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.

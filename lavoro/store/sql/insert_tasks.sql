@@ -1,6 +1,6 @@
 -- Stores many tasks and wakes who sleeps on their queues; repeats of an id change nothing.
 with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(queues)s::text[], %(priorities)s::int2[], %(retries)s::int2[],
+    select * from unnest(%(ids)s::uuid[], %(queues)s::text[], %(priorities)s::int2[], %(retries)s::int4[],
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(expires)s::timestamptz[], %(expires_in)s::float8[],
         %(names)s::text[], %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(payloads)s::bytea[])
         as x (id, queue, priority, retries, eta, countdown, expires, expires_in, name, args, kwargs, options, payload)
@@ -10,9 +10,15 @@ with given as materialized (
         greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
         coalesce(expires, clock_timestamp() + expires_in * interval '1 second'),
         name, args::json, kwargs::json, options::json, payload
-    from given
+    from given g
+    -- A repeat after a lost answer must not store what is being run, or was, already.
+    where not %(repeated)s or not exists (select from lavoro.running r where r.id = g.id)
+        and not exists (select from lavoro.finished f where f.id = g.id)
     on conflict (id) do nothing
 )
-select pg_notify('lavoro_wake', '+' || queue) from (select distinct queue from given) q
+select pg_notify('lavoro_wake', case when later then '~' else '+' end || priority || ':' || queue)
+from (
+    select queue, priority, bool_or(eta is not null or countdown > 0) as later from given group by queue, priority
+) lane
 where %(always)s or not case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || queue, 0))
     then pg_advisory_unlock(hashtextextended('lavoro_queue:' || queue, 0)) else false end

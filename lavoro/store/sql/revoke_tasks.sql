@@ -1,8 +1,11 @@
--- Ends waiting tasks as REVOKED, asks the workers of running ones to, and remembers ids that were not seen yet.
+-- Ends waiting tasks as REVOKED, asks the workers of running ones to, and remembers all that may start yet: ids not
+-- seen so far, and running tasks, which may be retried or rescued.
 with wanted as materialized (
     select distinct id from unnest(%(ids)s::uuid[]) as x (id)
 ), taken as (
-    delete from lavoro.waiting w where w.id = any (%(ids)s::uuid[]) returning w.*
+    -- In the order of ids, here and below, as finishing does: two statements never wait for each other.
+    delete from lavoro.waiting w where w.ctid = any (array(
+        select ctid from lavoro.waiting where id = any (%(ids)s::uuid[]) order by id for update)) returning w.*
 ), ended as (
     insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name,
         args, kwargs, options, payload, result)
@@ -11,11 +14,12 @@ with wanted as materialized (
     from taken
     returning id
 ), asked as (
-    update lavoro.running r set cancel = %(cancel)s where r.id = any (%(ids)s::uuid[]) returning r.id, r.worker_id
+    update lavoro.running r set cancel = %(cancel)s where r.ctid = any (array(
+        select ctid from lavoro.running where id = any (%(ids)s::uuid[]) order by id for update)) returning r.id, r.worker_id
 ), remembered as (
     insert into lavoro.revoked (id)
     select id from wanted
-    where id not in (select id from ended) and id not in (select id from asked)
+    where id not in (select id from ended)
         and not exists (select from lavoro.finished f where f.id = wanted.id)
     on conflict (id) do nothing
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import uuid
@@ -10,6 +11,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lavoro.message import Job
+
+logger = logging.getLogger("lavoro.worker")
 
 
 class Pool:
@@ -66,12 +69,21 @@ class Pool:
             self._jobs.put(None)
 
     def _work(self, slot: int) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._running[job.id] = self.handle()
+        while True:
             try:
-                self._run(job, slot)
-            finally:
-                self._running.pop(job.id, None)
+                job = self._jobs.get()
+                if job is None:
+                    return
+                self._work_on(job, slot)
+            except BaseException as late:  # an interruption that came after its task had ended
+                logger.debug("slot %d was interrupted between tasks: %r", slot, late)
+
+    def _work_on(self, job: Job, slot: int) -> None:
+        self._running[job.id] = self.handle()
+        try:
+            self._run(job, slot)
+        finally:
+            self._running.pop(job.id, None)
 
     # Where they differ
 

@@ -27,8 +27,12 @@ class GeventPool(Pool):
         greenlet = self._running.get(id)
         if greenlet is None:
             return False
-        gevent.get_hub().loop.run_callback(greenlet.throw, error)
+        gevent.get_hub().loop.run_callback(self._throw, id, greenlet, error)
         return True
+
+    def _throw(self, id: uuid.UUID, greenlet: Any, error: BaseException) -> None:
+        if self._running.get(id) is greenlet:  # it may have gone on to another task since
+            greenlet.throw(error)
 
 
 POOL = GeventPool

@@ -6,20 +6,21 @@ import contextlib
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
 from lavoro.worker.pools.base import Pool
-from lavoro.worker.pools.threads import raise_in_thread
 
 
 class SoloPool(Pool):
     """One task at a time; soft limits are alarms, which end even a call into C that waits."""
 
     def start(self) -> None:
-        """The slot is the main thread, which calls ``work``."""
+        """The slot is the main thread, which calls ``work``; that is also where signals are handled."""
+        self._interruption: Callable[[int, FrameType | None], None] = lambda number, frame: None
+        signal.signal(signal.SIGUSR2, self._interrupted)
 
     def work(self) -> None:
         """Run jobs until stopped."""
@@ -32,11 +33,20 @@ class SoloPool(Pool):
         return _alarm(seconds, error)
 
     def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
-        """Raise in the main thread."""
+        """Raise in the main thread, by a signal: that ends a wait in C too."""
         if id not in self._running:
             return False
-        raise_in_thread(threading.main_thread().ident or 0, type(error))
+
+        def raise_now(number: int, frame: FrameType | None) -> None:
+            if id in self._running:
+                raise error
+
+        self._interruption = raise_now
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
         return True
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self._interruption(number, frame)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,50 @@
+"""Shared tasks: decorated where no application is known, they belong to every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+from lavoro import current
+from lavoro.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def shared_task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def shared_task(
+    function: None = None, /, *, bind: Literal[True], **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+@overload
+def shared_task(
+    function: None = None, /, *, bind: Literal[False] = False, **options: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def shared_task(function: Any = None, /, **options: Any) -> Any:
+    """Make a task for every application: the decorator for libraries and blueprints, which know none.
+
+    Options are those of ``Lavoro.task``. What it returns stands for the task of the application that is current when
+    it is used::
+
+        @shared_task(queue="mail")
+        def send_welcome(address: str) -> None: ...
+    """
+    if function is None:
+        return lambda function: SharedTask(function, options)
+    return SharedTask(function, options)
+
+
+class SharedTask(current.Proxy):
+    """Stands for the current application's copy of a shared task."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        def made_for(app: Any) -> Any:
+            return app.task(**options)(function)
+
+        super().__init__(lambda: current.get().shared_copy(made_for))
+        current.shared.append(made_for)
+        for name in ("__doc__", "__name__", "__qualname__", "__module__"):
+            object.__setattr__(self, name, getattr(function, name, None))
+        object.__setattr__(self, "__wrapped__", function)

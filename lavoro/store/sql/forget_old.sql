@@ -1,0 +1,7 @@
+-- Deletes what nobody asks for any more: revokes after a day, workers that stopped before any kept task can name them.
+with revokes as (
+    delete from lavoro.revoked where revoked < clock_timestamp() - interval '1 day' returning id
+), workers as (
+    delete from lavoro.worker where stopped < clock_timestamp() - %(kept)s::float8 * interval '1 second' returning id
+)
+select (select count(*) from revokes), (select count(*) from workers)

@@ -1,0 +1,89 @@
+"""Fixtures of the public surface's tests: an application on a database of its own, and a running worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from lavoro import Lavoro, current
+from tests.api import tasks
+from tests.postgres import Cluster
+
+Rows = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def no_current_app() -> Iterator[None]:
+    """What a test makes current is forgotten after it."""
+    yield
+    current.forget(current.get_existing())
+    current._default = None
+
+
+@pytest.fixture
+def app(migrated_url: str) -> Iterator[Lavoro]:
+    """An application on an empty database."""
+    with Lavoro("shop", broker=migrated_url) as app:
+        yield app
+
+
+@pytest.fixture
+def rows(migrated_url: str) -> Iterator[Rows]:
+    """Read the waiting tasks, or what a statement selects, outside of the application."""
+    with psycopg.connect(migrated_url, autocommit=True, row_factory=dict_row) as connection:
+
+        def select(statement: str = "select * from lavoro.waiting order by id") -> list[dict[str, Any]]:
+            return connection.execute(statement.encode()).fetchall()
+
+        yield select
+
+
+@pytest.fixture(scope="session")
+def worker_url(cluster: Cluster, migrated_template: str) -> Iterator[str]:
+    """The URL of the database that the worker serves."""
+    name = cluster.create_database(template=migrated_template)
+    yield cluster.url(name)
+    cluster.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def worker_process(worker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A worker for all tests of the session, which must end in order; yields its log."""
+    logfile = tmp_path_factory.mktemp("worker") / "log"
+    command = [sys.executable, "-m", "lavoro", "worker", "-A", "tests.api.tasks", "-c", "10", "-l", "info"]
+    environment = {**os.environ, "LAVORO_DATABASE_URL": worker_url}
+    with logfile.open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+    try:
+        _connect_tasks(worker_url)
+        assert tasks.ping.delay().get(timeout=60) == "pong", logfile.read_text()
+        yield logfile
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0, logfile.read_text()
+    finally:
+        tasks.app.close()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def worker(worker_process: Path, worker_url: str) -> Path:
+    """The worker of `tests.api.tasks`, ready; its log."""
+    _connect_tasks(worker_url)
+    return worker_process
+
+
+def _connect_tasks(url: str) -> None:
+    tasks.app.conf.broker_url = url

@@ -1,0 +1,111 @@
+"""The application that the tests' worker runs; its database comes from the environment."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lavoro import Lavoro, Task, current_task, shared_task
+from lavoro.errors import Ignore, Reject
+from lavoro.result import AsyncResult, allow_join_result
+
+app = Lavoro("api", set_as_current=False)
+
+
+class LocalError(Exception):
+    """An exception that the reading process may know."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code, self.text = code, text
+
+
+@app.task
+def ping() -> str:
+    return "pong"
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def echo(*args: Any, **kwargs: Any) -> Any:
+    return [args, kwargs]
+
+
+@app.task
+def fail(kind: str) -> None:
+    errors: dict[str, BaseException] = {
+        "local": LocalError(7, "seven"),
+        "exit": SystemExit(3),
+        "interrupt": KeyboardInterrupt(),
+        "unknown": type("Homemade", (Exception,), {"__module__": "json.tool"})("made here"),
+        "key": KeyError("name"),
+    }
+    raise errors[kind]
+
+
+@app.task(bind=True, max_retries=2, default_retry_delay=0)
+def insist(self: Task[..., Any], succeed_at: int) -> int:
+    if self.request.retries < succeed_at:
+        raise self.retry(exc=LocalError(self.request.retries, "not yet"))
+    return int(self.request.retries)
+
+
+@app.task(bind=True, autoretry_for=(LocalError,), retry_kwargs={"max_retries": 1, "countdown": 0})
+def retried_by_itself(self: Task[..., Any]) -> None:
+    raise LocalError(self.request.retries, "always")
+
+
+@app.task(bind=True)
+def report(self: Task[..., Any], until: float) -> str:
+    """Show progress until somebody has seen it, which a second task tells."""
+    self.update_state(state="PROGRESS", meta={"done": 1, "of": 2})
+    deadline = time.monotonic() + until
+    while AsyncResult(f"seen-{self.request.id}", app=app).stage is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return "done"
+
+
+@app.task(bind=True)
+def describe(self: Task[..., Any]) -> dict[str, Any]:
+    request = self.request
+    names = ("id", "task", "args", "kwargs", "retries", "hostname", "is_eager", "called_directly", "root_id",
+             "parent_id", "correlation_id", "delivery_info", "headers", "properties", "timelimit", "x_trace", "group",
+             "chord", "chain", "reply_to", "shadow", "ignore_result")  # fmt: skip
+    return {name: getattr(request, name) for name in names} | {"current": current_task.name}
+
+
+@app.task
+def call_another() -> str:
+    return add.delay(1, 1).id
+
+
+@app.task
+def wait_for_another(allowed: bool) -> Any:
+    if not allowed:
+        return add.delay(1, 1).get(timeout=30)
+    with allow_join_result():
+        return add.delay(1, 1).get(timeout=30)
+
+
+@app.task
+def ignore() -> None:
+    raise Ignore
+
+
+@app.task
+def reject() -> None:
+    raise Reject("not like this")
+
+
+@app.task(ignore_result=True)
+def forgotten() -> int:
+    return 1
+
+
+@shared_task(name="tests.api.shared")
+def shared(x: int) -> int:
+    return 2 * x

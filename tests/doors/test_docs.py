@@ -1,0 +1,402 @@
+"""The documentation tells the truth: its code runs, its commands exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import psycopg
+import pytest
+
+from lavoro import errors
+from lavoro.cli import cli
+from tests.conftest import Eventually
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+GUIDES = sorted((DOCS / "guides").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "compat/README.md", *sorted(DOCS.rglob("*.md"))]
+TIMEOUT = 90.0
+
+
+class Block(NamedTuple):
+    """A fenced block of code; ``line`` is that of its first line in the page, counted from 1."""
+
+    language: str
+    text: str
+    line: int
+
+    @property
+    def file(self) -> str | None:
+        """The name of the file that the block is part of: its first line says so in a comment."""
+        named = re.match(r"# (\w+\.py)\b", self.text)
+        return named[1] if named else None
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = re.finditer(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1) for match in found]
+
+
+def each(pages: list[Path]) -> Any:
+    return pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in pages])
+
+
+# ---------------------------------------------------------------------------------------------- code: what is run
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Write the files that the page shows; a file that is shown in parts is put together."""
+    for block in blocks(page):
+        if block.language == "python" and block.file:
+            with (folder / block.file).open("a") as file:
+                file.write(block.text + "\n")
+
+
+def write_calls(page: Path, folder: Path) -> Path:
+    """Write the page's other Python and SQL as a script whose line numbers are those of the page."""
+    lines = [""] * len(page.read_text().splitlines())
+    for block in blocks(page):
+        if block.file is None and block.language in ("python", "sql"):
+            lines[block.line - 1 : block.line - 1 + block.text.count("\n")] = block.text.splitlines()
+            if block.language == "sql":
+                lines[block.line - 2] = 'sql(r"""'
+                lines[block.line - 1 + block.text.count("\n")] = '""")'
+    script = folder / f"{page.stem}.script"
+    script.write_text("\n".join(lines))
+    return script
+
+
+def environment(url: str | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAVORO_", "DATABASE_URL"))}
+    return {**kept, "PYTHONPATH": str(ROOT)} | ({"LAVORO_DATABASE_URL": url} if url else {})
+
+
+def run(*arguments: str | Path, folder: Path, url: str | None) -> str:
+    """Run Python with these arguments in the folder; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment(url), capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert done.returncode == 0, f"{shlex.join(map(str, arguments))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def worker(command: str, folder: Path, url: str | None) -> Iterator[None]:
+    """Run the ``lavoro worker ...`` that a page shows; it must stop cleanly."""
+    with (folder / "worker.log").open("w+") as log:
+        words = [sys.executable, "-m", *shlex.split(command)]
+        process = subprocess.Popen(words, cwd=folder, env=environment(url), stdout=log, stderr=log)
+        try:
+            yield
+            process.terminate()
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            process.kill()
+            process.wait()
+            log.seek(0)
+            print(log.read())
+
+
+def script_of(page: Path) -> bool:
+    return any(block.language in ("python", "sql") and block.file is None for block in blocks(page))
+
+
+OWN_TESTS = {"flask.md", "send-from-sql.md", "test-your-tasks.md"}
+
+
+@each([page for page in [*GUIDES, ROOT / "compat/README.md"] if script_of(page) and page.name not in OWN_TESTS])
+def test_code_runs_as_shown(page: Path, tmp_path: Path, migrated_url: str) -> None:
+    write_files(page, tmp_path)
+    script = write_calls(page, tmp_path)
+    if not (tmp_path / "tasks.py").exists():
+        run(__file__, script, folder=tmp_path, url=migrated_url)
+        return
+    with worker("lavoro worker -A tasks -l info", tmp_path, migrated_url):
+        run(__file__, script, folder=tmp_path, url=migrated_url)
+
+
+def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventually: Eventually) -> None:
+    page = DOCS / "guides/send-from-sql.md"
+    write_files(page, tmp_path)
+    run(__file__, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
+
+    with worker("lavoro worker -A tasks", tmp_path, migrated_url), psycopg.connect(migrated_url, autocommit=True) as db:
+        query = "select state, name, result #>> '{}' from lavoro.tasks order by name, created"
+        done = eventually(
+            lambda: [row for row in [db.execute(query).fetchall()] if all(state == "SUCCESS" for state, *_ in row)],
+            timeout=60,
+            why="all tasks sent from SQL succeeded",
+        )
+
+    results = [result for _, _, result in done[0]]
+    assert results == ["5", "5", "article 1: 9.50 -> 12.00"]
+
+
+def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> None:
+    write_files(DOCS / "guides/test-your-tasks.md", tmp_path)
+    shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
+    assert "5 passed" in shown
+
+
+def test_quick_start_of_the_readme_works_as_typed() -> None:
+    readme = ROOT / "README.md"
+    file, command, call, *_ = [block for block in blocks(readme) if block.language in ("python", "sh")]
+    assert (file.file, command.language, call.language) == ("tasks.py", "sh", "python")
+    folder = Path(tempfile.mkdtemp(prefix="lavoro-docs-"))  # not tmp_path: PostgreSQL's own user must get in
+    folder.chmod(0o755)
+    try:
+        (folder / "tasks.py").write_text(file.text)
+        (folder / "call.script").write_text(call.text)
+        with worker(command.text.strip(), folder, None):
+            run(__file__, "call.script", folder=folder, url=None)
+        assert (folder / ".lavoro").is_dir()
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_flask_example_of_the_readme_works(tmp_path: Path, migrated_url: str) -> None:
+    (block,) = [block for block in blocks(ROOT / "README.md") if block.file == "shop.py"]
+    (tmp_path / "shop.py").write_text(block.text)
+    (tmp_path / "call.script").write_text(
+        "from shop import app, lavoro\n"
+        "id = app.test_client().post('/greet/Ada').get_json()['task']\n"
+        "lavoro.AsyncResult(id).get(timeout=30)  # 'Hello Ada, this is shop'\n"
+    )
+    with worker("lavoro worker -A shop", tmp_path, migrated_url):
+        run(__file__, "call.script", folder=tmp_path, url=migrated_url)
+
+
+@each(PAGES)
+def test_python_is_python(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            compile("\n" * (block.line - 1) + block.text, name_of(page), "exec")
+
+
+# ------------------------------------------------------------------------------- code: how it is run (as a script)
+
+
+class Checks(ast.NodeTransformer):
+    """Turns ``value  # 5`` and ``print(value)  # text`` into a check of what the comment says."""
+
+    def __init__(self, source: str) -> None:
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        self._comments = {
+            token.start[0]: token.string[1:].strip() for token in tokens if token.type == tokenize.COMMENT
+        }
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        comment = self._comments.get(node.end_lineno or 0)
+        if comment is None:
+            return node
+        value: ast.expr = node.value
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
+            value, expected = ast.Call(ast.Name("str", ast.Load()), value.args, []), comment
+        else:
+            try:
+                expected = ast.literal_eval(comment)
+            except (SyntaxError, ValueError):
+                return node  # words
+        arguments = [
+            value,
+            ast.Constant(expected) if not isinstance(expected, list) else ast.parse(comment).body[0].value,
+        ]  # type: ignore[attr-defined]
+        check = ast.Expr(ast.Call(ast.Name("check", ast.Load()), arguments, []))
+        return ast.fix_missing_locations(ast.copy_location(check, node))
+
+
+def check(found: object, told: object) -> None:
+    assert found == told, f"the page says {told!r}, but it is {found!r}"
+
+
+def sql(text: str) -> None:
+    with psycopg.connect(os.environ["LAVORO_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(text.encode())
+
+
+def run_script(file: str) -> None:
+    source = Path(file).read_text()
+    tree = Checks(source).visit(ast.parse(source))
+    sys.path.insert(0, str(Path.cwd()))
+    exec(compile(tree, file, "exec"), {"__name__": "__main__", "check": check, "sql": sql})
+
+
+# ------------------------------------------------------------------------------------------------------- commands
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield the commands in blocks and in code spans."""
+    text = page.read_text()
+    for block in blocks(page):
+        if block.language == "sh":
+            yield from block.text.splitlines()
+    yield from re.findall(
+        r"^    (\S.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    yield from spans(page)
+
+
+def spans(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", text)]
+
+
+@each(PAGES)
+def test_commands_exist(page: Path) -> None:
+    for command in commands(page):
+        words = (
+            shlex.split(command.partition(" #")[0], posix=True)
+            if not re.search(r"['\"]$", command)
+            else command.split()
+        )
+        if words[:2] == ["flask", "lavoro"] and len(words) > 2:
+            words = words[1:]
+        if words[:1] == ["make"] and len(words) > 1:
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+        elif words[:1] == ["lavoro"] and len(words) > 1 and not words[1].isupper():
+            parse(words[1:])
+
+
+def parse(words: list[str]) -> None:
+    """Read a command line as the command would; raises UsageError for a verb or an option it does not have."""
+    try:
+        with cli.make_context("lavoro", list(words)) as context:
+            name, verb, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
+            assert verb is not None
+            verb.make_context(name, rest, parent=context)
+    except click.exceptions.Exit:
+        pass  # --version
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_reference_lists_every_option(name: str) -> None:
+    page = (DOCS / "reference/cli.md").read_text()
+    section = page.partition(f"## `lavoro {name}`\n")[2].partition("\n## ")[0]
+    told = {
+        option for row in re.findall(r"^\| (`-.*?) \|", section, re.MULTILINE) for option in re.findall(r"-[-\w]+", row)
+    }
+    options = [option for option in cli.commands[name].params if isinstance(option, click.Option) and not option.hidden]
+    assert told == {text for option in options for text in option.opts}
+
+
+# -------------------------------------------------------------------------------------------------- names and links
+
+
+@each(PAGES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for _, target in links(page):
+        if not re.match(r"https?://", target):
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
+
+
+@each(PAGES)
+def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
+    for text, target in links(page):
+        name = re.fullmatch(r"`(_?[A-Za-z]\w*(\.\w+)*)(\(\))?`", text)
+        if target.endswith(".py") and name and not name[1].startswith("lavoro.") and not name[1].endswith(".py"):
+            assert name[1] in definitions(page.parent / target), f"{target} has no {name[1]}"
+        elif target.endswith(".sql"):
+            assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
+
+
+def links(page: Path) -> list[tuple[str, str]]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"!?\[([^\[\]]*)\]\(([^()\s]+)\)", text)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def definitions(file: Path) -> set[str]:
+    """Return the names of the classes, functions and variables of a file, those in classes with their class."""
+    return set(_defined(ast.parse(file.read_text()).body, ""))
+
+
+def _defined(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            yield prefix + node.name
+            yield from _defined(node.body, f"{prefix}{node.name}.") if isinstance(node, ast.ClassDef) else ()
+        elif isinstance(node, ast.Assign):
+            yield from (prefix + target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield prefix + node.target.id
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    linked = {(DOCS / target.partition("#")[0]).resolve() for _, target in links(DOCS / "index.md")}
+    assert {page for page in DOCS.rglob("*.md") if page.name != "index.md"} <= linked
+
+
+@each(PAGES)
+def test_settings_and_signals_that_are_named_exist(page: Path) -> None:
+    source = "\n".join(file.read_text() for folder in ("lavoro", "compat") for file in (ROOT / folder).rglob("*.py"))
+    for span in spans(page):
+        if re.fullmatch(r"(task|worker|result|lavoro|broker|beat|database|accept|before|after)_[a-z_]+", span):
+            assert re.search(rf"\b{span}\b", source), span
+
+
+@each(PAGES)
+def test_what_is_called_unread_is_unread(page: Path) -> None:
+    for line in page.read_text().splitlines():
+        if "accepted and not read" in line:
+            named = re.findall(r"`((?:task|worker|beat)_[a-z_]+)`", line)
+            assert set(named) <= generator()["unread_settings"](), line
+
+
+def test_reference_of_settings_is_up_to_date() -> None:
+    assert (DOCS / "reference/settings.md").read_text() == generator()["page"](), (
+        "run: python docs/generate_settings.py"
+    )
+
+
+@lru_cache(maxsize=1)
+def generator() -> dict[str, Any]:
+    file = DOCS / "generate_settings.py"
+    names: dict[str, Any] = {"__file__": str(file), "__name__": "generate_settings"}
+    exec(compile(file.read_text(), file, "exec"), names)
+    return names
+
+
+def test_reference_of_errors_is_complete() -> None:
+    tree = blocks(DOCS / "reference/errors.md")[0].text
+    told = re.findall(r"^([^\w\n]*)(\w+)", tree, re.MULTILINE)
+    parents: dict[int, str] = {}
+    for indent, name in told:
+        depth = len(indent)
+        parents[depth] = name
+        base = getattr(errors, parents[depth - 4]) if depth else Exception
+        assert issubclass(getattr(errors, name), base), name
+    classes = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert {name for _, name in told} == classes
+
+
+if __name__ == "__main__":
+    run_script(sys.argv[1])

@@ -1,0 +1,95 @@
+"""The SQL files and the Python that runs them belong together, one to one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import lavoro.store
+from lavoro.store.database import Tx
+from lavoro.store.statements import FOLDER, render, statement
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
+PACKAGE = Path(lavoro.store.__file__).parents[1]
+
+
+def names_in_python() -> Counter[str]:
+    """How often each statement is named in the package, wherever its name is a whole string."""
+    found: Counter[str] = Counter()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMES:
+                found[node.value] += 1
+    return found
+
+
+def names_that_are_run() -> set[str]:
+    """The first argument of each `tx.run("...")` and `tx.row("...")`."""
+    calls = re.compile(r"\btx\.(?:run|row)\(\s*\"(\w+)\"")
+    return {name for path in PACKAGE.rglob("*.py") for name in calls.findall(path.read_text())}
+
+
+def test_every_file_is_used_by_one_place_in_python() -> None:
+    uses = names_in_python()
+    assert {name for name in NAMES if name not in uses} == set()
+    # A second look of the same function at the same statement counts as one place.
+    assert {name: count for name, count in uses.items() if count > 1} in ({}, {"revoke_tasks": 2})
+
+
+def test_every_name_in_python_is_a_file() -> None:
+    assert names_that_are_run() - set(NAMES) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_says_first_what_it_promises_and_holds_one_statement(name: str) -> None:
+    text = (FOLDER / f"{name}.sql").read_text()
+    assert re.match(r"-- [A-Z].*[a-z].*\n", text)
+    assert ";" not in re.sub(r"'[^']*'|--.*", "", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_statement_can_be_prepared(tx: Tx, name: str) -> None:
+    order: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in order:
+            order.append(found[1])
+        return f"${order.index(found[1]) + 1}"
+
+    text = re.sub(r"%\((\w+)\)s", number, statement(name))
+    assert "%" not in text
+    tx.connection.execute(f"prepare the_statement as {text}".encode())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_for_another_schema_nothing_of_the_first_is_left(name: str) -> None:
+    text = statement(name, "order")
+    assert not re.search(r"lavoro(?!\.errors|_max_crashes)", text)
+    assert '"order".' in text
+
+
+def test_what_render_changes_and_what_not() -> None:
+    text = "select lavoro.enqueue('lavoro.errors', 'lavoro_wake', 'see lavoro')"
+    assert render(text, "shop") == (
+        "select \"shop\".enqueue('lavoro.errors', 'shop_wake', 'see lavoro')"
+    )
+
+
+def test_a_statement_is_read_once() -> None:
+    assert statement("claim_tasks", "shop") is statement("claim_tasks", "shop")
+
+
+def test_a_statement_without_a_file(tx: Tx) -> None:
+    with pytest.raises(FileNotFoundError):
+        tx.run("no_such_statement")
+
+
+def test_types_of_parameters_are_known_without_values(tx: Tx) -> None:
+    """`null` in place of any value must not change what a statement does: each parameter has a type of its own."""
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        tx.run("insert_task", dict.fromkeys(re.findall(r"%\((\w+)\)s", (FOLDER / "insert_task.sql").read_text())))

@@ -1,0 +1,201 @@
+"""Leases, and what becomes of the tasks of a worker that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lavoro import outcome, serialization
+from lavoro.errors import TimeLimitExceeded, WorkerLostError
+from lavoro.message import Job
+from lavoro.store import tasks, workers
+from lavoro.store.database import Tx
+from lavoro.store.workers import Rescue
+from tests.store.walk import message, registered, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
+
+
+def rescue(tx: Tx, *, worker_id: int = 1, max_crashes: int = 3, **known: Any) -> tuple[int, int]:
+    with tx.connection.transaction():
+        return workers.rescue(tx, Rescue(worker_id, "worker node/0 was killed", **known), max_crashes=max_crashes)
+
+
+def error_of(tx: Tx, job: Job) -> BaseException:
+    return serialization.loads_exception(serialization.loads(stored(tx, job.id).result or ""))
+
+
+def revived(tx: Tx, *, worker_id: int = 2) -> list[Job]:
+    """What can be claimed once everything is due."""
+    rows(tx, "update lavoro.waiting set due = clock_timestamp() returning 1")
+    return take(tx, worker_id=worker_id)
+
+
+# Leases
+
+
+def test_a_lease_is_renewed_until_it_is_ended(tx: Tx) -> None:
+    mine, other = registered(tx), registered(tx)
+    before = value(tx, "select seen_at from lavoro.worker where id = %s", mine)
+    assert workers.renew(tx, [mine, 999_999]) == {mine}
+    assert value(tx, "select seen_at > %s from lavoro.worker where id = %s", before, mine)
+    rescue(tx, worker_id=mine)
+    assert workers.renew(tx, [mine, other]) == {other}
+    assert value(tx, "select end_reason from lavoro.worker where id = %s", mine) == "worker node/0 was killed"
+
+
+def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) -> None:
+    gone = registered(tx, lease=0.0, process=7)
+    assert workers.expired(tx) == [(gone, "node@test/7")]
+    assert workers.expired(opened()) == []
+    assert workers.renew(tx, [gone]) == set()
+
+
+def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable[[], Tx]) -> None:
+    gone, other = registered(tx, lease=0.0), opened()
+    with tx.connection.transaction():
+        assert [id for id, _ in workers.expired(tx)] == [gone]
+        assert workers.expired(other) == []
+
+
+def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:
+    sent_and_taken(tx)
+    assert workers.strays(tx) == []
+    rows(tx, "update lavoro.worker set stopped = now() where id = 1 returning 1")
+    assert workers.strays(tx) == []  # its rescue may be under way
+    rows(tx, "update lavoro.running set started = now() - interval '2 minutes' returning 1")
+    assert workers.strays(tx) == [1]
+
+
+def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:
+    rows(tx, "update lavoro.worker set stopped = now() - interval '3 days' where id = 1 returning 1")
+    rows(tx, "update lavoro.worker set stopped = now() - interval '1 day' where id = 2 returning 1")
+    rows(tx, "insert into lavoro.revoked (id, revoked) select gen_random_uuid(), now() - i * interval '20 hours'"
+             " from generate_series(0, 2) i returning 1")  # fmt: skip
+    assert workers.forget_old(tx, kept=2 * 86_400.0) == (1, 1)
+    assert rows(tx, "select id from lavoro.worker order by id") == [(number,) for number in range(2, 7)]
+
+
+# Rescue
+
+
+def test_everything_of_the_worker_waits_again(tx: Tx) -> None:
+    job, others = sent_and_taken(tx, kwargs='{"x":1}', options='{"root_id":"r"}'), sent_and_taken(tx, worker_id=2)
+    [(created, due, started)] = rows(tx, "select created, due, started from lavoro.running where worker_id = 1")
+    assert rescue(tx) == (1, 0)
+    columns = "queue, attempt, retries, crashes, created, due, name, args::text, kwargs::text, options::text, reason"
+    assert rows(tx, f"select {columns} from lavoro.waiting") == [
+        ("celery", 1, 0, 1, created, due, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}', "worker node/0 was killed")
+    ]
+    columns = "id, attempt, worker_id, state, started, reason"
+    assert rows(tx, f"select {columns} from lavoro.attempt") == [
+        (job.id, 1, 1, "LOST", started, "worker node/0 was killed")
+    ]
+    assert stage_of(tx, others.id) == "running"
+    assert rescue(tx) == (0, 0)
+
+
+def test_what_comes_late_from_the_lost_worker_is_refused(tx: Tx) -> None:
+    job = sent_and_taken(tx)
+    rescue(tx)
+    assert tasks.finish(tx, 1, [succeeded(job)]) == 0
+    [again] = revived(tx)
+    assert again.attempt == 2
+    assert tasks.finish(tx, 1, [succeeded(job)]) == 0
+    assert tasks.finish(tx, 2, [succeeded(again)]) == 1
+
+
+def test_only_suspects_count_a_crash(tx: Tx) -> None:
+    tasks.insert(tx, [message(), message()])
+    running, begun_not = take(tx)
+    assert rescue(tx, suspects=[running.id]) == (2, 0)
+    assert {job.id: (job.crashes, job.attempt) for job in revived(tx)} == {running.id: (1, 2), begun_not.id: (0, 2)}
+
+
+@pytest.mark.parametrize("suspects", [None, []])
+def test_nobody_is_blamed_for_an_end_that_no_task_can_have_caused(tx: Tx, suspects: list[Any] | None) -> None:
+    job = sent_and_taken(tx)
+    rescue(tx, suspects=suspects, blameless=True)
+    assert [(again.id, again.crashes) for again in revived(tx)] == [(job.id, 0)]
+
+
+def test_the_third_crash_ends_the_task(tx: Tx) -> None:
+    job, worker_id = sent_and_taken(tx), 1
+    for crashes in (1, 2):
+        assert rescue(tx, worker_id=worker_id) == (1, 0)
+        worker_id += 1
+        [job] = revived(tx, worker_id=worker_id)
+        assert job.crashes == crashes
+    assert rescue(tx, worker_id=worker_id) == (0, 1)
+    assert (stored(tx, job.id).state, stored(tx, job.id).attempt) == ("FAILURE", 3)
+    error = error_of(tx, job)
+    assert type(error) is WorkerLostError
+    assert str(error) == (
+        "worker node/0 was killed; it was running at 3 such ends of a worker (lavoro_max_crashes)"
+    )
+    assert value(tx, "select crashes from lavoro.finished") == 3
+
+
+def test_from_the_second_crash_on_the_starts_are_spread(tx: Tx) -> None:
+    tasks.insert(tx, [message() for _ in range(20)])
+    rows(tx, "update lavoro.waiting set crashes = 1 returning 1")
+    take(tx)
+    assert rescue(tx) == (20, 0)
+    assert value(tx, "select count(distinct due) from lavoro.waiting") == 20
+    assert value(tx, "select max(due) < clock_timestamp() + interval '10 seconds' from lavoro.waiting")
+
+
+def test_a_task_that_may_start_only_once_ends(tx: Tx) -> None:
+    once, twice = sent_and_taken(tx, options='{"acks_late":false}'), sent_and_taken(tx, options='{"acks_late":true}')
+    assert rescue(tx, suspects=[]) == (1, 1)
+    assert stage_of(tx, twice.id) == "waiting"
+    assert type(error_of(tx, once)) is WorkerLostError
+    assert str(error_of(tx, once)) == "worker node/0 was killed; with acks_late=False it starts only once"
+
+
+def test_the_culprit_of_a_hard_time_limit_ends(tx: Tx) -> None:
+    culprit, neighbour = sent_and_taken(tx), sent_and_taken(tx)
+    assert rescue(tx, culprit=culprit.id, blameless=True) == (1, 1)
+    assert type(error_of(tx, culprit)) is TimeLimitExceeded
+    assert str(error_of(tx, culprit)) == "worker node/0 was killed"
+    assert [(job.id, job.crashes) for job in revived(tx)] == [(neighbour.id, 0)]
+
+
+def test_a_task_that_was_being_cancelled_ends_as_revoked(tx: Tx) -> None:
+    job = sent_and_taken(tx)
+    tasks.revoke(tx, [job.id], cancel="{}")
+    assert rescue(tx) == (0, 1)
+    assert stored(tx, job.id).state == "REVOKED"
+
+
+def test_callers_and_claimers_are_told(tx: Tx, opened: Callable[[], Tx]) -> None:
+    ends, waits = sent_and_taken(tx, options='{"acks_late":false}'), sent_and_taken(tx, queue="b")
+    ears = opened().connection
+    ears.execute("listen lavoro_done")
+    ears.execute("listen lavoro_wake")
+    rescue(tx)
+    heard = {(n.channel, n.payload) for n in ears.notifies(timeout=30, stop_after=2)}
+    assert heard == {("lavoro_done", str(ends.id)), ("lavoro_wake", "!b")}
+    assert stage_of(tx, waits.id) == "waiting"
+
+
+def test_a_task_that_was_sent_again_meanwhile_does_not_stop_a_rescue(tx: Tx) -> None:
+    job, other = sent_and_taken(tx), sent_and_taken(tx)
+    tasks.insert(tx, [message(id=job.id)])
+    rescue(tx)
+    assert {again.id for again in revived(tx)} == {job.id, other.id}
+
+
+def test_a_rescue_is_part_of_its_transaction(tx: Tx) -> None:
+    job, worker_id = sent_and_taken(tx), 1
+    with tx.connection.transaction(force_rollback=True):
+        assert workers.rescue(tx, Rescue(worker_id, "gone"), max_crashes=3) == (1, 0)
+    assert stage_of(tx, job.id) == "running"
+    assert workers.renew(tx, [worker_id]) == {worker_id}
+
+
+def test_a_released_task_is_not_rescued(tx: Tx) -> None:
+    job = sent_and_taken(tx)
+    tasks.give_back(tx, 1, [outcome.released(job)])
+    assert rescue(tx) == (0, 0)
+    assert send(tx) is not None

@@ -1,0 +1,98 @@
+"""The application of the worker's tests; what its tasks do is written to the file that LEDGER names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from lavoro import Lavoro, signals
+from lavoro.errors import SoftTimeLimitExceeded
+
+app = Lavoro("tests", lavoro_lease=float(os.environ.get("TEST_LEASE", "30")), lavoro_unknown_task_delay=0.2)
+if os.environ.get("TEST_RETRY_AT_START"):
+    app.conf.broker_connection_retry_on_startup = True
+
+
+def note(*words: object) -> None:
+    """Write a line that is there at once, whatever happens to this process."""
+    if "LEDGER" in os.environ:
+        descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+        os.close(descriptor)
+
+
+@app.task(name="add")
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task(name="where")
+def where() -> int:
+    return os.getpid()
+
+
+@app.task(name="hold", bind=True)
+def hold(self: Any, path: str) -> str:
+    """Run until the file exists."""
+    note("start", self.request.id, os.getpid())
+    while not Path(path).exists():
+        time.sleep(0.02)
+    note("end", self.request.id, os.getpid())
+    return "held"
+
+
+@app.task(name="nap", bind=True)
+def nap(self: Any, seconds: float) -> float:
+    note("start", self.request.id, os.getpid())
+    time.sleep(seconds)
+    note("end", self.request.id, os.getpid())
+    return seconds
+
+
+@app.task(name="burn", bind=True)
+def burn(self: Any, path: str) -> str:
+    """Use the CPU, and let nobody else, until the file exists."""
+    note("start", self.request.id, os.getpid())
+    while not Path(path).exists():
+        pass
+    return "burnt"
+
+
+@app.task(name="end_process")
+def end_process(how: str) -> None:
+    note("start", how, os.getpid())
+    if how == "exit":
+        os._exit(0)
+    os.kill(os.getpid(), getattr(signal, how))
+
+
+@app.task(name="raise_it")
+def raise_it(name: str) -> None:
+    raise {"SystemExit": SystemExit, "MemoryError": MemoryError, "KeyboardInterrupt": KeyboardInterrupt}[name]("on purpose")
+
+
+@app.task(name="limited", soft_time_limit=0.3)
+def limited(seconds: float) -> str:
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        return "cleaned up"
+    return "not limited"
+
+
+@app.task(name="too_long", bind=True, time_limit=0.5)
+def too_long(self: Any, seconds: float) -> float:
+    note("start", self.request.id, os.getpid())
+    time.sleep(seconds)
+    return seconds
+
+
+for name in ("worker_init", "worker_ready", "worker_process_init", "worker_shutting_down", "worker_shutdown"):
+
+    def receive(signal: Any, sender: Any, sig: object = "", how: object = "", **_: Any) -> None:
+        note("signal", signal.name, type(sender).__name__, sig, how)
+
+    getattr(signals, name).connect(receive, weak=False)

@@ -1,0 +1,130 @@
+"""Whatever is killed, and however: every task finishes, and one that kills its worker ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lavoro import Lavoro
+from lavoro.errors import WorkerLostError
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
+
+
+def hold_some(sender: Lavoro, ledger: Ledger, eventually: Eventually, gate: Path, count: int) -> list[str]:
+    ids = [sender.send_task("hold", [str(gate)]).id for _ in range(count)]
+    eventually(lambda: all(ledger.starts(id) for id in ids), timeout=PATIENCE, why="they all run")
+    return ids
+
+
+def results(sender: Lavoro, ids: list[str]) -> list[object]:
+    return [sender.AsyncResult(id).get(timeout=PATIENCE) for id in ids]
+
+
+def test_killed_child(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    worker = start_worker("-c", "5", url=migrated_url)
+    ids = hold_some(sender, ledger, eventually, tmp_path / "gate", 5)
+    (child,) = worker.children
+    child.kill()
+    eventually(lambda: all(ledger.starts(id) == 2 for id in ids), timeout=PATIENCE, why="they all run again")
+    (tmp_path / "gate").touch()
+    assert results(sender, ids) == ["held"] * 5
+    assert rows(sender, "select distinct state, reason from lavoro.attempt") == [
+        ("LOST", f"worker process {child.pid} was ended by signal 9 (SIGKILL)")
+    ]
+    assert worker.stop() == 0
+
+
+def test_killed_supervisor(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """Its children claim nothing more and leave; what they ran is nobody's fault, and needs no lease to run out."""
+    worker = start_worker("-c", "3", "--grace", "0.5", url=migrated_url)
+    ids = hold_some(sender, ledger, eventually, tmp_path / "gate", 3)
+    (child,) = worker.children
+    worker.send(signal.SIGKILL)
+    psutil.wait_procs([child], timeout=PATIENCE)
+    assert not child.is_running()
+    assert rows(sender, "select attempt, crashes from lavoro.waiting") == [(0, 0)] * 3
+    (tmp_path / "gate").touch()
+    start_worker("-c", "3", url=migrated_url)
+    assert results(sender, ids) == ["held"] * 3
+
+
+def test_orphan_that_is_blocked_dies_with_its_lease(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    worker = start_worker("-c", "1", url=migrated_url, environment={"TEST_LEASE": "3"})
+    task = sender.send_task("burn", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
+    (child,) = worker.children
+    worker.send(signal.SIGKILL)
+    psutil.wait_procs([child], timeout=PATIENCE)
+    assert not child.is_running()
+
+
+def test_killed_node_is_rescued_by_another(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    environment = {"TEST_LEASE": "3"}
+    doomed = start_worker("-n", "doomed", "-c", "3", url=migrated_url, environment=environment)
+    ids = hold_some(sender, ledger, eventually, tmp_path / "gate", 3)
+    start_worker("-n", "heir", "-c", "3", url=migrated_url, environment=environment)
+    doomed.destroy()
+    (tmp_path / "gate").touch()
+    assert results(sender, ids) == ["held"] * 3
+    assert all(ledger.starts(id) == 2 for id in ids)
+    (reason,) = {reason for (reason,) in rows(sender, "select reason from lavoro.attempt")}
+    assert "lease ran out" in reason
+
+
+def test_frozen_node_cannot_finish_what_others_have_taken(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    environment = {"TEST_LEASE": "3"}
+    frozen = start_worker("-n", "frozen", "-c", "1", url=migrated_url, environment=environment)
+    (id,) = hold_some(sender, ledger, eventually, tmp_path / "gate", 1)
+    everybody = [*frozen.children, psutil.Process(frozen.process.pid)]
+    for process in everybody:
+        process.suspend()
+    start_worker("-n", "other", "-c", "1", url=migrated_url, environment=environment)
+    eventually(lambda: ledger.starts(id) == 2, timeout=PATIENCE, why="another node has taken it")
+    (tmp_path / "gate").touch()
+    assert results(sender, [id]) == ["held"]
+    for process in everybody:
+        process.resume()
+    frozen.until("lease")  # "could not be renewed in time" or "was lost", whoever is first to see
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    finished = rows(sender, f"select attempt, worker_id from lavoro.finished where id = '{id}'")
+    assert [attempt for attempt, _ in finished] == [2]
+    assert rows(sender, "select * from lavoro.running") == []
+
+
+@pytest.mark.parametrize("how", ["exit", "SIGSEGV"])
+def test_poison_ends_and_others_flow(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, how: str
+) -> None:
+    start_worker("-c", "4", url=migrated_url)
+    poison = sender.send_task("end_process", [how])
+    others = [sender.send_task("add", [number, 1]) for number in range(20)]
+    assert [other.get(timeout=PATIENCE) for other in others] == list(range(1, 21))
+    with pytest.raises(WorkerLostError, match="3 such ends"):
+        poison.get(timeout=PATIENCE)
+    assert poison.state == "FAILURE"
+    assert ledger.starts(how) == 3
+
+
+@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+def test_exits_in_tasks_are_failures(start_worker: StartWorker, sender: Lavoro, migrated_url: str, pool: str) -> None:
+    start_worker("-P", pool, "-c", "2", url=migrated_url)
+    before = sender.send_task("where").get(timeout=PATIENCE)
+    for name in ("SystemExit", "MemoryError", "KeyboardInterrupt") * 2:
+        result = sender.send_task("raise_it", [name])
+        assert type(result.get(timeout=PATIENCE, propagate=False)).__name__ == name
+        assert result.state == "FAILURE"
+    assert sender.send_task("where").get(timeout=PATIENCE) == before

@@ -333,8 +333,9 @@ class Lavoro:
         """
         conf = self.conf
         place = conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
-        if self._database is not None and place == self._place:
-            return self._database
+        database = self._database
+        if database is not None and place == self._place:
+            return database
         with self._lock:
             if self._database is None or place != self._place:
                 self._disconnect()
@@ -364,8 +365,10 @@ class Lavoro:
     @property
     def result_listener(self) -> ResultListener:
         """What tells this process of finished tasks."""
+        database, results = self.database, self._results
+        if results is not None and results.process == os.getpid():
+            return results
         with self._lock:
-            database = self.database
             if self._results is None or self._results.process != os.getpid():
                 self._results = ResultListener(database)
             return self._results
@@ -376,7 +379,7 @@ class Lavoro:
         conf = self.conf
         read = conf["task_routes"], conf["task_default_queue"], conf["task_queues"], conf["task_create_missing_queues"]
         if self._router is None or read != self._routing:
-            self._routing, self._router = read, Router(*read)
+            self._router, self._routing = Router(*read), read
         return self._router
 
     @property
@@ -522,6 +525,7 @@ class Lavoro:
             except OperationalError:
                 if pause is None:
                     raise
+                self.database.dispose()  # after a restart of the server each idle connection would fail, one a try
                 time.sleep(pause)
 
     def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float | None]:

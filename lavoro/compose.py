@@ -107,8 +107,8 @@ def template(
         _checked_name(name),
         task_id,
         options["queue"],
-        _small("priority", _priority(options, settings, request)),
-        _small("retries", options.get("retries")),
+        _whole("priority", _priority(options, settings, request), 2**15),
+        _whole("retries", options.get("retries"), 2**31),
         eta,
         countdown,
         *_end(options.get("expires"), settings),
@@ -215,10 +215,10 @@ def _local(moment: dt.datetime, zone: Any) -> dt.datetime:
     return moment.replace(tzinfo=zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone))
 
 
-def _small(option: str, number: Any) -> int:
+def _whole(option: str, number: Any, limit: int) -> int:
     value = int(number or 0)
-    if not -32768 <= value <= 32767:
-        raise ValueError(f"{option} must be between -32768 and 32767, not {value}")
+    if not -limit <= value < limit:
+        raise ValueError(f"{option} must be between {-limit} and {limit - 1}, not {value}")
     return value
 
 

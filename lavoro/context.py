@@ -31,7 +31,9 @@ class Context:
         self.update(**fields)
 
     @classmethod
-    def of(cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], *, node: Any, outer: Context | None) -> Context:
+    def of(
+        cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], *, node: Any, outer: Context | None
+    ) -> Context:
         """Build the request of a claimed task; ``node`` is the executor's."""
         self = cls.__new__(cls)
         self.job = job

@@ -9,6 +9,11 @@ MAX_TRACEBACK = 100_000
 """Characters kept of a traceback; of a longer one, its end."""
 
 
+def printable(text: str) -> str:
+    """Return the text as PostgreSQL can store it: NUL and lone surrogates become escapes."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class ExceptionInfo:
     """An exception as Celery's handlers get it (``einfo``): ``exception``, ``type``, ``traceback`` (text), ``tb``."""
 
@@ -16,7 +21,7 @@ class ExceptionInfo:
         self.exception = exception
         self.type = type(exception)
         self.tb: TracebackType | None = exception.__traceback__
-        self.traceback = "".join(traceback.format_exception(exception))[-MAX_TRACEBACK:].replace("\x00", "\\x00")
+        self.traceback = printable("".join(traceback.format_exception(exception))[-MAX_TRACEBACK:])
         self.internal = False
 
     def __str__(self) -> str:

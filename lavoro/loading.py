@@ -18,9 +18,6 @@ from lavoro.errors import ImproperlyConfigured
 
 FACTORIES = ("create_app", "make_app")
 
-loaded: dict[str, Lavoro] = {}
-"""Applications that a framework's command line has loaded already, by the names under which it asks for them."""
-
 
 def find_app(name: str) -> Lavoro:
     """Import ``module``, ``module:attribute`` or ``module:factory("argument")`` and return the application in it.
@@ -30,8 +27,6 @@ def find_app(name: str) -> Lavoro:
     variables, then what a function ``create_app`` or ``make_app`` returns. A Flask application stands for the one
     registered with it. Raises ``ImproperlyConfigured``; errors inside the module pass through.
     """
-    if name in loaded:
-        return loaded[name]
     module_name, _, expression = name.partition(":")
     module = _import(_module_at(module_name) if _is_file(module_name) else module_name)
     if expression:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from lavoro import serialization
 
 
 class Message(NamedTuple):
@@ -54,7 +55,7 @@ class Job(NamedTuple):
 
     def read_options(self) -> dict[str, Any]:
         """Decode the options; raises ValueError when a person has damaged the row."""
-        options = json.loads(self.options) if self.options else {}
+        options = serialization.loads(self.options) if self.options else {}
         if not isinstance(options, dict):
             raise ValueError(f"options must be a JSON object, not {self.options!r:.80}")
         return options
@@ -63,7 +64,4 @@ class Job(NamedTuple):
 def pack_options(options: Mapping[str, Any]) -> str | None:
     """Encode a message's options without what is None or empty; None when nothing is left."""
     kept = {key: value for key, value in options.items() if value is not None and value != {}}
-    return _encode_options(kept) if kept else None
-
-
-_encode_options = json.JSONEncoder(separators=(",", ":"), default=str).encode
+    return serialization.dumps(kept) if kept else None

@@ -11,7 +11,9 @@ class TaskRegistry(dict[str, Any]):
     """A dict from task name to task; a missing name raises ``NotRegistered``."""
 
     def __missing__(self, name: str) -> Any:
-        raise NotRegistered(f"task {name!r} is not registered: is the module that defines it imported (setting `imports`)?")
+        raise NotRegistered(
+            f"task {name!r} is not registered: is the module that defines it imported (setting `imports`)?"
+        )
 
     def register(self, task: Any) -> None:
         """Add a task under its own name."""

@@ -8,7 +8,12 @@ from typing import Any
 
 
 def backoff(
-    factor: int, retries: int, *, maximum: float = 600, full_jitter: bool = False, pick: Callable[[int], int] = random.randrange
+    factor: int,
+    retries: int,
+    *,
+    maximum: float = 600,
+    full_jitter: bool = False,
+    pick: Callable[[int], int] = random.randrange,
 ) -> int:
     """Return the countdown in seconds before retry number ``retries`` (from 0).
 

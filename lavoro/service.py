@@ -6,6 +6,8 @@ import logging
 import random
 import threading
 
+from lavoro.errors import LavoroError
+
 logger = logging.getLogger("lavoro.worker")
 
 
@@ -18,6 +20,8 @@ class Service:
 
     name = "service"
     max_backoff = 3.0
+    expected: tuple[type[Exception], ...] = (LavoroError,)
+    """Errors that speak for themselves: they are logged without traceback."""
 
     def __init__(self) -> None:
         self._wakeup = threading.Event()
@@ -71,10 +75,12 @@ class Service:
         except Exception as error:
             self._failures += 1
             self.failed(error)
-            return min(self.max_backoff, 0.1 * 2**self._failures) * random.uniform(0.5, 1)
+            # Beyond 2 ** 16 every maximum is exceeded; 2 ** 1024 is no float any more, after an hour without a database.
+            return min(self.max_backoff, 0.1 * 2 ** min(self._failures, 16)) * random.uniform(0.5, 1)
         self._failures = 0
         return delay
 
     def failed(self, error: Exception) -> None:
         """Log an error of ``step``; the loop goes on."""
-        logger.error("%s failed, trying again: %s", self.name, error, exc_info=self._failures == 1)
+        traceback = self._failures == 1 and not isinstance(error, self.expected)
+        logger.error("%s failed, trying again: %s", self.name, error, exc_info=traceback)

@@ -85,7 +85,7 @@ class Signal(blinker.Signal):
 
 def _key(sender: object) -> Any:
     """Senders are told apart by name where they have one: a task may be connected before it is registered."""
-    return blinker.ANY if sender is None else getattr(sender, "name", sender)
+    return blinker.ANY if sender is None or sender is blinker.ANY else getattr(sender, "name", sender)
 
 
 def _accepts_keywords(receiver: Callable[..., Any]) -> bool:

@@ -325,7 +325,8 @@ class Task(Generic[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ``meta`` is anything that JSON can carry. Outside of a worker, and in eager mode, nothing happens::
+        ``meta`` is anything that JSON can carry. Outside of a worker, in eager mode and for another task's id nothing
+        happens::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})
         """

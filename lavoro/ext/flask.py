@@ -1,45 +1,91 @@
-"""Flask: configuration from the app's, an app context around every task, and ``flask lavoro`` commands."""
+"""Flask: settings from the site's configuration, an application context per task, the commands ``flask lavoro``."""
 
 from __future__ import annotations
 
-import atexit
+import contextlib
+import inspect
 import os
-import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from flask import Flask, current_app, has_app_context
-from flask.cli import AppGroup, with_appcontext
+from sqlalchemy import make_url
+from werkzeug.serving import is_running_from_reloader
 
+from lavoro import current
 from lavoro.app import Lavoro
-from lavoro.cli.migrate import migrate
-from lavoro.cli.purge import purge
-from lavoro.cli.status import status
-from lavoro.cli.worker import worker
+from lavoro.context import current as current_request
 from lavoro.errors import ImproperlyConfigured
+from lavoro.ext.embedded_worker import EmbeddedWorker
+from lavoro.ext.flask_commands import commands, import_path
+from lavoro.routing import Router
+from lavoro.settings import Settings
+from lavoro.store.database import Database
+from lavoro.store.listener import ResultListener
 from lavoro.task import Task
 
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 
-class FlaskTask(Task[..., Any]):
-    """A task that runs inside the Flask application's context."""
+
+class FlaskTask(Task[P, R]):
+    """A task that runs inside the context of its Flask application.
+
+    In a worker each run has a context of its own, and what was registered with ``teardown_appcontext`` follows it.
+    Called directly or eagerly, the task shares the context that is active, and with it ``db.session``.
+    """
 
     abstract = True
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run in a context; in one that is there already when it is called directly, or eagerly in a request."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function in a context."""
         flask_app = self.app.flask_app
-        if flask_app is None or (has_app_context() and current_app._get_current_object() is flask_app):  # type: ignore[attr-defined]
+        if flask_app is None or (self._is_called_here() and _active() is flask_app):
             return super().__call__(*args, **kwargs)
         with flask_app.app_context():
             return super().__call__(*args, **kwargs)
+
+    def _is_called_here(self) -> bool:
+        """Tell a call by code of this process from a run that a worker begins."""
+        request = self.request
+        return bool(request.job is None or request.is_eager or request.entered)
+
+
+class _Site:
+    """What a `FlaskLavoro` has of its own for each Flask application: its settings, and what is made from them."""
+
+    def __init__(self) -> None:
+        self.conf = Settings()
+        self.database: Database | None = None
+        self.place: tuple[Any, ...] = ()
+        self.results: ResultListener | None = None
+        self.router: Router | None = None
+        self.routing: tuple[Any, ...] = ()
+
+    def close(self) -> None:
+        results, self.results = self.results, None
+        database, self.database = self.database, None
+        if results is not None:
+            results.close()
+        if database is not None:
+            database.dispose()
+
+
+def _of_the_site(name: str) -> Any:
+    """Return a property that lives in the `_Site`, typed as what it yields."""
+    return property(lambda self: getattr(self._site, name), lambda self, value: setattr(self._site, name, value))
 
 
 class FlaskLavoro(Lavoro):
     """A Lavoro application for Flask.
 
-    Settings come from ``app.config["LAVORO"]`` (or Celery's ``"CELERY"``), a dict of lower-case names::
+    Settings come from ``app.config["LAVORO"]``, a dict of lower-case names; what is not in it from Celery's
+    ``app.config["CELERY"]``, then from the keywords given here. Without a database among them, and without
+    ``LAVORO_DATABASE_URL``, tasks go into the PostgreSQL of ``SQLALCHEMY_DATABASE_URI``::
 
         lavoro = FlaskLavoro()
 
@@ -48,71 +94,149 @@ class FlaskLavoro(Lavoro):
             app.config["LAVORO"] = {"broker_url": "postgresql://localhost/shop"}
             lavoro.init_app(app)
             return app
+
+    One object may serve several Flask applications: the one whose context is active is meant, else the one that was
+    given last.
     """
 
-    flask_app: Flask | None = None
+    _conf: Settings = _of_the_site("conf")
+    _database: Database | None = _of_the_site("database")
+    _place: tuple[Any, ...] = _of_the_site("place")
+    _results: ResultListener | None = _of_the_site("results")
+    _router: Router | None = _of_the_site("router")
+    _routing: tuple[Any, ...] = _of_the_site("routing")
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
+        self._sites: weakref.WeakKeyDictionary[Flask, _Site] = weakref.WeakKeyDictionary()
+        self._before = _Site()  # what is said before there is a Flask application, and holds for all of them
+        self._last: Flask | None = None
         options.setdefault("task_cls", FlaskTask)
-        super().__init__(options.pop("main", None), **options)
+        super().__init__(**options)
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Take the Flask application's configuration, and register as its extension ``lavoro``."""
+        """Serve this Flask application: with its configuration, as its extension ``lavoro`` and its commands."""
+        site, before, config = _Site(), self._before.conf, app.config
+        site.conf.add_defaults(lambda: _default_database(config))
+        site.conf.add_source(lambda: before.changes)
+        site.conf.add_source(lambda: {**config.get("CELERY", {}), **config.get("LAVORO", {})})
+        self._sites[app] = site
+        weakref.finalize(app, site.close).atexit = False
         self.flask_app = app
-        self.main = self.main or app.import_name
-        self.config_from_object(_configuration(app))
         app.extensions["lavoro"] = self
         app.extensions.setdefault("celery", self)
-        app.cli.add_command(_commands())
+        app.cli.add_command(commands)
         self.set_default()
+        self.set_current()
 
-    def embed_worker(self, app_name: str | None = None, *, concurrency: int = 10) -> subprocess.Popen[bytes]:
-        """Run a worker beside this web process, for sites too small for a second service.
+    @property
+    def flask_app(self) -> Flask | None:
+        """The Flask application that is meant here and now; None before the first ``init_app``."""
+        active = _active()
+        return active if active in self._sites else self._last
 
-        It is a process of its own, so a busy web process cannot starve it; it stops when this process ends, however it
-        ends. ``app_name`` is what ``lavoro worker -A`` would be told; by default the environment's ``FLASK_APP``.
+    @flask_app.setter
+    def flask_app(self, app: Flask) -> None:
+        self._last = app
+
+    @property
+    def _site(self) -> _Site:
+        flask_app = self.flask_app
+        return self._before if flask_app is None else self._sites[flask_app]
+
+    def register_task(self, task: Any) -> Any:
+        """Add a task object or class of one's own making; whatever its class, it runs in a context."""
+        task = task() if inspect.isclass(task) else task
+        if not isinstance(task, FlaskTask):
+            cls = type(task)
+            task.__class__ = type(cls.__name__, (cls, FlaskTask), {"__module__": cls.__module__})
+        return super().register_task(task)
+
+    @contextlib.contextmanager
+    def transaction(self, connection: Any = None) -> Iterator[None]:
+        """Let every task sent in the block join a transaction; if none is given, that of Flask-SQLAlchemy's session.
+
+        The tasks exist when it commits, and never did when it is rolled back::
+
+            db.session.add(user)
+            db.session.flush()
+            with lavoro.transaction():
+                send_welcome.delay(user.id)
+            db.session.commit()
         """
-        name = app_name or os.environ.get("FLASK_APP")
-        if not name:
-            raise ImproperlyConfigured("embed_worker needs the application's name: embed_worker('shop:create_app()')")
-        ours, theirs = os.pipe()
-        command = [sys.executable, "-m", "lavoro", "worker", "-A", name, "-c", str(concurrency), "--stop-with", str(ours)]
-        process = subprocess.Popen(command, pass_fds=(ours,))
-        os.close(ours)
-        atexit.register(_end_worker, process, theirs)
-        return process
+        with super().transaction(_session() if connection is None else connection):
+            yield
+
+    def embed_worker(
+        self, app: Flask | None = None, *, concurrency: int = 10, load: str | None = None
+    ) -> EmbeddedWorker:
+        """Run a worker beside the web process, for sites too small for a second service.
+
+        It starts with the first request, so that neither the other commands of Flask nor the tests start one; a machine
+        runs one, however many processes serve the site; it ends with the web process. ``load`` is what ``lavoro worker
+        -A`` would be told, if the worker cannot load the application as Flask's command line or by its module.
+        """
+        app = app or self.flask_app
+        if app is None:
+            raise ImproperlyConfigured("embed_worker() needs the Flask application: call init_app(app) before it")
+        name, conf = load or _import_path(app), self._sites[app].conf
+        worker = EmbeddedWorker(
+            ["-A", name, "-c", str(concurrency)],
+            site=lambda: f"{name} {conf.database_url or Path(conf.lavoro_data_folder or '').resolve()}",
+            patience=lambda: 0.0 if is_running_from_reloader() else (conf.seconds("lavoro_shutdown_grace") or 0.0) + 5,
+        )
+
+        @app.before_request
+        def start() -> None:
+            if not app.testing and current_request.get() is None:  # tasks too may use the site's test client
+                worker.start()
+
+        return worker
+
+    def close(self) -> None:
+        """Close the connections, and be current no longer."""
+        super().close()
+        for site in (self._before, *self._sites.values()):
+            site.close()
 
 
-def _configuration(app: Flask) -> dict[str, Any]:
-    """Return the part of a Flask configuration that is meant for us."""
-    found = app.config.get("LAVORO") or app.config.get("CELERY") or {}
-    return dict(found)
+def _active() -> Flask | None:
+    return current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
 
 
-def _end_worker(process: subprocess.Popen[bytes], descriptor: int) -> None:
-    os.close(descriptor)  # the worker sees its parent leave
-    try:
-        process.wait(40)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def _meant() -> Lavoro | None:
+    """Return the application that belongs to the active Flask application, for shared tasks and ``current_app``."""
+    extensions = current_app.extensions if has_app_context() else {}
+    found = extensions.get("lavoro") or extensions.get("celery")
+    return found if isinstance(found, Lavoro) else None
 
 
-def _commands() -> AppGroup:
-    group = AppGroup("lavoro", help="Run and look after background tasks.")
-    for command in (worker, migrate, status, purge):
-        group.add_command(_for_this_app(command))
-    return group
+current.finders.append(_meant)
 
 
-def _for_this_app(command: click.Command) -> click.Command:
-    """The same command, which finds the application of the Flask command line instead of ``-A``."""
+def _default_database(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting for Flask-SQLAlchemy's database, if it is one of PostgreSQL and the environment names none."""
+    uri = config.get("SQLALCHEMY_DATABASE_URI")
+    if not uri or os.environ.get("LAVORO_DATABASE_URL"):
+        return {}
+    url = make_url(uri)
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        return {}
+    return {"database_url": url.set(drivername="postgresql").render_as_string(hide_password=False)}
 
-    @click.pass_context
-    def run(context: click.Context, /, **options: Any) -> Any:
-        options["app"] = options.get("app") or os.environ.get("FLASK_APP") or current_app.import_name
-        return context.invoke(command, **options)
 
-    callback: Callable[..., Any] = with_appcontext(run)
-    return click.Command(command.name, callback=callback, params=command.params, help=command.help)
+def _session() -> Any:
+    db = current_app.extensions.get("sqlalchemy") if has_app_context() else None
+    if db is None:
+        raise ImproperlyConfigured(
+            "transaction() without a session takes that of Flask-SQLAlchemy, in an application context;"
+            " otherwise give it the session or connection: transaction(session)"
+        )
+    return db.session
+
+
+def _import_path(app: Flask) -> str:
+    """Return how a worker can load the application: as Flask's command line did, else by the file it was made in."""
+    named = import_path(click.get_current_context(silent=True)) or os.environ.get("FLASK_APP")
+    return named or getattr(sys.modules.get(app.import_name), "__file__", None) or app.import_name

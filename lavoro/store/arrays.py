@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Buffer
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 
 _NULL = b"\xff\xff\xff\xff"
@@ -48,8 +48,20 @@ class _ArrayDumper(Dumper):
         return obj  # type: ignore[no-any-return]
 
 
-for _cls in (Uuids, Texts, Smallints, Integers, Reals, Doubles, Times, Payloads):
-    psycopg.adapters.register_dumper(_cls, type(f"{_cls.__name__}Dumper", (_ArrayDumper,), {"oid": _cls.array}))
+_DUMPERS: dict[type[Array], type[Dumper]] = {
+    cls: type(f"{cls.__name__}Dumper", (_ArrayDumper,), {"oid": cls.array})
+    for cls in (Uuids, Texts, Smallints, Integers, Reals, Doubles, Times, Payloads)
+}
+
+
+def register(context: AdaptContext | None = None) -> None:
+    """Teach psycopg, or only one connection or cursor, to send arrays."""
+    adapters = psycopg.adapters if context is None else context.adapters
+    for cls, dumper in _DUMPERS.items():
+        adapters.register_dumper(cls, dumper)
+
+
+register()
 
 
 def _array(cls: type[Array], elements: Iterable[bytes], count: int) -> Array:

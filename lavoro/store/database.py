@@ -5,22 +5,32 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
-from psycopg.rows import TupleRow
+from psycopg import pq
+from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.store import arrays
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
-LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What psycopg raises when a connection is lost or cannot be made."""
+REPLAN = 1.0
+"""Seconds between two new plannings, which cost some milliseconds, of statements that stay slow."""
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
+"""What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
+
+
+_POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
 
 
 class Tx:
@@ -28,18 +38,48 @@ class Tx:
 
     __slots__ = ("connection", "cursor", "schema")
 
-    def __init__(self, connection: psycopg.Connection[TupleRow], schema: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.connection = connection
-        self.cursor = connection.cursor(binary=True)
+        self.cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # a caller's connection may have other ideas
+        self.cursor.format = pq.Format.BINARY
         self.schema = schema
 
     def run(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run the statement of that name and return its rows."""
-        return self.cursor.execute(statement(name, self.schema), parameters).fetchall()
+        return self._execute(name, parameters).fetchall()
 
     def row(self, name: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Run the statement of that name and return its first row."""
-        return self.cursor.execute(statement(name, self.schema), parameters).fetchone()
+        return self._execute(name, parameters).fetchone()
+
+    def _execute(self, name: str, parameters: Mapping[str, Any] | None) -> psycopg.Cursor[Row]:
+        return self.cursor.execute(statement(name, self.schema), parameters)
+
+
+class OwnTx(Tx):
+    """A connection of one's own, which has its statements planned anew when one of them was slow.
+
+    The server keeps the plans of prepared statements. One made while the tables were empty reads them from one end to
+    the other, and stays until the next ANALYZE comes by: after a quiet night a flood of 200,000 tasks was claimed
+    100 times slower, up to a minute long.
+    """
+
+    __slots__ = ("_planned", "slow")
+
+    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
+        super().__init__(connection, schema)
+        self.slow = 0.02
+        """Seconds: more than the largest batch takes on most machines."""
+        self._planned = time.monotonic()
+
+    def _execute(self, name: str, parameters: Mapping[str, Any] | None) -> psycopg.Cursor[Row]:
+        began = time.monotonic()
+        answer = super()._execute(name, parameters)
+        now = time.monotonic()
+        if now - began > self.slow and now - self._planned > REPLAN:
+            self._planned = now
+            self.connection.execute("discard plans")
+        return answer
 
 
 class Database:
@@ -62,6 +102,7 @@ class Database:
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
         self._engine: sa.Engine | None = None
+        self._making_engine = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -72,12 +113,16 @@ class Database:
     def engine(self) -> sa.Engine:
         """SQLAlchemy's engine over this database, in autocommit, made on first use and once per process."""
         if self._engine is None:
-            self._engine = self._make_engine()
+            with self._making_engine:
+                self._engine = self._engine or self._make_engine()
         return self._engine
 
     def _make_engine(self) -> sa.Engine:
         options: dict[str, Any] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 30, "pool_recycle": 3600}
         options.update(self._engine_options)
+        if options["pool_size"] == 0:  # SQLAlchemy's pool would read it as "without a limit"
+            options = {name: value for name, value in options.items() if name not in _POOL_OPTIONS}
+            options["poolclass"] = sa.NullPool
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
         engine = sa.create_engine(
             "postgresql+psycopg://",
@@ -93,9 +138,10 @@ class Database:
 
     def connect(self, application: str) -> psycopg.Connection[TupleRow]:
         """Open a connection of one's own, in autocommit, with keepalives; raises ``OperationalError``."""
+        url = self.url
         try:
             return psycopg.connect(
-                self.url,
+                url,
                 autocommit=True,
                 client_encoding="utf8",
                 connect_timeout=max(2, int(self.connect_timeout)),
@@ -106,35 +152,41 @@ class Database:
                 tcp_user_timeout=20_000,
             )
         except psycopg.OperationalError as error:
-            raise OperationalError(f"cannot connect to {masked(self.url)}: {first_line(error)}") from error
+            raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
-            raise ImproperlyConfigured(f"{masked(self.url)} is no PostgreSQL URL: {first_line(error)}") from error
+            raise ImproperlyConfigured(f"{masked(url)} is no PostgreSQL URL: {first_line(error)}") from error
 
-    def open(self, application: str) -> Tx:
+    def open(self, application: str) -> OwnTx:
         """Open a connection of one's own, ready for statements."""
-        return Tx(self.connect(application), self.schema)
+        return OwnTx(self.connect(application), self.schema)
 
     @contextlib.contextmanager
     def tx(self) -> Iterator[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
-        try:
-            fairy = self.engine.raw_connection()
-        except sa.exc.TimeoutError as error:
-            raise OperationalError(f"no connection was free in time (setting broker_pool_limit): {error}") from error
+        pool, fairy = self.engine.pool, self._borrow()
         try:
             with translated():
-                yield self._borrowed(fairy)
-        except OperationalError:
-            fairy.invalidate()
+                yield self._tx_of(fairy)
+        except OperationalError as error:
+            if isinstance(error.__cause__, LOST):
+                fairy.invalidate()
+                self.dispose()  # a restart of the server has cut the others off as well
             raise
         finally:
-            fairy.close()
+            _give_back(fairy, keep=pool is self.engine.pool)
 
-    def _borrowed(self, fairy: Any) -> Tx:
+    def _borrow(self) -> sa.PoolProxiedConnection:
+        try:
+            with translated():
+                return self.engine.raw_connection()
+        except sa.exc.TimeoutError as error:
+            raise OperationalError(f"no connection was free in time (setting broker_pool_limit): {error}") from error
+
+    def _tx_of(self, fairy: Any) -> Tx:
         info = fairy.info  # lives as long as the connection, so its cursor keeps the prepared statements at hand
         tx = info.get("lavoro_tx")
         if tx is None or tx.connection is not fairy.driver_connection:
-            tx = info["lavoro_tx"] = Tx(fairy.driver_connection, self.schema)
+            tx = info["lavoro_tx"] = OwnTx(fairy.driver_connection, self.schema)
         return tx  # type: ignore[no-any-return]
 
     def join(self, connection: Any) -> Tx:
@@ -148,12 +200,22 @@ class Database:
                 f"a task can join a transaction of psycopg 3, not of {type(driver).__module__}:"
                 " give the engine a URL that begins with postgresql+psycopg://"
             )
-        return Tx(driver, self.schema)
+        tx = Tx(driver, self.schema)
+        arrays.register(tx.cursor)  # the connection may be older than the import of this package
+        return tx
 
     def dispose(self) -> None:
         """Close the pooled connections; new ones are made when needed."""
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _give_back(fairy: Any, *, keep: bool) -> None:
+    """Return a connection to the pool, unless it was interrupted while it waited for an answer: the next would get it."""
+    connection = fairy.driver_connection
+    if connection is not None and not (keep and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE):
+        fairy.invalidate()
+    fairy.close()
 
 
 def _dispose_after_fork(dispose: weakref.WeakMethod[Any]) -> None:
@@ -168,6 +230,8 @@ def _driver_connection(connection: Any) -> Any:
     if hasattr(connection, "get_bind") and callable(getattr(connection, "connection", None)):  # (scoped) session
         connection = connection.connection()
     if isinstance(connection, sa.Connection):
+        if not connection.in_transaction():
+            connection.begin()  # as its first statement would: without it SQLAlchemy has nothing to commit
         return connection.connection.driver_connection
     raise TypeError(
         "connection must be a SQLAlchemy session or connection, or a psycopg connection,"
@@ -177,16 +241,25 @@ def _driver_connection(connection: Any) -> Any:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg's errors into this package's, with what to do."""
+    """Turn psycopg's errors, also where SQLAlchemy has wrapped them, into this package's, with what to do."""
     try:
         yield
-    except (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction) as error:
-        raise SchemaOutdated(
+    except psycopg.Error as error:
+        raise _own_error(error) from error
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise _own_error(error.orig) from error.orig
+        raise
+
+
+def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
+    if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)):
+        return SchemaOutdated(
             f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
             " run `lavoro migrate -A yourapp`"
-        ) from error
-    except LOST as error:
-        raise OperationalError(f"the database did not answer: {first_line(error)}") from error
+        )
+    what = "did not answer" if isinstance(error, LOST) else "refused this"
+    return OperationalError(f"the database {what}: {first_line(error)}")
 
 
 def first_line(error: BaseException) -> str:
@@ -194,7 +267,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-_USERINFO = re.compile(r"^(?P<scheme>postgres(?:ql)?(?:\+psycopg)?)://(?P<rest>.*)$", re.DOTALL)
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*)://(?P<rest>.*)", re.DOTALL)
+_POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?")
+_HOST = r"(\[[^]]*\]|[^][:@/?,]*)(:\d*)?"
+_LOCATION = re.compile(rf"{_HOST}(,{_HOST})*(/.*)?", re.DOTALL)
+_OPTION = re.compile(r"(\w+)=[^&]*")
 
 
 def clean_url(url: str) -> str:
@@ -203,15 +280,37 @@ def clean_url(url: str) -> str:
     The driver's name goes, and user and password are quoted, so that a password may hold any character: it ends at
     the last ``@`` before the host. ``%40`` and the like are understood as always.
     """
-    found = _USERINFO.match(url.strip())
-    if not found:
+    found = _URL.fullmatch(url.strip())
+    if not found or not _POSTGRES.fullmatch(found["scheme"]):
         raise ImproperlyConfigured(f"{masked(url)!r} is no PostgreSQL URL: it must begin with postgresql://")
-    rest = found["rest"]
-    userinfo, at, location = rest.rpartition("@")
-    if "?" in userinfo and "/" in userinfo.partition("?")[0]:  # the @ belongs to the options, not to the password
-        userinfo, at, location = "", "", rest
+    userinfo, at, location = _split(found["rest"])
     user, colon, password = userinfo.partition(":")
     return f"postgresql://{_quoted(user)}{colon}{_quoted(password)}{at}{location}"
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Split what follows ``://`` at the ``@`` before the host."""
+    head = rest[: _options_begin(rest)]
+    userinfo, at, _ = head.rpartition("@")
+    if "/" in userinfo and ":" not in userinfo:
+        userinfo, at = "", ""  # the @ belongs to the database's name
+    return userinfo, at, rest[len(userinfo) + len(at) :]
+
+
+def _options_begin(rest: str) -> int:
+    """Find the ``?`` before the options; another may be part of the password."""
+    for mark in re.finditer(r"\?", rest):
+        head, tail = rest[: mark.start()], rest[mark.end() :]
+        options = [_OPTION.fullmatch(option) for option in tail.split("&")]
+        if all(option and option[1] in _known_options() for option in options):
+            if "@" in head or _LOCATION.fullmatch(head):
+                return mark.start()
+    return len(rest)
+
+
+@lru_cache(maxsize=1)
+def _known_options() -> frozenset[str]:
+    return frozenset({"ssl"} | {option.keyword.decode() for option in pq.Conninfo.get_defaults()})
 
 
 def _quoted(text: str) -> str:
@@ -220,5 +319,8 @@ def _quoted(text: str) -> str:
 
 def masked(url: str) -> str:
     """Return the URL for people: without its password."""
-    hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"(password=)[^&\s]*", r"\1***", hidden)
+    if found := _URL.fullmatch(url.strip()):
+        userinfo, at, location = _split(found["rest"])
+        user, colon, _ = userinfo.partition(":")
+        url = f"{found['scheme']}://{user}{colon}{'***' if colon else ''}{at}{location}"
+    return re.sub(r"(password\s*=\s*)('(?:\\.|[^'])*'|[^&\s]*)", r"\1***", url)

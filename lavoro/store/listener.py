@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import select
 import threading
 import time
 import uuid
-from collections import deque
+import weakref
 from collections.abc import Callable, Iterable
 
 import psycopg
 from psycopg.rows import TupleRow
 
+from lavoro.errors import OperationalError
 from lavoro.service import Service
 from lavoro.store.database import LOST, Database
 
@@ -38,95 +41,135 @@ class Listener(Service):
         self._channel = f"{database.schema}_{channel}"
         self._heard = heard
         self._connection: psycopg.Connection[TupleRow] | None = None
+        self._lock = threading.Lock()
+        """Over what is wanted, whether it is held, and the alarm: other threads change them while the loop looks."""
         self._wanted: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
         self._agreed = threading.Event()
-        self._calls: deque[Callable[[], object]] = deque()
-        self._alarm_in, self._alarm_out = os.pipe()
-        os.set_blocking(self._alarm_in, False)
+        self._calls: list[Callable[[], object]] = []
+        self._alarm: tuple[int, int] | None = None
         self._spoke = 0.0
 
     def want(self, keys: Iterable[str]) -> None:
         """Say what is waited for from now on; wakes the loop."""
         wanted = frozenset(f"{self._database.schema}_{key}" for key in keys)
-        if wanted != self._wanted:
+        with self._lock:
+            if wanted == self._wanted:
+                return
             self._wanted = wanted
             self._agreed.clear()
-            self.wake()
+        self.wake()
 
     def when_heard(self, call: Callable[[], object]) -> None:
         """Have a function called, in the loop's thread, once everything wanted is held."""
-        self._calls.append(call)
+        with self._lock:
+            self._calls.append(call)
         self.wake()
 
     def wait_until_heard(self, timeout: float) -> bool:
         """Wait until everything wanted is held, so that no later notification can be missed; False on timeout."""
         return self._agreed.wait(timeout)
 
+    def start(self) -> None:
+        """Start the loop."""
+        self._alarm = os.pipe()
+        for end in self._alarm:
+            os.set_blocking(end, False)
+        super().start()
+
     def wake(self) -> None:
         """Interrupt the wait."""
         super().wake()
-        os.write(self._alarm_out, b"!")
+        with self._lock:
+            if self._alarm is not None:
+                with contextlib.suppress(BlockingIOError):  # full: it rings already
+                    os.write(self._alarm[1], b"!")
 
     def step(self) -> float | None:
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
         connection = self._connection or self._connect()
         try:
-            self._agree(connection)
-            self._wait(connection)
-            for notification in connection.notifies(timeout=0):
-                self._heard(notification.payload)
+            if not self._exchange_locks(connection):
+                self._wait(connection)
+            payloads = [notification.payload for notification in connection.notifies(timeout=0)]
         except (*LOST, OSError):
             self._lose()
             raise
+        for payload in payloads:
+            self._heard(payload)
+        self._agree()
         return 0
 
     def close(self) -> None:
         """Close the connection."""
         self._lose()
+        with self._lock:
+            alarm, self._alarm = self._alarm, None
+        for end in alarm or ():
+            os.close(end)
 
     def failed(self, error: Exception) -> None:
         """Log a lost connection once, not at every attempt."""
-        if self._failures == 1:
+        if not isinstance(error, (*LOST, OSError, OperationalError)):
+            super().failed(error)
+        elif self._failures == 1:
             logger.warning("the listening connection was lost; polling until it is back: %s", str(error).strip())
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
         connection = self._database.connect("lavoro-listener")
-        connection.execute(f'listen "{self._channel}"'.encode())
+        try:
+            connection.execute(f'listen "{self._channel}"'.encode())
+        except BaseException:
+            connection.close()
+            raise
         self._connection, self._held, self._spoke = connection, frozenset(), time.monotonic()
         self._heard(None)
         return connection
 
-    def _agree(self, connection: psycopg.Connection[TupleRow]) -> None:
+    def _exchange_locks(self, connection: psycopg.Connection[TupleRow]) -> bool:
+        """Take and drop locks; tell whether there were any to take or drop.
+
+        If so, what was notified meanwhile has been read already, and waiting would not end because of it.
+        """
         wanted = self._wanted
+        if wanted == self._held:
+            return False
         for verb, keys in (("lock", wanted - self._held), ("unlock", self._held - wanted)):
             for key in sorted(keys):
                 connection.execute(f"select pg_advisory_{verb}_shared(hashtextextended(%s, 0))".encode(), (key,))
-                self._spoke = time.monotonic()
-        self._held = wanted
-        if wanted == self._wanted:
+        self._held, self._spoke = wanted, time.monotonic()
+        return True
+
+    def _agree(self) -> None:
+        """Tell those who wait for it that everything wanted is held."""
+        with self._lock:
+            if self._held != self._wanted:
+                return
             self._agreed.set()
-            while self._calls:
-                self._calls.popleft()()
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def _wait(self, connection: psycopg.Connection[TupleRow]) -> None:
-        ready, _, _ = select.select([connection.fileno(), self._alarm_in], [], [], PROBE)
-        if self._alarm_in in ready:
-            os.read(self._alarm_in, 4096)
+        assert self._alarm is not None
+        ready, _, _ = select.select([connection.fileno(), self._alarm[0]], [], [], PROBE)
+        if self._alarm[0] in ready:
+            os.read(self._alarm[0], 4096)
         if not ready and time.monotonic() - self._spoke >= PROBE:
             connection.execute("select 1")  # a half-open socket would be silent for ever
             self._spoke = time.monotonic()
 
     def _lose(self) -> None:
-        self._held = frozenset()
-        self._agreed.clear()
+        with self._lock:
+            self._held = frozenset()
+            self._agreed.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 class ResultListener:
-    """Tells waiting callers of this process that their task has finished; connected only while somebody waits."""
+    """Tells waiting callers of this process that their task has finished; connected once somebody has waited."""
 
     linger = 5.0
     """Seconds for which the lock is kept after the last caller left: the next may come soon."""
@@ -137,6 +180,8 @@ class ResultListener:
         self._lock = threading.Lock()
         self._listener: _Lingering | None = None
         self.process = os.getpid()
+        # Before the embedded server is stopped, which was registered earlier: else the end would look like a loss.
+        atexit.register(_close_if_alive, weakref.WeakMethod(self.close))
 
     def subscribe(self, id: uuid.UUID, *, timeout: float) -> threading.Event:
         """Return an event that is set when the task finishes; only what finishes after this call is certain."""
@@ -164,6 +209,8 @@ class ResultListener:
 
     def close(self) -> None:
         """End the connection."""
+        if self.process != os.getpid():
+            return  # a fork: the thread, and the right to its connection, stayed with the parent
         with self._lock:
             listener, self._listener = self._listener, None
         if listener is not None:
@@ -173,12 +220,16 @@ class ResultListener:
         with self._lock:
             ids = list(self._waiting) if payload is None else payload.split(",")
             events = [event for id in ids for event in self._waiting.get(id, ())]
-            idle = not self._waiting
             listener = self._listener
+            if not self._waiting and listener and time.monotonic() - listener.idle_since > self.linger:
+                listener.want([])  # the first word nobody needed: from now on finishing workers need not send any
         for event in events:
             event.set()
-        if idle and listener is not None and time.monotonic() - listener.idle_since > self.linger:
-            listener.want([])  # the first word nobody needed: from now on finishing workers need not send any
+
+
+def _close_if_alive(close: weakref.WeakMethod[Callable[[], None]]) -> None:
+    if method := close():
+        method()
 
 
 class _Lingering(Listener):

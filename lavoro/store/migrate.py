@@ -80,5 +80,3 @@ def check(database: Database) -> None:
         raise SchemaOutdated(
             f"schema {database.schema!r} {state}, this release needs {latest}: run `lavoro migrate -A yourapp`"
         )
-
-

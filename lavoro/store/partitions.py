@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from psycopg import errors as pg
@@ -15,12 +16,23 @@ DAY = 86_400.0
 DEFAULT_RETENTION = {"finished_success": DAY, "finished_failure": 30 * DAY, "attempt": 30 * DAY}
 """Seconds for which the rows of each partitioned table are kept."""
 
-_BOUNDS = r"FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)"
+_AGE = {"finished_success": "finished", "finished_failure": "finished", "attempt": "ended"}
+"""The column that tells how old a row is."""
+_PATIENCE = "200ms"
+"""How long a lock is waited for that makes all finishing workers wait too."""
+_STRAYS = 10_000
+"""Most rows deleted at once of those that were not in any partition of their time."""
+
+_ENDS = r"FOR VALUES FROM \('[^']+'\) TO \('([^']+)'\)"
 _LIST = sql.SQL("""
     select c.relname, substring(pg_get_expr(c.relpartbound, c.oid) from {pattern})::timestamptz as ends
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = %s::regclass and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT'
     order by ends
+""").format(pattern=sql.Literal(_ENDS))
+_DELETE_STRAYS = sql.SQL("""
+    delete from {rest} where ctid = any (array(
+        select ctid from {rest} where {age} < clock_timestamp() - %s limit %s for update skip locked))
 """)
 
 
@@ -38,35 +50,48 @@ def period(retention: float) -> float:
 
 def partitions_of(tx: Tx, table: str) -> list[Partition]:
     """List the partitions of a table, oldest first, without the one that takes what fits nowhere else."""
-    query = _LIST.format(pattern=sql.Literal(_BOUNDS.replace(r"\('([^']+)'\) TO", r"\('[^']+'\) TO")))
-    return [Partition(*row) for row in tx.connection.execute(query, (f'"{tx.schema}"."{table}"',)).fetchall()]
+    return [Partition(*row) for row in tx.cursor.execute(_LIST, (f'"{tx.schema}"."{table}"',)).fetchall()]
 
 
 def make_ahead(tx: Tx, retention: Mapping[str, float] = DEFAULT_RETENTION) -> list[str]:
-    """Make the partitions for now and the time after, two periods at least; return the names of new ones."""
+    """Make the partitions for now and the time after, two periods at least; return the names of new ones.
+
+    A table on which somebody holds a lock for long is left for the next time: there are two periods to try again.
+    """
     made = []
     for table, seconds in retention.items():
-        made += _make_ahead_of(tx, table, dt.timedelta(seconds=period(seconds)))
+        with _briefly_locked(tx):
+            made += _make_ahead_of(tx, table, dt.timedelta(seconds=period(seconds)))
     return made
 
 
 def _make_ahead_of(tx: Tx, table: str, span: dt.timedelta) -> list[str]:
     now = _database_now(tx)
     existing, made = partitions_of(tx, table), []
-    ends = max(existing[-1].ends, now - span) if existing else _floor(now, span)
-    while ends < now + 2 * span:
-        made.append(_make(tx, table, ends, ends + span))
-        ends += span
+    begins = max(existing[-1].ends, _floor(now, span)) if existing else _floor(now, span)
+    while begins < now + 2 * span:
+        if name := make(tx, table, begins, begins + span):
+            made.append(name)
+            begins += span
+        elif begins <= now:
+            begins = _floor(now, span) + span  # there are rows of this time already, outside of any partition
+        else:
+            break
     return made
 
 
-def _make(tx: Tx, table: str, begins: dt.datetime, ends: dt.datetime) -> str:
+def make(tx: Tx, table: str, begins: dt.datetime, ends: dt.datetime) -> str | None:
+    """Make one partition; None if there are rows already that would belong into it."""
     name = f"{table}_{begins:%Y%m%dt%H%M%S}"
-    tx.connection.execute(
-        sql.SQL("create table if not exists {} partition of {} for values from ({}) to ({})").format(
-            sql.Identifier(tx.schema, name), sql.Identifier(tx.schema, table), begins.isoformat(), ends.isoformat()
-        )
-    )
+    names = {"new": sql.Identifier(tx.schema, name), "table": sql.Identifier(tx.schema, table)}
+    try:
+        with tx.connection.transaction():
+            # Attached, because `create table ... partition of` would lock the whole table.
+            tx.connection.execute(sql.SQL("create table {new} (like {table} including all)").format(**names))
+            attach = sql.SQL("alter table {table} attach partition {new} for values from ({begins}) to ({ends})")
+            tx.connection.execute(attach.format(**names, begins=begins.isoformat(), ends=ends.isoformat()))
+    except pg.CheckViolation:
+        return None
     return name
 
 
@@ -75,22 +100,43 @@ def drop_behind(tx: Tx, retention: Mapping[str, float | None]) -> list[str]:
 
     Waits only briefly for the lock: a partition that is being read is dropped the next time.
     """
-    now, dropped = _database_now(tx), []
+    dropped: list[str] = []
     for table, seconds in retention.items():
-        for partition in partitions_of(tx, table):
-            if seconds is not None and partition.ends < now - dt.timedelta(seconds=seconds) and _drop(tx, partition.name):
-                dropped.append(partition.name)
+        if seconds is not None:
+            dropped += _drop_behind(tx, table, dt.timedelta(seconds=seconds))
+    return dropped
+
+
+def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
+    dropped: list[str] = []
+    for partition in partitions_of(tx, table):
+        if partition.ends < _database_now(tx) - retention:
+            if not _drop(tx, partition.name):
+                break  # the next would make everybody wait in vain as well
+            dropped.append(partition.name)
+    names = {"rest": sql.Identifier(tx.schema, f"{table}_rest"), "age": sql.Identifier(_AGE[table])}
+    tx.connection.execute(_DELETE_STRAYS.format(**names), (retention, _STRAYS))
     return dropped
 
 
 def _drop(tx: Tx, name: str) -> bool:
+    done = False
+    with _briefly_locked(tx):
+        tx.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name)))
+        done = True
+    return done
+
+
+@contextlib.contextmanager
+def _briefly_locked(tx: Tx) -> Iterator[None]:
+    """A transaction that gives up, without an error, when it cannot have its locks soon; one node at a time has it."""
     try:
         with tx.connection.transaction():
-            tx.connection.execute("set local lock_timeout = '200ms'")
-            tx.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name)))
+            tx.connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
+            tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))
+            yield
     except pg.LockNotAvailable:
-        return False
-    return True
+        return
 
 
 def _floor(now: dt.datetime, span: dt.timedelta) -> dt.datetime:
@@ -99,6 +145,6 @@ def _floor(now: dt.datetime, span: dt.timedelta) -> dt.datetime:
 
 
 def _database_now(tx: Tx) -> dt.datetime:
-    row = tx.connection.execute("select clock_timestamp()").fetchone()
+    row = tx.cursor.execute("select clock_timestamp()").fetchone()
     assert row is not None
     return row[0].astimezone(dt.timezone.utc)  # type: ignore[no-any-return]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
-from lavoro.store.database import Database
+from lavoro.store.database import Database, translated
 from lavoro.store.tables import tables_of
 
 
@@ -54,7 +55,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
     paused = sa.select(t.queue.c.name).where(t.queue.c.paused.is_not(None))
-    with database.engine.connect() as connection:
+    with translated(), database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
         for queue, ready, scheduled, oldest in connection.execute(waiting):
             counts[queue] = [ready, scheduled, 0, float(oldest) if oldest is not None else None]
@@ -77,15 +78,15 @@ def worker_status(database: Database) -> list[WorkerStatus]:
         .where(w.stopped.is_(None), w.seen_at + w.lease > sa.func.clock_timestamp())
         .order_by(w.node, w.process)
     )
-    with database.engine.connect() as connection:
+    with translated(), database.engine.connect() as connection:
         return [WorkerStatus(*row[:9], float(row[9])) for row in connection.execute(query)]
 
 
 def pause(database: Database, names: Sequence[str]) -> None:
     """Let nothing more of these queues start."""
     t = tables_of(database.schema)
-    upsert = sa.dialects.postgresql.insert(t.queue).values([{"name": n, "paused": sa.func.now()} for n in names])
-    with database.engine.connect() as connection:
+    upsert = insert(t.queue).values([{"name": name, "paused": sa.func.now()} for name in set(names)])
+    with translated(), database.engine.connect() as connection:
         connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"paused": sa.func.now()}))
 
 
@@ -93,7 +94,7 @@ def resume(database: Database, names: Sequence[str]) -> None:
     """Let them start again."""
     t = tables_of(database.schema)
     wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal("!") + t.queue.c.name))
-    with database.engine.connect() as connection:
+    with translated(), database.engine.connect() as connection:
         connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused=None))
         connection.execute(wake.where(t.queue.c.name.in_(names)))  # "!": much may wait below the claimers' bounds
 
@@ -101,5 +102,5 @@ def resume(database: Database, names: Sequence[str]) -> None:
 def purge(database: Database, names: Sequence[str]) -> int:
     """Delete what waits on these queues; return how many tasks went."""
     t = tables_of(database.schema)
-    with database.engine.connect() as connection:
+    with translated(), database.engine.connect() as connection:
         return connection.execute(t.waiting.delete().where(t.waiting.c.queue.in_(names))).rowcount

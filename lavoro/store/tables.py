@@ -84,7 +84,7 @@ class Tables:
         return table
 
     def _running(self) -> sa.Table:
-        return self._table(
+        table = self._table(
             "running",
             sa.Column("id", UUID, primary_key=True),
             sa.Column("worker_id", sa.BigInteger, nullable=False),
@@ -98,6 +98,8 @@ class Tables:
             sa.Column("progress", JSON),
             _text("cancel"),
         )
+        sa.Index("running_cancelled", table.c.worker_id, postgresql_where=table.c.cancel.is_not(None))
+        return table
 
     def _finished(self) -> sa.Table:
         table = self._table(

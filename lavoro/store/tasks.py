@@ -84,7 +84,11 @@ _GIVEN_BACK = (
 
 
 def _settle(
-    tx: Tx, statement: str, worker_id: int, outcomes: Sequence[Outcome], fields: Sequence[tuple[str, Callable[[Any], Any]]]
+    tx: Tx,
+    statement: str,
+    worker_id: int,
+    outcomes: Sequence[Outcome],
+    fields: Sequence[tuple[str, Callable[[Any], Any]]],
 ) -> int:
     jobs, *columns = zip(*outcomes, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(fields, columns, strict=True)}

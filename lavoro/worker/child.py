@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from multiprocessing import current_process
 from pathlib import Path
@@ -41,6 +42,7 @@ from lavoro.worker.pools import pool_class
 logger = logging.getLogger("lavoro.worker")
 
 TICK = 0.1
+TICKS_PER_LOOK = 10
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
@@ -117,6 +119,7 @@ class Child:
         self._most_tasks = wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0
         self._most_memory = wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0
         self._measured = 0.0
+        self._ran_before: list[uuid.UUID] | None = None
         self._stop: Message | None = None
         self._leave_by = math.inf
         self._news = threading.Event()
@@ -168,7 +171,7 @@ class Child:
         conf, database = self.app.conf, self.app.database
         self.board = Board(self._board_descriptor, lease["slots"])
         self.guard = Guard(self.board, self._plan.lease)
-        self.ticker = Ticker(self.board)
+        self.ticker = Ticker(self.board, self._give_back_stuck)
         self.holding = Holding()
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
@@ -334,6 +337,14 @@ class Child:
                 return
             self._news.wait(None if left == math.inf else left)
 
+    def _give_back_stuck(self) -> None:
+        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it."""
+        running = self.pool.running if self.pool.waiting else None
+        if running and running == self._ran_before:
+            getattr(self.claimer, "slow_down", self.claimer.room_made)()
+            self._give_back_unstarted()
+        self._ran_before = running
+
     def _say_goodbye(self) -> None:
         running = set(self.pool.running)
         for job in self.holding.jobs():
@@ -345,17 +356,21 @@ class Child:
 
 
 class Ticker(Service):
-    """Shows the supervisor that this child's loop turns."""
+    """Shows the supervisor that this child's loop turns, and looks after it once in a while."""
 
     name = "ticker"
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, look: Callable[[], object]) -> None:
         super().__init__()
-        self._board = board
+        self._board, self._look = board, look
+        self._ticks = 0
 
     def step(self) -> float:
         """Leave a mark."""
         self._board.tick()
+        self._ticks += 1
+        if self._ticks % TICKS_PER_LOOK == 0:
+            self._look()
         return TICK
 
 

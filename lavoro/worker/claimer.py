@@ -33,6 +33,8 @@ REMEMBERED = 300.0
 """Seconds for which a lane stays known after its last task: claiming from an empty one costs a few microseconds."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
+RESTING = 5
+"""How many times longer the poll interval is while the supervisor listens for us: 500 idle nodes cost a database little."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 SWEEP = 2.0
@@ -144,7 +146,8 @@ class Claimer(Service):
 
     def _pause(self) -> float:
         round, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
-        pause = QUICK[round] if round < len(QUICK) else self._poll_interval
+        longest = self._poll_interval * (RESTING if self._resting else 1)
+        pause = QUICK[round] if round < len(QUICK) else longest
         now, may_look = time.monotonic(), self._looked + _rest_after(self._look_cost)
         if self._due_at is not None and self._due_at > now:
             pause = min(pause, self._due_at - now)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from lavoro import outcome as outcomes
 from lavoro import serialization
+from lavoro.errors import OperationalError
 from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.service import Service
@@ -17,6 +19,9 @@ from lavoro.store.database import LOST, Database, Tx, first_line
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
+
+MOST = 2000
+"""Outcomes of one transaction at the most."""
 
 
 class Finisher(Service):
@@ -32,7 +37,8 @@ class Finisher(Service):
     def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
         super().__init__()
         self._database, self._holding, self._worker_id, self._stored = database, holding, worker_id, stored
-        self._outcomes: list[Outcome] = []
+        # Slots append while we take: a deque loses nothing between two steps of either.
+        self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
         self._tx: Tx | None = None
         self.patience = 10.0
@@ -48,24 +54,21 @@ class Finisher(Service):
     def abandon(self, jobs: Sequence[Job]) -> None:
         """Give tasks back that still run: the worker leaves, and their starts do not count."""
         self._abandoned = {job.id for job in jobs}
-        self._outcomes = [outcome for outcome in self._outcomes if outcome.job.id not in self._abandoned]
         for job in jobs:
             self._outcomes.append(outcomes.released(job))
         self._wakeup.set()
 
     def step(self) -> float | None:
         """Store what there is."""
-        batch, self._outcomes = self._outcomes, []
+        batch = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), MOST))]
         if not batch:
             return None
         try:
-            self._store(batch)
-        except LOST:
-            self._outcomes[:0] = batch
+            self._store_or_explain(batch)
+        except Exception:
+            self._outcomes.extendleft(reversed(batch))  # nothing is given up; repeating is harmless
             self._lose()
             raise
-        except Exception as error:
-            self._store_one_by_one(batch, error)
         self._holding.release(outcome.job.id for outcome in batch)
         self._stored()
         return 0
@@ -112,21 +115,23 @@ class Finisher(Service):
                     outcome.state, outcome.job.name, outcome.job.id, outcome.job.attempt,
                 )  # fmt: skip
 
-    def _store_one_by_one(self, batch: Sequence[Outcome], error: Exception) -> None:
-        """The database refused something in the batch: the others must not suffer for it."""
-        if len(batch) > 1:
-            for outcome in batch:
-                try:
-                    self._store([outcome])
-                except LOST:
-                    raise
-                except Exception as own_error:
-                    self._store_one_by_one([outcome], own_error)
-            return
-        job = batch[0].job
+    def _store_or_explain(self, batch: Sequence[Outcome]) -> None:
+        """Store a batch; what the database refuses in it becomes a failure that says so, and the others go on."""
+        try:
+            self._store(batch)
+        except (*LOST, OperationalError):
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                self._store([self._refused(batch[0].job, error)])
+            else:
+                for outcome in batch:
+                    self._store_or_explain([outcome])
+
+    def _refused(self, job: Job, error: Exception) -> Outcome:
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
         reason = ValueError(f"the outcome cannot be stored: {first_line(error)}")
-        self._store([outcomes.failed(job, serialization.dumps_exception(reason), None)])
+        return outcomes.failed(job, serialization.dumps_exception(reason), None)
 
     def _lose(self) -> None:
         if self._tx is not None:

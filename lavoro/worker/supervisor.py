@@ -265,7 +265,7 @@ class Supervisor:
         logger.info("%s", text)
         if self._tell_ready is not None:
             self._tell_ready(text)
-        self._ready[0].pipe.send("announce")
+        min(self._ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
 
     def _on_rest(self, child: ChildProcess, message: Message) -> None:
         child.resting = message["resting"]

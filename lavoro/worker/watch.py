@@ -47,6 +47,8 @@ class Watch:
     @property
     def deadline(self) -> float:
         """When the next hard limit passes (monotonic)."""
+        if self._child.ending is not None:
+            return math.inf
         return min((entry.deadline for entry in self._board.entries()), default=math.inf)
 
     # Limits

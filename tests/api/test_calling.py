@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import subprocess
+import sys
 import threading
 import warnings
 from typing import Any
@@ -295,10 +297,37 @@ def test_threads_call_at_once(app: Lavoro, rows: Rows) -> None:
     assert len(rows()) == 16 * 25
 
 
+FORK = """
+import os, sys
+from lavoro import Lavoro
+from lavoro.errors import TimeoutError
+app = Lavoro("parent", broker=sys.argv[1])
+def get(result):
+    try:
+        result.get(timeout=0.2)
+    except TimeoutError:
+        pass
+get(app.send_task("before"))
+child = os.fork()
+get(app.send_task("parent" if child else "child"))
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    app.send_task("after")
+"""
+
+
+def test_forked_processes_call_and_wait(migrated_url: str, rows: Rows) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, migrated_url], check=True, timeout=60)
+    assert {row["name"] for row in rows()} == {"before", "parent", "child", "after"}
+
+
 def test_unreachable_server_and_missing_tables(database_url: str, cluster: Cluster) -> None:
-    with Lavoro("lost", broker="postgresql://postgres@127.0.0.1:1/none", task_publish_retry=False) as lost:
-        with pytest.raises(OperationalError, match="127.0.0.1"):
-            lost.task(add).delay(1)
+    nowhere = "postgresql://postgres@127.0.0.1:1/none"
+    with (
+        Lavoro("lost", broker=nowhere, task_publish_retry=False) as lost,
+        pytest.raises(OperationalError, match="127.0.0.1"),
+    ):
+        lost.task(add).delay(1)
     with Lavoro("bare", broker=database_url) as bare:
         with pytest.raises(SchemaOutdated, match="lavoro migrate"):
             bare.task(add).delay(1)
@@ -353,7 +382,7 @@ def test_get_outlasts_a_restart_of_the_server(own_cluster: Cluster) -> None:
         def wait() -> None:
             try:
                 result.get(timeout=60, interval=0.1, on_interval=looks.release)
-            except Exception as error:  # noqa: BLE001 (to be looked at below)
+            except Exception as error:
                 failures.append(error)
 
         waiting = threading.Thread(target=wait)

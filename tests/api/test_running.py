@@ -32,7 +32,7 @@ def test_result_of_a_task() -> None:
     assert result.get(timeout=30) == 5
     seen = again(result)
     assert (seen.state, seen.status, seen.result, seen.info) == ("SUCCESS", "SUCCESS", 5, 5)
-    assert seen.ready() and seen.successful() and not seen.failed()
+    assert (seen.ready(), seen.successful(), seen.failed()) == (True, True, False)
     assert (seen.name, seen.args, seen.kwargs, seen.retries) == ("tests.api.tasks.add", [2, 3], {}, 0)
     assert seen.date_done is not None
     assert abs(seen.date_done - before) < dt.timedelta(minutes=1)
@@ -62,10 +62,10 @@ def test_exception_of_a_class_that_is_imported_here() -> None:
         result.get(timeout=30)
     assert (caught.value.code, caught.value.text) == (7, "seven")
     seen = again(result)
-    assert seen.failed() and seen.ready() and not seen.successful()
+    assert (seen.ready(), seen.successful(), seen.failed()) == (True, False, True)
     assert isinstance(seen.result, tasks.LocalError)
     assert seen.traceback is not None
-    assert 'raise errors[kind]' in seen.traceback
+    assert "raise errors[kind]" in seen.traceback
     assert seen.get(propagate=False).code == 7
 
 

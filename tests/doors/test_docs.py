@@ -13,7 +13,7 @@ import sys
 import tempfile
 import tokenize
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import click
 import psycopg
 import pytest
 
+import lavoro
 from lavoro import errors
 from lavoro.cli import cli
 from tests.conftest import Eventually
@@ -279,13 +280,9 @@ def test_commands_exist(page: Path) -> None:
 
 def parse(words: list[str]) -> None:
     """Read a command line as the command would; raises UsageError for a verb or an option it does not have."""
-    try:
-        with cli.make_context("lavoro", list(words)) as context:
-            name, verb, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
-            assert verb is not None
-            verb.make_context(name, rest, parent=context)
-    except click.exceptions.Exit:
-        pass  # --version
+    command, rest = (cli.commands[words[0]], words[1:]) if words[0] in cli.commands else (cli, list(words))
+    with suppress(click.exceptions.Exit):  # --version
+        command.make_context("lavoro", rest, resilient_parsing=not rest)
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
@@ -367,6 +364,25 @@ def test_what_is_called_unread_is_unread(page: Path) -> None:
         if "accepted and not read" in line:
             named = re.findall(r"`((?:task|worker|beat)_[a-z_]+)`", line)
             assert set(named) <= generator()["unread_settings"](), line
+
+
+def test_what_is_called_missing_is_missing() -> None:
+    """The table "What this release does not have" of the guide for people who come from Celery."""
+    assert not {"s", "si", "signature", "map", "chunks", "replace"} & set(dir(lavoro.Task))
+    assert not {"control", "add_periodic_task", "signature"} & set(dir(lavoro.Lavoro))
+    assert not {"chain", "group", "chord", "signature"} & set(dir(lavoro))
+    for option in ("link", "link_error", "chain", "chord"):
+        with pytest.raises(NotImplementedError):
+            lavoro.Lavoro("none", broker="postgresql://nowhere/x").send_task("any", **{option: [1]})
+
+
+def test_page_of_floors_has_every_module() -> None:
+    table = (DOCS / "internals/floors.md").read_text().partition("## ")[0]
+    told = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| \d \|.*$", table, re.MULTILINE))))
+    modules = {
+        path.stem for path in (ROOT / "lavoro").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert told == modules - {"__init__", "__main__"}
 
 
 def test_reference_of_settings_is_up_to_date() -> None:

@@ -73,6 +73,8 @@ def until_it_waits(cluster: Cluster, eventually: Eventually) -> Iterator[Callabl
             return int(count)
 
         def until_it_waits(application: str, *, count: int = 1) -> None:
-            eventually(lambda: waiting(application) == count, timeout=60, why=f"{count} of {application} wait for a lock")
+            eventually(
+                lambda: waiting(application) == count, timeout=60, why=f"{count} of {application} wait for a lock"
+            )
 
         yield until_it_waits

@@ -26,9 +26,27 @@ def test_a_claim_moves_the_row_and_returns_the_job(tx: Tx) -> None:
     tasks.insert(tx, [sent])
     due = value(tx, "select due from lavoro.waiting")
     assert take(tx, lane(priority=3), worker_id=3) == [
-        Job(sent.id, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}', None, "celery", 3, 1, 2, 0, due, expires, False, False)
+        Job(
+            sent.id,
+            "test.add",
+            "[1,2]",
+            '{"x":1}',
+            '{"root_id":"r"}',
+            None,
+            "celery",
+            3,
+            1,
+            2,
+            0,
+            due,
+            expires,
+            False,
+            False,
+        )
     ]
-    columns = "id, worker_id, queue, priority, attempt, retries, due, expires, name, args::text, kwargs::text, options::text"
+    columns = (
+        "id, worker_id, queue, priority, attempt, retries, due, expires, name, args::text, kwargs::text, options::text"
+    )
     assert rows(tx, f"select {columns} from lavoro.running") == [
         (sent.id, 3, "celery", 3, 1, 2, due, expires, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}')
     ]

@@ -46,7 +46,9 @@ def test_a_success_is_stored_with_all_that_is_known(tx: Tx) -> None:
 def test_each_state_has_its_retention(tx: Tx, make: Callable[..., Finished], state: str, table: str) -> None:
     ended = make(sent_and_taken(tx))
     assert tasks.finish(tx, 1, [ended]) == 1
-    assert rows(tx, f"select state, result::text, traceback from lavoro.{table}") == [(state, ended.result, ended.traceback)]
+    assert rows(tx, f"select state, result::text, traceback from lavoro.{table}") == [
+        (state, ended.result, ended.traceback)
+    ]
 
 
 def test_a_batch_of_all_kinds(tx: Tx) -> None:
@@ -97,7 +99,13 @@ def test_only_those_that_hold_are_accepted(tx: Tx) -> None:
     strangers = sent_and_taken(tx, worker_id=2)
     batch = [good, wrong_start._replace(attempt=9), again, strangers]
     assert tasks.finish(tx, 1, [succeeded(job) for job in batch]) == 1
-    assert [stage_of(tx, job.id) for job in (*jobs, strangers)] == ["finished", "running", "finished", "running", "running"]
+    assert [stage_of(tx, job.id) for job in (*jobs, strangers)] == [
+        "finished",
+        "running",
+        "finished",
+        "running",
+        "running",
+    ]
 
 
 def test_the_accepted_are_told_apart_from_the_refused(tx: Tx) -> None:
@@ -198,7 +206,9 @@ def test_a_retry_may_change_the_call(tx: Tx) -> None:
     assert rows(tx, f"select {columns} from lavoro.waiting where id = %s", plain.id) == [
         ("slow", "[9]", '{"y":2}', '{"shadow":"s"}', None)
     ]
-    assert rows(tx, f"select {columns} from lavoro.waiting where id = %s", packed.id) == [("celery", "[8]", None, None, None)]
+    assert rows(tx, f"select {columns} from lavoro.waiting where id = %s", packed.id) == [
+        ("celery", "[8]", None, None, None)
+    ]
 
 
 def test_a_payload_replaces_json_and_stays_when_nothing_is_said(tx: Tx) -> None:
@@ -231,7 +241,9 @@ def test_a_postponed_task_waits_longer_as_it_grows_older(tx: Tx) -> None:
     for age in ("0", "30 seconds", "10 minutes", "10 days"):
         rows(tx, "update lavoro.running set created = clock_timestamp() - %s::interval returning 1", age)
         tasks.give_back(tx, 1, [outcome.postponed(job, "unknown here", 5.0, 3600.0)])
-        waits.append(round(float(value(tx, "select extract(epoch from due - clock_timestamp()) from lavoro.waiting")), -1))
+        waits.append(
+            round(float(value(tx, "select extract(epoch from due - clock_timestamp()) from lavoro.waiting")), -1)
+        )
         rows(tx, "update lavoro.waiting set due = now() returning 1")
         [job] = take(tx)
     assert waits == [0, 30, 600, 3600]

@@ -30,7 +30,14 @@ def test_nothing_is_sent_by_an_empty_list(tx: Tx) -> None:
 @MANY
 def test_every_field_is_stored(tx: Tx, count: int) -> None:
     eta, expires = dt.datetime(2100, 1, 1, tzinfo=UTC), dt.datetime(2100, 1, 2, tzinfo=UTC)
-    kept = {"queue": "Müll/主", "priority": -7, "retries": 2, "name": "a.b", "args": '["\\u0000",1]', "kwargs": '{"x":1}'}
+    kept = {
+        "queue": "Müll/主",
+        "priority": -7,
+        "retries": 2,
+        "name": "a.b",
+        "args": '["\\u0000",1]',
+        "kwargs": '{"x":1}',
+    }
     insert(tx, count, eta=eta, expires=expires, options='{"root_id":"r"}', **kept)
     columns = "queue, priority, retries, name, args::text, kwargs::text, due, expires, options::text, payload, attempt, crashes"
     expected = (*kept.values(), eta, expires, '{"root_id":"r"}', None, 0, 0)
@@ -72,7 +79,9 @@ def test_a_repeat_is_harmless_wherever_the_task_is_by_then(tx: Tx, finished: boo
 
 @MANY
 @pytest.mark.parametrize(
-    "when", [{}, {"eta": dt.datetime(1999, 1, 1, tzinfo=UTC)}, {"countdown": -3600.0}], ids=["plain", "eta", "countdown"]
+    "when",
+    [{}, {"eta": dt.datetime(1999, 1, 1, tzinfo=UTC)}, {"countdown": -3600.0}],
+    ids=["plain", "eta", "countdown"],
 )
 def test_what_is_due_in_the_past_is_due_now(tx: Tx, count: int, when: dict[str, object]) -> None:
     before = value(tx, "select clock_timestamp()")

@@ -66,7 +66,10 @@ def catalog(connection: psycopg.Connection, schema: str) -> dict[str, set[tuple[
         select c.relname, pg_get_constraintdef(o.oid) from pg_constraint o {tables.format("o.conrelid")} and o.contype <> 'n'"""
     found = {"columns": columns, "indexes": indexes, "constraints": constraints}
     return {
-        name: {tuple(str(part).replace(f"{schema}.", "") for part in row) for row in connection.execute(query.encode(), [schema])}
+        name: {
+            tuple(str(part).replace(f"{schema}.", "") for part in row)
+            for row in connection.execute(query.encode(), [schema])
+        }
         for name, query in found.items()
     }
 
@@ -115,14 +118,16 @@ def test_new_migrations_follow_and_one_that_fails_leaves_nothing(
     migrate(database_url)
     for path in migrating.FOLDER.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / f"{LATEST + 1:04}_more.sql").write_text("create table lavoro.more (id int); insert into lavoro.more values (1);")
+    (tmp_path / f"{LATEST + 1:04}_more.sql").write_text(
+        "create table lavoro.more (id int); insert into lavoro.more values (1);"
+    )
     broken = tmp_path / f"{LATEST + 2:04}_broken.sql"
     broken.write_text("create table lavoro.half (id int); select 1 / 0;")
     monkeypatch.setattr(migrating, "FOLDER", tmp_path)
     database = Database(database_url)
     with pytest.raises(SchemaOutdated, match=f"is at version {LATEST}, this release needs {LATEST + 2}"):
         check(database)
-    with pytest.raises(psycopg.errors.DivisionByZero):
+    with pytest.raises(OperationalError, match="division by zero"):
         migrate(database_url)
     [[version, half]] = connection.execute("select max(version), to_regclass('lavoro.half') from lavoro.meta")
     assert (version, half) == (LATEST + 1, None)

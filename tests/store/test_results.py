@@ -56,7 +56,9 @@ def test_a_task_that_waits_for_another_try_shows_what_went_wrong_last(tx: Tx) ->
     job = sent_and_taken(tx)
     for number in (1, 2):
         error = f'{{"exc_type":"E{number}"}}'
-        tasks.give_back(tx, 1, [outcome.retrying(job, countdown=0.0, reason=f"try {number}", error=error, traceback="T")])
+        tasks.give_back(
+            tx, 1, [outcome.retrying(job, countdown=0.0, reason=f"try {number}", error=error, traceback="T")]
+        )
         found = stored(tx, job.id)
         assert (found.state, found.result, found.traceback) == ("RETRY", error, "T")
         assert (found.retries, found.attempt, found.reason) == (number, number, f"try {number}")
@@ -105,7 +107,9 @@ def test_the_view_shows_every_task_with_its_state(tx: Tx) -> None:
         (retry.id, "waiting", "RETRY", None, None, "try 1"),
         (released.id, "waiting", "PENDING", None, None, None),
     }
-    [(worker, started, finished)] = rows(tx, "select worker_id, started, finished from lavoro.tasks where id = %s", success.id)
+    [(worker, started, finished)] = rows(
+        tx, "select worker_id, started, finished from lavoro.tasks where id = %s", success.id
+    )
     assert worker == 1
     assert finished > started
 
@@ -113,7 +117,9 @@ def test_the_view_shows_every_task_with_its_state(tx: Tx) -> None:
 def test_enqueue_from_sql(tx: Tx) -> None:
     id = value(tx, "select lavoro.enqueue('a.b')")
     [job] = take(tx)
-    assert job == job._replace(id=id, name="a.b", args="[]", kwargs=None, options=None, payload=None, queue="celery", priority=0)
+    assert job == job._replace(
+        id=id, name="a.b", args="[]", kwargs=None, options=None, payload=None, queue="celery", priority=0
+    )
 
 
 def test_enqueue_with_everything(tx: Tx) -> None:
@@ -123,9 +129,7 @@ def test_enqueue_with_everything(tx: Tx) -> None:
             eta => %s, id => %s)"""
     assert value(tx, query, eta, id) == id
     columns = "id, name, args::text, kwargs::text, queue, priority, due"
-    assert rows(tx, f"select {columns} from lavoro.waiting") == [
-        (id, "a.b", '[1, "x"]', '{"k": null}', "q", -4, eta)
-    ]
+    assert rows(tx, f"select {columns} from lavoro.waiting") == [(id, "a.b", '[1, "x"]', '{"k": null}', "q", -4, eta)]
 
 
 def test_enqueue_with_a_countdown(tx: Tx) -> None:

@@ -61,7 +61,12 @@ def test_many_in_all_stages(tx: Tx) -> None:
     tasks.finish(tx, 1, [succeeded(done)])
     waiting, unknown = send(tx), uuid7()
     assert tasks.revoke(tx, [waiting, running.id, done.id, unknown], cancel=CANCEL) == 2
-    assert [stage_of(tx, id) for id in (waiting, running.id, done.id, unknown)] == ["finished", "running", "finished", None]
+    assert [stage_of(tx, id) for id in (waiting, running.id, done.id, unknown)] == [
+        "finished",
+        "running",
+        "finished",
+        None,
+    ]
 
 
 def test_waiting_callers_and_the_worker_are_told(tx: Tx, opened: Callable[[], Tx]) -> None:

@@ -130,9 +130,7 @@ def test_the_third_crash_ends_the_task(tx: Tx) -> None:
     assert (stored(tx, job.id).state, stored(tx, job.id).attempt) == ("FAILURE", 3)
     error = error_of(tx, job)
     assert type(error) is WorkerLostError
-    assert str(error) == (
-        "worker node/0 was killed; it was running at 3 such ends of a worker (lavoro_max_crashes)"
-    )
+    assert str(error) == ("worker node/0 was killed; it was running at 3 such ends of a worker (lavoro_max_crashes)")
     assert value(tx, "select crashes from lavoro.finished") == 3
 
 

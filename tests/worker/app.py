@@ -61,6 +61,16 @@ def burn(self: Any, path: str) -> str:
     return "burnt"
 
 
+@app.task(name="stubborn", bind=True)
+def stubborn(self: Any) -> None:
+    note("start", self.request.id, os.getpid())
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException as error:
+            note("caught", type(error).__name__)
+
+
 @app.task(name="end_process")
 def end_process(how: str) -> None:
     note("start", how, os.getpid())
@@ -71,7 +81,9 @@ def end_process(how: str) -> None:
 
 @app.task(name="raise_it")
 def raise_it(name: str) -> None:
-    raise {"SystemExit": SystemExit, "MemoryError": MemoryError, "KeyboardInterrupt": KeyboardInterrupt}[name]("on purpose")
+    raise {"SystemExit": SystemExit, "MemoryError": MemoryError, "KeyboardInterrupt": KeyboardInterrupt}[name](
+        "on purpose"
+    )
 
 
 @app.task(name="limited", soft_time_limit=0.3)

@@ -148,7 +148,8 @@ def sending_to(url: str) -> Iterator[Lavoro]:
 def rows(app: Lavoro, query: str) -> list[Any]:
     """Ask the database."""
     with app.database.engine.connect() as connection:
-        return list(connection.exec_driver_sql(query).fetchall())
+        result = connection.exec_driver_sql(query)
+        return list(result.fetchall()) if result.returns_rows else []
 
 
 @pytest.fixture(scope="module")

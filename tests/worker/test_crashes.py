@@ -56,6 +56,7 @@ def test_killed_supervisor(
     assert results(sender, ids) == ["held"] * 3
 
 
+@pytest.mark.slow
 def test_orphan_that_is_blocked_dies_with_its_lease(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
 ) -> None:
@@ -105,7 +106,7 @@ def test_frozen_node_cannot_finish_what_others_have_taken(
     assert rows(sender, "select * from lavoro.running") == []
 
 
-@pytest.mark.parametrize("how", ["exit", "SIGSEGV"])
+@pytest.mark.parametrize("how", ["exit", pytest.param("SIGSEGV", marks=pytest.mark.slow)])
 def test_poison_ends_and_others_flow(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, how: str
 ) -> None:
@@ -119,7 +120,7 @@ def test_poison_ends_and_others_flow(
     assert ledger.starts(how) == 3
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "solo"])
 def test_exits_in_tasks_are_failures(start_worker: StartWorker, sender: Lavoro, migrated_url: str, pool: str) -> None:
     start_worker("-P", pool, "-c", "2", url=migrated_url)
     before = sender.send_task("where").get(timeout=PATIENCE)

@@ -17,7 +17,7 @@ from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 WAITING = "select id::text, attempt, crashes, retries from lavoro.waiting order by due"
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads", "prefork"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "prefork"])
 def test_warm_stop(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, pool: str
 ) -> None:
@@ -64,9 +64,13 @@ def test_stop_with_a_blocked_loop(
     assert rows(sender, WAITING) == [(id, 0, 0, 0)]
 
 
-def test_stop_while_starting(start_worker: StartWorker, migrated_url: str, tmp_path: Path, eventually: Eventually) -> None:
+def test_stop_while_starting(
+    start_worker: StartWorker, migrated_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
     """While the application is being imported, however long that takes."""
-    (tmp_path / "slow.py").write_text(f"import time, pathlib; pathlib.Path({str(tmp_path / 'here')!r}).touch(); time.sleep(600)")
+    (tmp_path / "slow.py").write_text(
+        f"import time, pathlib; pathlib.Path({str(tmp_path / 'here')!r}).touch(); time.sleep(600)"
+    )
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
     worker = start_worker(app="slow", url=migrated_url, ready=False, environment={"PYTHONPATH": path})
     eventually((tmp_path / "here").exists, timeout=PATIENCE, why="it is being imported")
@@ -97,6 +101,7 @@ def test_reload(
     assert [result.get(timeout=PATIENCE) for result in sent] == list(range(1, 51))
     (tmp_path / "gate").touch()
     assert [sender.AsyncResult(id).get(timeout=PATIENCE) for id in held] == ["held"] * 4
+
     def replaced() -> bool:
         return len(worker.children) == 2 and not before & {child.pid for child in worker.children}
 
@@ -106,7 +111,7 @@ def test_reload(
     assert worker.stop() == 0
 
 
-@pytest.mark.parametrize("arguments", [["-P", "prefork", "-c", "1"], ["-c", "3"]])
+@pytest.mark.parametrize("arguments", [["-P", "prefork", "-c", "1"], pytest.param(["-c", "3"], marks=pytest.mark.slow)])
 def test_recycling_loses_nothing(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, arguments: list[str]
 ) -> None:

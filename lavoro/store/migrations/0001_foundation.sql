@@ -46,6 +46,8 @@ create table lavoro.running (
     progress json,
     cancel text
 );
+-- Empty nearly always: what is to be cancelled is asked for every few seconds, however large the table has grown.
+create index running_cancelled on lavoro.running (worker_id) where cancel is not null;
 
 create table lavoro.finished (
     id uuid not null,

@@ -1,6 +1,7 @@
 -- Tells which (id, attempt) of this worker were accepted before: the answer to a finish whose commit is in doubt.
-select id, attempt from lavoro.finished
-where id = any (%(ids)s::uuid[]) and worker_id = %(worker_id)s
-union all
-select id, attempt from lavoro.attempt
-where id = any (%(ids)s::uuid[]) and worker_id = %(worker_id)s
+-- `offset 0` keeps it one look into the index for each id: a join reads the whole table where there are no statistics.
+select w.id, a.attempt from unnest(%(ids)s::uuid[]) as w (id) cross join lateral (
+    (select f.attempt from lavoro.finished f where f.id = w.id and f.worker_id = %(worker_id)s offset 0)
+    union all
+    (select a.attempt from lavoro.attempt a where a.id = w.id and a.worker_id = %(worker_id)s offset 0)
+) a

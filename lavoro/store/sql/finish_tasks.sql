@@ -14,9 +14,12 @@ with given as materialized (
 ), stored as (
     insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created,
         started, name, args, kwargs, options, payload, result, result_payload, traceback, children)
-    select d.id, g.state, d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due, d.created,
-        d.started, d.name, d.args, d.kwargs, d.options, d.payload, g.result::json, g.payload, g.traceback,
-        g.children::json
+    select d.id,
+        -- A task that has set its final state itself and then raised Ignore keeps what it set.
+        case when g.state = 'IGNORED' and d.state in ('SUCCESS', 'FAILURE', 'REVOKED') then d.state else g.state end,
+        d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due, d.created,
+        d.started, d.name, d.args, d.kwargs, d.options, d.payload,
+        case when g.state = 'IGNORED' then d.progress else g.result::json end, g.payload, g.traceback, g.children::json
     from done d join given g on g.id = d.id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared: when it is free, nobody waits and nothing is sent.

@@ -12,8 +12,8 @@ with given as materialized (
         name, args::json, kwargs::json, options::json, payload
     from given g
     -- A repeat after a lost answer must not store what is being run, or was, already.
-    where not %(repeated)s or not exists (select from lavoro.running r where r.id = g.id)
-        and not exists (select from lavoro.finished f where f.id = g.id)
+    where not %(repeated)s or (select count(*) from lavoro.running r where r.id = g.id) = 0
+        and (select count(*) from lavoro.finished f where f.id = g.id) = 0
     on conflict (id) do nothing
 )
 select pg_notify('lavoro_wake', case when later then '~' else '+' end || priority || ':' || queue)

@@ -1,0 +1,46 @@
+"""How fast calls are stored: one by one, in lists, and from many threads, each beside the floor's insert."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.stage.meter import Cost
+from benchmarks.stage.processes import environment, migrate, produce
+from benchmarks.stage.server import empty_database, held_snapshot
+from benchmarks.subjects import floor
+from benchmarks.values import Sample, Series, Setting, Step
+
+ONE, MANY, THREADED, LIST = 3_000, 50_000, 9_600, 10_000
+BY_ONE, BY_LIST = "enqueue, one by one", "enqueue, in lists"
+BY_THREADS = f"enqueue, {floor.THREADS} threads"
+
+
+def steps(setting: Setting) -> list[Step]:
+    """Measure Lavoro and the floor in pairs."""
+    one, many, threaded = (setting.scaled(count) for count in (ONE, MANY, THREADED))
+    ours = [
+        _lavoro(setting, BY_ONE, "one", one),
+        _lavoro(setting, BY_LIST, "many", many, LIST),
+        _lavoro(setting, BY_THREADS, "threads", threaded, floor.THREADS),
+    ]
+    return [step for pair in zip(floor_steps(setting), ours, strict=True) for step in pair]
+
+
+def floor_steps(setting: Setting) -> list[Step]:
+    """Measure the floor alone."""
+    one, many, threaded = (setting.scaled(count) for count in (ONE, MANY, THREADED))
+    return [
+        floor.step(setting, BY_ONE, partial(floor.insert_one_by_one, count=one)),
+        floor.step(setting, BY_LIST, partial(floor.insert_in_bulk, count=many)),
+        floor.step(setting, BY_THREADS, partial(floor.insert_one_by_one, count=threaded, threads=floor.THREADS)),
+    ]
+
+
+def _lavoro(setting: Setting, figure: str, *arguments: object) -> Step:
+    def run() -> list[Sample | Series]:
+        with empty_database(setting.server) as dsn:
+            migrate(dsn)
+            with held_snapshot(dsn, wanted=setting.pinned):
+                return Cost(**produce(*arguments, env=environment(dsn))).samples("lavoro", figure)
+
+    return run

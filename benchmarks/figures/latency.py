@@ -1,0 +1,91 @@
+"""How soon a call starts: paced, there and back, on its due time, and past a burst of less urgent ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from benchmarks.output.percentiles import distribution, percentiles
+from benchmarks.stage import fill
+from benchmarks.stage.hits import Hits, new_hits
+from benchmarks.stage.processes import Group, environment, migrate, produce, producing, running, worker
+from benchmarks.stage.server import connect, empty_database
+from benchmarks.values import Sample, Series, Setting, Step
+
+RATE, SECONDS, TRIPS, WARM = 100, 10.0, 300, 100
+LATER, COUNTDOWN, DAY = 1_000_000, 2.0, 86_400.0
+BURST, BURSTS, HIGH = 10_000, 3, 9
+LENGTHS = {"no-op tasks": 0.0, "20 ms tasks": 0.02}
+
+
+def steps(setting: Setting) -> list[Step]:
+    """Measure Lavoro; the floor and the prototype have nothing to compare."""
+    return [partial(_paced, setting)]
+
+
+def eta_steps(setting: Setting) -> list[Step]:
+    """Measure calls with a countdown while a million others wait for days to come."""
+    return [partial(_eta, setting)]
+
+
+def burst_steps(setting: Setting) -> list[Step]:
+    """Measure urgent calls while bursts of less urgent ones arrive."""
+    return [partial(_burst, setting, name, length) for name, length in LENGTHS.items()]
+
+
+@contextmanager
+def _warm_worker(setting: Setting, *, later: int = 0) -> Iterator[tuple[Group, Hits, dict[str, str]]]:
+    """Yield a worker of one process that has run its first tasks, beside so many tasks of the next ten days."""
+    with empty_database(setting.server) as dsn, new_hits() as hits:
+        migrate(dsn)
+        if later:
+            with connect(dsn) as connection:
+                fill.waiting(connection, later, begin=DAY, span=10 * DAY)
+                fill.settle(connection)
+        env = environment(dsn, hits)
+        with running([worker(1)], env) as group:
+            produce("preload", WARM, env=env)
+            group.wait_until(lambda: hits.count() >= WARM, "the first tasks started")
+            yield group, hits, env
+
+
+def _delays(group: Group, hits: Hits, env: dict[str, str], calls: int, verb: Sequence[object]) -> list[float]:
+    """Have calls made and return their delays."""
+    produce(*verb, env=env)
+    group.wait_until(lambda: hits.count() >= WARM + calls, "the last call started")
+    return hits.values(skip=WARM)
+
+
+def _paced(setting: Setting) -> list[Sample | Series]:
+    calls, trips = round(RATE * setting.seconds(SECONDS)), setting.scaled(TRIPS)
+    with _warm_worker(setting) as (group, hits, env):
+        delays = _delays(group, hits, env, calls, ["paced", calls, RATE])
+        taken = produce("trips", trips, env=env)
+    figures = {f"call to start, {RATE} calls/s": delays, "call to result, one by one": taken}
+    found: list[Sample | Series] = []
+    for figure, seconds in figures.items():
+        found += [*percentiles("lavoro", figure, seconds), distribution("lavoro", figure, seconds)]
+    return found
+
+
+def _eta(setting: Setting) -> list[Sample | Series]:
+    calls, later = round(RATE * setting.seconds(SECONDS)), setting.scaled(LATER)
+    with _warm_worker(setting, later=later) as (group, hits, env):
+        delays = _delays(group, hits, env, calls, ["later", calls, RATE, COUNTDOWN])
+    figure = f"late on its due time, {later:,} others for later"
+    return [*percentiles("lavoro", figure, delays), distribution("lavoro", figure, delays)]
+
+
+def _burst(setting: Setting, name: str, length: float) -> list[Sample | Series]:
+    """Only the urgent calls record their delays; the bursts come from a process that is ready before."""
+    burst, seconds = setting.scaled(BURST), setting.seconds(SECONDS)
+    calls = round(RATE * seconds)
+    with (
+        _warm_worker(setting) as (group, hits, env),
+        producing("bursts", BURSTS, seconds / (BURSTS + 1), burst, length, env=env),
+        producing("paced", calls, RATE, "--priority", HIGH, env=env),
+    ):
+        group.wait_until(lambda: hits.count() >= WARM + calls, "the last call started")
+        delays = hits.values(skip=WARM)
+    return percentiles("lavoro", f"urgent call to start beside bursts of {burst:,} {name}", delays)

@@ -1,0 +1,1 @@
+"""What becomes of the numbers: tables, targets, plots."""

@@ -1,0 +1,1 @@
+"""Other task queues, each in a virtual environment of its own, used by their public interfaces alone."""

@@ -1,0 +1,66 @@
+"""awa: its Rust core with a Python task; as a program it is the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from awa import AsyncClient
+
+from benchmarks.stage.hits import record
+
+SLOTS = 64
+_clients: list[AsyncClient] = []
+
+
+@dataclass
+class Noop:
+    """The arguments of the only task."""
+
+    sent: float
+
+
+async def work() -> None:
+    """Run tasks until told to stop."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncClient(os.environ["PEER_URL"]) as client:
+
+        @client.task(Noop)
+        async def noop(job: object) -> None:
+            record(job.args.sent)  # type: ignore[attr-defined]
+
+        await client.start([("default", SLOTS)])
+        await stop.wait()
+        await client.shutdown()
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    """Connect."""
+    async with AsyncClient(os.environ["PEER_URL"]) as client:
+        _clients.append(client)
+        yield
+
+
+async def setup() -> None:
+    """Make the tables."""
+    await _clients[0].migrate()
+
+
+async def one(sent: float) -> None:
+    """Send a call."""
+    await _clients[0].insert(Noop(sent))
+
+
+async def many(sents: list[float]) -> None:
+    """Send a list of calls."""
+    await _clients[0].enqueue_many_copy([Noop(sent) for sent in sents])
+
+
+if __name__ == "__main__":
+    asyncio.run(work())

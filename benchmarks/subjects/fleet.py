@@ -1,0 +1,91 @@
+"""Many idle nodes in one process, `python -m benchmarks.subjects.fleet DSN NODES`: a worker's services, no children.
+
+Each node has its listener, its upkeep and its claimer with their connections, as an idle worker of one process has.
+What they claim is recorded as started and never finished.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before psycopg is imported, because it chooses how to wait at its import
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import json
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+from benchmarks.stage.hits import record
+from lavoro import __version__
+from lavoro.message import Job
+from lavoro.store.database import Database
+from lavoro.store.listener import Listener
+from lavoro.store.partitions import DEFAULT_RETENTION
+from lavoro.store.workers import Registration
+from lavoro.worker.claimer import Claimer
+from lavoro.worker.holding import Holding
+from lavoro.worker.upkeep import Upkeep
+
+LEASE, POLL, SLOTS = 30.0, 1.0, 100
+
+
+class Pool:
+    """Slots that are always free."""
+
+    slots, waiting, outstanding = SLOTS, 0, 0
+
+    def add(self, jobs: list[Job]) -> None:
+        """Record the starts."""
+        for job in jobs:
+            record(*json.loads(job.args or "[0]"))
+
+
+class Node:
+    """What a supervisor and its one child hold, without the processes."""
+
+    def __init__(self, dsn: str, number: int) -> None:
+        database = Database(dsn)
+        self.upkeep = Upkeep(
+            database, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION),
+            renewing=lambda: [self.worker_id], lost=lambda ids: None, cancel=lambda wanted: None,
+        )  # fmt: skip
+        name, host, pid = f"fleet-{os.getpid()}-{number}", socket.gethostname(), os.getpid()
+        lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
+        self.worker_id = self.upkeep.register(lease)
+        database.dispose()
+        self.listener = Listener(database, "wake", self.heard)
+        pool: Any = Pool()
+        self.claimer = Claimer(
+            database, pool, Holding(), worker_id=self.worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
+            rest=self.rest,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start the three services."""
+        for service in (self.upkeep, self.listener, self.claimer):
+            service.start()
+
+    def rest(self, resting: bool) -> None:
+        """Listen while the claimer sleeps, and tell it from when on."""
+        self.listener.want(["queue:celery"] if resting else [])
+        if resting:
+            self.listener.when_heard(self.claimer.confirm_rest)
+
+    def heard(self, payload: str | None) -> None:
+        """Pass a notification on."""
+        self.claimer.notified(payload or "!")
+
+
+def main(dsn: str, count: int) -> None:
+    """Start the nodes and stay until killed."""
+    nodes = [Node(dsn, number) for number in range(count)]
+    for node in nodes:
+        node.start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

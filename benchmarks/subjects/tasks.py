@@ -1,0 +1,35 @@
+"""The Lavoro app that is measured: tasks that do nothing, or nothing but wait."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from benchmarks.stage.hits import mark, record
+from lavoro import Lavoro
+
+app = Lavoro("benchmarks", broker=os.environ.get("BENCHMARKS_DSN"))
+
+
+@app.task
+def noop(sent: float) -> None:
+    """Record the seconds since ``sent``."""
+    record(sent)
+
+
+@app.task
+def quiet() -> None:
+    """Do nothing, unrecorded."""
+
+
+@app.task
+def nap(seconds: float) -> None:
+    """Wait, unrecorded."""
+    time.sleep(seconds)
+
+
+@app.task
+def hold(seconds: float) -> None:
+    """Wait, then record minus the time: a mark that no other task leaves."""
+    time.sleep(seconds)
+    mark(-time.time())

@@ -1,0 +1,415 @@
+"""The application: settings that may come late, tasks and their classes, and which application is current."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+import threading
+import weakref
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import lavoro
+from lavoro import AsyncResult, Celery, Lavoro, Task, current, current_app, current_task, shared_task
+from lavoro.errors import ImproperlyConfigured, NotRegistered
+from lavoro.loading import find_app
+from tests.api.conftest import Rows
+
+
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+def test_public_names() -> None:
+    assert Celery is Lavoro
+    assert all(hasattr(lavoro, name) for name in lavoro.__all__)
+    assert lavoro.__version__
+
+
+# Settings
+
+
+def test_settings_may_change_after_tasks_were_decorated(app: Lavoro, rows: Rows) -> None:
+    task = app.task(name="add")(add)
+    task.delay(1)
+    app.conf.update(task_default_queue="later", task_default_priority=5)
+    task.delay(1)
+    app.conf.task_routes = {"add": "routed"}
+    task.delay(1)
+    app.conf["task_always_eager"] = True
+    assert task.delay(1).get() == 1
+    assert [(row["queue"], row["priority"]) for row in rows()] == [("celery", 0), ("later", 5), ("routed", 5)]
+
+
+def test_database_may_change(app: Lavoro, rows: Rows) -> None:
+    url = app.conf.broker_url
+    with Lavoro("moving", broker="postgresql://127.0.0.1:1/none") as moving:
+        first = moving.database
+        moving.conf.broker_url = url
+        moving.task(add).delay(1)
+        assert moving.database is not first
+    assert len(rows()) == 1
+    moving.task(add).delay(2)  # closed, it opens again
+    moving.close()
+    assert len(rows()) == 2
+
+
+def test_configuration_object_is_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Lavoro("late")
+    app.config_from_object("tests_late_config")
+    app.task(add)
+    module = ModuleType("tests_late_config")
+    vars(module).update(task_default_queue="late", lavoro_batch=7)
+    monkeypatch.setitem(sys.modules, "tests_late_config", module)
+    assert (app.conf.task_default_queue, app.conf.lavoro_batch) == ("late", 7)
+    with pytest.raises(ImportError):
+        app.config_from_object("tests_no_such_config", force=True)
+
+
+def test_configuration_that_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Lavoro("missing")
+    app.config_from_object("tests_no_such_config", silent=True)
+    assert app.conf.task_default_queue == "celery"
+    monkeypatch.delenv("SHOP_CONFIG", raising=False)
+    app.config_from_envvar("SHOP_CONFIG", silent=True)
+    with pytest.raises(ImproperlyConfigured, match="SHOP_CONFIG"):
+        app.config_from_envvar("SHOP_CONFIG")
+
+
+def test_namespace() -> None:
+    app = Lavoro("django")
+    source = SimpleNamespace(CELERY_TASK_DEFAULT_QUEUE="mail", TASK_DEFAULT_QUEUE="not mine", DEBUG=True)
+    app.config_from_object(source, namespace="CELERY")
+    assert app.conf.task_default_queue == "mail"
+    assert "debug" not in app.conf
+
+
+def test_whole_flask_configuration_is_tolerated() -> None:
+    flask_app = Flask("shop")
+    flask_app.config.update(broker_url="postgresql://x/y", SECRET_KEY="s", BROKER_URL="redis://", CELERY={"a": 1})
+    app = Lavoro("shop")
+    app.conf.update(flask_app.config)
+    app.conf.update({"CELERY_RESULT_BACKEND": "redis://", "SERVER_NAME": None})
+    assert app.conf.broker_url == "postgresql://x/y"
+    assert app.conf.SECRET_KEY == "s"
+    app.conf.check()
+
+
+def test_settings_of_the_constructor_and_as_a_whole() -> None:
+    app = Lavoro("shop", broker="postgresql://x/y", task_time_limit=5, changes={"lavoro_batch": 3}, include=["a"])
+    assert (app.conf.broker_url, app.conf.task_time_limit, app.conf.lavoro_batch) == ("postgresql://x/y", 5, 3)
+    app.add_defaults({"timezone": "Europe/Rome"})
+    assert app.conf.timezone == "Europe/Rome"
+    app.conf = {"lavoro_batch": 9}  # type: ignore[assignment]
+    assert (app.conf.lavoro_batch, app.conf.broker_url) == (9, None)
+
+
+def test_default_pool_and_timeouts_are_those_of_the_settings() -> None:
+    with Lavoro("shop", broker="postgresql://x/y", broker_pool_limit=3, broker_pool_acquire_timeout=2) as app:
+        pool: Any = app.database.engine.pool
+        assert (pool.size(), pool._timeout) == (3, 2)
+
+
+# Tasks
+
+
+def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Lavoro("shop")
+    assert app.task(add).name == f"{__name__}.add"
+    assert app.task(name="x")(add).name == "x"
+    assert app.gen_task_name("f", "__main__") == "shop.f"
+    main = ModuleType("__main__")
+    main.__file__ = "/somewhere/script.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert Lavoro().gen_task_name("f", "__main__") == "script.f"
+
+
+def test_second_task_of_a_name_is_the_first() -> None:
+    app = Lavoro("shop")
+    assert app.task(add) is app.task(add)
+
+
+def test_task_keeps_what_the_function_says() -> None:
+    @Lavoro("shop").task(plugin="p", max_retries=9)
+    def documented() -> None:
+        """What it does."""
+
+    task: Any = documented
+    assert (task.__doc__, task.__name__, task.__module__) == ("What it does.", "documented", __name__)
+    assert (task.plugin, task.max_retries, task.__wrapped__.__name__) == ("p", 9, "documented")
+
+
+def test_unknown_task() -> None:
+    with pytest.raises(NotRegistered, match="'nope' is not registered"):
+        Lavoro("shop").tasks["nope"]
+
+
+def test_attributes_come_from_the_settings_until_they_are_given() -> None:
+    app = Lavoro("shop")
+    task, own = app.task(name="a")(add), app.task(name="b", acks_late=True, time_limit=3)(add)
+    app.conf.update(task_acks_late=False, task_time_limit=60, task_serializer="pickle")
+    assert (task.acks_late, task.time_limit, task.serializer) == (False, 60, "pickle")
+    assert (own.acks_late, own.time_limit) == (True, 3)
+    task.settle()
+    app.conf.task_time_limit = 90
+    assert task.time_limit == 60
+
+
+def test_annotations_change_tasks_in_the_worker() -> None:
+    app = Lavoro("shop", task_annotations={"*": {"rate_limit": "1/s"}, "a": {"time_limit": 7}})
+    task, other = app.task(name="a")(add), app.task(name="b")(add)
+    task.settle()
+    other.settle()
+    assert (task.rate_limit, task.time_limit) == ("1/s", 7)
+    assert (other.rate_limit, other.time_limit) == ("1/s", None)
+
+
+def test_base_class_may_be_replaced_before_and_after() -> None:
+    app = Lavoro("shop", task_always_eager=True)
+    before = app.task(name="before")(add)
+
+    class ContextTask(app.Task):  # type: ignore[name-defined,misc]
+        abstract = True
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return self.run(*args, **kwargs) * 10
+
+    app.Task = ContextTask
+    after = app.task(name="after")(add)
+    assert (before(1), after(1), before.delay(1).get(), after.delay(1).get()) == (10, 10, 10, 10)
+
+
+def test_base_class_by_its_path() -> None:
+    app = Lavoro("shop", task_cls="tests.api.test_app:PathTask")
+    assert isinstance(app.task(add), PathTask)
+
+
+class PathTask(Task[..., Any]):
+    """Named by its path in a test."""
+
+
+def test_application_with_its_own_ways() -> None:
+    class Own(Lavoro):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.prefix = "own"
+
+        def gen_task_name(self, name: str, module: str) -> str:
+            return f"{self.prefix}.{name}"
+
+        def on_init(self) -> None:
+            self.began = True
+
+    shared_task(name=None)(add)
+    app = Own("own")
+    assert app.began
+    assert app.task(add).name == "own.add"
+    assert "own.add" in app.tasks
+
+
+# Which application is current
+
+
+def test_shared_task_belongs_to_whichever_application_is_current(rows: Rows, app: Lavoro) -> None:
+    @shared_task(name="shared.add", queue="shared")
+    def shared(x: int) -> int:
+        """Shared."""
+        return x
+
+    other = Lavoro("other", set_as_current=False, task_always_eager=True)
+    shared.delay(1)
+    assert [(row["name"], row["queue"]) for row in rows()] == [("shared.add", "shared")]
+    other.set_current()
+    assert shared.delay(1).get() == 1
+    assert len(rows()) == 1
+    assert app.tasks["shared.add"] is not other.tasks["shared.add"]
+    assert isinstance(shared, Task)
+    assert (shared.__name__, shared.__doc__, shared(5)) == ("shared", "Shared.", 5)
+
+
+def test_bare_and_bound_shared_tasks() -> None:
+    Lavoro("shop", task_always_eager=True)
+
+    @shared_task
+    def bare(x: int) -> int:
+        return x
+
+    @shared_task(bind=True)
+    def bound(self: Task[..., Any], x: int) -> str:
+        return f"{self.name} {x}"
+
+    assert bare.delay(1).get() == 1
+    assert bound.delay(1).get() == f"{__name__}.bound 1"
+
+
+def test_shared_tasks_may_be_patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    Lavoro("shop")
+    shared: Any = shared_task(name="patched")(add)
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "delay", lambda *args: args)
+        assert shared.delay(1) == (1,)
+    assert "delay" not in vars(shared._lookup())
+
+
+def test_applications_are_not_kept_alive_by_shared_tasks() -> None:
+    shared = shared_task(name="kept")(add)
+    app = Lavoro("short-lived", task_always_eager=True)
+    assert shared.delay(1).get() == 1
+    gone = weakref.ref(app)
+    current.forget(app)
+    del app
+    gc.collect()
+    assert gone() is None
+
+
+def test_current_application_of_threads() -> None:
+    first, second = Lavoro("first"), Lavoro("second")
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.append(current.get()))
+    thread.start()
+    thread.join()
+    assert seen == [first]
+    assert current_app == second
+    second.set_default()
+    assert AsyncResult("x").app is second
+    second.close()
+    assert not current_task
+
+
+def test_framework_may_say_which_application_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    framework, other = Lavoro("framework", set_as_current=False), Lavoro("other")
+    answers: list[Any] = [framework, None]
+    monkeypatch.setattr(current, "finders", [answers.pop])
+    assert current.get() is other
+    assert current.get() is framework
+
+
+def test_application_is_made_where_there_is_none() -> None:
+    assert current.get_existing() is None
+    assert current_app.main == "default"
+
+
+def test_results_may_be_compared_copied_and_stored_in_json() -> None:
+    app = Lavoro("shop")
+    result = AsyncResult("id", app=app)
+    assert result == AsyncResult("id", app=app) == "id"
+    assert len({result, AsyncResult("id", app=app)}) == 1
+    assert (str(result), repr(result), result.task_id) == ("id", "<AsyncResult: id>", "id")
+    assert pickle.loads(pickle.dumps(result)) == result
+    assert lavoro.app.current is not None
+    with pytest.raises(ValueError, match="needs a task id"):
+        AsyncResult(None)  # type: ignore[arg-type]
+
+
+# Finding and importing
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that modules are imported from; what came from it is forgotten."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = set(sys.modules)
+    monkeypatch.setattr(sys, "modules", sys.modules)
+    yield tmp_path  # type: ignore[misc]
+    for name in set(sys.modules) - known:
+        if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
+
+
+APP = "from lavoro import Lavoro\n{} = Lavoro('{}')\n"
+FLASK = """
+from flask import Flask, current_app, request
+from lavoro.ext.flask import FlaskLavoro
+web = Flask("web")
+web.config["LAVORO"] = {"broker_url": "postgresql://x/y"}
+FlaskLavoro().init_app(web)
+def create_app(kind="plain"):
+    made = Flask(kind)
+    FlaskLavoro("made", **{}).init_app(made) if False else FlaskLavoro().init_app(made)
+    return made
+"""
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "main"),
+    [
+        ("m_app", "app"),
+        ("m_app:other", "other"),
+        ("m_app.other", "other"),
+        ("m_celery", "celery"),
+        ("m_variable", "variable"),
+        ("m_app:holder.inner", "inner"),
+        ("m_package", "in-package"),
+        ("m_package.deep:app", "deep"),
+        ("m_flask:web", None),
+        ("m_flask", None),
+        ("m_flask:create_app('x')", None),
+    ],
+)
+def test_application_is_found(folder: Path, name: str, main: str | None) -> None:
+    _write(folder, {
+        "m_app.py": APP.format("app", "app") + APP.format("other", "other")
+        + "class holder:\n    inner = Lavoro('inner')\n",
+        "m_celery.py": APP.format("zzz", "zzz") + APP.format("celery", "celery"),
+        "m_variable.py": "from lavoro import current_app\n" + APP.format("variable", "variable"),
+        "m_package/__init__.py": "",
+        "m_package/celery.py": APP.format("app", "in-package"),
+        "m_package/deep.py": APP.format("app", "deep"),
+        "m_flask.py": FLASK,
+    })  # fmt: skip
+    found = find_app(name)
+    assert isinstance(found, Lavoro)
+    assert main is None or found.main == main
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("m_missing", "no module 'm_missing'"),
+        ("m_empty", "no Lavoro application; name it: -A m_empty:variable"),
+        ("m_empty:nothing", "has no 'nothing'"),
+        ("m_empty:number", "int"),
+        ("m_empty:1 +", "neither a name nor the call of a function"),
+    ],
+)
+def test_application_is_not_found(folder: Path, name: str, message: str) -> None:
+    _write(folder, {"m_empty.py": "number = 1\n"})
+    with pytest.raises(ImproperlyConfigured, match=message.replace("+", r"\+")):
+        find_app(name)
+
+
+def test_errors_inside_the_module_come_through(folder: Path) -> None:
+    _write(folder, {"m_broken.py": "import m_not_there\n", "m_wrong.py": "1 / 0\n"})
+    with pytest.raises(ModuleNotFoundError, match="m_not_there"):
+        find_app("m_broken")
+    with pytest.raises(ZeroDivisionError):
+        find_app("m_wrong")
+
+
+def test_tasks_are_discovered_when_the_worker_starts(folder: Path) -> None:
+    task = "from lavoro import current_app\n@current_app.task\ndef f(): ...\n"
+    _write(folder, {
+        "d_one/__init__.py": "", "d_one/tasks.py": task, "d_two.py": "", "d_bare/__init__.py": "",
+        "d_included.py": task, "d_broken/__init__.py": "", "d_broken/tasks.py": "import m_not_there\n",
+    })  # fmt: skip
+    app = Lavoro("shop", include=["d_included"])
+    app.autodiscover_tasks(lambda: ["d_one", "d_two", "d_bare"])
+    assert "d_one.tasks.f" not in app.tasks
+    app.import_modules()
+    assert {"d_one.tasks.f", "d_included.f"} <= set(app.tasks)
+    with pytest.raises(ModuleNotFoundError, match="m_not_there"):
+        app.autodiscover_tasks(["d_broken"], force=True)
+    with pytest.raises(ModuleNotFoundError, match="d_missing"):
+        app.autodiscover_tasks(["d_missing"], force=True)

@@ -1,0 +1,365 @@
+"""Eager mode and direct calls: the task runs here the way it would in a worker, or as the plain function it is."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lavoro import EagerResult, Lavoro, Task, allow_join_result, current_task, signals
+from lavoro.errors import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded, TaskError
+
+
+@pytest.fixture
+def app() -> Iterator[Lavoro]:
+    """An application that runs everything at once and has no database."""
+    with Lavoro("eager", broker="postgresql://nobody@127.0.0.1:1/none", task_always_eager=True) as app:
+        yield app
+
+
+class Told(Task[..., Any]):
+    """A base class that notes which handlers were called."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        self.told.append(("before_start", args, kwargs))
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        self.told.append(("on_success", retval))
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self.told.append(("on_failure", repr(exc), einfo.type, str(einfo).splitlines()[-1]))
+
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self.told.append(("on_retry", repr(exc)))
+
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        self.told.append(("after_return", status, task_id))
+
+
+def test_arguments_go_through_the_serializer(app: Lavoro) -> None:
+    @app.task
+    def echo(value: Any) -> Any:
+        return value
+
+    moment = dt.datetime(2030, 1, 2, tzinfo=dt.timezone.utc)
+    given = {"pair": (1, 2), "id": uuid.UUID(int=1), "moment": moment, 3: None}
+    assert echo.delay(given).get() == {"pair": [1, 2], "id": uuid.UUID(int=1), "moment": moment, "3": None}
+    assert echo.apply((given,)).get() is given
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        echo.delay(object())
+    with pytest.raises(TypeError, match="missing a required argument"):
+        echo.delay()  # type: ignore[call-arg]
+
+
+def test_eager_result(app: Lavoro) -> None:
+    @app.task(name="fail")
+    def fail() -> None:
+        raise KeyError("name")
+
+    result = fail.apply_async(task_id="my id")
+    assert isinstance(result, EagerResult)
+    assert (result.id, result.state, result.name) == ("my id", "FAILURE", "fail")
+    assert (result.failed(), result.ready(), result.successful()) == (True, True, False)
+    assert "KeyError: 'name'" in (result.traceback or "")
+    assert repr(result.result) == repr(result.get(propagate=False)) == "KeyError('name')"
+    with pytest.raises(KeyError):
+        result.get()
+    result.forget()
+    result.revoke()
+    assert result.state == "REVOKED"
+
+
+def test_exceptions_may_be_raised_at_the_call(app: Lavoro) -> None:
+    @app.task
+    def fail(error: str) -> None:
+        raise {"key": KeyError("k"), "exit": SystemExit(1), "stop": KeyboardInterrupt()}[error]
+
+    app.conf.task_eager_propagates = True
+    with pytest.raises(KeyError):
+        fail.delay("key")
+    with pytest.raises(TaskError) as caught:
+        fail.delay("exit")
+    assert isinstance(caught.value.__cause__, SystemExit)
+    assert fail.apply(("key",), throw=False).failed()
+    with pytest.raises(KeyboardInterrupt):  # Ctrl-C is for this process
+        fail.apply(("stop",), throw=False)
+
+
+def test_many(app: Lavoro) -> None:
+    add = app.task(lambda x, y: x + y, name="add")
+    assert [result.get() for result in add.delay_many([(1, 2), {"x": 3, "y": 4}])] == [3, 7]
+
+
+def test_request(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def describe(self: Task[..., Any], *args: Any) -> Any:
+        request = self.request
+        assert current_task.name == self.name
+        return request.id, request.is_eager, request.called_directly, request.retries, request.trace, request.args
+
+    result = describe.apply_async((1,), headers={"trace": "t"}, retries=2)
+    assert result.get() == (result.id, True, False, 2, "t", [1])
+    assert describe(1) == (None, False, True, 0, None, (1,))
+    assert describe.request.id is None
+    assert not current_task
+
+
+def test_handlers_of_a_success_and_a_failure(app: Lavoro) -> None:
+    @app.task(base=Told)
+    def divide(x: int, by: int) -> float:
+        return x / by
+
+    zero = "division by zero"
+    good, bad = divide.delay(4, by=2), divide.delay(4, by=0)
+    assert divide.told == [  # type: ignore[attr-defined]
+        ("before_start", [4], {"by": 2}),
+        ("on_success", 2.0),
+        ("after_return", "SUCCESS", good.id),
+        ("before_start", [4], {"by": 0}),
+        ("on_failure", f"ZeroDivisionError('{zero}')", ZeroDivisionError, f"ZeroDivisionError: {zero}"),
+        ("after_return", "FAILURE", bad.id),
+    ]
+
+
+def test_retry_follows_at_once_with_what_was_changed(app: Lavoro) -> None:
+    @app.task(bind=True, base=Told)
+    def grow(self: Task[..., Any], number: int, trace: Any = None) -> Any:
+        if self.request.retries < 2:
+            raise self.retry((number + 1,), {"trace": number}, exc=ValueError(number), headers={"last": number})
+        return number, trace, self.request.last, self.request.retries
+
+    result = grow.apply_async((1,), countdown=60)
+    assert result.get() == (3, 2, 2, 2)
+    assert [entry[1] for entry in grow.told if entry[0] == "on_retry"] == [  # type: ignore[attr-defined]
+        "ValueError(1)", "ValueError(2)",
+    ]  # fmt: skip
+
+
+def test_retry_without_exc_ends_with_max_retries_exceeded(app: Lavoro) -> None:
+    @app.task(bind=True, max_retries=1)
+    def insist(self: Task[..., Any], x: int) -> Any:
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            self.retry()
+
+    with pytest.raises(MaxRetriesExceededError, match=r"Can't retry .*insist\[.*args:\[5\]") as caught:
+        insist.delay(5).get()
+    assert caught.value.task_args == [5]
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+def test_task_may_catch_that_there_are_no_more_retries(app: Lavoro) -> None:
+    @app.task(bind=True, max_retries=0)
+    def insist(self: Task[..., Any]) -> str:
+        try:
+            raise ValueError
+        except ValueError:
+            try:
+                self.retry()
+            except self.MaxRetriesExceededError:
+                return "gave up"
+        return "never"
+
+    assert insist.delay().get() == "gave up"
+
+
+def test_max_retries_of_the_call_and_without_limit(app: Lavoro) -> None:
+    @app.task(bind=True, max_retries=None)
+    def insist(self: Task[..., Any], limit: int | None) -> int:
+        if self.request.retries < 10:
+            self.retry(max_retries=limit, countdown=0)
+        return int(self.request.retries)
+
+    assert insist.delay(None).get() == 10
+    with pytest.raises(MaxRetriesExceededError):
+        insist.delay(4).get()
+
+
+def test_retry_that_does_not_throw(app: Lavoro) -> None:
+    seen: list[Any] = []
+
+    @app.task(bind=True)
+    def once(self: Task[..., Any]) -> str:
+        if not self.request.retries:
+            seen.append(self.retry(throw=False, countdown=7))
+        return "done"
+
+    assert once.delay().get() == "done"
+    assert isinstance(seen[0], Retry)
+    assert seen[0].when == 7
+    assert seen[0].humanize() == "in 7s"
+
+
+def test_time_of_a_retry(app: Lavoro) -> None:
+    @app.task(bind=True, default_retry_delay=9)
+    def once(self: Task[..., Any], **how: Any) -> Any:
+        return self.retry(throw=False, **how).when if not self.request.retries else None
+
+    naive = dt.datetime(2030, 1, 1)
+    times: list[Any] = []
+    signals.task_retry.connect(lambda reason, **_: times.append(reason.when), weak=False, dispatch_uid="times")
+    for how in ({}, {"countdown": 0}, {"countdown": 2.5}):
+        once.delay(**how)
+    app.conf.accept_content = ["json"]
+    once.delay(eta=naive)
+    signals.task_retry.disconnect(dispatch_uid="times")
+    assert times == [9, 0, 2.5, naive.replace(tzinfo=dt.timezone.utc)]
+
+
+def test_retry_called_directly_raises_the_error(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def fail(self: Task[..., Any], known: bool) -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as error:
+            raise self.retry(exc=error if known else None) from None
+
+    with pytest.raises(KeyError):
+        fail(True)
+    with pytest.raises(Retry, match="Task can be retried"):
+        fail(False)
+
+
+def test_autoretry(app: Lavoro) -> None:
+    tries: list[int] = []
+
+    @app.task(bind=True, autoretry_for=(ArithmeticError,), dont_autoretry_for=(OverflowError,), max_retries=2)
+    def calculate(self: Task[..., Any], error: str) -> str:
+        tries.append(self.request.retries)
+        raise {"zero": ZeroDivisionError, "over": OverflowError, "key": KeyError}[error]
+
+    for error, kind, count in (("zero", ZeroDivisionError, 3), ("over", OverflowError, 1), ("key", KeyError, 1)):
+        tries.clear()
+        with pytest.raises(kind):
+            calculate.delay(error).get()
+        assert tries == list(range(count))
+    with pytest.raises(ZeroDivisionError):
+        calculate("zero")
+
+
+def test_backoff_of_autoretry_is_celerys(app: Lavoro) -> None:
+    times: list[Any] = []
+
+    @app.task(autoretry_for=(KeyError,), retry_backoff=3, retry_backoff_max=40, retry_jitter=False, max_retries=5)
+    def fail() -> None:
+        raise KeyError
+
+    signals.task_retry.connect(lambda reason, **_: times.append(reason.when), weak=False, dispatch_uid="times")
+    with pytest.raises(KeyError):
+        fail.delay().get()
+    signals.task_retry.disconnect(dispatch_uid="times")
+    assert times == [3, 6, 12, 24, 40]
+
+
+def test_ignore_and_reject(app: Lavoro) -> None:
+    @app.task
+    def leave(requeue: bool | None) -> None:
+        raise Ignore if requeue is None else Reject("why", requeue=requeue)
+
+    app.conf.task_eager_propagates = True
+    assert leave.delay(None).state == "IGNORED"
+    assert leave.delay(False).state == leave.delay(True).state == "REJECTED"
+
+
+def test_expected_errors_are_failures_all_the_same(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    @app.task(throws=(KeyError,))
+    def fail() -> None:
+        raise KeyError("expected")
+
+    caplog.set_level("INFO", "lavoro.task")
+    assert fail.delay().state == "FAILURE"
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert "Traceback" not in record.getMessage()
+
+
+def test_soft_time_limit_exceeded_may_be_caught_as_an_exception() -> None:
+    assert issubclass(SoftTimeLimitExceeded, Exception)
+
+
+def test_own_call_is_honoured_and_a_plain_call_inside_is_one_of_its_own(app: Lavoro) -> None:
+    calls: list[Any] = []
+
+    class Wrapped(Task[..., Any]):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            calls.append((args, self.request.called_directly))
+            return super().__call__(*args, **kwargs)
+
+    @app.task(bind=True, base=Wrapped)
+    def fact(self: Task[..., Any], n: int) -> int:
+        calls.append((n, self.request.called_directly))
+        return 1 if n == 0 else n * fact(n - 1)
+
+    assert fact.delay(1).get() == 1
+    assert calls == [((1,), False), (1, False), ((0,), False), (0, True)]
+
+
+def test_direct_call_inside_a_task_is_no_run_of_a_worker(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def fact(self: Task[..., Any], n: int) -> Any:
+        return [self.request.called_directly, self.request.id is None] + (fact(n - 1) if n else [])
+
+    assert fact.delay(1).get() == [False, False, True, True]
+
+
+def test_replaced_run_is_what_runs(app: Lavoro, monkeypatch: pytest.MonkeyPatch) -> None:
+    @app.task
+    def real() -> str:
+        return "real"
+
+    monkeypatch.setattr(real, "run", lambda: "fake")
+    assert (real(), real.delay().get()) == ("fake", "fake")
+    monkeypatch.setattr(real, "delay", lambda: "never sent")
+    assert real.delay() == "never sent"  # type: ignore[comparison-overlap]
+
+
+def test_made_up_request(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def describe(self: Task[..., Any]) -> Any:
+        return self.request.id, self.request.retries
+
+    describe.push_request(id="made up", retries=3)
+    assert describe.run() == ("made up", 3)
+    describe.pop_request()
+    assert describe.run() == (None, 0)
+
+
+def test_waiting_for_another_task_is_as_forbidden_as_in_a_worker(app: Lavoro) -> None:
+    @app.task
+    def inner() -> int:
+        return 1
+
+    @app.task
+    def outer(allowed: bool) -> int:
+        if not allowed:
+            return inner.delay().get()
+        with allow_join_result():
+            return inner.delay().get()
+
+    assert outer.delay(True).get() == 1
+    with pytest.raises(RuntimeError, match="within a task"):
+        outer.delay(False).get()
+    assert outer(False) == 1
+
+
+def test_class_of_ones_own(app: Lavoro) -> None:
+    class Greet(Task[..., Any]):
+        name = "greet"
+
+        def run(self, whom: str) -> str:
+            return f"hello {whom}"
+
+    class Unnamed(Task[..., Any]):
+        def run(self) -> str:
+            return str(self.name)
+
+    assert app.register_task(Greet()).delay("you").get() == "hello you"
+    assert app.tasks["greet"].apply(("me",)).get() == "hello me"
+    assert app.register_task(Unnamed).delay().get() == f"{__name__}.Unnamed"

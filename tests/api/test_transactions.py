@@ -1,0 +1,232 @@
+"""Tasks that join the caller's transaction: they exist when it commits, and never did when it is rolled back."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg.rows import dict_row
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from lavoro import Lavoro, signals
+from lavoro.errors import ImproperlyConfigured
+from tests.api.conftest import Rows
+
+
+@pytest.fixture
+def engine(app: Lavoro) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(app.database_url)
+    yield engine
+    engine.dispose()
+
+
+def _session(engine: sa.Engine) -> Any:
+    return Session(engine)
+
+
+def _scoped_session(engine: sa.Engine) -> Any:
+    return scoped_session(sessionmaker(engine))
+
+
+def _connection(engine: sa.Engine) -> Any:
+    return engine.connect()
+
+
+def _psycopg(engine: sa.Engine) -> Any:
+    return psycopg.connect(engine.url.set(drivername="postgresql").render_as_string(False), row_factory=dict_row)
+
+
+Opener = Callable[[sa.Engine], Any]
+transactions = pytest.mark.parametrize("opener", [_session, _scoped_session, _connection, _psycopg])
+
+
+def nothing() -> None: ...
+
+
+@contextmanager
+def _closing(connection: Any) -> Iterator[Any]:
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+class Ear:
+    """Hears whether workers would be woken."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(url, autocommit=True)
+        self.connection.execute("listen lavoro_wake")
+
+    def heard(self) -> int:
+        # What was sent before this notification of our own has arrived before it.
+        self.connection.execute("select pg_notify('lavoro_wake', 'end')")
+        return sum(1 for n in self.connection.notifies(timeout=10, stop_after=1) if n.payload != "end")
+
+
+@pytest.fixture
+def ear(migrated_url: str) -> Iterator[Ear]:
+    ear = Ear(migrated_url)
+    yield ear
+    ear.connection.close()
+
+
+@transactions
+def test_rolled_back_call_leaves_nothing(
+    app: Lavoro, engine: sa.Engine, rows: Rows, ear: Ear, caplog: pytest.LogCaptureFixture, opener: Opener
+) -> None:
+    told: list[Any] = []
+
+    @signals.after_task_publish.connect
+    def published(**_: Any) -> None:
+        told.append(1)
+
+    caplog.set_level(logging.DEBUG, "lavoro")
+    task = app.task(nothing)
+    with _closing(opener(engine)) as connection:
+        task.apply_async(connection=connection)
+        task.delay_many([(), ()], connection=connection)
+        task.delay_many([(), ()], connection=connection, atomic=True)
+        assert app.send_task("other", connection=connection).exists() is False
+        connection.rollback()
+    assert rows() == []
+    assert (told, caplog.records, ear.heard()) == ([], [], 0)
+
+
+@transactions
+def test_committed_call_is_there_at_the_commit_and_not_before(
+    app: Lavoro, engine: sa.Engine, rows: Rows, ear: Ear, opener: Opener
+) -> None:
+    task = app.task(nothing)
+    with _closing(opener(engine)) as connection:
+        result = task.apply_async(connection=connection)
+        assert rows() == []
+        connection.commit()
+    assert [str(row["id"]) for row in rows()] == [result.id]
+    assert ear.heard() == 1
+
+
+@transactions
+def test_plain_calls_join_inside_the_block(app: Lavoro, engine: sa.Engine, rows: Rows, opener: Opener) -> None:
+    task = app.task(nothing)
+    with _closing(opener(engine)) as connection:
+        with app.transaction(connection):
+            task.delay()
+            task.delay_many([(), ()])
+            assert rows() == []
+            connection.commit()
+            assert len(rows()) == 3
+            task.delay()
+            connection.rollback()
+        task.delay()
+    assert len(rows()) == 4
+
+
+def test_savepoint_of_a_session(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Session(engine) as session, app.transaction(session):
+        outer = task.delay()
+        savepoint = session.begin_nested()
+        task.delay()
+        savepoint.rollback()
+        session.commit()
+    assert [str(row["id"]) for row in rows()] == [outer.id]
+
+
+def test_savepoint_of_psycopg(app: Lavoro, rows: Rows, migrated_url: str) -> None:
+    task = app.task(nothing)
+    with psycopg.connect(migrated_url) as connection:
+        outer = task.apply_async(connection=connection)
+        with connection.transaction():
+            task.apply_async(connection=connection)
+            raise psycopg.Rollback
+    assert [str(row["id"]) for row in rows()] == [outer.id]
+
+
+def test_own_writes_and_tasks_are_one(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create table public.customer (id int primary key)")
+    task = app.task(nothing)
+    with Session(engine) as session, app.transaction(session):
+        session.execute(sa.text("insert into customer values (1)"))
+        task.delay()
+        with pytest.raises(sa.exc.IntegrityError):
+            session.execute(sa.text("insert into customer values (1)"))
+        session.rollback()
+    assert rows() == []
+
+
+def test_refused_call_leaves_the_transaction_usable(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Session(engine) as session, app.transaction(session):
+        with pytest.raises(TypeError):
+            task.delay(object())
+        with pytest.raises(ValueError, match="finite|seconds"):
+            task.apply_async(countdown=float("nan"))
+        task.delay()
+        session.commit()
+    assert len(rows()) == 1
+
+
+def test_block_is_of_its_application_and_thread(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Lavoro("other", broker=app.conf.broker_url) as other, Session(engine) as session:
+        with app.transaction(session):
+            other.task(name="other")(nothing).delay()
+            thread = threading.Thread(target=contextvars.Context().run, args=(task.delay,))
+            thread.start()
+            thread.join()
+            task.delay()
+        assert len(rows()) == 2
+
+
+def test_inner_block_wins(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Session(engine) as outer, Session(engine) as inner, app.transaction(outer):
+        with app.transaction(inner):
+            task.delay()
+        task.delay()
+        inner.commit()
+        assert len(rows()) == 1
+        outer.commit()
+        assert len(rows()) == 2
+
+
+def test_what_is_no_connection_is_refused(app: Lavoro) -> None:
+    with pytest.raises(TypeError, match="SQLAlchemy session"):
+        app.task(nothing).apply_async(connection=object())
+    with app.transaction("session"), pytest.raises(TypeError, match="SQLAlchemy session"):
+        app.task(nothing).delay()
+    sqlite = sa.create_engine("sqlite://")
+    with sqlite.connect() as connection, pytest.raises(ImproperlyConfigured, match=r"postgresql\+psycopg"):
+        app.task(nothing).apply_async(connection=connection)
+    sqlite.dispose()
+
+
+EARLY = """
+import sys, psycopg, sqlalchemy as sa
+engine = sa.create_engine(sys.argv[1].replace("postgresql://", "postgresql+psycopg://"))
+session = engine.connect()
+session.execute(sa.text("select 1"))
+connection = psycopg.connect(sys.argv[1])
+from lavoro import Lavoro
+app = Lavoro("early", broker=sys.argv[1])
+app.send_task("a", connection=connection)
+app.send_task("b", connection=session)
+connection.commit()
+session.commit()
+"""
+
+
+def test_connections_may_be_older_than_the_import_of_lavoro(migrated_url: str, rows: Rows) -> None:
+    subprocess.run([sys.executable, "-c", EARLY, migrated_url], check=True, timeout=60)
+    assert {row["name"] for row in rows()} == {"a", "b"}

@@ -1,0 +1,124 @@
+"""Sharing commits: nothing is lost, nothing is stored for a caller who is told otherwise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from lavoro.errors import OperationalError
+from lavoro.message import Message
+from lavoro.store import tasks
+from lavoro.store.database import Database, Tx
+from lavoro.store.outbox import Outbox
+from tests.store.walk import message, rows, value
+
+
+class Interrupted(BaseException):
+    """What is raised in a thread from outside."""
+
+
+def in_threads(count: int, work: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+
+
+def storing(database: Database) -> Callable[[Sequence[Message]], None]:
+    def store(messages: Sequence[Message]) -> None:
+        with database.tx() as tx:
+            tasks.insert(tx, messages)
+
+    return store
+
+
+def test_one_caller(database: Database, tx: Tx) -> None:
+    sent = message()
+    Outbox(storing(database)).send(sent)
+    assert rows(tx, "select id from lavoro.waiting") == [(sent.id,)]
+
+
+def test_many_callers_lose_nothing(database: Database, tx: Tx) -> None:
+    outbox, start = Outbox(storing(database), most=7), threading.Barrier(20)
+
+    def work() -> None:
+        start.wait(30)
+        for _ in range(50):
+            sent = message()
+            outbox.send(sent)
+            with database.tx() as own:
+                assert rows(own, "select 1 from lavoro.waiting where id = %s", sent.id)
+
+    in_threads(20, work)
+    assert value(tx, "select count(*) from lavoro.waiting") == 1000
+
+
+def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
+    gate, first, outcomes = threading.Event(), threading.Event(), list[str]()
+
+    def store(messages: Sequence[Message]) -> None:
+        first.set()
+        assert gate.wait(60)
+        storing(database)(messages)
+
+    outbox = Outbox(store)
+
+    def send(sent: Message) -> None:
+        try:
+            outbox.send(sent)
+            outcomes.append("stored")
+        except OperationalError:
+            outcomes.append("refused")
+
+    senders = [threading.Thread(target=send, args=(message(),))]
+    senders[0].start()
+    assert first.wait(60)
+    senders += [threading.Thread(target=send, args=(message(queue="" if bad else "q"),)) for bad in (0, 1, 0)]
+    for sender in senders[1:]:
+        sender.start()
+    gate.set()
+    for sender in senders:
+        sender.join(60)
+    assert sorted(outcomes) == ["refused", "stored", "stored", "stored"]
+    assert value(tx, "select count(*) from lavoro.waiting") == 3
+
+
+def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, eventually: Callable[..., object]) -> None:
+    gate, first = threading.Event(), threading.Event()
+
+    def store(messages: Sequence[Message]) -> None:
+        if not first.is_set():
+            first.set()
+            assert gate.wait(60)
+            raise Interrupted
+        storing(database)(messages)
+
+    outbox, interrupted, sent = Outbox(store), list[BaseException](), message()
+
+    def leader() -> None:
+        try:
+            outbox.send(message())
+        except Interrupted as error:
+            interrupted.append(error)
+
+    leading, following = threading.Thread(target=leader), threading.Thread(target=outbox.send, args=(sent,))
+    leading.start()
+    assert first.wait(60)
+    following.start()
+    eventually(lambda: len(outbox._letters) == 1, why="the other caller has put its letter in")
+    gate.set()
+    leading.join(60)
+    following.join(60)
+    assert len(interrupted) == 1
+    assert rows(tx, "select 1 from lavoro.waiting where id = %s", sent.id)
+
+
+def test_an_error_is_told_to_every_caller() -> None:
+    def store(messages: Sequence[Message]) -> None:
+        raise OperationalError("away")
+
+    with pytest.raises(OperationalError, match="away"):
+        Outbox(store).send(message())

@@ -1,0 +1,218 @@
+"""Plans: what runs per task looks rows up by index, whatever the statistics say, and however the tables grew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from lavoro import outcome
+from lavoro.ids import uuid7
+from lavoro.store import tasks
+from lavoro.store.database import Database, Tx
+from lavoro.store.statements import statement
+from tests.postgres import Cluster
+from tests.store.walk import LONG_AGO, lane, message, registered, rows, sent_and_taken, succeeded, take, value
+
+TABLES = "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt"
+WAITING, RUNNING = 60_000, 40_000
+BATCH = 100
+
+FILL = f"""
+    insert into lavoro.waiting (id, queue, priority, due, name, args)
+    select gen_random_uuid(), 'q' || i % 3, i % 2, clock_timestamp() - i * interval '1 ms', 'noop', '[1]'
+    from generate_series(1, {WAITING}) i;
+    insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name, args, cancel)
+    select gen_random_uuid(), i % 4 + 1, 'q1', 0, 1, 0, 0, now(), now(), 'noop', '[1]', case when i % 1000 = 0 then '{{}}' end
+    from generate_series(1, {RUNNING}) i;
+    insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, name, finished)
+    select gen_random_uuid(), case when i % 2 = 0 then 'SUCCESS' else 'FAILURE' end, 1, 'q1', 0, 1, 0, 0, now(), now(), 'noop',
+        now() + (i % 2) * interval '1 hour' from generate_series(1, {RUNNING}) i;
+    insert into lavoro.attempt (id, attempt, worker_id, state)
+    select gen_random_uuid(), 1, 1, 'RETRY' from generate_series(1, {RUNNING}) i;
+"""
+
+
+def never_analyzed(connection: psycopg.Connection) -> None:
+    """New tables that were filled a moment ago."""
+    connection.execute(FILL.encode())
+
+
+def analyzed_while_empty(connection: psycopg.Connection) -> None:
+    """A quiet system that is flooded."""
+    connection.execute(f"analyze {TABLES}".encode())
+    connection.execute(FILL.encode())
+
+
+def analyzed_while_large(connection: psycopg.Connection) -> None:
+    """A long queue."""
+    connection.execute(FILL.encode())
+    connection.execute(f"analyze {TABLES}".encode())
+
+
+def emptied_since(connection: psycopg.Connection) -> None:
+    """A long queue that was worked off, and a snapshot kept vacuum from cleaning up."""
+    analyzed_while_large(connection)
+    connection.execute("delete from lavoro.waiting where random() < 0.99")
+    connection.execute("delete from lavoro.running where random() < 0.95")
+
+
+STATISTICS = [never_analyzed, analyzed_while_empty, analyzed_while_large, emptied_since]
+State = Callable[[psycopg.Connection], None]
+
+
+@pytest.fixture(scope="module", params=STATISTICS, ids=lambda state: state.__name__)
+def filled(request: pytest.FixtureRequest, cluster: Cluster, migrated_template: str) -> Iterator[psycopg.Connection]:
+    """A connection to a database of 60,000 waiting tasks, with these statistics and no vacuum to change them."""
+    name = cluster.create_database(template=migrated_template)
+    with psycopg.connect(cluster.url(name), autocommit=True) as connection:
+        for [table] in connection.execute(
+            "select oid::regclass::text from pg_class where relnamespace = 'lavoro'::regnamespace and relkind = 'r'"
+        ).fetchall():
+            connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
+        request.param(connection)
+        yield connection
+    cluster.drop_database(name)
+
+
+def some(connection: psycopg.Connection, query: str) -> list[Any]:
+    return [row[0] for row in connection.execute(f"{query} limit {BATCH}".encode()).fetchall()]
+
+
+def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
+    """What the statement is run with by a busy worker."""
+    running = some(connection, "select id from lavoro.running where worker_id = 1")
+    waiting = some(connection, "select id from lavoro.waiting")
+    batch = {"ids": running, "attempts": [1] * len(running), "worker_id": 1}
+    every: dict[str, dict[str, Any]] = {
+        "claim_tasks": {
+            "queues": ["q0", "q2"], "priorities": [1, 0], "bounds": [LONG_AGO] * 2, "limit": BATCH, "worker_id": 1,
+        },
+        "discover_lanes": {"queues": ["q0", "q1", "q2"]},
+        "finish_tasks": batch | {"states": ["SUCCESS"] * len(running)},
+        "give_back_tasks": batch | {"states": ["RETRY"] * len(running)},
+        "revoke_tasks": {"ids": [*running, *waiting], "cancel": "{}"},
+        "insert_task": message()._asdict(),
+        "insert_tasks": {"ids": running, "always": False, "repeated": True},
+        "store_progress": {"id": running[0], "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
+        "fetch_task": {"id": running[0]},
+        "forget_task": {"id": running[0]},
+        "ready_tasks": {"ids": running},
+        "accepted_outcomes": {"ids": running, "worker_id": 1},
+        "cancelled_tasks": {"worker_ids": [1, 2]},
+    }  # fmt: skip
+    return every[name]
+
+
+def explained(connection: psycopg.Connection, name: str, mode: str) -> list[dict[str, Any]]:
+    """The nodes of the plan that the server makes for a prepared statement."""
+    parameters, order = parameters_for(connection, name), list[str]()
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in order:
+            order.append(found[1])
+        return f"${order.index(found[1]) + 1}"
+
+    connection.execute(f"set plan_cache_mode = {mode}".encode())
+    text = re.sub(r"%\((\w+)\)s", number, statement(name))
+    connection.execute(f"prepare it as {text}".encode())
+    call = f"explain (format json) execute it({', '.join(['%s'] * len(order))})"
+    values = [
+        parameters.get(parameter, []) if name.endswith("_tasks") else parameters.get(parameter) for parameter in order
+    ]
+    try:
+        plans = psycopg.ClientCursor(connection).execute(call.encode(), values).fetchall()
+    finally:
+        connection.execute("deallocate it")
+    return list(nodes(plans[0][0][0]["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> set[str]:
+    """The large tables that the plan reads from one end to the other, be it along an index."""
+    large = """
+        select c.relname from pg_class c where pg_relation_size(c.oid) > 200000 and c.relkind = 'r'
+        union select i.indexrelid::regclass::text from pg_index i where pg_relation_size(i.indrelid) > 200000"""
+    names = {row[0].removeprefix("lavoro.") for row in connection.execute(large)}
+    return {
+        f"{node['Node Type']} {name}"
+        for node in plan
+        if (name := node.get("Relation Name") or node.get("Index Name")) in names
+        and (node["Node Type"] == "Seq Scan" or ("Index" in node["Node Type"] and "Index Cond" not in node))
+    }
+
+
+MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+HOT = [
+    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task", "insert_tasks",
+    "store_progress", "fetch_task", "forget_task", "ready_tasks", "accepted_outcomes", "cancelled_tasks",
+]  # fmt: skip
+
+
+@MODES
+@pytest.mark.parametrize("name", HOT)
+def test_no_large_table_is_read_whole(filled: psycopg.Connection, name: str, mode: str) -> None:
+    assert read_whole(filled, explained(filled, name, mode)) == set()
+
+
+# Plans that the server has kept from a quiet time
+
+
+@pytest.fixture
+def quiet(cluster: Cluster, migrated_template: str) -> Iterator[Database]:
+    """A database of its own, with a worker."""
+    name = cluster.create_database(template=migrated_template)
+    database = Database(cluster.url(name))
+    yield database
+    database.dispose()
+    cluster.drop_database(name)
+
+
+def trickle(tx: Tx) -> None:
+    """Work off tasks one by one, often enough for the server to settle on a plan."""
+    for _ in range(12):
+        tasks.finish(tx, 1, [succeeded(sent_and_taken(tx))])
+        tasks.give_back(tx, 1, [outcome.retrying(sent_and_taken(tx), countdown=0.0)])
+        tasks.finish(tx, 1, [succeeded(take(tx)[0])])
+
+
+def rows_read(tx: Tx) -> int:
+    """How many rows of `waiting` and `running` have been read one after the other up to now."""
+    tx.cursor.execute("select pg_stat_force_next_flush()")
+    query = "select sum(seq_tup_read)::bigint from pg_stat_user_tables where relname in ('waiting', 'running')"
+    return int(value(tx, query))
+
+
+def test_a_flood_after_a_quiet_time_is_slow_once(quiet: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lavoro.store.database.REPLAN", 0.0)
+    tx, filler = quiet.open("lavoro-test"), quiet.open("lavoro-test")
+    tx.slow, slow = 10.0, tx.slow
+    registered(tx)
+    trickle(tx)
+    filler.connection.execute(f"vacuum (analyze, index_cleanup off) {TABLES}".encode())
+    trickle(tx)
+    filler.connection.execute(FILL.encode())
+    read = rows_read(tx)
+    jobs = take(tx, lane("q1"), limit=BATCH)
+    assert rows_read(tx) - read > WAITING / 4, "without this the test proves nothing: the plan was no bad one"
+
+    tx.slow = 0.0
+    for job in (take(tx, lane("q1"), limit=1), take(tx, lane("q1"), limit=1)):
+        assert len(job) == 1
+    tx.slow = slow
+    read = rows_read(tx)
+    for _ in range(12):
+        jobs += take(tx, lane("q1"), limit=BATCH)
+    assert tasks.finish(tx, 1, [succeeded(job) for job in jobs]) == 13 * BATCH
+    assert rows_read(tx) == read
+    assert rows(tx, "select 1 from pg_prepared_statements where statement like '%waiting%'")
+    tx.connection.close()
+    filler.connection.close()

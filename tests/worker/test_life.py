@@ -1,0 +1,182 @@
+"""A worker's ordinary life: signals, logs, what it costs when idle, tasks it does not know, a loop that is blocked."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lavoro import Lavoro
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
+
+
+def test_signals_and_json_log(start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger) -> None:
+    """Celery's names: init in each process, ready and shutdown once for the worker. The log is JSON, line by line."""
+    worker = start_worker("--processes", "2", "--log-format", "json", url=migrated_url)
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    assert worker.stop() == 0
+    noted = [" ".join(line[1:]) for line in ledger.lines("signal")]
+    assert sorted(noted[:4]) == ["worker_init Child"] * 2 + ["worker_process_init NoneType"] * 2
+    assert noted[4:] == ["worker_ready Child", "worker_shutting_down str SIGTERM warm", "worker_shutdown Child"]
+    lines = [json.loads(line) for line in worker.log.splitlines()]
+    assert {line["process"] for line in lines} >= {"MainProcess"}
+    (succeeded,) = [line for line in lines if "succeeded" in line["message"]]
+    assert succeeded["task_name"] == "add"
+
+
+def test_unknown_task_is_offered_again(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """Another release may know it: it waits, less often each time, with the reason, and is run by who knows it."""
+    worker = start_worker("-n", "old@host", url=migrated_url)
+    result = sender.send_task("of_another_release", [1])
+    eventually(lambda: worker.log.count("received unregistered task") >= 4, timeout=PATIENCE, why="it is offered again")
+    eventually(lambda: rows(sender, "select * from lavoro.waiting"), timeout=PATIENCE, why="it waits")
+    ((reason, attempt, wait),) = rows(
+        sender, "select reason, attempt, extract(epoch from due - created)::float from lavoro.waiting"
+    )
+    assert reason == "worker old@host knows no task 'of_another_release'"
+    assert attempt == 0
+    assert wait >= 0.2 * 2**3 * 0.9  # it has doubled each time
+    assert worker.log.count("received unregistered task") < 8
+    assert result.state == "PENDING"
+    (tmp_path / "newer.py").write_text(
+        "from tests.worker.app import app\n@app.task(name='of_another_release')\ndef f(x): return x\n"
+    )
+    start_worker("-n", "new@host", "-I", "newer", url=migrated_url, environment={"PYTHONPATH": f"{tmp_path}:."})
+    sent = [sender.send_task("of_another_release", [number]) for number in range(4)]
+    assert [result.get(timeout=PATIENCE) for result in sent] == [0, 1, 2, 3]
+
+
+def test_idle_worker_is_cheap(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
+) -> None:
+    """Two statements a second for each process, next to no CPU, and no more connections than promised."""
+    worker = start_worker("-c", "50", url=migrated_url)
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    available = "select from pg_available_extensions where name = 'pg_stat_statements'"
+    if not rows(sender, available) or "pg_stat" not in rows(sender, "show shared_preload_libraries")[0][0]:
+        pytest.skip("this PostgreSQL does not count statements")
+    rows(sender, "create extension pg_stat_statements")
+    sender.close()  # it listens for results, too
+    everybody = [psutil.Process(worker.process.pid), *worker.children]
+    count = (
+        "select sum(calls) from pg_stat_statements s join pg_database d on d.oid = s.dbid"
+        " where datname = current_database() and query !~ 'pg_stat|pg_database|BEGIN|COMMIT|set_config'"
+    )
+
+    def measure() -> tuple[float, float, float]:
+        spent = sum(sum(process.cpu_times()[:2]) for process in everybody)
+        return time.monotonic(), spent, float(rows(sender, count)[0][0] or 0)
+
+    def until(moment: float) -> None:
+        eventually(lambda: time.monotonic() > moment, timeout=PATIENCE, why="time passes")
+
+    until(time.monotonic() + 1.5)
+    before = measure()
+    until(before[0] + 5)
+    elapsed, cpu, statements = (after - earlier for earlier, after in zip(before, measure(), strict=True))
+    assert statements / elapsed < 3
+    assert cpu / elapsed < 0.08
+    names = (
+        "select application_name from pg_stat_activity"
+        " where datname = current_database() and application_name like 'lavoro-%%' order by 1"
+    )
+    connections = [name for (name,) in rows(sender, names)]
+    assert connections == ["lavoro-claimer", "lavoro-finisher", "lavoro-listener", "lavoro-upkeep"]
+
+
+def test_blocked_loop_is_reported_and_keeps_its_lease(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """With the culprit's stack; the tasks beside it are not started anywhere else meanwhile."""
+    environment = {"TEST_LEASE": "3"}
+    worker = start_worker("-c", "3", url=migrated_url, environment=environment)
+    held = [sender.send_task("hold", [str(tmp_path / "gate")]) for _ in range(2)]
+    eventually(lambda: all(ledger.starts(result.id) for result in held), timeout=PATIENCE, why="they run")
+    burning = sender.send_task("burn", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(burning.id), timeout=PATIENCE, why="it runs")
+    start_worker("-n", "other", "-c", "3", url=migrated_url, environment=environment)
+    worker.until("has been blocked")
+    worker.until("tests/worker/app.py")
+    assert "in burn" in worker.log
+    begun = time.monotonic()
+    eventually(lambda: time.monotonic() > begun + 4, timeout=PATIENCE, why="longer than the lease")
+    (tmp_path / "gate").touch()
+    assert burning.get(timeout=PATIENCE) == "burnt"
+    assert [result.get(timeout=PATIENCE) for result in held] == ["held", "held"]
+    assert all(ledger.starts(result.id) == 1 for result in [*held, burning])
+    worker.until("goes on, after")
+
+
+def test_usr1_tells_where_it_is(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    worker = start_worker("-P", "threads", "-c", "1", url=migrated_url)
+    result = sender.send_task("hold", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    worker.send(signal.SIGUSR1)
+    worker.until("in hold")
+    (tmp_path / "gate").touch()
+    assert result.get(timeout=PATIENCE) == "held"
+
+
+def test_purge_at_start(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    sender.send_task("add", [1, 2])
+    kept = sender.send_task("add", [3, 4], queue="kept")
+    start_worker("--purge", url=migrated_url).until("purged 1 tasks from celery")
+    assert rows(sender, "select id::text from lavoro.tasks") == [(kept.id,)]
+
+
+def test_queues(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    """A worker serves the queues it was told to, minus those it was told not to."""
+    start_worker("-Q", "mail,video,audio", "-X", "video", url=migrated_url)
+    mail, video, audio = (sender.send_task("add", [1, 1], queue=queue) for queue in ("mail", "video", "audio"))
+    assert (mail.get(timeout=PATIENCE), audio.get(timeout=PATIENCE)) == (2, 2)
+    assert video.state == "PENDING"
+
+
+def test_pool_from_the_settings(start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path) -> None:
+    """The first child is made for gevent; when the settings ask for another pool, another takes its place."""
+    (tmp_path / "threaded.py").write_text("from tests.worker.app import app\napp.conf.worker_pool = 'threads'\n")
+    environment = {"PYTHONPATH": f"{tmp_path}:."}
+    worker = start_worker(app="threaded", url=migrated_url, environment=environment)
+    assert " ready: threads" in worker.log
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    assert worker.stop() == 0
+
+
+def test_module_that_breaks_at_a_reload(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+) -> None:
+    """The worker tries again, ever less often, and says why; it recovers by itself."""
+    module = tmp_path / "fickle.py"
+    good = "from tests.worker.app import app\n"
+    module.write_text(good)
+    worker = start_worker("-c", "1", app="fickle", url=migrated_url, environment={"PYTHONPATH": f"{tmp_path}:."})
+    module.write_text(good + "raise ValueError('broken release')\n")
+    worker.send(signal.SIGHUP)
+    worker.until("a new process cannot work: the application 'fickle' could not be loaded: ValueError: broken release")
+    module.write_text(good + "# mended\n")
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    assert worker.stop() == 0
+
+
+def test_nothing_waits_behind_a_long_task(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+) -> None:
+    """What a process has claimed ahead goes back when it waits there while another process has room."""
+    start_worker("-P", "prefork", "-c", "2", url=migrated_url)
+    for result in [sender.send_task("add", [number, 1]) for number in range(200)]:
+        result.get(timeout=PATIENCE)
+    quick = [sender.send_task("add", [number, 1]) for number in range(50)]
+    held = sender.send_task("hold", [str(tmp_path / "gate")])
+    quick += [sender.send_task("add", [number, 1]) for number in range(50)]
+    assert sum(result.get(timeout=PATIENCE) for result in quick) == 2 * sum(range(1, 51))
+    (tmp_path / "gate").touch()
+    assert held.get(timeout=PATIENCE) == "held"

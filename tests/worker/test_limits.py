@@ -1,0 +1,144 @@
+"""Time limits and cancellation in every pool, on one worker for each."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lavoro import Lavoro
+from lavoro.errors import TaskRevokedError, TimeLimitExceeded
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE, Ledger, Worker, rows, sending_to, workers
+
+POOLS = ["gevent", "threads", "prefork", "solo"]
+
+
+@pytest.fixture(scope="module", params=POOLS)
+def pool(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("limits")
+
+
+@pytest.fixture(scope="module")
+def worker(pool: str, folder: Path, module_url: str, eventually: Eventually) -> Iterator[Worker]:
+    with workers(folder, eventually) as start:
+        arguments = ["--processes", "1", "-c", "1"] if pool == "solo" else ["-c", "2"]
+        yield start("-P", pool, *arguments, url=module_url)
+
+
+@pytest.fixture
+def ledger(folder: Path) -> Ledger:
+    return Ledger(folder / "ledger")
+
+
+@pytest.fixture
+def sender(worker: Worker, module_url: str) -> Iterator[Lavoro]:
+    with sending_to(module_url) as app:
+        yield app
+
+
+def test_soft_limit(sender: Lavoro, pool: str) -> None:
+    """The task can clean up. A thread that sleeps in C hears of it when it wakes."""
+    seconds = 1 if pool == "threads" else 600
+    assert sender.send_task("limited", [seconds]).get(timeout=PATIENCE) == "cleaned up"
+
+
+def test_hard_limit(sender: Lavoro, worker: Worker, pool: str) -> None:
+    """Where one process has many slots its neighbours go on."""
+    pids = [child.pid for child in worker.children]
+    seconds = 1.2 if pool == "threads" else 600
+    neighbour = sender.send_task("nap", [1.5])
+    with pytest.raises(TimeLimitExceeded):
+        sender.send_task("too_long", [seconds]).get(timeout=PATIENCE)
+    assert neighbour.get(timeout=PATIENCE) == 1.5
+    if pool in ("gevent", "threads"):
+        assert [child.pid for child in worker.children] == pids
+
+
+def test_hard_limit_of_a_blocked_process(sender: Lavoro, ledger: Ledger, folder: Path) -> None:
+    """A task that never lets go is ended with its process; it does not start again."""
+    result = sender.send_task("burn", [str(folder / "never")], time_limit=0.5)
+    with pytest.raises(TimeLimitExceeded):
+        result.get(timeout=PATIENCE)
+    assert ledger.starts(result.id) == 1
+
+
+def test_revoke_waiting(sender: Lavoro, ledger: Ledger) -> None:
+    result = sender.send_task("nap", [0], countdown=600)
+    sender.revoke(result.id)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
+    assert ledger.starts(result.id) == 0
+
+
+def test_revoke_before_it_is_sent(sender: Lavoro, ledger: Ledger) -> None:
+    id = str(uuid.uuid4())
+    sender.revoke(id)
+    result = sender.send_task("nap", [0], task_id=id)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
+    assert ledger.starts(id) == 0
+
+
+def test_revoke_running(sender: Lavoro, ledger: Ledger, eventually: Eventually, folder: Path) -> None:
+    """Without `terminate` it may end."""
+    gate = folder / uuid.uuid4().hex
+    result = sender.send_task("hold", [str(gate)])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    sender.revoke(result.id)
+    query = f"select cancel from lavoro.running where id = '{result.id}'"
+    eventually(lambda: rows(sender, query)[0][0], timeout=PATIENCE, why="it is to be cancelled")
+    gate.touch()
+    assert result.get(timeout=PATIENCE) == "held"
+
+
+def test_terminate_running(sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str, folder: Path) -> None:
+    """A task that is terminated ends as REVOKED and does not start again."""
+    result = sender.send_task("hold", [str(folder / "never")]) if pool == "threads" else sender.send_task("nap", [600])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    sender.revoke(result.id, terminate=True)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    assert ledger.starts(result.id) == 1
+    assert result.state == "REVOKED"
+
+
+def test_terminate_what_does_not_heed_it(
+    sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str, folder: Path
+) -> None:
+    """Where a process has one slot it is ended; elsewhere that would harm others."""
+    if pool not in ("prefork", "solo"):
+        pytest.skip("many slots in a process")
+    result = sender.send_task("stubborn", [])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    with contextlib.suppress(TaskRevokedError):
+        sender.revoke(result.id, terminate=True)
+        result.get(timeout=PATIENCE)
+    assert result.state == "REVOKED"
+    assert ledger.starts(result.id) == 1
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+
+
+def test_revoke_while_all_slots_are_taken(
+    sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str, folder: Path
+) -> None:
+    """Whether it waits or this worker has claimed it already."""
+    gate = folder / uuid.uuid4().hex
+    held = [sender.send_task("hold", [str(gate)]) for _ in range(1 if pool == "solo" else 2)]
+    eventually(lambda: all(ledger.starts(result.id) for result in held), timeout=PATIENCE, why="they run")
+    behind = sender.send_task("nap", [0])
+    sender.revoke(behind.id)
+    gate.touch()
+    with pytest.raises(TaskRevokedError):
+        behind.get(timeout=PATIENCE)
+    assert {result.get(timeout=PATIENCE) for result in held} == {"held"}
+    assert ledger.starts(behind.id) == 0

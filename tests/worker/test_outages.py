@@ -1,0 +1,101 @@
+"""The database goes away: nothing is lost, no process needs a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from lavoro.errors import OperationalError
+from lavoro.store.migrate import migrate
+from tests.conftest import Eventually
+from tests.postgres import Cluster
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows, sending_to
+
+
+@pytest.fixture
+def url(own_cluster: Cluster) -> str:
+    """A migrated database on a server that may be stopped."""
+    url = own_cluster.url(own_cluster.create_database())
+    migrate(url)
+    return url
+
+
+def test_restarts_under_load(start_worker: StartWorker, own_cluster: Cluster, url: str, eventually: Eventually) -> None:
+    """What was sent successfully has run, over a fast stop and an immediate one, by the same processes."""
+    worker = start_worker("-c", "10", url=url)
+    children = [child.pid for child in worker.children]
+    sent, enough = [], threading.Event()
+
+    def send() -> None:
+        with sending_to(url) as app:
+            while not enough.is_set():
+                with contextlib.suppress(OperationalError):
+                    sent.append(app.send_task("add", [len(sent), 1]).id)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        for mode in ("immediate", "fast"):
+            count = len(sent)
+            eventually(lambda count=count: len(sent) > count + 100, timeout=PATIENCE, why="tasks are sent")
+            own_cluster.restart(mode)  # type: ignore[arg-type]
+        count = len(sent)
+        eventually(lambda: len(sent) > count + 20, timeout=PATIENCE, why="tasks are sent again")
+    finally:
+        enough.set()
+        sending.join(PATIENCE)
+    with sending_to(url) as app:
+        for id in sent:
+            app.AsyncResult(id).get(timeout=PATIENCE)
+        eventually(lambda: not rows(app, "select id from lavoro.running"), timeout=PATIENCE, why="nothing is left")
+    assert [child.pid for child in worker.children] == children
+    assert worker.stop() == 0
+
+
+def test_start_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:
+    """Only if the settings say so; else it exits, see tests/doors/test_cli.py."""
+    own_cluster.stop()
+    worker = start_worker(url=url, ready=False, environment={"TEST_RETRY_AT_START": "1"})
+    worker.until("trying again")
+    own_cluster.start()
+    worker.until(" ready: ")
+    assert worker.stop() == 0
+
+
+def test_stop_while_waiting_for_it(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:
+    own_cluster.stop()
+    worker = start_worker(url=url, ready=False, environment={"TEST_RETRY_AT_START": "1"})
+    worker.until("trying again")
+    assert worker.stop() == 0
+
+
+def test_outage_longer_than_the_lease(
+    start_worker: StartWorker, own_cluster: Cluster, url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """The worker ends what others may take over from then on, and goes on by itself when the database is back."""
+    worker = start_worker("-c", "2", url=url, environment={"TEST_LEASE": "3"})
+    with sending_to(url) as app:
+        id = app.send_task("hold", [str(tmp_path / "gate")]).id
+        eventually(lambda: ledger.starts(id), timeout=PATIENCE, why="it runs")
+    (child,) = worker.children
+    own_cluster.stop("immediate")
+    worker.until("could not be renewed in time")
+    eventually(lambda: not child.is_running(), timeout=PATIENCE, why="the child is ended")
+    assert worker.process.poll() is None
+    own_cluster.start()
+    (tmp_path / "gate").touch()
+    with sending_to(url) as app:
+        assert app.AsyncResult(id).get(timeout=PATIENCE) == "held"
+        assert rows(app, "select crashes from lavoro.finished") == [(0,)]
+        assert rows(app, "select distinct reason from lavoro.attempt") == [("its lease could not be renewed",)]
+    assert ledger.starts(id) == 2
+    assert worker.stop() == 0
+
+
+def test_stop_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:
+    worker = start_worker("-c", "2", url=url)
+    own_cluster.stop()
+    assert worker.stop() == 0

@@ -1,0 +1,100 @@
+"""The parts that supervisor and child speak with, by themselves."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import uuid
+
+import pytest
+
+from lavoro import Lavoro
+from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.worker.board import Board, unnamed_file
+from lavoro.worker.pipe import Pipe
+from lavoro.worker.plan import Plan, Wishes, make_plan
+from lavoro.worker.supervisor import hostname
+from lavoro.worker.watch import culprits
+
+
+def board(slots: int) -> Board:
+    descriptor = unnamed_file()
+    os.ftruncate(descriptor, Board.size(slots))
+    return Board(descriptor, slots)
+
+
+def test_board() -> None:
+    """What begins is there until it ends; only what is past its limit is overdue."""
+    shared, id = board(2), uuid.uuid4()
+    assert shared.entries() == []
+    shared.begin(1, id.bytes, math.inf)
+    assert [(entry.slot, entry.id) for entry in shared.entries()] == [(1, id)]
+    assert shared.overdue() is None
+    shared.begin(0, id.bytes, time.monotonic() - 1)
+    overdue = shared.overdue()
+    assert overdue is not None
+    assert overdue.slot == 0
+    shared.end(0)
+    assert shared.overdue() is None
+    shared.tick()
+    shared.trust(17.5)
+    assert 0 < shared.ticked <= time.monotonic()
+    assert shared.trusted_until == 17.5
+
+
+def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:
+    """Orders are kept in their order; wake-ups are dropped meanwhile."""
+    ours, theirs = Pipe.pair()
+    for number in range(5_000):
+        assert ours.send("order", number=number, padding="x" * 200)
+    ours.nudge("wake")
+    child, heard = Pipe(theirs), []
+    for message in child.messages():
+        heard.append(message["number"])
+        ours.flush()
+        if message["number"] == 4_999:
+            break
+    assert heard == list(range(5_000))
+    ours.nudge("wake")
+    assert [message["kind"] for message in child.receive() or []] == ["wake"]
+    child.close()
+    assert not ours.send("order")
+    assert ours.receive() is None
+    ours.close()
+
+
+def test_plan() -> None:
+    app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", task_default_queue="mine", result_expires=0)
+    plan = make_plan(app, Wishes("plan", pool="prefork", concurrency=3))
+    assert (plan.slots, plan.processes, plan.queues) == (1, 3, ("mine",))
+    assert plan.success_expires is None
+    assert Plan.from_dict(vars(plan)) == plan
+    plan = make_plan(app, Wishes("plan", processes=2, queues=("a", "b", "a"), exclude_queues=("b",)))
+    assert (plan.pool, plan.slots, plan.processes, plan.queues) == ("gevent", 100, 2, ("a",))
+    with pytest.raises(ImproperlyConfigured, match="no queue is left"):
+        make_plan(app, Wishes("plan", queues=("b",), exclude_queues=("b",)))
+    app.conf.task_create_missing_queues = False
+    with pytest.raises(QueueNotFound, match="'other'.*mine"):
+        make_plan(app, Wishes("plan", queues=("other",)))
+
+
+def test_hostname() -> None:
+    assert hostname("w1@shop") == "w1@shop"
+    assert hostname("w1").startswith("w1@")
+    assert hostname("a%%h@b") == "a%h@b"
+    assert hostname("%p@h") == f"{os.getpid()}@h"
+
+
+def test_culprits() -> None:
+    """Of a dump, the tasks' own calls."""
+    dump = """Thread 0x01 (most recent call first):
+  File "/x/lavoro/worker/guard.py", line 40 in _watch
+
+Current thread 0x02 (most recent call first):
+  File "/shop/tasks.py", line 7 in burn
+  File "/x/lavoro/executor.py", line 150 in _call
+  File "/x/lavoro/worker/child.py", line 180 in _run
+"""
+    assert culprits(dump) == '  File "/shop/tasks.py", line 7 in burn'
+    assert culprits("Thread 0x01\n  elsewhere") == "Thread 0x01\n  elsewhere"

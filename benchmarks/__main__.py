@@ -88,7 +88,7 @@ class Run:
             return step()
         except Skipped as reason:
             click.echo(f"skipped: {reason}", err=True)
-        except Exception:  # noqa: BLE001 (the other figures must not be lost)
+        except Exception:  # the other figures must not be lost
             self.failures += 1
             click.echo(f"failed:\n{traceback.format_exc()}", err=True)
         return []

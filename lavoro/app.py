@@ -35,6 +35,7 @@ from lavoro.store import embedded, tasks
 from lavoro.store.database import Database, translated
 from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
+from lavoro.store.outbox import Outbox
 from lavoro.task import Task as BaseTask
 
 P = ParamSpec("P")
@@ -90,6 +91,7 @@ class Lavoro:
         self._database: Database | None = None
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
+        self._outbox = Outbox(self._store)
         self._router: Router | None = None
         self._routing: tuple[Any, ...] = ()
         self._discoveries: list[Callable[[], None]] = []
@@ -517,8 +519,10 @@ class Lavoro:
             return
         for number, pause in enumerate(self._pauses(retry, policy)):
             try:
-                with self.database.tx() as tx:
-                    tasks.insert(tx, messages, repeated=number > 0)
+                if len(messages) == 1:
+                    self._outbox.send(messages[0], repeated=number > 0)
+                else:
+                    self._store(messages, number > 0)
                 return
             except SchemaOutdated:
                 raise
@@ -527,6 +531,10 @@ class Lavoro:
                     raise
                 self.database.dispose()  # after a restart of the server each idle connection would fail, one a try
                 time.sleep(pause)
+
+    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self.database.tx() as tx:
+            tasks.insert(tx, messages, repeated=repeated)
 
     def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float | None]:
         """Yield the seconds to wait after each failed try; None after the last."""

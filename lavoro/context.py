@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,12 +70,14 @@ class Context:
     @property
     def correlation_id(self) -> str | None:
         """The task's id."""
-        return self.options.get("correlation_id") or self.id
+        found: str | None = self.options.get("correlation_id") or self.id
+        return found
 
     @property
     def root_id(self) -> str | None:
         """The id of the task that began this family of tasks; its own when it was called by none."""
-        return self.options.get("root_id") or self.id
+        root: str | None = self.options.get("root_id") or self.id
+        return root
 
     @property
     def parent_id(self) -> str | None:
@@ -132,7 +133,8 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "report": lambda self: self.node.report,
 }
 _DEFAULTS: dict[str, Any] = {
-    "id": None, "task": None, "retries": 0, "attempt": 0, "called_directly": True, "is_eager": False, "utc": True, "lang": "py",
+    "id": None, "task": None, "retries": 0, "attempt": 0, "called_directly": True, "is_eager": False, "utc": True,
+    "lang": "py",
 }  # fmt: skip
 
 

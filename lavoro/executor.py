@@ -22,7 +22,7 @@ from lavoro.errors import (
     TaskRevokedError,
     TimeLimitExceeded,
 )
-from lavoro.failure import ExceptionInfo
+from lavoro.failure import ExceptionInfo, described, printable
 from lavoro.message import Job, pack_options
 from lavoro.outcome import Outcome
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
@@ -177,11 +177,11 @@ class Run:
         self._returned(SUCCESS, value, None)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
-                "Task %s[%s] succeeded in %.6fs: %.200r",
+                "Task %s[%s] succeeded in %.6fs: %.200s",
                 self.job.name,
                 self.request.id,
                 runtime,
-                value,
+                described(value),
                 extra=self._record(),
             )
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
@@ -232,7 +232,7 @@ class Run:
             kwargs=changes.get("kwargs"),
             payload=changes.get("payload"),
             options=pack_options({**self.options, **changes["options"]}) if changes.get("options") else None,
-            reason=str(retry)[:1000],
+            reason=printable(str(retry)[:1000]),
             error=serialization.dumps_exception(cause),
             traceback=info.traceback,
         )
@@ -249,7 +249,7 @@ class Run:
         self._returned(REJECTED, reject, None, handlers=False)
         logger.warning("Task %s[%s] rejected: %s", self.job.name, self.request.id, reject.reason, extra=self._record())
         if reject.requeue:
-            return outcome.requeued(self.job, f"rejected: {reject.reason}"[:1000])
+            return outcome.requeued(self.job, printable(f"rejected: {reject.reason}"[:1000]))
         return outcome.rejected(self.job, serialization.dumps_exception(reject), perf_counter() - self.started)
 
     def _cancelled(self, cancelled: Cancelled) -> Outcome:
@@ -282,13 +282,14 @@ class Run:
 
     def _log_failure(self, error: BaseException, info: ExceptionInfo) -> None:
         if isinstance(error, self.task.throws):
-            logger.info("Task %s[%s] raised expected: %r", self.job.name, self.request.id, error, extra=self._record())
+            words = "Task %s[%s] raised expected: %s"
+            logger.info(words, self.job.name, self.request.id, described(error), extra=self._record())
         else:
             logger.error(
-                "Task %s[%s] raised unexpected: %r\n%s",
+                "Task %s[%s] raised unexpected: %s\n%s",
                 self.job.name,
                 self.request.id,
-                error,
+                described(error),
                 info.traceback,
                 extra=self._record(),
             )

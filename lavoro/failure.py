@@ -14,6 +14,14 @@ def printable(text: str) -> str:
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def described(value: object) -> str:
+    """Return the value's repr for people, whatever its ``__repr__`` does."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"
+
+
 class ExceptionInfo:
     """An exception as Celery's handlers get it (``einfo``): ``exception``, ``type``, ``traceback`` (text), ``tb``."""
 
@@ -28,4 +36,4 @@ class ExceptionInfo:
         return self.traceback
 
     def __repr__(self) -> str:
-        return f"<ExceptionInfo: {self.exception!r}>"
+        return f"<ExceptionInfo: {described(self.exception)}>"

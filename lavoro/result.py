@@ -158,6 +158,12 @@ class AsyncResult(Generic[R]):
     def ignored(self, ignored: bool) -> None:
         self._ignored = ignored
 
+    @property
+    def attempts(self) -> list[results.Attempt]:
+        """The starts that did not count, oldest first: each with state, reason, worker, times and traceback."""
+        with self.app.database.tx() as tx:
+            return results.attempts(tx, task_uuid(self.id))
+
     def exists(self) -> bool:
         """Tell whether the task is known: waiting, running, or finished and not expired."""
         return self._fetch() is not None

@@ -75,8 +75,8 @@ class Service:
         except Exception as error:
             self._failures += 1
             self.failed(error)
-            # Beyond 2 ** 16 every maximum is exceeded; 2 ** 1024 is no float any more, after an hour without a database.
-            return min(self.max_backoff, 0.1 * 2 ** min(self._failures, 16)) * random.uniform(0.5, 1)
+            # Not more than 16: 2 ** 1024, after an hour without a database, would be no float any more.
+            return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * random.uniform(0.5, 1)
         self._failures = 0
         return delay
 

@@ -30,7 +30,7 @@ class Signal(blinker.Signal):
         super().__init__()
         self.name = name
         self.arguments = arguments
-        self._by_uid: dict[object, Callable[..., Any]] = {}
+        self._by_uid: dict[object, Callable[[], Any]] = {}
 
     def __repr__(self) -> str:
         return f"<Signal: {self.name} {self.arguments}>"
@@ -38,7 +38,7 @@ class Signal(blinker.Signal):
     def __bool__(self) -> bool:
         return bool(self.receivers)
 
-    def connect(  # type: ignore[override]  # Celery's argument order, and usable as a decorator
+    def connect(  # Celery's argument order, and usable as a decorator
         self, receiver: Any = None, sender: object = None, weak: bool = True, dispatch_uid: object = None, **_: Any
     ) -> Any:
         """Call ``receiver`` whenever the signal is sent, or only when ``sender`` (a task or its name) sends it.
@@ -50,15 +50,20 @@ class Signal(blinker.Signal):
             return lambda function: self.connect(function, sender, weak, dispatch_uid)
         if not _accepts_keywords(receiver):
             raise ValueError(f"{receiver!r} cannot receive signal {self.name}: it must accept **kwargs")
-        if dispatch_uid is None or self._by_uid.setdefault(dispatch_uid, receiver) is receiver:
-            super().connect(receiver, _key(sender), weak)
+        if dispatch_uid is not None:
+            if self._named(dispatch_uid) is not None:
+                return receiver
+            self._by_uid[dispatch_uid] = _reference(receiver) if weak else lambda: receiver
+        super().connect(receiver, _key(sender), weak)
         return receiver
 
     def disconnect(  # type: ignore[override]
         self, receiver: Any = None, sender: object = None, weak: object = None, dispatch_uid: object = None
     ) -> bool:
         """Stop calling a receiver, named by itself or by its ``dispatch_uid``; tell whether it was connected."""
-        receiver = self._by_uid.pop(dispatch_uid, receiver)
+        if dispatch_uid is not None:
+            receiver = self._named(dispatch_uid)
+            self._by_uid.pop(dispatch_uid, None)
         known = receiver is not None and any(receiver == found for found in self._connected())
         if known:
             super().disconnect(receiver, _key(sender))
@@ -68,7 +73,7 @@ class Signal(blinker.Signal):
         """Tell whether anybody listens to this sender."""
         return any(True for _ in self.receivers_for(_key(sender)))
 
-    def send(self, sender: object = None, **named: Any) -> list[tuple[Callable[..., Any], Any]]:  # type: ignore[override]
+    def send(self, sender: object = None, **named: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call the receivers; return each with its answer, or with the exception it raised."""
         return [(receiver, self._call(receiver, sender, named)) for receiver in self.receivers_for(_key(sender))]
 
@@ -79,8 +84,17 @@ class Signal(blinker.Signal):
             logger.exception("signal %s: receiver %r raised %r", self.name, receiver, error)
             return error
 
+    def _named(self, dispatch_uid: object) -> Any:
+        """The receiver of that name, None if there is none or it is gone."""
+        found = self._by_uid.get(dispatch_uid)
+        return found() if found else None
+
     def _connected(self) -> list[Any]:
         return [r() if isinstance(r, weakref.ref) else r for r in self.receivers.values()]
+
+
+def _reference(receiver: Any) -> Callable[[], Any]:
+    return weakref.WeakMethod(receiver) if inspect.ismethod(receiver) else weakref.ref(receiver)
 
 
 def _key(sender: object) -> Any:

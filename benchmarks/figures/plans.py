@@ -64,4 +64,4 @@ def _rate(desk: Desk, actions: tuple[str, ...], count: int) -> float:
             desk.refill(count)
         else:
             desk.tx.connection.execute(action.encode())
-    return count / desk.walk(count)
+    return desk.rate(count)

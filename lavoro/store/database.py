@@ -114,7 +114,9 @@ class Database:
         """SQLAlchemy's engine over this database, in autocommit, made on first use and once per process."""
         if self._engine is None:
             with self._making_engine:
-                self._engine = self._engine or self._make_engine()
+                if (engine := self._engine) is None:
+                    engine = self._engine = self._make_engine()
+                return engine
         return self._engine
 
     def _make_engine(self) -> sa.Engine:
@@ -211,7 +213,7 @@ class Database:
 
 
 def _give_back(fairy: Any, *, keep: bool) -> None:
-    """Return a connection to the pool, unless it was interrupted while it waited for an answer: the next would get it."""
+    """Return a connection to the pool, unless it was interrupted while it waited: the next would get that answer."""
     connection = fairy.driver_connection
     if connection is not None and not (keep and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE):
         fairy.invalidate()
@@ -302,9 +304,9 @@ def _options_begin(rest: str) -> int:
     for mark in re.finditer(r"\?", rest):
         head, tail = rest[: mark.start()], rest[mark.end() :]
         options = [_OPTION.fullmatch(option) for option in tail.split("&")]
-        if all(option and option[1] in _known_options() for option in options):
-            if "@" in head or _LOCATION.fullmatch(head):
-                return mark.start()
+        known = all(option and option[1] in _known_options() for option in options)
+        if known and ("@" in head or _LOCATION.fullmatch(head)):
+            return mark.start()
     return len(rest)
 
 

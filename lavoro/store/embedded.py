@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from lavoro.errors import ImproperlyConfigured, OperationalError
 
@@ -25,7 +25,7 @@ class EmbeddedPostgres:
     last and stops the server. The kernel drops the locks of a killed process, so nothing is left to clean up.
     """
 
-    _open: dict[Path, EmbeddedPostgres] = {}
+    _open: ClassVar[dict[Path, EmbeddedPostgres]] = {}
     _opening = threading.Lock()
 
     def __init__(self, folder: Path) -> None:

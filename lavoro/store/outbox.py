@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 import weakref
 from collections import deque
@@ -11,28 +12,31 @@ from collections.abc import Callable, Sequence
 
 from lavoro.errors import LavoroError
 from lavoro.message import Message
+from lavoro.store.database import LOST
 
 
 class _Letter:
-    """A message on its way, and what became of it."""
+    """A message on its way, what became of it, and the gate where its sender waits."""
 
-    __slots__ = ("delivered", "error", "message")
+    __slots__ = ("delivered", "error", "gate", "message", "repeated")
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, repeated: bool) -> None:
         self.message = message
+        self.repeated = repeated
         self.delivered = False
         self.error: Exception | None = None
+        self.gate: queue.SimpleQueue[None] = queue.SimpleQueue()
 
 
 class Outbox:
-    """Whoever gets the lock stores what all others have put in meanwhile; each returns when its own task is durable.
+    """One of those who send at the same moment stores what all have put in; each returns when its own task is durable.
 
     A single caller pays for a lock nobody else wants. With many the cost of a commit is shared: 32 threads store
-    twice to three times as many tasks a second as with a commit each. ``store`` raises this package's errors; anything
-    else that flies out of it, a time limit or Ctrl-C, was meant for the caller it hit, and the others go on without it.
+    several times as many tasks a second as with a commit each. ``store`` raises this package's errors; anything else
+    that flies out of it, a time limit or Ctrl-C, was meant for the caller it hit, and the others go on without it.
     """
 
-    def __init__(self, store: Callable[[Sequence[Message]], None], *, most: int = 1000) -> None:
+    def __init__(self, store: Callable[[Sequence[Message], bool], None], *, most: int = 1000) -> None:
         self._store = store
         self._most = most
         self._forget_others()
@@ -41,23 +45,38 @@ class Outbox:
             os.register_at_fork(after_in_child=lambda: _call_if_alive(forget))
 
     def _forget_others(self) -> None:
-        self._lock = threading.Lock()
+        self._storing = threading.Lock()
         self._letters: deque[_Letter] = deque()
 
-    def send(self, message: Message) -> None:
-        """Store a message; raises what storing raises."""
-        letter = _Letter(message)
+    def send(self, message: Message, *, repeated: bool = False) -> None:
+        """Store a message, which may have been stored before if it is ``repeated``; raises what storing raises."""
+        letter = _Letter(message, repeated)
         self._letters.append(letter)
-        with self._lock:
-            try:
-                while not letter.delivered:
-                    self._deliver()
-            except BaseException:
-                with contextlib.suppress(ValueError):
-                    self._letters.remove(letter)  # the caller is told that it was not stored
-                raise
+        try:
+            while not letter.delivered:
+                self._store_or_wait(letter)
+        except BaseException:
+            with contextlib.suppress(ValueError):
+                self._letters.remove(letter)  # the caller is told that it was not stored
+            self._wake_next()  # it may have been this one's turn
+            raise
         if letter.error is not None:
             raise letter.error
+
+    def _store_or_wait(self, letter: _Letter) -> None:
+        if not self._storing.acquire(blocking=False):
+            letter.gate.get()  # until it is delivered, or it is its turn to store
+            return
+        try:
+            self._deliver()
+        finally:
+            self._storing.release()
+            # After the release: who puts a letter in from now on finds nobody storing, and stores.
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        with contextlib.suppress(IndexError):
+            self._letters[0].gate.put(None)
 
     def _deliver(self) -> None:
         # One by one: append and popleft are atomic, taking a slice of what others append to is not.
@@ -70,14 +89,16 @@ class Outbox:
 
     def _store_all(self, batch: Sequence[_Letter]) -> None:
         error = self._try(batch)
+        # If the database refused one of several, only that one must fail. If it did not answer, all did.
+        refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
         for letter in batch:
-            # With several, one was refused: which one it was, and only that one, must fail.
-            letter.error = self._try([letter]) if error is not None and len(batch) > 1 else error
+            letter.error = self._try([letter]) if refused else error
             letter.delivered = True
+            letter.gate.put(None)
 
     def _try(self, batch: Sequence[_Letter]) -> Exception | None:
         try:
-            self._store([letter.message for letter in batch])
+            self._store([letter.message for letter in batch], any(letter.repeated for letter in batch))
         except LavoroError as error:
             return error
         return None

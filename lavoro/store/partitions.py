@@ -120,23 +120,25 @@ def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
 
 
 def _drop(tx: Tx, name: str) -> bool:
-    done = False
-    with _briefly_locked(tx):
+    with _briefly_locked(tx) as outcome:
         tx.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name)))
-        done = True
-    return done
+    return outcome.done
+
+
+class _Attempt:
+    done = False
 
 
 @contextlib.contextmanager
-def _briefly_locked(tx: Tx) -> Iterator[None]:
+def _briefly_locked(tx: Tx) -> Iterator[_Attempt]:
     """A transaction that gives up, without an error, when it cannot have its locks soon; one node at a time has it."""
-    try:
+    attempt = _Attempt()
+    with contextlib.suppress(pg.LockNotAvailable):
         with tx.connection.transaction():
             tx.connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))
-            yield
-    except pg.LockNotAvailable:
-        return
+            yield attempt
+        attempt.done = True
 
 
 def _floor(now: dt.datetime, span: dt.timedelta) -> dt.datetime:

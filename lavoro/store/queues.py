@@ -64,7 +64,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
         stopped = set(connection.scalars(paused))
     for queue in stopped:
         counts.setdefault(queue, [0, 0, 0, None])
-    return [QueueStatus(queue, *counts[queue], queue in stopped) for queue in sorted(counts)]
+    return [QueueStatus._make((queue, *counts[queue], queue in stopped)) for queue in sorted(counts)]
 
 
 def worker_status(database: Database) -> list[WorkerStatus]:
@@ -79,11 +79,13 @@ def worker_status(database: Database) -> list[WorkerStatus]:
         .order_by(w.node, w.process)
     )
     with translated(), database.engine.connect() as connection:
-        return [WorkerStatus(*row[:9], float(row[9])) for row in connection.execute(query)]
+        return [WorkerStatus._make((*row[:9], float(row[9]))) for row in connection.execute(query)]
 
 
 def pause(database: Database, names: Sequence[str]) -> None:
     """Let nothing more of these queues start."""
+    if not names:
+        return
     t = tables_of(database.schema)
     upsert = insert(t.queue).values([{"name": name, "paused": sa.func.now()} for name in set(names)])
     with translated(), database.engine.connect() as connection:

@@ -53,3 +53,22 @@ def ready(tx: Tx, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 def forget(tx: Tx, id: uuid.UUID) -> bool:
     """Drop a finished task's outcome; tell whether there was one."""
     return bool(tx.run("forget_task", {"id": id}))
+
+
+class Attempt(NamedTuple):
+    """One start of a task that did not end in its outcome being accepted: retried, refused or lost."""
+
+    number: int
+    state: str
+    started: dt.datetime | None
+    ended: dt.datetime
+    worker: str | None
+    reason: str | None
+    error: str | None
+    """The exception as JSON."""
+    traceback: str | None
+
+
+def attempts(tx: Tx, id: uuid.UUID) -> list[Attempt]:
+    """List the starts of a task before the one that counted, oldest first."""
+    return [Attempt._make(row) for row in tx.run("fetch_attempts", {"id": id})]

@@ -50,6 +50,12 @@ def renew(tx: Tx, worker_ids: Sequence[int]) -> set[int]:
     return {row[0] for row in tx.run("renew_leases", {"ids": list(worker_ids)})}
 
 
+def any_expired(tx: Tx) -> bool:
+    """Tell whether there is a lease that ran out."""
+    row = tx.row("any_lease_expired")
+    return bool(row and row[0])
+
+
 def expired(tx: Tx) -> list[tuple[int, str]]:
     """End the leases that ran out; return worker ids with their names."""
     return [(row[0], f"{row[1]}/{row[2]}") for row in tx.run("expire_leases")]

@@ -341,7 +341,7 @@ class Child:
         """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it."""
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
-            getattr(self.claimer, "slow_down", self.claimer.room_made)()
+            self.claimer.slow_down()
             self._give_back_unstarted()
         self._ran_before = running
 

@@ -34,7 +34,7 @@ REMEMBERED = 300.0
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 RESTING = 5
-"""How many times longer the poll interval is while the supervisor listens for us: 500 idle nodes cost a database little."""
+"""How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 SWEEP = 2.0
@@ -96,6 +96,10 @@ class Claimer(Service):
         """Tasks have ended; go on if that was what we waited for."""
         if self._blocked:
             self.wake()
+
+    def slow_down(self) -> None:
+        """Claim nothing ahead until tasks are short again."""
+        self._rate = 0.0
 
     def confirm_rest(self) -> None:
         """The supervisor listens for us from now on; what was sent just before is met by a few quick looks."""

@@ -171,9 +171,10 @@ class Upkeep(Service):
         """Any node may do this for any other: a lease is ended by one statement, by one of them."""
         if time.monotonic() < self._strangers_from:
             return
-        with self._impatient(tx):
-            for worker_id, name in workers.expired(tx):
-                self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+        if workers.any_expired(tx):
+            with self._impatient(tx):
+                for worker_id, name in workers.expired(tx):
+                    self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
         if time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL:
             self._looked_for_strays = time.monotonic()
             for worker_id in workers.strays(tx):

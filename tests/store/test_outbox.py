@@ -27,8 +27,8 @@ def in_threads(count: int, work: Callable[[], None]) -> None:
         thread.join(100)
 
 
-def storing(database: Database) -> Callable[[Sequence[Message]], None]:
-    def store(messages: Sequence[Message]) -> None:
+def storing(database: Database) -> Callable[[Sequence[Message], bool], None]:
+    def store(messages: Sequence[Message], repeated: bool = False) -> None:
         with database.tx() as tx:
             tasks.insert(tx, messages)
 
@@ -59,7 +59,7 @@ def test_many_callers_lose_nothing(database: Database, tx: Tx) -> None:
 def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
     gate, first, outcomes = threading.Event(), threading.Event(), list[str]()
 
-    def store(messages: Sequence[Message]) -> None:
+    def store(messages: Sequence[Message], repeated: bool = False) -> None:
         first.set()
         assert gate.wait(60)
         storing(database)(messages)
@@ -89,7 +89,7 @@ def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
 def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, eventually: Callable[..., object]) -> None:
     gate, first = threading.Event(), threading.Event()
 
-    def store(messages: Sequence[Message]) -> None:
+    def store(messages: Sequence[Message], repeated: bool = False) -> None:
         if not first.is_set():
             first.set()
             assert gate.wait(60)
@@ -117,7 +117,7 @@ def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, event
 
 
 def test_an_error_is_told_to_every_caller() -> None:
-    def store(messages: Sequence[Message]) -> None:
+    def store(messages: Sequence[Message], repeated: bool = False) -> None:
         raise OperationalError("away")
 
     with pytest.raises(OperationalError, match="away"):

@@ -20,19 +20,20 @@ class GeventPool(Pool):
 
     def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[Any]:
         """A timer of the hub's."""
-        return gevent.Timeout(seconds, error)  # type: ignore[no-any-return]
+        return gevent.Timeout(seconds, error)
 
     def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
         """Throw into the greenlet, from the hub."""
         greenlet = self._running.get(id)
         if greenlet is None:
             return False
-        gevent.get_hub().loop.run_callback(self._throw, id, greenlet, error)
-        return True
 
-    def _throw(self, id: uuid.UUID, greenlet: Any, error: BaseException) -> None:
-        if self._running.get(id) is greenlet:  # it may have gone on to another task since
-            greenlet.throw(error)
+        def throw() -> None:
+            if self._running.get(id) is greenlet:  # it may have gone on to another task since
+                greenlet.throw(error)  # type: ignore[union-attr]
+
+        gevent.get_hub().loop.run_callback(throw)
+        return True
 
 
 POOL = GeventPool

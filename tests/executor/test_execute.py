@@ -1,0 +1,669 @@
+"""Running: every way in which a task can end becomes an outcome, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import datetime as dt
+import json
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from lavoro import Lavoro, Task, serialization, signals
+from lavoro.context import current
+from lavoro.errors import (
+    Ignore,
+    InvalidTaskError,
+    MaxRetriesExceededError,
+    Reject,
+    Retry,
+    SecurityError,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+)
+from lavoro.executor import Cancelled, Node, OutOfTime, execute
+from lavoro.ids import uuid7
+from lavoro.message import Job
+from lavoro.outcome import Finished, GivenBack
+
+UTC = dt.timezone.utc
+ETA = dt.datetime(2030, 1, 1, tzinfo=UTC)
+NODE = Node("node@test")
+
+
+@pytest.fixture
+def app() -> Lavoro:
+    """An application that never meets its database."""
+    return Lavoro("test", broker="postgresql://127.0.0.1:1/nowhere", set_as_current=False)
+
+
+def job_of(task: Any, *args: Any, **changes: Any) -> Job:
+    plain = Job(
+        id=uuid7(), name=task.name, args=serialization.dumps(args), kwargs=None, options=None, payload=None, queue="celery",
+        priority=0, attempt=1, retries=0, crashes=0, due=ETA, expires=None, expired=False, revoked=False,
+    )  # fmt: skip
+    return plain._replace(**changes)
+
+
+def finished(task: Any, *args: Any, node: Node = NODE, **changes: Any) -> Finished:
+    outcome = execute(task, job_of(task, *args, **changes), node)
+    assert isinstance(outcome, Finished)
+    return outcome
+
+
+def given_back(task: Any, *args: Any, **changes: Any) -> GivenBack:
+    outcome = execute(task, job_of(task, *args, **changes), NODE)
+    assert isinstance(outcome, GivenBack)
+    return outcome
+
+
+def error_of(outcome: Finished | GivenBack) -> BaseException:
+    text = outcome.result if isinstance(outcome, Finished) else outcome.error
+    assert text is not None
+    return serialization.loads_exception(serialization.loads(text))
+
+
+# Success
+
+
+def test_a_value(app: Lavoro) -> None:
+    @app.task
+    def add(x: int, y: int = 1) -> int:
+        return x + y
+
+    outcome = finished(add, 2, kwargs='{"y": 3}')
+    assert (outcome.state, outcome.result, outcome.payload, outcome.traceback) == ("SUCCESS", "5", None, None)
+    assert outcome.children is None
+    assert outcome.runtime is not None
+    assert outcome.runtime >= 0
+
+
+def test_no_value_and_no_arguments(app: Lavoro) -> None:
+    @app.task
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        assert (args, kwargs) == ((), {})
+
+    assert finished(nothing, args=None).result == "null"
+
+
+def test_a_result_that_is_ignored(app: Lavoro) -> None:
+    @app.task(ignore_result=True)
+    def ignoring() -> object:
+        return object()
+
+    @app.task
+    def keeping() -> int:
+        return 1
+
+    assert finished(ignoring).result is None
+    assert finished(keeping, options='{"ignore_result": true}').result is None
+    assert finished(ignoring, options='{"ignore_result": false}').state == "FAILURE"  # it cannot be encoded
+
+
+def test_another_serializer(app: Lavoro) -> None:
+    @app.task(serializer="pickle", result_serializer="pickle")
+    def pair(a: Any, b: Any = None) -> Any:
+        return a, b
+
+    call = pickle.dumps(([{1}], {"b": 2}))
+    sent = {"args": None, "payload": call, "options": '{"content_type": "application/x-python-serialize"}'}
+    outcome = finished(pair, node=NODE._replace(accept=frozenset({"pickle"})), **sent)
+    assert outcome.payload is not None
+    assert pickle.loads(outcome.payload) == ({1}, 2)
+    assert outcome.result == '"application/x-python-serialize"'
+    refused = finished(pair, **sent)
+    assert refused.state == "FAILURE"
+    assert type(error_of(refused)) is SecurityError
+
+
+def test_children_are_told(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def parent(self: Any) -> None:
+        self.request.children.append(app.AsyncResult("a"))
+        self.request.children.append(app.AsyncResult("b"))
+
+    assert finished(parent).children == '["a","b"]'
+
+
+# Failure
+
+
+def test_an_exception(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    @app.task
+    def fail() -> None:
+        raise ValueError("bad", 7)
+
+    outcome = finished(fail)
+    assert outcome.state == "FAILURE"
+    assert repr(error_of(outcome)) == "ValueError('bad', 7)"
+    assert outcome.traceback is not None
+    assert outcome.traceback.endswith("ValueError: ('bad', 7)\n")
+    [record] = caplog.records
+    assert (record.levelname, record.task_id, record.task_name) == ("ERROR", str(outcome.job.id), fail.name)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), type("Own", (BaseException,), {})()])
+def test_what_would_end_a_process_ends_the_task_only(app: Lavoro, error: BaseException) -> None:
+    @app.task
+    def leave() -> None:
+        raise error
+
+    outcome = finished(leave)
+    assert (outcome.state, json.loads(outcome.result or "")["exc_type"]) == ("FAILURE", type(error).__qualname__)
+
+
+def test_expected_errors_are_logged_quietly(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    @app.task(throws=(KeyError,))
+    def fail() -> None:
+        raise KeyError("x")
+
+    with caplog.at_level(logging.INFO):
+        assert finished(fail).state == "FAILURE"
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_an_exception_that_cannot_be_printed(app: Lavoro) -> None:
+    class Awkward(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+        __repr__ = __str__
+
+    @app.task
+    def fail() -> None:
+        raise Awkward(object())
+
+    outcome = finished(fail)
+    assert outcome.state == "FAILURE"
+    assert '"exc_type"' in (outcome.result or "")
+
+
+@pytest.mark.parametrize("text", ["\x00", "\ud800", "ü"])
+def test_a_traceback_can_always_be_stored(app: Lavoro, text: str) -> None:
+    @app.task
+    def fail() -> None:
+        raise ValueError(text)
+
+    outcome = finished(fail)
+    assert "\x00" not in (outcome.traceback or "")
+    assert (outcome.traceback or "").encode()
+    assert (outcome.result or "").encode()
+
+
+@pytest.mark.parametrize("value", [object(), {1: {2, object()}}, (circle := [], circle.append(circle))[0]])
+def test_a_result_that_cannot_be_encoded(app: Lavoro, value: Any) -> None:
+    @app.task
+    def give() -> Any:
+        return value
+
+    outcome = finished(give)
+    assert outcome.state == "FAILURE"
+    assert isinstance(error_of(outcome), (TypeError, ValueError))
+
+
+def test_a_result_that_is_too_large(app: Lavoro) -> None:
+    @app.task
+    def give(size: int) -> str:
+        return "x" * size
+
+    small = NODE._replace(max_result_size=100)
+    assert finished(give, 98, node=small).state == "SUCCESS"
+    outcome = finished(give, 99, node=small)
+    assert outcome.state == "FAILURE"
+    assert "the result of" in str(error_of(outcome))
+    assert "has 101 bytes, more than 100 (setting lavoro_max_result_size)" in str(error_of(outcome))
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+def test_a_reason_can_always_be_stored(app: Lavoro, text: str) -> None:
+    @app.task
+    def end(error: bool) -> None:
+        raise Retry(text) if error else Reject(text, requeue=True)
+
+    for error in (True, False):
+        reason = given_back(end, error).reason or ""
+        assert "\x00" not in reason
+        assert reason.encode()
+
+
+# What cannot begin
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"args": "[1"}, {"args": "{}"}, {"args": "null"}, {"kwargs": "[]"}, {"kwargs": "1"}, {"options": "["}, {"options": "[]"},
+        {"options": '"x"'}, {"args": '[{"__type__": "unheard of", "__value__": 1}]'},
+        {"args": None, "payload": b"\xff", "options": '{"content_type": "application/json"}'},
+        {"args": None, "payload": b"x", "options": '{"content_type": "unheard/of"}'},
+    ],
+)  # fmt: skip
+def test_a_damaged_row_is_set_aside(app: Lavoro, damage: dict[str, Any]) -> None:
+    @app.task
+    def run(*args: Any) -> None:
+        raise AssertionError("it must not run")
+
+    outcome = finished(run, **damage)
+    assert outcome.state == "FAILURE"
+    assert isinstance(error_of(outcome), (ValueError, InvalidTaskError, SecurityError))
+
+
+def test_wrong_arguments_fail(app: Lavoro) -> None:
+    @app.task
+    def one(x: int) -> None: ...
+
+    assert type(error_of(finished(one, 1, 2))) is TypeError
+
+
+@pytest.mark.parametrize(
+    ("changes", "expired", "reason"),
+    [
+        ({"expired": True, "expires": ETA}, True, f"expired at {ETA}"),
+        ({"revoked": True}, False, "revoked"),
+        ({"revoked": True, "expired": True, "expires": ETA}, False, "revoked"),
+    ],
+)
+def test_an_expired_or_revoked_task_does_not_run(
+    app: Lavoro, heard: list[tuple[str, dict[str, Any]]], changes: dict[str, Any], expired: bool, reason: str
+) -> None:
+    @app.task
+    def run() -> None:
+        raise AssertionError("it must not run")
+
+    outcome = finished(run, **changes)
+    assert (outcome.state, outcome.runtime) == ("REVOKED", None)
+    assert type(error_of(outcome)) is TaskRevokedError
+    assert str(error_of(outcome)) == reason
+    [(name, named)] = heard
+    assert name == "task_revoked"
+    assert (named["terminated"], named["signum"], named["expired"]) == (False, None, expired)
+    assert named["request"].id == str(outcome.job.id)
+
+
+# What a task says of itself
+
+
+def test_a_retry(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def again(self: Any) -> None:
+        raise self.retry(exc=ValueError("not yet"), countdown=2.5)
+
+    outcome = given_back(again, retries=1, attempt=2)
+    assert (outcome.state, outcome.retries, outcome.countdown, outcome.eta) == ("RETRY", 2, 2.5, None)
+    assert repr(error_of(outcome)) == "ValueError('not yet')"
+    assert outcome.reason == "Retry in 2.5s: ValueError('not yet')"
+    assert "Retry" in (outcome.traceback or "")
+    assert (outcome.args, outcome.kwargs, outcome.options, outcome.queue, outcome.payload) == (None,) * 5
+
+
+def test_a_retry_with_changes(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def again(self: Any, *args: Any) -> None:
+        raise self.retry(args=[7], kwargs={"y": 1}, eta=ETA, queue="slow", headers={"a": 1})
+
+    outcome = given_back(again, 1, options='{"root_id": "r"}')
+    assert (outcome.eta, outcome.countdown, outcome.queue) == (ETA, None, "slow")
+    assert (json.loads(outcome.args or ""), json.loads(outcome.kwargs or "")) == ([7], {"y": 1})
+    assert json.loads(outcome.options or "") == {"root_id": "r", "headers": {"a": 1}}
+
+
+def test_a_retry_that_lets_the_run_go_on(app: Lavoro) -> None:
+    ran = []
+
+    @app.task(bind=True)
+    def again(self: Any) -> str:
+        assert isinstance(self.retry(countdown=1, throw=False), Retry)
+        ran.append(True)
+        return "never seen"
+
+    assert given_back(again).countdown == 1
+    assert ran == [True]
+
+
+def test_the_exception_itself_may_be_raised(app: Lavoro) -> None:
+    @app.task
+    def again() -> None:
+        raise Retry("later", when=3)
+
+    outcome = given_back(again)
+    assert (outcome.countdown, outcome.reason) == (3.0, "later")
+
+
+def test_after_the_last_retry_the_error_is_raised(app: Lavoro) -> None:
+    @app.task(bind=True, max_retries=2)
+    def again(self: Any, error: bool) -> None:
+        raise self.retry(exc=ValueError("x") if error else None)
+
+    assert given_back(again, True, retries=1).retries == 2
+    assert type(error_of(finished(again, True, retries=2))) is ValueError
+    assert type(error_of(finished(again, False, retries=2))) is MaxRetriesExceededError
+
+
+def test_autoretry(app: Lavoro) -> None:
+    @app.task(autoretry_for=(OSError,), dont_autoretry_for=(PermissionError,), retry_backoff=3, retry_jitter=False)
+    def fetch(kind: str) -> None:
+        raise {"os": OSError, "permission": PermissionError, "value": ValueError, "ignore": Ignore}[kind]("x")
+
+    outcome = given_back(fetch, "os", retries=2, attempt=3)
+    assert (outcome.countdown, outcome.retries, type(error_of(outcome))) == (12.0, 3, OSError)
+    assert type(error_of(finished(fetch, "permission"))) is PermissionError
+    assert type(error_of(finished(fetch, "value"))) is ValueError
+    assert finished(fetch, "ignore").state == "IGNORED"
+    assert type(error_of(finished(fetch, "os", retries=3))) is OSError
+
+
+def test_ignore(app: Lavoro) -> None:
+    @app.task
+    def ignore() -> None:
+        raise Ignore
+
+    outcome = finished(ignore)
+    assert (outcome.state, outcome.result, outcome.traceback) == ("IGNORED", None, None)
+
+
+def test_reject(app: Lavoro) -> None:
+    @app.task
+    def reject(requeue: bool) -> None:
+        raise Reject("not now", requeue=requeue)
+
+    outcome = finished(reject, False)
+    assert (outcome.state, type(error_of(outcome))) == ("REJECTED", Reject)
+    back = given_back(reject, True)
+    assert (back.state, back.retries, back.reason, back.countdown) == ("REJECTED", None, "rejected: not now", 0.0)
+
+
+# Limits
+
+
+class Clock:
+    """A pool's way of raising after a time, where the time is up as soon as the task asks."""
+
+    def __init__(self) -> None:
+        self.limits: list[tuple[float, BaseException]] = []
+
+    def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[None]:
+        @contextlib.contextmanager
+        def limited() -> Iterator[None]:
+            self.limits.append((seconds, error))
+            yield
+            self.limits.pop()
+
+        return limited()
+
+    def expire(self, seconds: float) -> None:
+        raise next(error for limit, error in self.limits if limit == seconds)
+
+
+@pytest.mark.parametrize("options", [None, '{"soft_time_limit": 5.0}'])
+def test_a_soft_limit(app: Lavoro, options: str | None) -> None:
+    clock = Clock()
+
+    @app.task(soft_time_limit=None if options else 5.0)
+    def slow(catch: bool) -> str:
+        try:
+            clock.expire(5.0)
+        except SoftTimeLimitExceeded:
+            if not catch:
+                raise
+        return "cleaned up"
+
+    node = NODE._replace(limit=clock.limit)
+    outcome = finished(slow, False, node=node, options=options)
+    assert type(error_of(outcome)) is SoftTimeLimitExceeded
+    assert str(error_of(outcome)) == "soft time limit of 5 s"
+    assert finished(slow, True, node=node, options=options).result == '"cleaned up"'
+
+
+def test_a_hard_limit_is_no_exception_that_a_task_may_swallow(app: Lavoro) -> None:
+    clock = Clock()
+
+    @app.task(time_limit=9.0, soft_time_limit=5.0)
+    def slow() -> None:
+        assert [limit for limit, _ in clock.limits] == [9.0, 5.0]
+        with contextlib.suppress(Exception):
+            clock.expire(9.0)
+
+    outcome = finished(slow, node=NODE._replace(limit=clock.limit, limits_hard=True))
+    assert type(error_of(outcome)) is TimeLimitExceeded
+    assert str(error_of(outcome)) == "hard time limit of 9 s"
+
+
+def test_where_the_pool_has_no_hard_limits_the_supervisor_has(app: Lavoro) -> None:
+    clock = Clock()
+
+    @app.task(time_limit=9.0)
+    def slow() -> int:
+        return len(clock.limits)
+
+    assert finished(slow, node=NODE._replace(limit=clock.limit)).result == "0"
+
+
+@pytest.mark.parametrize("signum", [None, "SIGKILL"])
+def test_a_cancelled_task(app: Lavoro, heard: list[tuple[str, dict[str, Any]]], signum: str | None) -> None:
+    @app.task
+    def long() -> None:
+        with contextlib.suppress(Exception):
+            raise Cancelled(*[signum] if signum else [])
+
+    outcome = finished(long)
+    assert (outcome.state, type(error_of(outcome))) == ("REVOKED", TaskRevokedError)
+    named = dict(heard)["task_revoked"]
+    assert (named["terminated"], named["signum"], named["expired"]) == (True, signum, False)
+
+
+# Signals and handlers
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """The signals of tasks that were sent during the test, in order."""
+    heard: list[tuple[str, dict[str, Any]]] = []
+    names = ["prerun", "postrun", "success", "failure", "retry", "revoked", "rejected"]
+
+    def hearing(name: str) -> Callable[..., None]:
+        def hear(**named: Any) -> None:
+            heard.append((name, named))
+
+        return hear
+
+    connected = [(getattr(signals, f"task_{name}"), hearing(f"task_{name}")) for name in names]
+    for signal, receiver in connected:
+        signal.connect(receiver)
+    yield heard
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+class Telling(Task[Any, Any]):
+    """A task whose handlers tell that they were called, among the signals."""
+
+    abstract = True
+    told: list[tuple[str, Any]]
+
+    def before_start(self, *about: Any) -> None:
+        self.told.append(("before_start", about))
+
+    def on_success(self, *about: Any) -> None:
+        self.told.append(("on_success", about))
+
+    def on_failure(self, *about: Any) -> None:
+        self.told.append(("on_failure", about))
+
+    def on_retry(self, *about: Any) -> None:
+        self.told.append(("on_retry", about))
+
+    def after_return(self, *about: Any) -> None:
+        self.told.append(("after_return", about))
+
+
+@pytest.mark.parametrize(
+    ("raised", "order"),
+    [
+        (None, ["task_prerun", "before_start", "task_success", "on_success", "after_return", "task_postrun"]),
+        (ValueError("x"), ["task_prerun", "before_start", "task_failure", "on_failure", "after_return", "task_postrun"]),
+        (Retry("x"), ["task_prerun", "before_start", "task_retry", "on_retry", "task_postrun"]),
+        (Ignore(), ["task_prerun", "before_start", "task_postrun"]),
+        (Reject("x"), ["task_prerun", "before_start", "task_rejected", "task_postrun"]),
+        (Cancelled(), ["task_prerun", "before_start", "task_revoked", "task_postrun"]),
+    ],
+)
+def test_who_is_told_in_which_order(
+    app: Lavoro, heard: list[tuple[str, Any]], raised: BaseException | None, order: list[str]
+) -> None:
+    Telling.told = heard
+
+    @app.task(base=Telling)
+    def run(x: int) -> int:
+        heard.append(("run", x))
+        if raised is not None:
+            raise raised
+        return x
+
+    execute(run, job_of(run, 1), NODE)
+    order.insert(2, "run")
+    assert [name for name, _ in heard] == order
+
+
+def test_what_they_are_told(app: Lavoro, heard: list[tuple[str, Any]]) -> None:
+    Telling.told = heard
+
+    @app.task(base=Telling)
+    def run(x: int, y: int) -> int:
+        if y == 0:
+            raise ZeroDivisionError("zero")
+        return x // y
+
+    job = job_of(run, 6, kwargs='{"y": 3}')
+    execute(run, job, NODE)
+    told, id, args, kwargs = dict(heard), str(job.id), [6], {"y": 3}
+    assert told["before_start"] == (id, args, kwargs)
+    assert told["on_success"] == (2, id, args, kwargs)
+    assert told["after_return"] == ("SUCCESS", 2, id, args, kwargs, None)
+    assert told["task_prerun"]["task"] is told["task_prerun"]["sender"] is run
+    assert told["task_postrun"] == {
+        "signal": signals.task_postrun, "sender": run, "task_id": id, "task": run, "args": args, "kwargs": kwargs,
+        "retval": 2, "state": "SUCCESS",
+    }  # fmt: skip
+    assert told["task_success"]["result"] == 2
+
+    heard.clear()
+    job = job_of(run, 6, 0)
+    execute(run, job, NODE)
+    told, id, args, kwargs = dict(heard), str(job.id), [6, 0], {}
+    error, *rest, info = told["on_failure"]
+    assert isinstance(error, ZeroDivisionError)
+    assert rest == [id, args, kwargs]
+    assert info.exception is error
+    assert "ZeroDivisionError: zero" in info.traceback
+    assert told["after_return"] == ("FAILURE", error, id, args, kwargs, info)
+    failure = told["task_failure"]
+    assert (failure["exception"], failure["einfo"], failure["task_id"]) == (error, info, id)
+    assert failure["traceback"] is error.__traceback__
+
+
+def test_a_handler_that_fails_changes_nothing(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Task[Any, Any]):
+        abstract = True
+
+        def on_success(self, *about: Any) -> None:
+            raise RuntimeError("broken handler")
+
+        after_return = on_success
+
+    @app.task(base=Broken)
+    def run() -> int:
+        return 1
+
+    assert finished(run).state == "SUCCESS"
+    assert [record.message.split()[0] for record in caplog.records if record.exc_info] == ["on_success", "after_return"]
+
+
+def test_before_start_may_stop_the_task(app: Lavoro) -> None:
+    class Strict(Task[Any, Any]):
+        abstract = True
+
+        def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+            raise PermissionError("not here")
+
+    @app.task(base=Strict)
+    def run() -> None:
+        raise AssertionError("it must not run")
+
+    assert type(error_of(finished(run))) is PermissionError
+
+
+def test_an_own_call_is_honoured(app: Lavoro) -> None:
+    class Doubled(Task[Any, Any]):
+        abstract = True
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return 2 * super().__call__(*args, **kwargs)
+
+    @app.task(base=Doubled, bind=True)
+    def run(self: Any, x: int) -> int:
+        assert self.request.id
+        return x
+
+    assert finished(run, 4).result == "8"
+
+
+# What is left behind
+
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")
+
+
+def test_variables_of_the_context_are_gone_afterwards(app: Lavoro) -> None:
+    @app.task
+    def leave() -> str:
+        found = variable.get()
+        variable.set("dirty")
+        return found
+
+    for _ in range(2):
+        assert finished(leave).result == '"clean"'
+    assert variable.get() == "clean"
+    assert current.get() is None
+
+
+def test_each_run_has_its_own_request(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def mine(self: Any) -> list[Any]:
+        self.request.update(own=len(self.request.kwargs))
+        return [self.request.id, self.request.retries, self.request.hostname, self.request.called_directly]
+
+    for retries in (0, 1):
+        outcome = finished(mine, retries=retries)
+        assert json.loads(outcome.result or "") == [str(outcome.job.id), retries, "node@test", False]
+    assert mine.request.id is None
+
+
+def test_a_task_that_calls_another_as_a_function(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def inner(self: Any) -> Any:
+        return self.request.id
+
+    @app.task(bind=True)
+    def outer(self: Any) -> list[Any]:
+        return [inner(), self.request.id]
+
+    outcome = finished(outer)
+    assert json.loads(outcome.result or "") == [None, str(outcome.job.id)]
+
+
+def test_a_state_of_its_own_is_reported(app: Lavoro) -> None:
+    told: list[tuple[Job, str, Any]] = []
+
+    @app.task(bind=True)
+    def slow(self: Any) -> None:
+        self.update_state(state="HALF", meta={"done": 1})
+
+    outcome = finished(slow, node=NODE._replace(report=lambda *about: told.append(about)))
+    assert told == [(outcome.job, "HALF", {"done": 1})]
+    assert isinstance(OutOfTime("x"), BaseException)

@@ -1,0 +1,192 @@
+"""Signals keep Celery's manners."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Any
+
+import blinker
+import pytest
+
+from lavoro import signals
+from lavoro.signals import Signal
+
+
+class Task:
+    """What a sender is told by: its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Ear:
+    """A receiver that remembers what it was called with."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+
+    def hear(self, **named: Any) -> str:
+        self.heard.append(named)
+        return "heard"
+
+
+@pytest.fixture
+def signal() -> Signal:
+    return Signal("test_signal", "number")
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+def test_receivers_get_keywords_only(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear)
+    assert signal.send("sender", number=1) == [(ear.hear, "heard")]
+    assert ear.heard == [{"signal": signal, "sender": "sender", "number": 1}]
+
+
+def test_as_a_decorator_with_and_without_arguments(signal: Signal) -> None:
+    heard = []
+
+    @signal.connect
+    def everything(sender: Any, **_: Any) -> None:
+        heard.append(("everything", sender))
+
+    @signal.connect(sender="a")
+    def only_a(sender: Any, **_: Any) -> None:
+        heard.append(("only a", sender))
+
+    signal.send("a")
+    signal.send("b")
+    assert sorted(heard) == [("everything", "a"), ("everything", "b"), ("only a", "a")]
+    assert everything.__name__ == "everything"
+
+
+@pytest.mark.parametrize("connected", ["a.add", Task("a.add")])
+@pytest.mark.parametrize("sent", ["a.add", Task("a.add")])
+def test_senders_are_told_apart_by_name(signal: Signal, ear: Ear, connected: Any, sent: Any) -> None:
+    signal.connect(ear.hear, sender=connected)
+    signal.send(sent)
+    signal.send(Task("other"))
+    signal.send(None)
+    assert len(ear.heard) == 1
+    assert signal.has_listeners(sent)
+    assert not signal.has_listeners("other")
+
+
+def test_a_sender_without_a_name_is_itself(signal: Signal, ear: Ear) -> None:
+    sender = object()
+    signal.connect(ear.hear, sender=sender)
+    signal.send(object())
+    assert ear.heard == []
+    signal.send(sender)
+    assert len(ear.heard) == 1
+
+
+def test_receivers_are_held_weakly_unless_asked(signal: Signal) -> None:
+    weak, strong = Ear(), Ear()
+    heard = strong.heard
+    signal.connect(weak.hear)
+    signal.connect(weak.hear, dispatch_uid="named")
+    signal.connect(strong.hear, weak=False)
+    del weak, strong
+    gc.collect()
+    assert len(signal.send(None)) == 1
+    assert len(heard) == 1
+
+
+def test_a_dispatch_uid_connects_once(signal: Signal) -> None:
+    first, second = Ear(), Ear()
+    signal.connect(first.hear, dispatch_uid="it")
+    signal.connect(first.hear, dispatch_uid="it")
+    signal.connect(second.hear, dispatch_uid="it")
+    signal.send(None)
+    assert (len(first.heard), len(second.heard)) == (1, 0)
+    assert signal.disconnect(dispatch_uid="it")
+    assert not signal.disconnect(dispatch_uid="it")
+    signal.connect(second.hear, dispatch_uid="it")
+    signal.send(None)
+    assert (len(first.heard), len(second.heard)) == (1, 1)
+
+
+def test_a_dispatch_uid_is_free_again_when_its_receiver_is_gone(signal: Signal) -> None:
+    first, second = Ear(), Ear()
+    signal.connect(first.hear, dispatch_uid="it")
+    del first
+    gc.collect()
+    signal.connect(second.hear, dispatch_uid="it")
+    signal.send(None)
+    assert len(second.heard) == 1
+
+
+def test_disconnecting(signal: Signal, ear: Ear) -> None:
+    assert not signal.disconnect(ear.hear)
+    signal.connect(ear.hear)
+    assert signal
+    assert signal.disconnect(ear.hear)
+    assert not signal
+    assert signal.send(None) == []
+
+
+def test_disconnecting_from_one_sender(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear, sender="a")
+    signal.connect(ear.hear, sender="b")
+    assert signal.disconnect(ear.hear, sender="a")
+    signal.send("a")
+    signal.send("b")
+    assert [named["sender"] for named in ear.heard] == ["b"]
+
+
+def test_what_a_receiver_raises_is_logged_and_returned(
+    signal: Signal, ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bad(**_: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    signal.connect(bad)
+    signal.connect(ear.hear)
+    with caplog.at_level(logging.ERROR):
+        answers = dict(signal.send(None))
+    assert isinstance(answers[bad], ZeroDivisionError)
+    assert answers[ear.hear] == "heard"
+    [record] = caplog.records
+    assert "signal test_signal: receiver" in record.message
+    assert record.exc_info
+
+
+def test_a_receiver_must_accept_keywords(signal: Signal) -> None:
+    with pytest.raises(ValueError, match="cannot receive signal test_signal: it must accept .*kwargs"):
+        signal.connect(lambda sender: None)
+    assert not signal
+
+
+def test_blinkers_own_ways_work_too(signal: Signal, ear: Ear) -> None:
+    with signal.connected_to(ear.hear):
+        signal.send("anybody")
+    signal.send("anybody")
+    assert len(ear.heard) == 1
+    with signal.connected_to(ear.hear, sender="a"):
+        signal.send("a")
+        signal.send("b")
+    assert len(ear.heard) == 2
+    assert isinstance(signal, blinker.Signal)
+
+
+def test_an_unconnected_signal_is_false(signal: Signal) -> None:
+    assert not signal
+    assert repr(signal) == "<Signal: test_signal ('number',)>"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "before_task_publish", "after_task_publish", "task_received", "task_prerun", "task_postrun", "task_success",
+        "task_failure", "task_retry", "task_revoked", "task_unknown", "task_rejected", "worker_init",
+        "worker_process_init", "worker_process_shutdown", "worker_ready", "worker_shutting_down", "worker_shutdown",
+        "setup_logging", "after_setup_logger", "after_setup_task_logger", "import_modules",
+    ],
+)  # fmt: skip
+def test_celerys_signals(name: str) -> None:
+    assert getattr(signals, name).name == name

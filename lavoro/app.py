@@ -517,34 +517,41 @@ class Lavoro:
             with translated():
                 tasks.insert(self.database.join(connection), messages, always_wake=True)
             return
-        for number, pause in enumerate(self._pauses(retry, policy)):
-            try:
-                if len(messages) == 1:
-                    self._outbox.send(messages[0], repeated=number > 0)
-                else:
-                    self._store(messages, number > 0)
-                return
-            except SchemaOutdated:
-                raise
-            except OperationalError:
-                if pause is None:
-                    raise
-                self.database.dispose()  # after a restart of the server each idle connection would fail, one a try
-                time.sleep(pause)
+        try:
+            self._deliver(messages)
+        except SchemaOutdated:
+            raise
+        except OperationalError as error:
+            self._deliver_again(messages, error, self._pauses(retry, policy))
+
+    def _deliver(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
+        if len(messages) == 1:
+            self._outbox.send(messages[0], repeated=repeated)
+        else:
+            self._store(messages, repeated)
 
     def _store(self, messages: Sequence[Message], repeated: bool) -> None:
         with self.database.tx() as tx:
             tasks.insert(tx, messages, repeated=repeated)
 
-    def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float | None]:
-        """Yield the seconds to wait after each failed try; None after the last."""
+    def _deliver_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]) -> None:
+        for pause in pauses:
+            self.database.dispose()  # after a restart of the server each idle connection would fail, one a try
+            time.sleep(pause)
+            try:
+                return self._deliver(messages, repeated=True)
+            except OperationalError as again:
+                error = again
+        raise error
+
+    def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float]:
+        """Yield the seconds to wait before each further try."""
         if self.conf["task_publish_retry"] if retry is None else retry:
             policy = {**self.conf["task_publish_retry_policy"], **(policy or {})}
             start, step, most = (policy.get(f"interval_{part}") or 0 for part in ("start", "step", "max"))
             times = policy.get("max_retries", 3)
             for number in itertools.count() if times is None else range(times):
                 yield min(start + number * step, most)
-        yield None
 
     def revoke(self, task_ids: str | Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
         """Keep tasks from starting: waiting ones end as REVOKED at once, unknown ids are remembered.

@@ -16,7 +16,7 @@ from lavoro.store import partitions
 from lavoro.store.database import Database
 
 ROWS, PARTITIONS = 1_000_000, 4
-RATE, SECONDS, WARM = 100, 10.0, 100
+RATE, SECONDS, WARM, LIMIT = 100, 10.0, 100, 60.0
 DAY = 86_400.0
 OLD = """
 create table lavoro.finished_success_old_{number} partition of lavoro.finished_success
@@ -32,11 +32,11 @@ def _lavoro(setting: Setting) -> list[Sample | Series]:
     rows, seconds = setting.scaled(ROWS), setting.seconds(SECONDS)
     with empty_database(setting.server) as dsn, new_hits() as hits:
         migrate(dsn)
-        _make_old(dsn, rows)
         env = environment(dsn, hits)
         with running([worker(1)], env) as group:
             produce("preload", WARM, env=env)
             group.wait_until(lambda: hits.count() >= WARM, "the first tasks started")
+            _make_old(dsn, rows)  # after the worker's own look at what is old, at its start
             alone = _stream(group, hits, env, seconds, lambda: None)
             taken: list[float] = []
             beside = _stream(group, hits, env, seconds, lambda: taken.append(_drop(dsn, rows)))
@@ -76,7 +76,7 @@ def _drop(dsn: str, rows: int) -> float:
     database, start = Database(dsn), time.perf_counter()
     with database.tx() as tx:
         dropped = 0
-        while dropped < PARTITIONS:  # a partition in use is left for the next time
+        while dropped < PARTITIONS and time.perf_counter() - start < LIMIT:  # one in use is left for the next time
             dropped += len(partitions.drop_behind(tx, partitions.DEFAULT_RETENTION))
     database.dispose()
     taken = time.perf_counter() - start

@@ -162,20 +162,9 @@ class Database:
         """Open a connection of one's own, ready for statements."""
         return OwnTx(self.connect(application), self.schema)
 
-    @contextlib.contextmanager
-    def tx(self) -> Iterator[Tx]:
+    def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
-        pool, fairy = self.engine.pool, self._borrow()
-        try:
-            with translated():
-                yield self._tx_of(fairy)
-        except OperationalError as error:
-            if isinstance(error.__cause__, LOST):
-                fairy.invalidate()
-                self.dispose()  # a restart of the server has cut the others off as well
-            raise
-        finally:
-            _give_back(fairy, keep=pool is self.engine.pool)
+        return _Borrowed(self)
 
     def _borrow(self) -> sa.PoolProxiedConnection:
         try:
@@ -210,6 +199,35 @@ class Database:
         """Close the pooled connections; new ones are made when needed."""
         if self._engine is not None:
             self._engine.dispose()
+
+
+class _Borrowed:
+    """A pooled connection for the length of a block; written out, for it is on the way of every call."""
+
+    __slots__ = ("_database", "_fairy", "_pool")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Tx:
+        self._pool = self._database.engine.pool
+        self._fairy = self._database._borrow()
+        return self._database._tx_of(self._fairy)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        lost = isinstance(error, LOST)
+        try:
+            if error is not None:
+                self._translate(error, lost=lost)
+        finally:
+            _give_back(self._fairy, keep=not lost and self._pool is self._database.engine.pool)
+
+    def _translate(self, error: BaseException, *, lost: bool) -> None:
+        if lost:
+            self._fairy.invalidate()
+            self._database.dispose()  # a restart of the server has cut the others off as well
+        with translated():
+            raise error
 
 
 def _give_back(fairy: Any, *, keep: bool) -> None:

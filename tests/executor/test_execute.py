@@ -45,8 +45,9 @@ def app() -> Lavoro:
 
 def job_of(task: Any, *args: Any, **changes: Any) -> Job:
     plain = Job(
-        id=uuid7(), name=task.name, args=serialization.dumps(args), kwargs=None, options=None, payload=None, queue="celery",
-        priority=0, attempt=1, retries=0, crashes=0, due=ETA, expires=None, expired=False, revoked=False,
+        id=uuid7(), name=task.name, args=serialization.dumps(args), kwargs=None, options=None, payload=None,
+        queue="celery", priority=0, attempt=1, retries=0, crashes=0, due=ETA, expires=None, expired=False,
+        revoked=False,
     )  # fmt: skip
     return plain._replace(**changes)
 
@@ -148,7 +149,9 @@ def test_an_exception(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
     assert (record.levelname, record.task_id, record.task_name) == ("ERROR", str(outcome.job.id), fail.name)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), type("Own", (BaseException,), {})()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), type("Own", (BaseException,), {})()]
+)
 def test_what_would_end_a_process_ends_the_task_only(app: Lavoro, error: BaseException) -> None:
     @app.task
     def leave() -> None:
@@ -238,7 +241,8 @@ def test_a_reason_can_always_be_stored(app: Lavoro, text: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        {"args": "[1"}, {"args": "{}"}, {"args": "null"}, {"kwargs": "[]"}, {"kwargs": "1"}, {"options": "["}, {"options": "[]"},
+        {"args": "[1"}, {"args": "{}"}, {"args": "null"}, {"kwargs": "[]"}, {"kwargs": "1"}, {"options": "["},
+        {"options": "[]"},
         {"options": '"x"'}, {"args": '[{"__type__": "unheard of", "__value__": 1}]'},
         {"args": None, "payload": b"\xff", "options": '{"content_type": "application/json"}'},
         {"args": None, "payload": b"x", "options": '{"content_type": "unheard/of"}'},
@@ -506,7 +510,10 @@ class Telling(Task[Any, Any]):
     ("raised", "order"),
     [
         (None, ["task_prerun", "before_start", "task_success", "on_success", "after_return", "task_postrun"]),
-        (ValueError("x"), ["task_prerun", "before_start", "task_failure", "on_failure", "after_return", "task_postrun"]),
+        (
+            ValueError("x"),
+            ["task_prerun", "before_start", "task_failure", "on_failure", "after_return", "task_postrun"],
+        ),
         (Retry("x"), ["task_prerun", "before_start", "task_retry", "on_retry", "task_postrun"]),
         (Ignore(), ["task_prerun", "before_start", "task_postrun"]),
         (Reject("x"), ["task_prerun", "before_start", "task_rejected", "task_postrun"]),

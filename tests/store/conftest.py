@@ -26,7 +26,8 @@ def shared_url(cluster: Cluster, migrated_template: str) -> str:
 def empty_url(shared_url: str) -> str:
     """The URL of a database with Lavoro's schema and no rows, in which every table was just begun anew."""
     with psycopg.connect(shared_url, autocommit=True) as connection:
-        tables = "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt, lavoro.worker, lavoro.queue, lavoro.revoked"
+        names = "waiting", "running", "finished", "attempt", "worker", "queue", "revoked"
+        tables = ", ".join(f"lavoro.{name}" for name in names)
         connection.execute("set lock_timeout = '30s'")
         connection.execute(f"truncate {tables} restart identity".encode())
     return shared_url

@@ -27,8 +27,8 @@ from tests.store.walk import message, rows, send, value
 # URLs
 
 PASSWORDS = [
-    "plain", "p@ss", "a:b", "sl/ash", "wh?at", "h#sh", "100%", "%zz", "sp ace", "ü主", "@", "@@", "/?", "a/b?c", "a/b?c=d",
-    "a?host=x", "&=+", "'\"\\", "[::1]", "p@localhost:1/x", "tab\there", "a%2fb", "user:pw@host", "?",
+    "plain", "p@ss", "a:b", "sl/ash", "wh?at", "h#sh", "100%", "%zz", "sp ace", "ü", "@", "@@", "/?", "a/b?c",
+    "a/b?c=d", "a?host=x", "&=+", "'\"\\", "[::1]", "p@localhost:1/x", "tab\there", "a%2fb", "user:pw@host", "?",
 ]  # fmt: skip
 
 
@@ -230,12 +230,9 @@ def test_the_cursor_lives_as_long_as_its_connection(database: Database) -> None:
 
 def test_a_full_pool_says_which_setting(empty_url: str) -> None:
     database = Database(empty_url, engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01})
-    with (
-        database.tx(),
-        pytest.raises(OperationalError, match="no connection was free in time .setting broker_pool_limit."),
-    ):
-        with database.tx():
-            pass
+    words = "no connection was free in time .setting broker_pool_limit."
+    with database.tx(), pytest.raises(OperationalError, match=words), database.tx():
+        pass
     database.dispose()
 
 
@@ -265,9 +262,13 @@ def test_a_connection_that_was_interrupted_leaves_the_pool(database: Database) -
     class Interrupted(BaseException):
         pass
 
-    with pytest.raises(Interrupted), database.tx() as tx:
-        tx.connection.pgconn.send_query(b"select pg_sleep(60)")  # as far as psycopg has come when it is interrupted
-        raise Interrupted
+    def interrupted() -> None:
+        with database.tx() as tx:
+            tx.connection.pgconn.send_query(b"select pg_sleep(60)")  # as far as psycopg has come by then
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        interrupted()
     with database.tx() as tx:
         assert rows(tx, "select 1") == [(1,)]
 
@@ -318,9 +319,10 @@ def test_a_restarted_server_costs_one_error_a_connection(own_cluster: Cluster) -
 
 
 def test_a_standby_counts_as_no_answer(database: Database) -> None:
-    with pytest.raises(OperationalError, match="read-only transaction"), database.tx() as tx:
+    with database.tx() as tx:
         pid = tx.connection.info.backend_pid
         tx.cursor.execute("set default_transaction_read_only = on")
+    with pytest.raises(OperationalError, match="did not answer: .*read-only transaction"), database.tx() as tx:
         send(tx)
     with database.tx() as tx:
         assert tx.connection.info.backend_pid != pid
@@ -456,9 +458,9 @@ def test_a_task_exists_when_the_callers_transaction_commits(
 def test_a_savepoint_takes_its_tasks_along(database: Database, tx: Tx, empty_url: str) -> None:
     with a_session(empty_url) as (session, _):
         send(database.join(session))
-        with pytest.raises(RuntimeError), session.begin_nested():
-            send(database.join(session))
-            raise RuntimeError
+        savepoint = session.begin_nested()
+        send(database.join(session))
+        savepoint.rollback()
         session.commit()
     assert value(tx, "select count(*) from lavoro.waiting") == 1
 

@@ -21,8 +21,8 @@ def test_a_success_is_stored_with_all_that_is_known(tx: Tx) -> None:
     [(due, created, started)] = rows(tx, "select due, created, started from lavoro.running")
     assert tasks.finish(tx, 1, [outcome.succeeded(job, '{"a":1}', 0.25, children='["x"]')]) == 1
     columns = (
-        "state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created, started, name, args::text,"
-        " kwargs::text, options::text, payload, result::text, result_payload, children::text, traceback"
+        "state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created, started, name,"
+        " args::text, kwargs::text, options::text, payload, result::text, result_payload, children::text, traceback"
     )
     assert rows(tx, f"select {columns} from lavoro.finished where id = %s", job.id) == [
         (

@@ -39,7 +39,8 @@ def test_every_field_is_stored(tx: Tx, count: int) -> None:
         "kwargs": '{"x":1}',
     }
     insert(tx, count, eta=eta, expires=expires, options='{"root_id":"r"}', **kept)
-    columns = "queue, priority, retries, name, args::text, kwargs::text, due, expires, options::text, payload, attempt, crashes"
+    columns = "queue, priority, retries, name, args::text, kwargs::text"
+    columns += ", due, expires, options::text, payload, attempt, crashes"
     expected = (*kept.values(), eta, expires, '{"root_id":"r"}', None, 0, 0)
     assert rows(tx, f"select {columns} from lavoro.waiting") == [expected] * count
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,7 +139,7 @@ def test_an_error_of_who_is_told_does_not_end_it(database: Database, tx: Tx, cap
 
 
 def test_nothing_stays_open(database: Database, tx: Tx, eventually: Callable[..., Any]) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         listener = Listener(database, "wake", lambda payload: None)
         listener.want(["queue:a"])
@@ -147,7 +147,7 @@ def test_nothing_stays_open(database: Database, tx: Tx, eventually: Callable[...
         assert listener.wait_until_heard(60)
         listener.stop(60)
         listener.wake()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     eventually(lambda: not rows(tx, PID), why="the connections are closed")
 
 
@@ -224,7 +224,9 @@ def test_a_database_that_is_away_does_not_keep_anybody(empty_url: str) -> None:
     results.close()
 
 
-def test_after_closing_a_new_wait_connects_again(results: ResultListener, tx: Tx, eventually: Callable[..., Any]) -> None:
+def test_after_closing_a_new_wait_connects_again(
+    results: ResultListener, tx: Tx, eventually: Callable[..., Any]
+) -> None:
     results.subscribe(uuid7(), timeout=60)
     results.close()
     eventually(lambda: not rows(tx, PID))

@@ -61,9 +61,12 @@ def catalog(connection: psycopg.Connection, schema: str) -> dict[str, set[tuple[
             pg_get_expr(d.adbin, d.adrelid)
         from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
         {tables.format("a.attrelid")} and a.attnum > 0 and not a.attisdropped"""
-    indexes = f"select replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') from pg_index i {tables.format('i.indrelid')}"
+    indexes = f"""
+        select replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
+        from pg_index i {tables.format("i.indrelid")}"""
     constraints = f"""
-        select c.relname, pg_get_constraintdef(o.oid) from pg_constraint o {tables.format("o.conrelid")} and o.contype <> 'n'"""
+        select c.relname, pg_get_constraintdef(o.oid)
+        from pg_constraint o {tables.format("o.conrelid")} and o.contype <> 'n'"""
     found = {"columns": columns, "indexes": indexes, "constraints": constraints}
     return {
         name: {

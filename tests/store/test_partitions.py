@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
 from collections.abc import Callable
 
@@ -42,7 +43,8 @@ def now(tx: Tx) -> dt.datetime:
 def finish_at(tx: Tx, moment: dt.datetime, *, state: str = "SUCCESS") -> str:
     """Store an outcome of that time; return the partition it came into."""
     query = """
-        insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name, finished)
+        insert into lavoro.finished
+            (id, state, queue, priority, attempt, retries, crashes, due, created, name, finished)
         values (%s, %s, 'celery', 0, 1, 0, 0, now(), now(), 'a.b', %s) returning tableoid::regclass::text"""
     return str(value(tx, query, uuid7(), state, moment)).removeprefix("lavoro.")
 
@@ -71,7 +73,7 @@ def test_now_and_two_periods_after_are_covered_without_gaps(bare: Tx, table: str
     found = partitions_of(bare, table)
     assert [partition.name for partition in found] == made
     assert found[0].ends - span <= before < found[0].ends
-    assert [later.ends - earlier.ends for earlier, later in zip(found, found[1:])] == [span] * (len(found) - 1)
+    assert [later.ends - earlier.ends for earlier, later in itertools.pairwise(found)] == [span] * (len(found) - 1)
     assert found[-1].ends >= before + 2 * span
 
 
@@ -186,8 +188,8 @@ def test_each_kind_has_its_own_retention(bare: Tx) -> None:
 def test_what_fits_nowhere_is_deleted_when_it_is_too_old(bare: Tx) -> None:
     finish_at(bare, now(bare) - dt.timedelta(days=1.1))
     finish_at(bare, now(bare) - dt.timedelta(days=0.9))
-    rows(bare, "insert into lavoro.attempt (id, attempt, state, ended) values (gen_random_uuid(), 1, 'LOST', now() - interval"
-               " '31 days') returning 1")  # fmt: skip
+    query = "insert into lavoro.attempt (id, attempt, state, ended) values (%s, 1, 'LOST', now() - interval '31 days')"
+    bare.cursor.execute(query, (uuid7(),))
     assert drop_behind(bare, DEFAULT_RETENTION) == []
     assert value(bare, "select count(*) from lavoro.finished_success_rest") == 1
     assert value(bare, "select count(*) from lavoro.attempt") == 0

@@ -41,7 +41,9 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(database: Database, t
     assert len(take(tx, lane("a"))) == 1
 
 
-def test_resuming_wakes_who_sleeps_when_there_is_something_to_find(database: Database, opened: Callable[[], Tx]) -> None:
+def test_resuming_wakes_who_sleeps_when_there_is_something_to_find(
+    database: Database, opened: Callable[[], Tx]
+) -> None:
     ears, other = opened(), opened()
     send(other, queue="a")
     pause(database, ["a"])
@@ -56,7 +58,10 @@ def test_purging_deletes_what_waits_on_these_queues_only(database: Database, tx:
     sent_and_taken(tx, queue="a")
     tasks.insert(tx, [message(queue=queue, countdown=countdown) for queue in "aabc" for countdown in (0.0, 60.0)])
     assert purge(database, ["a", "b", "none"]) == 6
-    assert [(status.queue, status.ready, status.running) for status in queue_status(database)] == [("a", 0, 1), ("c", 1, 0)]
+    assert [(status.queue, status.ready, status.running) for status in queue_status(database)] == [
+        ("a", 0, 1),
+        ("c", 1, 0),
+    ]
 
 
 @pytest.mark.parametrize("ask", [pause, resume, purge])

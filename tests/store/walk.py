@@ -45,9 +45,8 @@ def take(tx: Tx, *lanes: Lane, limit: int = 100, worker_id: int = WORKER) -> lis
 def sent_and_taken(tx: Tx, *, worker_id: int = WORKER, **changes: Any) -> Job:
     """A job that has just been claimed."""
     id = send(tx, **changes)
-    [job] = [
-        job for job in take(tx, lane(changes.get("queue", "celery"), changes.get("priority", 0)), worker_id=worker_id)
-    ]
+    place = lane(changes.get("queue", "celery"), changes.get("priority", 0))
+    [job] = take(tx, place, worker_id=worker_id)
     assert job.id == id
     return job
 

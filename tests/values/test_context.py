@@ -17,7 +17,8 @@ from lavoro.message import Job
 UTC = dt.timezone.utc
 JOB = Job(
     id=uuid.UUID(int=1), name="a.add", args="[1]", kwargs=None, options=None, payload=None, queue="q", priority=3,
-    attempt=2, retries=1, crashes=0, due=dt.datetime(2030, 1, 1, tzinfo=UTC), expires=None, expired=False, revoked=False,
+    attempt=2, retries=1, crashes=0, due=dt.datetime(2030, 1, 1, tzinfo=UTC), expires=None, expired=False,
+    revoked=False,
 )  # fmt: skip
 NODE = SimpleNamespace(hostname="node@host", eager=False, report=None)
 
@@ -38,7 +39,9 @@ def test_the_fields_of_a_claimed_task() -> None:
 
 
 def test_options_win_where_they_know_more() -> None:
-    found = request(task_id="mine", root_id="root", parent_id="parent", time_limit=9.0, soft_time_limit=5.0, group_id="g")
+    found = request(
+        task_id="mine", root_id="root", parent_id="parent", time_limit=9.0, soft_time_limit=5.0, group_id="g"
+    )
     assert (found.id, found.root_id, found.parent_id, found.correlation_id) == ("mine", "root", "parent", "mine")
     assert found.timelimit == (9.0, 5.0)
     assert found.group == "g"
@@ -56,7 +59,9 @@ def test_headers_are_attributes_too_and_unknown_names_are_none() -> None:
         _ = found.__unknown__
 
 
-@pytest.mark.parametrize(("attempt", "retries", "redelivered"), [(1, 0, False), (2, 1, False), (2, 0, True), (4, 2, True)])
+@pytest.mark.parametrize(
+    ("attempt", "retries", "redelivered"), [(1, 0, False), (2, 1, False), (2, 0, True), (4, 2, True)]
+)
 def test_a_start_more_than_the_retries_is_a_redelivery(attempt: int, retries: int, redelivered: bool) -> None:
     info = request(JOB._replace(attempt=attempt, retries=retries)).delivery_info
     assert info == {"exchange": "", "routing_key": "q", "priority": 3, "redelivered": redelivered}

@@ -66,8 +66,13 @@ def test_a_uuid_stands_for_itself() -> None:
     assert task_uuid(str(made)) == made
 
 
-@pytest.mark.parametrize("text", ["", "my-task", "ü🚚", "a" * 1000, "{6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24}", "6F0C8B52-0A3D-5A6E-9A57-3C1F7D1B9E24",
-                                  "6f0c8b520a3d5a6e9a573c1f7d1b9e24", "urn:uuid:6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "my-task", "ü🚚", "a" * 1000, "{6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24}", "6f0c8b520a3d5a6e9a573c1f7d1b9e24",
+        "6F0C8B52-0A3D-5A6E-9A57-3C1F7D1B9E24", "urn:uuid:6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24",
+    ],
+)  # fmt: skip
 def test_any_other_text_has_a_uuid_of_its_own(text: str) -> None:
     found = task_uuid(text)
     assert found.version == 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,10 +40,9 @@ def test_a_missing_task_says_what_may_be_wrong() -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_current(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_local": threading.local(), "_default": None, "_make_default": None, "finders": []}.items():
         monkeypatch.setattr(current, name, value)
-    yield
 
 
 def in_another_thread() -> Any:

@@ -12,12 +12,18 @@ from lavoro.errors import OperationalError
 from lavoro.service import Service
 
 
+@pytest.fixture(autouse=True)
+def logging_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have run a tool in this process that disables the loggers it finds."""
+    monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
+
+
 class Steps(Service):
     """Does as it is told, step by step."""
 
     name = "steps"
 
-    def __init__(self, *answers: float | None | Exception, then: float | None = None) -> None:
+    def __init__(self, *answers: float | Exception | None, then: float | None = None) -> None:
         super().__init__()
         self.answers, self.then = list(answers), then
         self.count = 0
@@ -99,7 +105,9 @@ def test_an_error_is_survived_and_logged_with_its_traceback_once(
     started(service)
     eventually(lambda: service.count == 5)
     records = [record for record in caplog.records if record.name == "lavoro.worker"]
-    assert [record.message for record in records] == [f"steps failed, trying again: {n}" for n in ("one", "two", "three")]
+    assert [record.message for record in records] == [
+        f"steps failed, trying again: {n}" for n in ("one", "two", "three")
+    ]
     assert [bool(record.exc_info) for record in records] == [True, False, True]
     assert {record.levelno for record in records} == {logging.ERROR}
 

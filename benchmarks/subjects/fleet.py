@@ -27,7 +27,7 @@ from lavoro.store.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.holding import Holding
-from lavoro.worker.upkeep import Upkeep
+from lavoro.worker.upkeep import Hooks, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
 
@@ -47,44 +47,43 @@ class Node:
     """What a supervisor and its one child hold, without the processes."""
 
     def __init__(self, dsn: str, number: int) -> None:
-        database = Database(dsn)
-        self.upkeep = Upkeep(
-            database, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION),
-            renewing=lambda: [self.worker_id], lost=lambda ids: None, cancel=lambda wanted: None,
-        )  # fmt: skip
+        self.database = Database(dsn)
+        hooks = Hooks(lost=lambda ids: None, cancel=lambda wanted: None)
+        self.upkeep = Upkeep(self.database, hooks, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION))
+        self.listener = Listener(self.database, "wake", self.heard)
+        self.upkeep.start()
+        self.listener.start()
         name, host, pid = f"fleet-{os.getpid()}-{number}", socket.gethostname(), os.getpid()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
-        self.worker_id = self.upkeep.register(lease)
-        database.dispose()
-        self.listener = Listener(database, "wake", self.heard)
+        self.claimer: Claimer | None = None
+        self.upkeep.register(lease, self.begin)
+
+    def begin(self, worker_id: int) -> None:
+        """Start claiming, as a child does when it has its lease."""
         pool: Any = Pool()
         self.claimer = Claimer(
-            database, pool, Holding(), worker_id=self.worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
+            self.database, pool, Holding(), worker_id=worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
             rest=self.rest,
         )  # fmt: skip
-
-    def start(self) -> None:
-        """Start the three services."""
-        for service in (self.upkeep, self.listener, self.claimer):
-            service.start()
+        self.claimer.start()
 
     def rest(self, resting: bool) -> None:
         """Listen while the claimer sleeps, and tell it from when on."""
         self.listener.want(["queue:celery"] if resting else [])
-        if resting:
+        if resting and self.claimer is not None:
             self.listener.when_heard(self.claimer.confirm_rest)
 
     def heard(self, payload: str | None) -> None:
         """Pass a notification on."""
-        self.claimer.notified(payload or "!")
+        if self.claimer is not None:
+            self.claimer.notified(payload or "!")
 
 
 def main(dsn: str, count: int) -> None:
     """Start the nodes and stay until killed."""
     nodes = [Node(dsn, number) for number in range(count)]
-    for node in nodes:
-        node.start()
     threading.Event().wait()
+    del nodes
 
 
 if __name__ == "__main__":

@@ -354,6 +354,8 @@ class Lavoro:
             schema=conf.lavoro_schema,
             connect_timeout=conf.seconds("broker_connection_timeout") or 0,
             engine_options=options,
+            pooled=conf["lavoro_pooled"],
+            direct_url=conf["lavoro_direct_url"],
         )
         if url is None:
             migrate(database)

@@ -196,7 +196,7 @@ class Run:
         serializer = self.task.result_serializer
         if serializer == "json":
             text = "null" if value is None else serialization.dumps(value)
-            self._check_size(len(text))
+            self._check_size(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
             return text, None
         encoded = serialization.encode(value, serializer)
         payload = encoded.data if isinstance(encoded.data, bytes) else encoded.data.encode()

@@ -137,6 +137,10 @@ DEFAULTS: dict[str, Default] = {
     "broker_pool_acquire_timeout": Default(None, "Seconds a call waits for a connection; None: for ever.", _SECONDS),
     "database_engine_options": Default({}, "Options for SQLAlchemy's `create_engine`.", _MAPPING),
     "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", _SCHEMA),
+    "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", _FLAG),
+    "lavoro_direct_url": Default(
+        None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY
+    ),
     "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", _ANY),
     # Calling tasks
     "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", _FLAG),

@@ -18,14 +18,15 @@ from benchmarks.values import Sample, Series, Setting, Skipped, Step
 
 NODES, EACH, CONNECTIONS_OF_A_NODE = (100, 500), 50, 3
 CONNECTIONS = max(NODES) * (CONNECTIONS_OF_A_NODE + 1) + 100
-SECONDS, SETTLE = 20.0, 10.0
+SECONDS, SETTLE = 20.0, 40.0
 CALLS, RATE = 50, 5
 ASLEEP = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted"
 
 
 def steps(setting: Setting) -> list[Step]:
     """Measure 100 and 500 nodes; needs a server that takes their connections."""
-    return [partial(_lavoro, setting, nodes) for nodes in NODES]
+    part = min(1.0, setting.scale)
+    return [partial(_lavoro, setting, max(1, round(nodes * part / EACH)) * EACH) for nodes in NODES]
 
 
 def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
@@ -39,15 +40,16 @@ def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
         commands = [[sys.executable, "-m", "benchmarks.subjects.fleet", dsn, str(EACH)]] * (nodes // EACH)
         with running(commands, env) as group:
             group.wait_until(lambda: _asleep(connection) >= nodes, f"{nodes} nodes slept", pause=0.2)
-            time.sleep(SETTLE)
+            time.sleep(setting.seconds(SETTLE))  # each connection prepares and plans its statements several times
             idle = _spent(setting, connection, lambda: time.sleep(setting.seconds(SECONDS)))
             woken = _spent(setting, connection, lambda: _call(group, hits, env))
+        delays = hits.values()
     figure, extra = f"{nodes} idle nodes", woken[0] - idle[0] / idle[2] * woken[2]
     return [
         Sample("lavoro", f"{figure}, server CPU", "ms/s", idle[0] / idle[2] * 1e3),
         Sample("lavoro", f"{figure}, statements", "per s", idle[1] / idle[2]),
         Sample("lavoro", f"{figure}, server CPU of waking them", "ms/task", extra / CALLS * 1e3),
-        *percentiles("lavoro", f"{figure}, call to start", hits.values()),
+        *percentiles("lavoro", f"{figure}, call to start", delays),
     ]
 
 

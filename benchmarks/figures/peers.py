@@ -112,13 +112,19 @@ def _drain(driver: _Ours | _Theirs, env: dict[str, str], count: int) -> float:
     """Return the rate from the first start to the last."""
     driver.send(env, "preload", count)
     progress = Progress()
-    with new_hits() as hits, running(driver.workers(), {**env, **hits.environment}) as group:
+    with (
+        new_hits() as hits,
+        running(driver.workers(), {**env, **hits.environment}, log=hits.path.with_name("log")) as group,
+    ):
         progress.watch(group, hits, count)
     return (count - progress.first) / progress.seconds
 
 
 def _trickle(driver: _Ours | _Theirs, env: dict[str, str], calls: int) -> list[float]:
-    with new_hits() as hits, running(driver.workers(), {**env, **hits.environment}) as group:
+    with (
+        new_hits() as hits,
+        running(driver.workers(), {**env, **hits.environment}, log=hits.path.with_name("log")) as group,
+    ):
         driver.send(env, "preload", WARM)
         group.wait_until(lambda: hits.count() >= WARM, "the first tasks started")
         driver.send(env, "paced", calls, RATE)

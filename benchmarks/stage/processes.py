@@ -78,8 +78,13 @@ def producing(*arguments: object, env: dict[str, str]) -> Iterator[None]:
 class Group:
     """Processes that work on the same tasks."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], env: dict[str, str]) -> None:
-        self.processes = [subprocess.Popen(each, cwd=ROOT, env=env, start_new_session=True) for each in commands]
+    def __init__(self, commands: Sequence[Sequence[str]], env: dict[str, str], log: Path | None = None) -> None:
+        self.log = log
+        with log.open("wb") if log else contextlib.nullcontext() as output:
+            self.processes = [
+                subprocess.Popen(each, cwd=ROOT, env=env, start_new_session=True, stdout=output, stderr=output)
+                for each in commands
+            ]
 
     def wait_until(self, done: Callable[[], bool], what: str, *, limit: float = LIMIT, pause: float = 0.002) -> None:
         """Wait until ``done()``; raises when a process ends before, or after ``limit`` seconds."""
@@ -87,10 +92,13 @@ class Group:
         while not done():
             for process in self.processes:
                 if process.poll() is not None:
-                    raise RuntimeError(f"{process.args!r} ended with exit code {process.returncode} before {what}")
+                    raise RuntimeError(f"{process.args!r} ended ({process.returncode}) before {what}{self._said()}")
             if time.monotonic() > end:
-                raise TimeoutError(f"{what} did not happen within {limit:g} s")
+                raise TimeoutError(f"{what} did not happen within {limit:g} s{self._said()}")
             time.sleep(pause)
+
+    def _said(self) -> str:
+        return ":\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-5:]) if self.log else ""
 
     def members(self) -> list[psutil.Process]:
         """List the processes with all their descendants."""
@@ -130,9 +138,9 @@ class Group:
 
 
 @contextmanager
-def running(commands: Sequence[Sequence[str]], env: dict[str, str]) -> Iterator[Group]:
-    """Start processes and end them with the block."""
-    group = Group(commands, env)
+def running(commands: Sequence[Sequence[str]], env: dict[str, str], *, log: Path | None = None) -> Iterator[Group]:
+    """Start processes and end them with the block; what they write goes to ``log`` if given."""
+    group = Group(commands, env, log)
     try:
         yield group
     finally:

@@ -86,7 +86,9 @@ class Database:
     """Where tasks are stored.
 
     ``url`` is a PostgreSQL URL or a function that returns one, asked again for each new connection (the embedded
-    database starts itself so). ``connect_timeout`` is in seconds. Connections are made on first use.
+    database starts itself so). ``connect_timeout`` is in seconds. Connections are made on first use. ``pooled`` says
+    that the URL leads to a pooler in transaction mode, where nothing may belong to a session, no prepared statement
+    and no LISTEN; ``direct_url`` leads past it.
     """
 
     def __init__(
@@ -96,8 +98,11 @@ class Database:
         schema: str = "lavoro",
         connect_timeout: float = 4,
         engine_options: Mapping[str, Any] | None = None,
+        pooled: bool = False,
+        direct_url: str | None = None,
     ) -> None:
         self._url = url
+        self._pooled, self._direct_url = pooled, direct_url
         self.schema = check_schema(schema)
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
@@ -138,14 +143,24 @@ class Database:
             os.register_at_fork(after_in_child=lambda: _dispose_after_fork(dispose))
         return engine
 
-    def connect(self, application: str) -> psycopg.Connection[TupleRow]:
-        """Open a connection of one's own, in autocommit, with keepalives; raises ``OperationalError``."""
-        url = self.url
+    @property
+    def listens(self) -> bool:
+        """Whether notifications can be heard: not through a pooler in transaction mode."""
+        return not self._pooled or self._direct_url is not None
+
+    def connect(self, application: str, *, direct: bool = False) -> psycopg.Connection[TupleRow]:
+        """Open a connection of one's own, in autocommit, with keepalives; raises ``OperationalError``.
+
+        ``direct`` goes past a pooler where the way is known: for what belongs to one session, as LISTEN does.
+        """
+        past = direct and self._direct_url is not None
+        url = clean_url(self._direct_url) if past and self._direct_url else self.url
         try:
             return psycopg.connect(
                 url,
                 autocommit=True,
                 client_encoding="utf8",
+                prepare_threshold=None if self._pooled and not past else 5,
                 connect_timeout=max(2, int(self.connect_timeout)),
                 application_name=application,
                 keepalives_idle=10,
@@ -158,9 +173,9 @@ class Database:
         except psycopg.ProgrammingError as error:
             raise ImproperlyConfigured(f"{masked(url)} is no PostgreSQL URL: {first_line(error)}") from error
 
-    def open(self, application: str) -> OwnTx:
+    def open(self, application: str, *, direct: bool = False) -> OwnTx:
         """Open a connection of one's own, ready for statements."""
-        return OwnTx(self.connect(application), self.schema)
+        return OwnTx(self.connect(application, direct=direct), self.schema)
 
     def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""

@@ -34,7 +34,6 @@ class EmbeddedPostgres:
         folder.mkdir(parents=True, exist_ok=True)
         self._users = (folder / "users.lock").open("a")
         fcntl.flock(self._users, fcntl.LOCK_SH)
-        self._server: Any = None
         atexit.register(self.leave)
 
     @classmethod
@@ -42,10 +41,17 @@ class EmbeddedPostgres:
         """Return this process's handle of the server in a folder (default: ``.lavoro`` in the working directory)."""
         path = Path(folder or os.environ.get("LAVORO_DATA_FOLDER") or DATA_FOLDER).expanduser().resolve()
         with cls._opening:
-            handle = cls._open.get(path)
-            if handle is None or handle._process != os.getpid():  # a fork must have a lock of its own
-                handle = cls._open[path] = cls(path)
-            return handle
+            if path not in cls._open:
+                cls._open[path] = cls(path)
+            return cls._open[path]
+
+    @classmethod
+    def _forget_after_fork(cls) -> None:
+        """In the child of a fork: drop the parent's shares, which are not given up while they stay open here."""
+        for handle in cls._open.values():
+            handle._users.close()
+        cls._open.clear()
+        cls._opening = threading.Lock()
 
     def url(self) -> str:
         """Return the server's URL; starts it when it does not run, again when it was killed."""
@@ -58,16 +64,15 @@ class EmbeddedPostgres:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if self._server is None:
-                    self._server = package.get_server(data, cleanup_mode=None)
-                else:
-                    self._server.ensure_postgres_running()
+                # A server it knows already, be it from before a fork, may have been stopped since.
+                server = package.get_server(data, cleanup_mode=None)
+                server.ensure_postgres_running()
         except Exception as error:
             raise OperationalError(
                 f"the embedded PostgreSQL in {data} did not start: {error}; see {data / 'log'}, or set"
                 " LAVORO_DATABASE_URL to use a PostgreSQL of your own"
             ) from error
-        return str(self._server.get_uri())
+        return str(server.get_uri())
 
     def leave(self) -> None:
         """Give up this process's share, and stop the server if it was the last."""
@@ -95,6 +100,10 @@ class EmbeddedPostgres:
             _wheel().pg_ctl(["-w", "-m", "fast", "stop"], pgdata=data, **owner)
         except Exception as error:
             logger.warning("the embedded PostgreSQL in %s did not stop: %s", data, error)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=EmbeddedPostgres._forget_after_fork)
 
 
 class _exclusive:

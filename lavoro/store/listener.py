@@ -87,6 +87,8 @@ class Listener(Service):
 
     def step(self) -> float | None:
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
+        if not self._database.listens:
+            return None  # nothing is ever held, so nobody rests: everybody polls
         connection = self._connection or self._connect()
         try:
             if not self._exchange_locks(connection):
@@ -116,7 +118,7 @@ class Listener(Service):
             logger.warning("the listening connection was lost; polling until it is back: %s", str(error).strip())
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = self._database.connect("lavoro-listener")
+        connection = self._database.connect("lavoro-listener", direct=True)
         try:
             connection.execute(f'listen "{self._channel}"'.encode())
         except BaseException:
@@ -186,6 +188,8 @@ class ResultListener:
     def subscribe(self, id: uuid.UUID, *, timeout: float) -> threading.Event:
         """Return an event that is set when the task finishes; only what finishes after this call is certain."""
         event = threading.Event()
+        if not self._database.listens:
+            return event
         with self._lock:
             self._waiting.setdefault(str(id), []).append(event)
             if self._listener is None or not self._listener.alive:

@@ -30,7 +30,7 @@ def migrate(database: Database | str) -> list[str]:
     """
     if isinstance(database, str):
         database = Database(database)
-    tx = database.open("lavoro-migrate")
+    tx = database.open("lavoro-migrate", direct=True)
     try:
         with translated():
             applied = list(_apply_missing(tx))

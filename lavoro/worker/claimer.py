@@ -24,8 +24,10 @@ BATCH = 500
 LAG = dt.timedelta(seconds=0.02)
 """How far the lower bound of a lane trails its last claim: transactions that commit this late are still seen."""
 EVERYTHING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+SOON = 0.02
+"""Seconds for which a full child waits for more room: what a more urgent task waits at the most for being claimed."""
 LOOK_AROUND = 0.05
-"""Seconds between looks for new lanes while busy: what a more urgent task waits at the most for being seen."""
+"""Seconds between looks for new lanes while busy: a queue or priority that had no tasks lately is seen this late."""
 CHEAP = 0.01
 DUTY = 50
 """A look that took t seconds, more than CHEAP, is repeated after DUTY * t at the earliest: 2 % of the time."""
@@ -70,6 +72,7 @@ class Claimer(Service):
         self._tx: Tx | None = None
         self._lanes: dict[tuple[str, int], float] = {}
         """The lanes known, best first, and when each last had a task."""
+        self._claimed = 0.0
         self._bounds: dict[tuple[str, int], dt.datetime] = {}
         self._looked = self._look_cost = 0.0
         self._look_costs = (0.0, 0.0)
@@ -112,9 +115,12 @@ class Claimer(Service):
         """Claim if there is room; return how long to wait for more."""
         self._blocked = True  # before the room is counted: what ends during that must wake us
         room = self._room()
-        self._blocked = room <= 0 or (room < self._pool.waiting and room < BATCH)
-        if self._blocked:
-            return None  # many small claims would cost more than a few large ones
+        if room <= 0:
+            return None
+        patience = self._claimed + SOON - time.monotonic()
+        if patience > 0 and room < min(self._pool.waiting, BATCH):
+            return patience  # many small claims would cost more than a few large ones
+        self._blocked = False
         try:
             return self._supply(self._open(), min(room, BATCH))
         except UniqueViolation:
@@ -172,7 +178,7 @@ class Claimer(Service):
     # Claiming
 
     def _claim(self, tx: Tx, limit: int) -> list[Job]:
-        now = time.monotonic()
+        self._claimed = now = time.monotonic()
         if not self._resting and self._may(self._looked, self._look_cost, at_least=LOOK_AROUND):
             self._look_around(tx)
         if not self._lanes:

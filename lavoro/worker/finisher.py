@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
+import struct
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import psycopg
+from psycopg import errors as pg
+
 from lavoro import outcome as outcomes
 from lavoro import serialization
-from lavoro.errors import OperationalError
 from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import LOST, Database, Tx, first_line
+from lavoro.store.database import Database, Tx, first_line
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
 
+REFUSED = (
+    psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex,
+    ValueError, TypeError, struct.error,
+)  # fmt: skip
+"""What is wrong with an outcome itself; anything else is wrong with the database, and is tried again."""
 MOST = 2000
 """Outcomes of one transaction at the most."""
 
@@ -119,9 +127,7 @@ class Finisher(Service):
         """Store a batch; what the database refuses in it becomes a failure that says so, and the others go on."""
         try:
             self._store(batch)
-        except (*LOST, OperationalError):
-            raise
-        except Exception as error:
+        except REFUSED as error:
             if len(batch) == 1:
                 self._store([self._refused(batch[0].job, error)])
             else:

@@ -47,6 +47,8 @@ class Plan:
     url: str | None
     """None: the embedded database."""
     data_folder: str | None
+    pooled: bool
+    direct_url: str | None
     schema: str
     connect_timeout: float
     retry_at_start: bool
@@ -77,6 +79,8 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
     return Plan(
         url=conf.database_url,
         data_folder=conf.lavoro_data_folder,
+        pooled=conf.lavoro_pooled,
+        direct_url=conf.lavoro_direct_url,
         schema=conf.lavoro_schema,
         connect_timeout=float(conf.seconds("broker_connection_timeout")),
         retry_at_start=bool(conf.broker_connection_retry_on_startup),

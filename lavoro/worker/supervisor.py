@@ -156,7 +156,17 @@ class Supervisor:
 
     def _open_database(self, plan: Plan) -> Database:
         url: Any = plan.url or embedded.EmbeddedPostgres.at(plan.data_folder).url
-        database = Database(url, schema=plan.schema, connect_timeout=plan.connect_timeout)
+        database = Database(
+            url,
+            schema=plan.schema,
+            connect_timeout=plan.connect_timeout,
+            pooled=plan.pooled,
+            direct_url=plan.direct_url,
+        )
+        if not database.listens:
+            logger.warning(
+                "behind a pooler nothing can be heard of new tasks: workers poll; set lavoro_direct_url to be notified"
+            )
         while True:
             try:
                 if plan.url is None:

@@ -132,12 +132,10 @@ def test_autoretry_ends_with_the_exception_and_keeps_a_traceback_of_each_try() -
     result = tasks.retried_by_itself.delay()
     with pytest.raises(tasks.LocalError):
         result.get(timeout=60)
-    with tasks.app.database.engine.connect() as connection:
-        found = connection.exec_driver_sql(
-            "select attempt, state, traceback from lavoro.attempt where id = %s order by attempt", (result.id,)
-        ).all()
-    assert [(attempt, state) for attempt, state, _ in found] == [(1, "RETRY")]
-    assert "LocalError" in found[0].traceback
+    found = again(result).attempts
+    assert [(attempt.number, attempt.state) for attempt in found] == [(1, "RETRY")]
+    assert "LocalError" in (found[0].traceback or "")
+    assert found[0].worker
     assert "LocalError" in (again(result).traceback or "")
 
 

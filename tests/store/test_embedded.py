@@ -28,7 +28,10 @@ import os, sys, warnings
 warnings.simplefilter("ignore")
 from lavoro.store import embedded
 embedded.url(sys.argv[1])
+reading, writing = os.pipe()
 if os.fork() == 0:
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has left, and stopped the server that nobody else used
     print(embedded.url(sys.argv[1]), flush=True)
     sys.stdin.readline()
     embedded.EmbeddedPostgres.at(sys.argv[1]).leave()

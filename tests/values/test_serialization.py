@@ -202,7 +202,8 @@ def test_subclasses_of_marked_types_become_the_base() -> None:
 
 # Two halves of a pair, written apart, are one character to every JSON reader: only a lone half can survive.
 texts = st.text() | st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDBFF)) | st.just("\0")
-offsets = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+# Whole seconds: datetime.fromisoformat of some releases of Python loses an offset of microseconds.
+offsets = st.integers(-23 * 3600, 23 * 3600).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 zones = st.none() | st.just(timezone.utc) | offsets
 scalars = (
     st.none()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import queue
 import threading
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from heapq import heappop, heappush
 from typing import Any
 
 from lavoro.message import Job
@@ -21,7 +24,11 @@ class Pool:
     def __init__(self, slots: int, run: Callable[[Job, int], None]) -> None:
         self.slots = slots
         self._run = run
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        # The most urgent first, then in the order of coming. A heap of tuples is pushed and popped in one step of C, so
+        # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
+        self._jobs: list[tuple[float, int, Job | None]] = []
+        self._order = itertools.count()
+        self._available: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._running: dict[uuid.UUID, Any] = {}
 
@@ -35,15 +42,16 @@ class Pool:
     def add(self, jobs: list[Job]) -> None:
         """Hand jobs to the slots."""
         for job in jobs:
-            self._jobs.put(job)
+            heappush(self._jobs, (-job.priority, next(self._order), job))
+            self._available.put(None)
 
     def take_back(self) -> list[Job]:
         """Take away the jobs that no slot has begun."""
         taken: list[Job] = []
         while True:
             try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
+                job = heappop(self._jobs)[2]
+            except IndexError:
                 return taken
             if job is not None:
                 taken.append(job)
@@ -51,12 +59,12 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many jobs no slot has begun."""
-        return self._jobs.qsize()
+        return len(self._jobs)
 
     @property
     def outstanding(self) -> int:
         """How many jobs wait or run."""
-        return self._jobs.qsize() + len(self._running)
+        return len(self._jobs) + len(self._running)
 
     @property
     def running(self) -> list[uuid.UUID]:
@@ -66,15 +74,19 @@ class Pool:
     def stop(self) -> None:
         """Let each slot end after the job it has."""
         for _ in range(self.slots):
-            self._jobs.put(None)
+            heappush(self._jobs, (math.inf, next(self._order), None))  # after all jobs
+            self._available.put(None)
 
     def _work(self, slot: int) -> None:
         while True:
             try:
-                job = self._jobs.get()
+                self._available.get()
+                job = heappop(self._jobs)[2]
                 if job is None:
                     return
                 self._work_on(job, slot)
+            except IndexError:
+                continue  # the job was taken back
             except BaseException as late:  # an interruption that came after its task had ended
                 logger.debug("slot %d was interrupted between tasks: %r", slot, late)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
+from random import SystemRandom
 
 from lavoro.errors import LavoroError
 
 logger = logging.getLogger("lavoro.worker")
+
+jitter = SystemRandom().uniform
+"""Random seconds between two; not of the random module's state, which belongs to the application."""
 
 
 class Service:
@@ -76,7 +79,7 @@ class Service:
             self._failures += 1
             self.failed(error)
             # Not more than 16: 2 ** 1024, after an hour without a database, would be no float any more.
-            return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * random.uniform(0.5, 1)
+            return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * jitter(0.5, 1)
         self._failures = 0
         return delay
 

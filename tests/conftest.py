@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
+import hypothesis
 import pytest
 
 from tests.postgres import Cluster, temporary_cluster
 
 T = TypeVar("T")
+
+# The same examples every time: a run that fails must fail again. HYPOTHESIS_PROFILE=default looks for new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 MIGRATED_TEMPLATE = "lavoro_template"
 

@@ -27,7 +27,8 @@ def _adapter(module: str) -> str:
 
 
 _CELERY = ("celery", "-A", _adapter("celery_redis"), "worker", "-l", "WARNING", "--prefetch-multiplier", "64")
-_PGQUEUER = ("pgq", "run", _adapter("pgqueuer_asyncpg") + ":main", "--batch-size", "500")
+_PGQUEUER = ("python", "-m", _adapter("pgqueuer_asyncpg"))
+_PROCRASTINATE = ("procrastinate", "--log-level", "warning", "-a", _adapter("procrastinate_pg") + ".app", "worker")
 
 PEERS: dict[str, Peer] = {
     "celery-prefork": Peer(
@@ -59,6 +60,6 @@ PEERS: dict[str, Peer] = {
     ),
     "procrastinate": Peer(
         "procrastinate, 2 workers", "procrastinate_pg", "procrastinate", "postgres",
-        (("procrastinate", "--log-level", "warning", "-a", _adapter("procrastinate_pg") + ".app", "worker", "-c", "30"),) * 2, "no results",
+        ((*_PROCRASTINATE, "-c", "30"),) * 2, "no results",
     ),
 }  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from psycopg import errors as pg
 from psycopg import sql
 
 from lavoro.store.database import Tx
+
+T = TypeVar("T")
 
 DAY = 86_400.0
 DEFAULT_RETENTION = {"finished_success": DAY, "finished_failure": 30 * DAY, "attempt": 30 * DAY}
@@ -58,10 +60,10 @@ def make_ahead(tx: Tx, retention: Mapping[str, float] = DEFAULT_RETENTION) -> li
 
     A table on which somebody holds a lock for long is left for the next time: there are two periods to try again.
     """
-    made = []
+    made: list[str] = []
     for table, seconds in retention.items():
-        with _briefly_locked(tx):
-            made += _make_ahead_of(tx, table, dt.timedelta(seconds=period(seconds)))
+        span = dt.timedelta(seconds=period(seconds))
+        made += _briefly(tx, partial(_make_ahead_of, tx, table, span)) or []
     return made
 
 
@@ -120,25 +122,19 @@ def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
 
 
 def _drop(tx: Tx, name: str) -> bool:
-    with _briefly_locked(tx) as outcome:
-        tx.connection.execute(sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name)))
-    return outcome.done
+    drop = sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name))
+    return _briefly(tx, partial(tx.connection.execute, drop)) is not None
 
 
-class _Attempt:
-    done = False
-
-
-@contextlib.contextmanager
-def _briefly_locked(tx: Tx) -> Iterator[_Attempt]:
-    """A transaction that gives up, without an error, when it cannot have its locks soon; one node at a time has it."""
-    attempt = _Attempt()
-    with contextlib.suppress(pg.LockNotAvailable):
+def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:
+    """Do something in a transaction that gives up when it cannot have its locks soon: None. One node at a time."""
+    try:
         with tx.connection.transaction():
             tx.connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))
-            yield attempt
-        attempt.done = True
+            return action()
+    except pg.LockNotAvailable:
+        return None
 
 
 def _floor(now: dt.datetime, span: dt.timedelta) -> dt.datetime:

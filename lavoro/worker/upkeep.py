@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
 
-from lavoro.service import Service
+from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
 from lavoro.store.database import Database, Tx, first_line
 from lavoro.store.workers import Registration, Rescue
@@ -58,7 +58,9 @@ class Upkeep(Service):
         self._leases: set[int] = set()
         self._newcomers: deque[tuple[Registration, Callable[[int], None]]] = deque()
         self._lost: deque[Rescue] = deque()
-        self._renewed = self._retained = self._looked_for_strays = -math.inf
+        self._renewed = self._looked_for_strays = -math.inf
+        # Nodes that start together must not all begin with the partitions.
+        self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
         self._strangers_from = -math.inf
         self._cancels_wanted = False
         self.trusted_until = -math.inf

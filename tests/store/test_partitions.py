@@ -219,3 +219,11 @@ def test_a_reader_of_one_table_does_not_keep_the_others_from_theirs(bare: Tx, op
         made = make_ahead(bare)
     assert {name.rpartition("_")[0] for name in made} == {"finished_failure", "attempt"}
     assert isinstance(partitions_of(bare, "attempt")[0], Partition)
+
+
+def test_a_node_that_comes_while_another_is_at_it_leaves_it_to_that_one(bare: Tx, opened: Callable[[], Tx]) -> None:
+    other = opened()
+    with other.connection.transaction():
+        rows(other, "select pg_advisory_xact_lock(hashtextextended('lavoro_partitions', 0))")
+        assert make_ahead(bare) == []
+    assert make_ahead(bare)

@@ -27,6 +27,7 @@ from lavoro.context import current as current_request
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.ids import task_uuid
 from lavoro.message import Message
+from lavoro.overlap import in_turn, overlapped
 from lavoro.registry import TaskRegistry
 from lavoro.result import AsyncResult
 from lavoro.routing import Router, queue_names
@@ -426,9 +427,11 @@ class Lavoro:
         compose, sent, unannounced = self._composer(task, options), [], []
         joined = self._joined(options.get("connection"))
         with self._own_transaction() if atomic and joined is None else contextlib.nullcontext(joined) as connection:
-            calls = iter(calls)
-            while batch := [compose(call) for call in itertools.islice(calls, self.conf["lavoro_batch"])]:
-                self._publish(batch, {**options, "connection": connection})
+            calls, size, together = iter(calls), self.conf["lavoro_batch"], {**options, "connection": connection}
+            batches = iter(lambda: [compose(call) for call in itertools.islice(calls, size)], [])
+            # The caller's own session may not be used in another thread.
+            doing = overlapped if joined is None else in_turn
+            for batch in doing(batches, lambda batch: self._publish(batch, together)):
                 sent += [self._result_of(message, task, options) for message in batch]
                 if signals.after_task_publish and connection is not joined:
                     unannounced += batch

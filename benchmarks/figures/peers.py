@@ -14,15 +14,16 @@ from typing import Any
 from benchmarks.output.percentiles import distribution, percentiles
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.install import environment_of
-from benchmarks.stage.hits import new_hits
+from benchmarks.stage.hits import Hits, new_hits
 from benchmarks.stage.meter import Cost
-from benchmarks.stage.processes import ROOT, environment, migrate, produce, run, running, worker
+from benchmarks.stage.processes import ROOT, Group, environment, migrate, produce, run, running, worker
 from benchmarks.stage.progress import Progress
 from benchmarks.stage.redis import throwaway_redis
 from benchmarks.stage.server import empty_database
+from benchmarks.stage.watch import together
 from benchmarks.values import Sample, Series, Setting, Step
 
-ONE, MANY, DRAINED = 2_000, 20_000, 10_000
+ONE, MANY, DRAINED, LONG = 2_000, 20_000, 10_000, 100_000
 RATE, SECONDS, WARM = 100, 10.0, 100
 TRICKLE = f"call to start, {RATE} calls/s"
 
@@ -42,6 +43,7 @@ class _Ours:
     """How Lavoro is driven."""
 
     setting: Setting
+    table = "lavoro.waiting"
 
     @contextmanager
     def prepared(self) -> Iterator[dict[str, str]]:
@@ -69,6 +71,11 @@ class _Theirs:
     peer: Peer
     programs: Path
 
+    @property
+    def table(self) -> str:
+        """The table to lock for a long drain; empty for none."""
+        return self.peer.table
+
     @contextmanager
     def prepared(self) -> Iterator[dict[str, str]]:
         """Yield the environment of producers and workers, with an empty server."""
@@ -76,7 +83,8 @@ class _Theirs:
         server: AbstractContextManager[str] = throwaway_redis() if redis else empty_database(self.setting.server)
         with server as url:
             # Nothing of our own environment must leak into theirs.
-            env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "PEER_URL": url, "HOME": "/nonexistent"}
+            kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("PEER_")}
+            env = {**kept, "PYTHONPATH": str(ROOT), "PEER_URL": url, "HOME": "/nonexistent"}
             self.send(env, "setup", 0)
             yield env
 
@@ -96,9 +104,12 @@ def _measure(setting: Setting, subject: str, driver: _Ours | _Theirs) -> list[Sa
     for figure, verb, count in (("enqueue, one by one", "one", ONE), ("enqueue, in lists", "many", MANY)):
         with driver.prepared() as env:
             rates[figure] = driver.send(env, verb, setting.scaled(count))
-    count = setting.scaled(DRAINED)
+    count, long = setting.scaled(DRAINED), setting.scaled(LONG)
     with driver.prepared() as env:
         rates[f"drain of {count:,}"] = _drain(driver, env, count)
+    if driver.table:
+        with driver.prepared() as env:
+            rates[f"long drain of {long:,}"] = _long_drain(driver, env, long)
     with driver.prepared() as env:
         delays = _trickle(driver, env, round(RATE * setting.seconds(SECONDS)))
     return [
@@ -108,23 +119,36 @@ def _measure(setting: Setting, subject: str, driver: _Ours | _Theirs) -> list[Sa
     ]
 
 
+@contextmanager
+def _working(driver: _Ours | _Theirs, env: dict[str, str]) -> Iterator[tuple[Group, Hits]]:
+    with new_hits() as hits:
+        env, log = {**env, **hits.environment}, hits.path.with_name("log")
+        with running(driver.workers(), env, log=log) as group:
+            yield group, hits
+
+
 def _drain(driver: _Ours | _Theirs, env: dict[str, str], count: int) -> float:
-    """Return the rate from the first start to the last."""
+    """Return the rate from the first start to the last, the workers having been started on the full queue."""
     driver.send(env, "preload", count)
     progress = Progress()
-    with (
-        new_hits() as hits,
-        running(driver.workers(), {**env, **hits.environment}, log=hits.path.with_name("log")) as group,
-    ):
+    with _working(driver, env) as (group, hits):
         progress.watch(group, hits, count)
     return (count - progress.first) / progress.seconds
 
 
+def _long_drain(driver: _Ours | _Theirs, env: dict[str, str], count: int) -> float:
+    """Return the same with ten times as many tasks and workers that are let go together: of the fast ones only."""
+    driver.send(env, "preload", count)
+    progress = Progress()
+    with new_hits() as hits:
+        url, env = env.get("PEER_URL") or env["BENCHMARKS_DSN"], {**env, **hits.environment}
+        with together(driver.workers(), env, dsn=url, table=driver.table, processes=2) as group:
+            progress.watch(group, hits, count)
+    return (count - progress.first) / progress.seconds
+
+
 def _trickle(driver: _Ours | _Theirs, env: dict[str, str], calls: int) -> list[float]:
-    with (
-        new_hits() as hits,
-        running(driver.workers(), {**env, **hits.environment}, log=hits.path.with_name("log")) as group,
-    ):
+    with _working(driver, env) as (group, hits):
         driver.send(env, "preload", WARM)
         group.wait_until(lambda: hits.count() >= WARM, "the first tasks started")
         driver.send(env, "paced", calls, RATE)

@@ -40,7 +40,7 @@ TARGETS = (
     Target("enqueue while a worker runs, 32 *", "tasks/s", at_least=0.9, of="floor"),
     Target("enqueue, one by one", "tasks/s", at_least=1.5, of="Celery, prefork 2"),
     Target("enqueue, in lists", "tasks/s", at_least=1, of="PgQueuer, 2 workers"),
-    Target("drain of *", "tasks/s", at_least=2.2, of="PgQueuer, 2 workers"),
+    Target("long drain of *", "tasks/s", at_least=2.2, of="PgQueuer, 2 workers"),
     Target("call to start, 100 calls/s, p50", "ms", at_most=1.5),
     Target("call to start, 100 calls/s, p99", "ms", at_most=8),
     Target("call to result, one by one, p50", "ms", at_most=4),

@@ -20,6 +20,8 @@ class Peer:
     server: Literal["redis", "postgres"]
     workers: tuple[tuple[str, ...], ...]
     remark: str = ""
+    table: str = ""
+    """The table to lock until all workers are ready, of a peer so fast that its start would count."""
 
 
 def _adapter(module: str) -> str:
@@ -45,7 +47,7 @@ PEERS: dict[str, Peer] = {
     ),
     "pgqueuer": Peer(
         "PgQueuer, 2 workers", "pgqueuer_asyncpg", "pgqueuer", "postgres", (_PGQUEUER, _PGQUEUER),
-        "asyncpg and uvloop; no results; batches of 500, the best of 10 to 2,000",
+        "asyncpg and uvloop; no results; batches of 500, the best of 10 to 2,000", "pgqueuer",
     ),
     "awa": Peer(
         "awa, 64 workers", "awa_pg", "awa", "postgres", (("python", "-m", _adapter("awa_pg")),), "no results",

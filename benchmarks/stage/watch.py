@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -58,19 +60,38 @@ def drain(
     schema: str = "lavoro",
     env: dict[str, str] | None = None,
 ) -> Drained:
-    """Start workers before a full queue that is locked, let them go when all ``processes`` stand there, and watch.
+    """Start workers before a full queue, see :func:`together`, and watch them empty it.
 
-    So neither starting up nor the order in which processes are ready counts. Raises when a task did not run once, or
-    has no outcome: a fast figure must not be a wrong one.
+    Raises when a task did not run once, or has no outcome: a fast figure must not be a wrong one.
     """
-    with connect(dsn) as gate, connect(dsn) as connection:
-        gate.execute(f"begin; lock table {schema}.waiting in access exclusive mode".encode())
-        with running(commands, {**(env or environment(dsn)), **hits.environment}) as group:
-            group.wait_until(lambda: _standing(connection) >= processes, "all processes came to the locked queue")
-            gate.execute(b"commit")
+    env = {**(env or environment(dsn)), **hits.environment}
+    with connect(dsn) as connection:
+        with together(commands, env, dsn=dsn, table=f"{schema}.waiting", processes=processes) as group:
             drained = _watch(group, connection, hits=hits, count=count, schema=schema)
         check(connection, schema, hits, count)
     return drained
+
+
+@contextmanager
+def together(
+    commands: Sequence[Sequence[str]],
+    env: dict[str, str],
+    *,
+    dsn: str,
+    table: str,
+    processes: int,
+    log: Path | None = None,
+) -> Iterator[Group]:
+    """Start workers whose queue's table is locked, and let them go when all ``processes`` stand before it.
+
+    So neither starting up nor the order in which processes are ready counts.
+    """
+    with connect(dsn) as gate, connect(dsn) as connection:
+        gate.execute(f"begin; lock table {table} in access exclusive mode".encode())
+        with running(commands, env, log=log) as group:
+            group.wait_until(lambda: _standing(connection) >= processes, "all processes came to the locked queue")
+            gate.execute(b"commit")
+            yield group
 
 
 def _standing(connection: psycopg.Connection[Any]) -> int:

@@ -1,0 +1,45 @@
+"""Doing one thing while the next is prepared: a thread for the slow half of a loop, started only if there is one."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_turn(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
+    """Yield each item once ``work`` has been done on it."""
+    for item in items:
+        work(item)
+        yield item
+
+
+def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
+    """Yield each item once ``work`` has been done on it, while the next one is made.
+
+    ``work`` runs on one item at a time and in order, in a thread with this thread's context; what it raises is raised
+    here, and ends the loop. A single item needs no thread.
+    """
+    items = iter(items)
+    first = next(items, None)
+    if first is None:
+        return
+    second = next(items, None)
+    if second is None:
+        work(first)
+        yield first
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="lavoro-overlap") as worker:
+        busy_with: T | None = first
+        future: Future[object] = worker.submit(contextvars.copy_context().run, work, first)
+        following: T | None = second
+        while busy_with is not None:
+            future.result()
+            yield busy_with
+            busy_with = following
+            if following is not None:
+                future = worker.submit(contextvars.copy_context().run, work, following)
+                following = next(items, None)

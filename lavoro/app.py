@@ -92,7 +92,7 @@ class Lavoro:
         self._database: Database | None = None
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
-        self._outbox = Outbox(self._store)
+        self._outbox = Outbox(self._store_shared)
         self._router: Router | None = None
         self._routing: tuple[Any, ...] = ()
         self._discoveries: list[Callable[[], None]] = []
@@ -534,6 +534,10 @@ class Lavoro:
             self._outbox.send(messages[0], repeated=repeated)
         else:
             self._store(messages, repeated)
+
+    def _store_shared(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self.database.kept() as tx:  # the outbox lets one in at a time
+            tasks.insert(tx, messages, repeated=repeated)
 
     def _store(self, messages: Sequence[Message], repeated: bool) -> None:
         with self.database.tx() as tx:

@@ -41,7 +41,7 @@ def floor_steps(setting: Setting) -> list[Step]:
 
 def prototype_steps(setting: Setting) -> list[Step]:
     """Measure the prototype alone."""
-    return [partial(_prototype, setting, processes) for processes in setting.processes]
+    return [partial(prototype_run, setting, processes) for processes in setting.processes]
 
 
 def _figure(processes: int) -> str:
@@ -59,7 +59,7 @@ def lavoro(setting: Setting, processes: int) -> list[Sample | Series]:
     return drained.samples("lavoro", _figure(processes))
 
 
-def _prototype(setting: Setting, processes: int) -> list[Sample | Series]:
+def prototype_run(setting: Setting, processes: int) -> list[Sample | Series]:
     count = setting.scaled(TASKS)
     with empty_database(setting.server) as dsn, new_hits() as hits:
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx, clean_url, masked
+from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.store.walk import message, rows, send, value
 
@@ -494,3 +495,40 @@ def test_another_driver_is_refused_with_what_to_do(database: Database) -> None:
         "a task can join a transaction of psycopg 3, not of sqlite3:"
         " give the engine a URL that begins with postgresql+psycopg://"
     )
+
+
+# A connection that stays borrowed
+
+
+def session_of(database: Database) -> int:
+    with database.kept() as tx:
+        return int(value(tx, "select pg_backend_pid()"))
+
+
+def test_a_kept_connection_is_used_again_until_it_is_lost(database: Database, tx: Tx) -> None:
+    first = session_of(database)
+    assert session_of(database) == first
+    rows(tx, "select pg_terminate_backend(%s, 10000)", first)
+    with pytest.raises(OperationalError):
+        session_of(database)
+    assert session_of(database) != first
+
+
+def test_a_kept_connection_goes_with_its_pool(database: Database, tx: Tx, eventually: Eventually) -> None:
+    first = session_of(database)
+    database.dispose()
+    eventually(lambda: not rows(tx, "select 1 from pg_stat_activity where pid = %s", first))
+    assert session_of(database) != first
+
+
+def test_a_fork_does_not_use_its_parents_kept_connection(database: Database) -> None:
+    first, (reading, writing) = session_of(database), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, str(session_of(database)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 20)) != first
+    assert session_of(database) == first
+    os.close(reading)
+    os.close(writing)

@@ -60,6 +60,7 @@ def lavoro(setting: Setting, processes: int) -> list[Sample | Series]:
 
 
 def prototype_run(setting: Setting, processes: int) -> list[Sample | Series]:
+    """Fill the prototype's queue and measure so many processes of it."""
     count = setting.scaled(TASKS)
     with empty_database(setting.server) as dsn, new_hits() as hits:
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -123,7 +123,7 @@ def _measure(setting: Setting, subject: str, driver: _Ours | _Theirs) -> list[Sa
 def _working(driver: _Ours | _Theirs, env: dict[str, str]) -> Iterator[tuple[Group, Hits]]:
     with new_hits() as hits:
         env, log = {**env, **hits.environment}, hits.path.with_name("log")
-        with running(driver.workers(), env, log=log) as group:
+        with running(driver.workers(), env, log=log, grace=3.0) as group:
             yield group, hits
 
 

@@ -113,14 +113,14 @@ class Group:
         """Return the bytes of memory that would be free without the members (shared pages not counted)."""
         return float(sum(member.memory_full_info().uss for member in self.members()))
 
-    def stop(self) -> None:
+    def stop(self, grace: float) -> None:
         """End politely, then by force, and leave no descendant behind."""
         descendants = self.descendants_left()  # asked before the parents end, who are the only way to find them
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             try:
-                process.wait(GRACE)
+                process.wait(grace)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -138,10 +138,12 @@ class Group:
 
 
 @contextmanager
-def running(commands: Sequence[Sequence[str]], env: dict[str, str], *, log: Path | None = None) -> Iterator[Group]:
-    """Start processes and end them with the block; what they write goes to ``log`` if given."""
+def running(
+    commands: Sequence[Sequence[str]], env: dict[str, str], *, log: Path | None = None, grace: float = GRACE
+) -> Iterator[Group]:
+    """Start processes and end them with the block, by force after ``grace``; what they write goes to ``log`` if given."""
     group = Group(commands, env, log)
     try:
         yield group
     finally:
-        group.stop()
+        group.stop(grace)

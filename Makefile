@@ -11,7 +11,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 STORE_TESTS = $(wildcard tests/store tests/api tests/worker tests/faults)
 PROJECT = setup.cfg pyproject.toml
 
-.PHONY: test test-pg15 lint format demo bench coverage lock clean
+.PHONY: test test-pg15 lint format demo bench bench-smoke bench-publish coverage lock clean
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
@@ -33,8 +33,17 @@ format: $(VENV)/.lint
 demo: $(VENV)/.demo
 	$(VENV)/bin/python -m examples.flask_app.demo
 
-bench: $(VENV)/.test
-	$(VENV)/bin/python -m benchmarks $(ARGS)
+# Everything takes about two hours: make bench ARGS="drain peers --repeat 5"
+RESULTS ?= build/benchmarks
+bench: $(VENV)/.bench
+	@mkdir -p $(RESULTS)
+	$(VENV)/bin/python -m benchmarks $(or $(ARGS),all --json $(RESULTS)/all.json)
+
+bench-publish: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks.publish $(RESULTS)/*.json
+
+bench-smoke: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks.smoke
 
 coverage: $(VENV)/.test
 	$(VENV)/bin/coverage erase
@@ -68,6 +77,10 @@ $(VENV)/.test: $(VENV)/.made requirements/test.txt $(PROJECT)
 
 $(VENV)/.lint: $(VENV)/.made requirements/lint.txt $(PROJECT)
 	$(PIP) -r requirements/lint.txt -e '.[test,demo,lint]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) --constraint requirements/test.txt -e '.[test,demo,bench]'
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made requirements/test.txt $(PROJECT)

@@ -34,7 +34,7 @@ RATIOS: dict[str, tuple[str, float, Callable[[Setting], list[Step]]]] = {
         "drain, 2 processes, finished", 0.3,
         lambda setting: [partial(drain.prototype_run, setting, 2), partial(drain.lavoro, setting, 2)],
     ),
-    "enqueue one by one, of the floor": (enqueue.BY_ONE, 0.3, lambda setting: enqueue.steps(setting)[0:2]),
+    "enqueue one by one, of the floor": (enqueue.BY_ONE, 1.0, lambda setting: enqueue.steps(setting)[0:2]),
     "enqueue in lists, of the floor": (enqueue.BY_LIST, 0.4, lambda setting: enqueue.steps(setting)[2:4]),
 }  # fmt: skip
 """Each ratio's figure, the scale that keeps it short, and the steps that measure the other and Lavoro."""

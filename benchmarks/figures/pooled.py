@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 from benchmarks.output.percentiles import percentiles
@@ -28,9 +29,9 @@ def _lavoro(setting: Setting, way: str) -> list[Sample | Series]:
         if way == "direct":
             return _measure(setting, way, dsn, environment(dsn))
         with pooled(dsn) as url:
-            # The listener needs a connection of its own; see "Behind PgBouncer" in the documentation.
-            settings = {"LAVORO_DIRECT_URL": dsn, "LAVORO_POOLED": "1"}
-            return _measure(setting, way, dsn, {**environment(url), **settings})
+            settings = {"lavoro_pooled": True, "lavoro_direct_url": dsn}
+            env = {**environment(url), "BENCHMARKS_SETTINGS": json.dumps(settings)}
+            return _measure(setting, way, dsn, env)
 
 
 def _measure(setting: Setting, way: str, dsn: str, env: dict[str, str]) -> list[Sample | Series]:

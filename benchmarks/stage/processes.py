@@ -141,7 +141,7 @@ class Group:
 def running(
     commands: Sequence[Sequence[str]], env: dict[str, str], *, log: Path | None = None, grace: float = GRACE
 ) -> Iterator[Group]:
-    """Start processes and end them with the block, by force after ``grace``; what they write goes to ``log`` if given."""
+    """Start processes and end them with the block, by force after ``grace``; their output goes to ``log`` if given."""
     group = Group(commands, env, log)
     try:
         yield group

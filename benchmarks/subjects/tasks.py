@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -9,6 +10,7 @@ from benchmarks.stage.hits import mark, record
 from lavoro import Lavoro
 
 app = Lavoro("benchmarks", broker=os.environ.get("BENCHMARKS_DSN"))
+app.conf.update(json.loads(os.environ.get("BENCHMARKS_SETTINGS", "{}")))
 
 
 @app.task

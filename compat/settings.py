@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lavoro.settings import DEFAULTS, REFUSED
+from lavoro.defaults import DEFAULTS, REFUSED
 
 
 class Ignored(NamedTuple):

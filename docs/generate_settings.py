@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lavoro.settings import DEFAULTS, REFUSED, table
+from lavoro.defaults import DEFAULTS, REFUSED, table
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference/settings.md"
@@ -17,7 +17,7 @@ TARGET = ROOT / "docs/reference/settings.md"
 _HEAD = """\
 # Settings
 
-<!-- Written by docs/generate_settings.py: change lavoro/settings.py and run that. -->
+<!-- Written by docs/generate_settings.py: change lavoro/defaults.py and run that. -->
 
 Settings have Celery's lower-case names; those that begin with `lavoro_` are Lavoro's own. Durations are seconds.
 
@@ -51,7 +51,9 @@ def unread_settings() -> set[str]:
     """Return the settings that no code of the package asks for: they are accepted and checked, and change nothing."""
     trees = {file: ast.parse(file.read_text()) for file in (ROOT / "lavoro").rglob("*.py")}
     attributes = dict(_declarations(trees[ROOT / "lavoro/task.py"]))
-    asked = {word for file, tree in trees.items() if file.name != "settings.py" for word in _words(tree)}
+    asked = {
+        word for file, tree in trees.items() if file.name not in ("settings.py", "defaults.py") for word in _words(tree)
+    }
     unread = {name for name in DEFAULTS if name not in asked and attributes.get(name) not in asked}
     return unread - {"broker_read_url", "broker_write_url"}  # all there is to do about them is the check
 
@@ -83,7 +85,7 @@ def _is_of_a_module(node: ast.Attribute) -> bool:
 
 def _sections() -> Iterator[tuple[str, list[str]]]:
     """Yield the headings that the comments in ``DEFAULTS`` are, each with its settings."""
-    source = (ROOT / "lavoro/settings.py").read_text().partition("DEFAULTS: dict")[2].partition("\n}\n")[0]
+    source = (ROOT / "lavoro/defaults.py").read_text().partition("DEFAULTS: dict")[2].partition("\n}\n")[0]
     _, *parts = re.split(r"^    # (.+)$", source, flags=re.MULTILINE)
     for title, text in zip(parts[::2], parts[1::2], strict=True):
         yield title, re.findall(r'^    "(\w+)": Default\(', text, flags=re.MULTILINE)

@@ -22,8 +22,9 @@ import pytest
 
 from compat.settings import IGNORED, OLD_NAMES, ignored, unused_defaults
 from lavoro import settings
+from lavoro.defaults import DEFAULTS, REFUSED, table
 from lavoro.errors import ImproperlyConfigured
-from lavoro.settings import DEFAULTS, REFUSED, Settings, load, symbol, table
+from lavoro.settings import Settings, load, symbol
 
 POSTGRES = "postgresql://user:pw@db:5432/app"
 

@@ -1,0 +1,231 @@
+"""Every setting: its default, one line about it, and what it may be; and Celery's settings that are refused."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a setting's value must be, in words and as a test."""
+
+    text: str
+    accepts: Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A setting's default, one line about it, and what its values must be; a default of None also allows None."""
+
+    value: Any
+    doc: str
+    rule: Rule
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether the setting may have this value."""
+        return (value is None and self.value is None) or self.rule.accepts(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def as_seconds(value: Any) -> float:
+    """Return a duration, a number or a timedelta, in seconds; NaN for what is none."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value if _is_number(value) else math.nan  # NaN: every comparison with it is false
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value)
+
+
+def _is_zone(value: Any) -> bool:
+    if isinstance(value, tzinfo):
+        return True
+    try:
+        return isinstance(value, str) and ZoneInfo(value) is not None
+    except (KeyError, ValueError, OSError):  # unknown; no name at all; a directory of the zone database
+        return False
+
+
+def _is_level(value: Any) -> bool:
+    # getLevelName also goes from names to numbers; for names it does not know it returns a text.
+    return _is_whole(value) or (isinstance(value, str) and _is_whole(logging.getLevelName(value.upper())))
+
+
+def _is_rate(value: Any) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"\d+(\.\d+)?(/[smh])?", value) is not None
+    return _is_number(value) and value >= 0
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,47}", value) is not None
+
+
+_ROUTE = (str, Mapping, list, tuple)
+_COLLECTION = (Mapping, list, tuple, set, frozenset)
+
+POOLS = ("gevent", "threads", "prefork", "solo")
+
+_ANY = Rule("anything", lambda _: True)
+_FLAG = Rule("True or False", lambda value: value in (True, False))
+_TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+_TEXTS = Rule("a list or tuple of names", _is_texts)
+_IMPORTS = Rule("a module's name or a list of them", lambda value: isinstance(value, str) or _is_texts(value))
+_MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
+_COUNT = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
+_COUNT_OR_NONE = Rule("a whole number, 0 or more, or None", lambda value: _COUNT.accepts(value or 0))
+_POSITIVE = Rule("a whole number, 1 or more", lambda value: _is_whole(value) and value >= 1)
+_SIZE = Rule("a whole number of bytes, 1 to 1,000,000,000", lambda value: _is_whole(value) and 1 <= value <= 10**9)
+_SECONDS = Rule("a number of seconds or a timedelta, 0 or more", lambda value: as_seconds(value) >= 0)
+_KEPT = Rule("a number of seconds or a timedelta, 0 or more, or None", lambda value: _SECONDS.accepts(value or 0))
+_DURATION = Rule("a number of seconds or a timedelta, more than 0", lambda value: as_seconds(value) > 0)
+_PRIORITY = Rule("a whole number, -32768 to 32767", lambda value: _is_whole(value) and -(2**15) <= value < 2**15)
+_RATE = Rule("a number (per second) or a text such as '10/s', '100/m', '500/h'", _is_rate)
+_LEVEL = Rule("a log level such as 'INFO'", _is_level)
+_ZONE = Rule("the name of a time zone such as 'Europe/Rome' (the tzdata package has them all), or a tzinfo", _is_zone)
+_POOL = Rule(f"one of {', '.join(POOLS)}; gevent does what eventlet did", lambda value: value in POOLS)
+_SCHEMA = Rule("1 to 48 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
+_ROUTES = Rule(
+    "a dict, a list, a router or its dotted path", lambda value: callable(value) or isinstance(value, _ROUTE)
+)
+_QUEUES = Rule("a list of names or queues, or a dict of options by name", lambda value: isinstance(value, _COLLECTION))
+
+_LOG = "[%(asctime)s: %(levelname)s/%(processName)s] "
+_DAY = timedelta(days=1)
+_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
+
+DEFAULTS: dict[str, Default] = {
+    # Where tasks are stored
+    "broker_url": Default(None, "The database: a postgresql:// URL. None: from the environment, else embedded.", _ANY),
+    "database_url": Default(None, "The database, if `broker_url` does not name it.", _ANY),
+    "broker_read_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
+    "broker_write_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
+    "broker_connection_timeout": Default(4, "Seconds to wait for a connection to the database.", _DURATION),
+    "broker_connection_retry_on_startup": Default(None, "False: the worker exits if it finds no database.", _FLAG),
+    "broker_pool_limit": Default(10, "Connections kept open for calling tasks; 0 or None: none.", _COUNT_OR_NONE),
+    "broker_pool_acquire_timeout": Default(None, "Seconds a call waits for a connection; None: for ever.", _SECONDS),
+    "database_engine_options": Default({}, "Options for SQLAlchemy's `create_engine`.", _MAPPING),
+    "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", _SCHEMA),
+    "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", _FLAG),
+    "lavoro_direct_url": Default(
+        None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY
+    ),
+    "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", _ANY),
+    # Calling tasks
+    "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", _FLAG),
+    "task_eager_propagates": Default(False, "Exceptions of eager tasks are raised to the caller.", _FLAG),
+    "task_store_eager_result": Default(False, "Store results of eager tasks too.", _FLAG),
+    "task_serializer": Default("json", "Serializer of arguments.", _TEXT),
+    "task_publish_retry": Default(True, "Try again when the database cannot be reached while calling a task.", _FLAG),
+    "task_publish_retry_policy": Default(_RETRY_POLICY, "How often and after how many seconds that is.", _MAPPING),
+    "task_default_priority": Default(None, "Priority of calls without one, None is 0; the higher is first.", _PRIORITY),
+    "task_inherit_parent_priority": Default(False, "Tasks called by a task take its priority.", _FLAG),
+    "lavoro_max_argument_size": Default(1_000_000, "Longest serialized arguments of one call, in bytes.", _SIZE),
+    "lavoro_batch": Default(1000, "Tasks per insert statement of `delay_many`.", _POSITIVE),
+    # Queues
+    "task_default_queue": Default("celery", "Queue of calls that nothing else routes.", _TEXT),
+    "task_queues": Default(None, "Queues the worker serves and routing knows; None: the default queue.", _QUEUES),
+    "task_routes": Default(None, "Queue or options by task name, glob or pattern, or a router.", _ROUTES),
+    "task_create_missing_queues": Default(True, "False: only queues in `task_queues` may be used.", _FLAG),
+    # Running tasks
+    "task_acks_late": Default(True, "Run again when the worker was lost. False: fail, WorkerLostError.", _FLAG),
+    "task_reject_on_worker_lost": Default(None, "Worker lost. False: fail; None: as `task_acks_late`.", _FLAG),
+    "task_acks_on_failure_or_timeout": Default(True, "False: tasks that failed or timed out are put back.", _FLAG),
+    "task_acks_on_failure": Default(None, "For failures alone; None: `task_acks_on_failure_or_timeout`.", _FLAG),
+    "task_acks_on_timeout": Default(None, "For time limits alone; None: `task_acks_on_failure_or_timeout`.", _FLAG),
+    "task_time_limit": Default(None, "Seconds until the process of a task is ended; 0 or None: no limit.", _SECONDS),
+    "task_soft_time_limit": Default(None, "Seconds until SoftTimeLimitExceeded; 0 or None: no limit.", _SECONDS),
+    "task_default_rate_limit": Default(None, "Most starts of a task per second, minute or hour, per worker.", _RATE),
+    "worker_disable_rate_limits": Default(False, "Ignore all rate limits.", _FLAG),
+    "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", _ANY),
+    "task_track_started": Default(False, "Report the state STARTED while a task runs.", _FLAG),
+    "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", _FLAG),
+    "lavoro_max_crashes": Default(3, "A task that was running in so many crashes becomes FAILURE.", _POSITIVE),
+    "lavoro_unknown_task_delay": Default(1.0, "Seconds until an unknown task is offered again; doubles.", _DURATION),
+    "lavoro_unknown_task_delay_max": Default(300.0, "Most seconds `lavoro_unknown_task_delay` grows to.", _DURATION),
+    # Results
+    "result_backend": Default(None, "Results are stored in the database, whatever stands here.", _ANY),
+    "result_serializer": Default("json", "Serializer of results.", _TEXT),
+    "result_expires": Default(_DAY, "How long results of successful tasks are kept; 0 or None: for ever.", _KEPT),
+    "lavoro_failure_expires": Default(30 * _DAY, "How long failed tasks are kept; 0 or None: for ever.", _KEPT),
+    "result_extended": Default(False, "Show name, arguments, worker and queue with results.", _FLAG),
+    "task_ignore_result": Default(False, "Do not keep results.", _FLAG),
+    "task_store_errors_even_if_ignored": Default(False, "Keep failures also of tasks that ignore results.", _FLAG),
+    "lavoro_max_result_size": Default(16_000_000, "Longest serialized result, in bytes.", _SIZE),
+    "accept_content": Default(("json",), "Serializers the worker accepts, by name or MIME type.", _TEXTS),
+    "result_accept_content": Default(None, "Serializers accepted for results; None: `accept_content`.", _TEXTS),
+    # The worker
+    "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),
+    "worker_concurrency": Default(None, "Tasks run at once; None: 100 with gevent, else one per CPU.", _COUNT),
+    "worker_max_tasks_per_child": Default(None, "Tasks after which a process is replaced; 0 or None: never.", _COUNT),
+    "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", _COUNT),
+    "worker_proc_alive_timeout": Default(4.0, "Seconds a new process has to come up.", _DURATION),
+    "worker_enable_remote_control": Default(True, "False: the worker answers no commands.", _FLAG),
+    "imports": Default((), "Modules the worker imports when it starts.", _IMPORTS),
+    "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
+    "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", _COUNT),
+    "lavoro_poll_interval": Default(1.0, "Most seconds an idle worker waits before it looks for tasks.", _DURATION),
+    "lavoro_lease": Default(30.0, "Seconds without a sign of life until a worker counts as lost.", _DURATION),
+    "lavoro_shutdown_grace": Default(30.0, "Seconds a warm stop gives tasks until they are put back.", _SECONDS),
+    # Logs
+    "worker_hijack_root_logger": Default(True, "False: leave the handlers of the root logger alone.", _FLAG),
+    "worker_log_format": Default(_LOG + "%(message)s", "Format of the worker's log.", _TEXT),
+    "worker_task_log_format": Default(
+        _LOG + "%(task_name)s[%(task_id)s]: %(message)s", "Format of log lines written inside tasks.", _TEXT
+    ),
+    "worker_log_color": Default(None, "Colours in the log; None: if it goes to a terminal.", _FLAG),
+    "worker_redirect_stdouts": Default(True, "What tasks print goes to the log.", _FLAG),
+    "worker_redirect_stdouts_level": Default("WARNING", "Log level of what tasks print.", _LEVEL),
+    # Time
+    "timezone": Default(None, "Time zone of schedules and of what is shown; None: UTC.", _ZONE),
+    "enable_utc": Default(True, "False: times without a zone are local ones.", _FLAG),
+    "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", _MAPPING),
+    "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", _ANY),
+}
+"""Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""
+
+_USE_URL = "name the database in broker_url: postgresql://user:password@host:port/name"
+_USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
+UNSIGNED = "signed messages are not supported: limit who may write to the database, and leave it away"
+_FIXED = "the worker's parts cannot be replaced: leave it away"
+
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(("broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost"), _USE_URL),
+    "broker_transport": _USE_URL,
+    **dict.fromkeys(("database_table_names", "database_table_schemas"), _USE_SCHEMA),
+    **dict.fromkeys(("security_key", "security_key_password", "security_certificate", "security_cert_store"), UNSIGNED),
+    "task_default_exchange_type": "there are no exchanges: give each task its queue in task_routes",
+    **dict.fromkeys(("worker_agent", "worker_autoscaler", "worker_consumer", "worker_timer"), _FIXED),
+}
+"""Settings of Celery that `Settings.check` reports when they are set, and what to do instead.
+
+Ignoring them would break a promise.
+"""
+
+HARMLESS = {
+    "broker_transport": ("postgres", "postgresql", "postgresql+psycopg"),
+    "task_default_exchange_type": ("direct",),
+    "worker_autoscaler": ("celery.worker.autoscale:Autoscaler",),
+    "worker_consumer": ("celery.worker.consumer:Consumer",),
+}
+"""Values of refused settings that say what is so anyway."""
+
+
+def table() -> list[tuple[str, Any, str]]:
+    """Return name, default and one line about every setting, in the order of `DEFAULTS`."""
+    return [(name, default.value, default.doc) for name, default in DEFAULTS.items()]

@@ -6,13 +6,21 @@ import click
 
 from lavoro.cli.common import APP_OPTION, load_app
 from lavoro.store import migrate as migrations
+from lavoro.store.roles import statements
 
 
 @click.command()
 @APP_OPTION
+@click.option("--roles", is_flag=True, help="Only print the SQL that gives each role its rights.")
 @click.pass_context
-def migrate(context: click.Context, app: str | None) -> None:
-    """Create or update Lavoro's tables; safe to run at any time, by any number at once."""
+def migrate(context: click.Context, app: str | None, roles: bool) -> None:
+    """Create or update Lavoro's tables; safe to run at any time, by any number at once.
+
+    With --roles nothing is changed: what is printed is for psql.
+    """
+    if roles:
+        click.echo(statements(load_app(context, app).conf.lavoro_schema))
+        return
     database = load_app(context, app).database
     applied = migrations.migrate(database)
     for name in applied:

@@ -48,6 +48,7 @@ def _apply_missing(tx: Tx) -> Iterator[str]:
             if number <= version_of(tx):
                 continue
             _ensure_schema(tx)
+            _act_as_owner(tx)
             tx.connection.execute(render(text, tx.schema).encode())
             insert = f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'
             tx.connection.execute(insert.encode(), (number, name))
@@ -59,6 +60,15 @@ def _ensure_schema(tx: Tx) -> None:
     found = tx.connection.execute("select to_regnamespace(%s)", (f'"{tx.schema}"',)).fetchone()
     if not found or found[0] is None:
         tx.connection.execute(f'create schema "{tx.schema}"'.encode())
+
+
+def _act_as_owner(tx: Tx) -> None:
+    """Have what this transaction makes belong to the schema's owner, of which whoever migrates may be a member."""
+    tx.connection.execute(
+        "select set_config('role', pg_get_userbyid(nspowner), true) from pg_namespace"
+        " where nspname = %s and pg_has_role(nspowner, 'member')",
+        (tx.schema,),
+    )
 
 
 def version_of(tx: Tx) -> int:

@@ -84,17 +84,8 @@ def _make_ahead_of(tx: Tx, table: str, span: dt.timedelta) -> list[str]:
 
 def make(tx: Tx, table: str, begins: dt.datetime, ends: dt.datetime) -> str | None:
     """Make one partition; None if there are rows already that would belong into it."""
-    name = f"{table}_{begins:%Y%m%dt%H%M%S}"
-    names = {"new": sql.Identifier(tx.schema, name), "table": sql.Identifier(tx.schema, table)}
-    try:
-        with tx.connection.transaction():
-            # Attached, because `create table ... partition of` would lock the whole table.
-            tx.connection.execute(sql.SQL("create table {new} (like {table} including all)").format(**names))
-            attach = sql.SQL("alter table {table} attach partition {new} for values from ({begins}) to ({ends})")
-            tx.connection.execute(attach.format(**names, begins=begins.isoformat(), ends=ends.isoformat()))
-    except pg.CheckViolation:
-        return None
-    return name
+    row = tx.row("attach_partition", {"kind": table, "begins": begins, "ends": ends})
+    return row[0] if row else None
 
 
 def drop_behind(tx: Tx, retention: Mapping[str, float | None]) -> list[str]:
@@ -122,8 +113,7 @@ def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
 
 
 def _drop(tx: Tx, name: str) -> bool:
-    drop = sql.SQL("drop table {}").format(sql.Identifier(tx.schema, name))
-    return _briefly(tx, partial(tx.connection.execute, drop)) is not None
+    return _briefly(tx, partial(tx.run, "drop_old_partition", {"name": name})) is not None
 
 
 def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:

@@ -166,6 +166,12 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     assert "deleted 1 tasks" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
 
 
+def test_roles_are_printed_without_a_database(folder: Path) -> None:
+    shown = lavoro(folder, "migrate", "-A", "shop", "--roles")
+    assert shown.returncode == 0, shown.stderr
+    assert 'grant execute on function "lavoro".enqueue to lavoro_producer;' in shown.stdout.splitlines()
+
+
 def test_worker_from_its_options(folder: Path, migrated_url: str, tmp_path: Path) -> None:
     """Celery's options that mean nothing here are taken as they come."""
     pidfile = tmp_path / "pid"

@@ -140,11 +140,12 @@ create view lavoro.tasks as
         worker_id, args, kwargs, options, result, traceback, null
     from lavoro.finished;
 
--- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction.
+-- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction. Whoever may
+-- call it needs no right on the tables, for it runs as their owner.
 create function lavoro.enqueue(
     name text, args json default '[]', kwargs json default '{}', queue text default 'celery', priority integer default 0,
     countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid()
-) returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
+) returns uuid language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     insert into lavoro.waiting (id, queue, priority, due, name, args, kwargs)
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
@@ -152,3 +153,41 @@ create function lavoro.enqueue(
     select pg_notify('lavoro_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue);
     select id;
 $$;
+
+-- Retention needs an owner's rights. Workers are none: they have these two functions, which do nothing else.
+
+-- Makes one partition of a table and returns its name; null if rows of its time lie in the default partition already.
+create function lavoro.make_partition(kind text, begins timestamptz, ends timestamptz)
+returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+declare
+    parent regclass := case kind
+        when 'finished_success' then $$lavoro.finished_success$$ when 'finished_failure' then $$lavoro.finished_failure$$
+        when 'attempt' then $$lavoro.attempt$$ end;
+    suffix text := to_char(begins at time zone 'UTC', '_YYYYMMDD"t"HH24MISS');
+begin
+    if parent is null then
+        raise exception '% has no partitions of times', kind using errcode = 'invalid_parameter_value';
+    end if;
+    -- Attached, because `create table ... partition of` would lock the whole table.
+    execute format('create table %s (like %s including all)', parent || suffix, parent);
+    execute format('alter table %s attach partition %s for values from (%L) to (%L)', parent, parent || suffix, begins, ends);
+    return kind || suffix;
+exception when check_violation then
+    return null;
+end $body$;
+
+-- Drops one such partition.
+create function lavoro.drop_partition(partition text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+declare
+    found_one regclass;
+begin
+    select i.inhrelid::regclass into strict found_one
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where c.relname = partition and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT' and i.inhparent in (
+        $$lavoro.finished_success$$::regclass, $$lavoro.finished_failure$$::regclass, $$lavoro.attempt$$::regclass);
+    execute format('drop table %s', found_one);
+end $body$;
+
+-- Rights are given by name: see `lavoro migrate --roles`.
+revoke all on function lavoro.enqueue, lavoro.make_partition, lavoro.drop_partition from public;

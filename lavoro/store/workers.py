@@ -67,19 +67,10 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
     To be run in one transaction with whatever ended the lease.
     """
     tx.run("stop_worker", {"id": rescue.worker_id, "reason": rescue.reason})
-    row = tx.row(
-        "rescue_tasks",
-        {
-            "worker_id": rescue.worker_id,
-            "suspects": rescue.suspects,
-            "culprit": rescue.culprit,
-            "blameless": rescue.blameless,
-            "orderly": rescue.orderly,
-            "max_crashes": max_crashes,
-            "reason": rescue.reason,
-        },
-    )
-    return (row[0], row[1]) if row else (0, 0)
+    parameters = {**rescue._asdict(), "max_crashes": max_crashes}
+    # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.
+    first, second = (tx.row("rescue_tasks", parameters) or (0, 0) for _ in range(2))
+    return first[0] + second[0], first[1] + second[1]
 
 
 def strays(tx: Tx) -> list[int]:

@@ -1,0 +1,109 @@
+"""The application of the fault suite: its tasks bear witness in the ledger, whatever happens to their process."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lavoro import Lavoro
+from tests.faults.ledger import Ledger, sha
+
+app = Lavoro("rig", **json.loads(os.environ.get("RIG_SETTINGS", "{}")))
+ledger = Ledger(Path(os.environ["RIG_LEDGER"]), "worker", sync="RIG_UNSYNCED" not in os.environ)
+
+BEAT = 0.05
+"""Seconds between the signs of life of a task that waits."""
+
+
+@contextlib.contextmanager
+def witnessed(task: Any, **detail: Any) -> Iterator[str]:
+    """Write the start first and the end last; the token is this start's alone."""
+    token, request = uuid.uuid4().hex, task.request
+    ledger.write("start", id=request.id, token=token, attempt=request.attempt, **detail)
+    try:
+        yield token
+    except BaseException as error:
+        ledger.write("end", id=request.id, token=token, outcome=type(error).__name__)
+        raise
+
+
+def answer(task: Any, token: str, payload: object = None) -> dict[str, Any]:
+    """Write the end, and return what says whose it is."""
+    result = {"token": token, "sha": sha(payload), "payload": payload}
+    ledger.write("end", id=task.request.id, token=token, outcome="SUCCESS", sha=result["sha"])
+    return result
+
+
+def beat_until(task: Any, token: str, *, moment: float = float("inf"), path: str | None = None) -> None:
+    """Wait, and say every moment that this start is still alive."""
+    while time.monotonic() < moment and not (path and Path(path).exists()):
+        time.sleep(min(BEAT, max(0.0, moment - time.monotonic())))
+        ledger.write("beat", id=task.request.id, token=token)
+
+
+@app.task(name="echo", bind=True, max_retries=20)
+def echo(self: Any, payload: object, seconds: float = 0.0, fail_times: int = 0) -> dict[str, Any]:
+    """Return the arguments, after some time and some failures."""
+    with witnessed(self, sha=sha(payload)) as token:
+        if seconds:
+            beat_until(self, token, moment=time.monotonic() + seconds)
+        if self.request.retries < fail_times:
+            raise self.retry(countdown=0.05)
+        return answer(self, token, payload)
+
+
+@app.task(name="hold", bind=True)
+def hold(self: Any, path: str) -> dict[str, Any]:
+    """Run until the file exists."""
+    with witnessed(self) as token:
+        beat_until(self, token, path=path)
+        return answer(self, token)
+
+
+@app.task(name="die", bind=True)
+def die(self: Any, how: str, seconds: float = 0.0) -> None:
+    """End the process in which this runs."""
+    with witnessed(self) as token:
+        beat_until(self, token, moment=time.monotonic() + seconds)
+        if how == "exit":
+            os._exit(3)
+        if how == "null":
+            ctypes.string_at(0)
+        os.kill(os.getpid(), getattr(signal, how))
+
+
+@app.task(name="burn", bind=True)
+def burn(self: Any, how: str, seconds: float) -> dict[str, Any]:
+    """Let nothing else in this process run for a while; only a loop can bear witness meanwhile."""
+    with witnessed(self) as token:
+        end = time.monotonic() + seconds
+        if how == "loop":
+            while time.monotonic() < end:
+                pass
+        elif how == "scrypt":
+            while time.monotonic() < end:
+                hashlib.scrypt(b"x", salt=b"y", n=2**14, r=8, p=1)
+        else:
+            ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # holds the interpreter's lock
+        return answer(self, token)
+
+
+@app.task(name="spawn", bind=True)
+def spawn(self: Any, count: int) -> dict[str, Any]:
+    """Send tasks from inside of a task."""
+    with witnessed(self) as token:
+        for number in range(count):
+            id = str(uuid.uuid4())
+            ledger.write("intent", id=id, expect=["SUCCESS"], sha=sha(number))
+            echo.apply_async(args=[number], task_id=id)
+            ledger.write("outcome", id=id, outcome="ok")
+        return answer(self, token)

@@ -1,0 +1,243 @@
+"""What the rig changes in Lavoro's modules: fault points in the store, statements, mutants of the code, the clock.
+
+LAVORO_RIG is JSON: ``{"seed": 1, "points": [...], "sql": [[name, old, new], ...], "mutants": [...], "skew": seconds}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Change = Callable[[Any], None]
+
+
+def changes() -> dict[str, list[Change]]:
+    """What is asked for, by the name of the module that it changes."""
+    plan = json.loads(os.environ["LAVORO_RIG"])
+    found: dict[str, list[Change]] = {}
+    if plan.get("skew"):
+        put_clock_wrong(plan["skew"])
+    if plan.get("sql"):
+        found.setdefault("lavoro.store.statements", []).append(lambda module: change_statements(module, plan["sql"]))
+    if plan.get("points"):
+        points = Points(plan["points"], f"{plan.get('seed', 0)}:{_role()}")
+        found.setdefault("lavoro.store.database", []).append(points.install)
+    for name in plan.get("mutants", ()):
+        module, change = MUTANTS[name]
+        found.setdefault(module, []).append(change)
+    return found
+
+
+def _role() -> str:
+    """Supervisor, or which child: the same in each run, as process ids are not."""
+    try:
+        return f"child {json.loads(sys.argv[-1])['number']}"
+    except (ValueError, KeyError, TypeError, IndexError):
+        return "supervisor"
+
+
+def put_clock_wrong(seconds: float) -> None:
+    """Have time.time() of this process go wrong; gevent and Lavoro have no other clock of the wall."""
+    right = time.time
+    time.time = lambda: right() + seconds
+
+
+# Statements
+
+
+def change_statements(module: Any, replacements: list[list[str]]) -> None:
+    """Put other words into statements; words that are not there once are an error, so that no mutant goes stale."""
+    original = module.statement
+
+    def statement(name: str, schema: str = "lavoro") -> str:
+        text: str = original(name, schema)
+        for changed, old, new in replacements:
+            if changed == name:
+                old, new = module.render(old, schema), module.render(new, schema)
+                if text.count(old) != 1:
+                    raise AssertionError(f"{name}.sql has {text.count(old)} times: {old}")
+                text = text.replace(old, new)
+        return text
+
+    module.statement = statement
+
+
+# Fault points
+
+
+class Points:
+    """Fault points at every statement: errors before and after it, delays, and the end of the process.
+
+    A point is ``{"statement": name or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n, "seconds": s}``.
+    Kinds: "before" (the statement is not run), "after" (it is, and its answer is lost with the connection), "delay",
+    "die" and "die after", and the name of a class of psycopg.errors, which the server is made to have raised.
+    """
+
+    def __init__(self, points: list[dict[str, Any]], seed: str) -> None:
+        self._points, self._random = points, random.Random(seed)
+
+    def install(self, module: Any) -> None:
+        """Put classes with fault points in the place of those without."""
+        module.OwnTx = self._faulty(module.OwnTx, module)
+
+    def _faulty(self, base: Any, module: Any) -> Any:
+        points = self
+
+        class Faulty(base):  # type: ignore[misc]
+            __slots__ = ()
+
+            def _execute(self, name: str, parameters: Any) -> Any:
+                met = points.met(name)
+                points.before(met, self.connection, module)
+                answer = super()._execute(name, parameters)
+                points.after(met, self.connection, module)
+                return answer
+
+        return Faulty
+
+    def met(self, name: str) -> list[dict[str, Any]]:
+        """The points that act this time."""
+        found = []
+        for point in self._points:
+            if point.get("statement") not in (None, name) or self._random.random() >= point.get("rate", 1):
+                continue
+            if point.get("skip", 0) > 0:
+                point["skip"] -= 1
+            elif point.get("times", 1) > 0:
+                if "times" in point:
+                    point["times"] -= 1
+                found.append(point)
+        return found
+
+    def before(self, met: list[dict[str, Any]], connection: Any, module: Any) -> None:
+        """Act before the statement."""
+        for point in met:
+            kind = point["kind"]
+            if kind == "delay":
+                time.sleep(self._random.uniform(0, point["seconds"]))
+            elif kind == "die":
+                os.kill(os.getpid(), 9)
+            elif kind == "before":
+                self._cut(connection, module, "before")
+            elif kind not in ("after", "die after"):
+                raise getattr(module.pg, kind)("the rig made this error")
+
+    def after(self, met: list[dict[str, Any]], connection: Any, module: Any) -> None:
+        """Act after the statement, which has been committed unless it is part of a longer transaction."""
+        for point in met:
+            if point["kind"] == "die after":
+                os.kill(os.getpid(), 9)
+            elif point["kind"] == "after":
+                self._cut(connection, module, "after")
+
+    @staticmethod
+    def _cut(connection: Any, module: Any, when: str) -> None:
+        connection.close()
+        raise module.psycopg.OperationalError(f"the rig cut the connection {when} the statement")
+
+
+# Mutants: one planted bug each
+
+
+def _never_fences(module: Any) -> None:
+    module.Supervisor._fence = lambda self, now: None
+
+
+def _never_guards(module: Any) -> None:
+    module.Guard.start = lambda self: None
+
+
+def _drops_what_it_could_not_store(module: Any) -> None:
+    """Takes an unknown commit for a failure."""
+
+    def step(self: Any) -> float | None:
+        batch = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
+        if not batch:
+            return None
+        try:
+            self._store_or_explain(batch)
+        except Exception:
+            self._lose()
+        self._holding.release(outcome.job.id for outcome in batch)
+        return 0
+
+    module.Finisher.step = step
+
+
+def _finishes_before_it_runs(module: Any) -> None:
+    run = module.Child._run
+
+    def early(self: Any, job: Any, slot: int) -> None:
+        self.finisher.put(module.outcome.succeeded(job, "null", 0.0))
+        run(self, job, slot)
+
+    module.Child._run = early
+
+
+def _never_adopts(module: Any) -> None:
+    module.tasks.adopt = lambda tx, worker_id, *, known: []
+
+
+def _never_polls(module: Any) -> None:
+    module.Claimer._pause = lambda self: None
+
+
+def _twice_the_slots(module: Any) -> None:
+    start, work = module.Pool.start, module.Pool._work
+
+    def start_twice(self: Any) -> None:
+        self.slots *= 2
+        start(self)
+
+    module.Pool.start = start_twice
+    module.Pool._work = lambda self, slot: work(self, slot % (self.slots // 2))
+
+
+def _leaks_connections(module: Any) -> None:
+    kept: list[Any] = []
+    original = module.Claimer.step
+
+    def step(self: Any) -> float | None:
+        kept.append(self._database.open("lavoro-claimer"))
+        result: float | None = original(self)
+        return result
+
+    module.Claimer.step = step
+
+
+def _never_backs_off(module: Any) -> None:
+    original = module.Service._guarded_step
+
+    def step(self: Any) -> float | None:
+        delay: float | None = original(self)
+        return 0 if self._failures else delay
+
+    module.Service._guarded_step = step
+
+
+def _new_ids_for_repeats(module: Any) -> None:
+    """Takes an unknown commit of a call for a failure, and sends it as another task."""
+    original = module.Lavoro._deliver_again
+
+    def again(self: Any, messages: Any, error: Any, pauses: Any) -> None:
+        original(self, [message._replace(id=module.uuid.uuid4()) for message in messages], error, pauses)
+
+    module.Lavoro._deliver_again = again
+
+
+MUTANTS: dict[str, tuple[str, Change]] = {
+    "never fences": ("lavoro.worker.supervisor", _never_fences),
+    "never guards": ("lavoro.worker.guard", _never_guards),
+    "drops what it could not store": ("lavoro.worker.finisher", _drops_what_it_could_not_store),
+    "finishes before it runs": ("lavoro.worker.child", _finishes_before_it_runs),
+    "never adopts": ("lavoro.worker.claimer", _never_adopts),
+    "never polls": ("lavoro.worker.claimer", _never_polls),
+    "twice the slots": ("lavoro.worker.pools.base", _twice_the_slots),
+    "leaks connections": ("lavoro.worker.claimer", _leaks_connections),
+    "never backs off": ("lavoro.service", _never_backs_off),
+}

@@ -1,0 +1,151 @@
+"""A stage: workers and their tasks played step by step on the real statements, under the eyes of ledger and audit."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from lavoro import outcome
+from lavoro.message import Job, Message
+from lavoro.store import tasks, workers
+from lavoro.store.database import Tx
+from lavoro.store.tasks import Lane
+from lavoro.store.workers import Registration, Rescue
+from tests.faults.checker import check
+from tests.faults.history import History, Rules, history
+from tests.faults.ledger import Ledger, read, sha
+from tests.faults.violation import Violation
+from tests.store.walk import LONG_AGO, lane
+
+MAX_CRASHES = 3
+
+
+class Stage:
+    """Every step is one statement of the store; what a producer or a task would witness is witnessed here."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        folder.mkdir(exist_ok=True)
+        self.ledger, self._folder = Ledger(folder, "stage", sync=False), folder
+        self.connection = psycopg.connect(url, autocommit=True)
+        self.tx = Tx(self.connection, "lavoro")
+
+    def another(self) -> Tx:
+        """A second connection, to be closed with the stage."""
+        connection = psycopg.connect(self.url, autocommit=True)
+        return Tx(connection, "lavoro")
+
+    # Producers
+
+    def send(self, args: object = 1, **changes: Any) -> str:
+        """Send a task as a producer does."""
+        detail = changes.pop("detail", {})
+        sent = Message(
+            uuid.uuid4(), "echo", "celery", 0, 0, None, 0.0, None, None, json.dumps([args]), None, None, None
+        )._replace(**changes)
+        self.ledger.write("intent", id=str(sent.id), sha=sha(args), **detail)
+        tasks.insert(self.tx, [sent])
+        self.ledger.write("outcome", id=str(sent.id), outcome="ok")
+        return str(sent.id)
+
+    # Workers
+
+    def worker(self, *, lease: float = 30.0, tx: Tx | None = None) -> int:
+        """A worker with a lease."""
+        registration = Registration("node@test", 0, "test", 4711, "threads", 4, ["celery"], "0.1.0", lease)
+        return workers.register(tx or self.tx, registration)
+
+    def claim(self, worker: int, *, limit: int = 100, tx: Tx | None = None, lanes: Sequence[Lane] = ()) -> list[Job]:
+        """Claim what is due."""
+        return tasks.claim(tx or self.tx, worker, lanes=lanes or [lane(bound=LONG_AGO)], limit=limit)
+
+    def start(self, job: Job, worker: int) -> str:
+        """A task's body begins."""
+        token = uuid.uuid4().hex
+        [received] = json.loads(job.args or "[null]")
+        self.ledger.write("start", id=str(job.id), token=token, attempt=job.attempt, worker=worker, sha=sha(received))
+        return token
+
+    def end(self, job: Job, token: str) -> str:
+        """A task's body ends well; return its result."""
+        [received] = json.loads(job.args or "[null]")
+        self.ledger.write("end", id=str(job.id), token=token, outcome="SUCCESS", sha=sha(received))
+        return json.dumps({"token": token, "sha": sha(received)})
+
+    def beat(self, job: Job, token: str) -> None:
+        """A task's body shows that it goes on."""
+        self.ledger.write("beat", id=str(job.id), token=token)
+
+    def finish(self, worker: int, job: Job, result: str, *, tx: Tx | None = None) -> int:
+        """Store a success."""
+        return tasks.finish(tx or self.tx, worker, [outcome.succeeded(job, result, 0.1)])
+
+    def retry(self, worker: int, job: Job, *, tx: Tx | None = None) -> int:
+        """Store that the task is to be tried again."""
+        return tasks.give_back(tx or self.tx, worker, [outcome.retrying(job, countdown=0.0, reason="again")])
+
+    def release(self, worker: int, job: Job, *, tx: Tx | None = None) -> int:
+        """Give a task back that was not started."""
+        return tasks.give_back(tx or self.tx, worker, [outcome.released(job)])
+
+    def rescue(
+        self, worker: int, *, suspects: list[uuid.UUID] | None = None, tx: Tx | None = None, **how: Any
+    ) -> tuple[int, int]:
+        """End a worker and take what it held, as its supervisor or another node does."""
+        tx = tx or self.tx
+        with tx.connection.transaction():
+            return workers.rescue(
+                tx, Rescue(worker, f"worker {worker} was lost", suspects, **how), max_crashes=MAX_CRASHES
+            )
+
+    def rescue_expired(self, *, tx: Tx | None = None) -> list[int]:
+        """Rescue whatever leases have run out, as every node does."""
+        tx = tx or self.tx
+        with tx.connection.transaction():
+            found = [worker for worker, _ in workers.expired(tx)]
+            for worker in found:
+                workers.rescue(tx, Rescue(worker, "its lease ran out"), max_crashes=MAX_CRASHES)
+        return found
+
+    def revoke(self, id: str, *, tx: Tx | None = None) -> int:
+        """Revoke a task."""
+        return tasks.revoke(tx or self.tx, [uuid.UUID(id)], cancel='{"terminate": true}')
+
+    def run_to_the_end(self) -> None:
+        """Have a worker of one's own run everything that waits."""
+        worker = self.worker()
+        for job in self.claim(worker):
+            self.finish(worker, job, self.end(job, self.start(job, worker)))
+
+    def until_somebody_waits(self) -> None:
+        """Return once a session of this database waits for a lock."""
+        query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        deadline = time.monotonic() + 60
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(query).fetchall() == [(0,)]:
+                assert time.monotonic() < deadline, "nobody waits for a lock"
+                time.sleep(0.005)
+
+    def make_due(self) -> None:
+        """Let what waits for later be due now."""
+        self.connection.execute("update lavoro.waiting set due = clock_timestamp() - interval '1 s' where due > now()")
+
+    # The checker
+
+    def history(self, **rules: Any) -> History:
+        """All that is known."""
+        return history(self.url, read(self._folder), Rules(**rules))
+
+    def violations(self, **rules: Any) -> list[Violation]:
+        """What the checker finds."""
+        return check(self.history(**rules))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.connection.close()

@@ -1,0 +1,233 @@
+"""Mutants of statements: each is caught by the checker, and the statement without it is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from lavoro.store import database, statements, tasks
+from tests.faults.plugin.rig_changes import change_statements
+from tests.faults.stage import Stage
+
+
+class Mutant(NamedTuple):
+    """One planted bug: what is replaced by what in which statement, and which invariant must notice."""
+
+    name: str
+    invariant: str
+    play: Callable[[Stage], None]
+    statement: str
+    old: str
+    new: str
+
+
+# The plays: each ends well without the mutant.
+
+
+def met_again(stage: Stage) -> None:
+    """The same worker gets a task twice, and the outcome of the first start comes late."""
+    worker, id = stage.worker(), stage.send()
+    [first] = stage.claim(worker)
+    token = stage.start(first, worker)
+    late = stage.end(first, token)
+    stage.retry(worker, first)
+    [second] = stage.claim(worker)
+    token = stage.start(second, worker)
+    stage.finish(worker, first, late)
+    stage.finish(worker, second, stage.end(second, token))
+    assert str(second.id) == id
+
+
+def taken_back(stage: Stage) -> None:
+    """A worker that was stopped did not end what it ran; it tells the outcome when another has begun it."""
+    stopped, other = stage.worker(), stage.worker()
+    stage.send()
+    [job] = stage.claim(stopped)
+    late = stage.end(job, stage.start(job, stopped))
+    stage.rescue(stopped, suspects=[], orderly=True, blameless=True)
+    [again] = stage.claim(other)
+    token = stage.start(again, other)
+    stage.finish(stopped, job, late)
+    stage.finish(other, again, stage.end(again, token))
+
+
+def lease_in_force(stage: Stage) -> None:
+    """Another node looks for leases that have run out while one is in force."""
+    mine, id = stage.worker(lease=30), stage.send()
+    [job] = stage.claim(mine)
+    token = stage.start(job, mine)
+    if stage.rescue_expired():
+        theirs = stage.worker()
+        [again] = stage.claim(theirs)
+        second = stage.start(again, theirs)
+        stage.beat(job, token)
+        stage.finish(theirs, again, stage.end(again, second))
+    else:
+        stage.finish(mine, job, stage.end(job, token))
+    assert id == str(job.id)
+
+
+def crash(stage: Stage) -> None:
+    """A worker dies and its task starts again."""
+    worker = stage.worker()
+    stage.send()
+    [job] = stage.claim(worker)
+    stage.start(job, worker)
+    stage.rescue(worker)
+    stage.run_to_the_end()
+
+
+def try_again(stage: Stage) -> None:
+    """A task is tried again."""
+    worker = stage.worker()
+    stage.send()
+    [job] = stage.claim(worker)
+    stage.start(job, worker)
+    stage.retry(worker, job)
+    stage.run_to_the_end()
+
+
+def poison(stage: Stage) -> None:
+    """A task kills its worker each time."""
+    stage.send(detail={"poison": True, "expect": ["FAILURE"]})
+    for _ in range(6):
+        worker = stage.worker()
+        stage.make_due()
+        for job in stage.claim(worker):
+            stage.start(job, worker)
+            stage.rescue(worker, suspects=[job.id])
+
+
+def finish_twice(stage: Stage) -> None:
+    """The answer to a finish is lost, and it is sent again."""
+    worker = stage.worker()
+    stage.send()
+    [job] = stage.claim(worker)
+    result = stage.end(job, stage.start(job, worker))
+    stage.finish(worker, job, result)
+    stage.finish(worker, job, result)
+
+
+def plain(stage: Stage) -> None:
+    """A task is sent and run."""
+    stage.send({"a": [1, 2]})
+    stage.run_to_the_end()
+
+
+def rescue_meets_progress(stage: Stage) -> None:
+    """A task reports its progress in the moment in which its worker is given up."""
+    worker = stage.worker()
+    stage.send()
+    [job] = stage.claim(worker)
+    stage.start(job, worker)
+    other = stage.another()
+    rescuing = threading.Thread(target=stage.rescue, args=(worker,))
+    with other.connection.transaction():
+        tasks.store_progress(other, worker, job, state="HALF", meta=None)
+        rescuing.start()
+        stage.until_somebody_waits()
+    rescuing.join()
+    other.connection.close()
+    stage.run_to_the_end()
+
+
+def claim_after_the_end(stage: Stage) -> None:
+    """A worker that was given up claims once more, and is never heard of again."""
+    lost = stage.worker()
+    stage.rescue(lost)
+    stage.send()
+    for job in stage.claim(lost):
+        stage.start(job, lost)
+    stage.run_to_the_end()
+
+
+def revoked(stage: Stage) -> None:
+    """A waiting task is revoked."""
+    id = stage.send(detail={"expect": ["REVOKED"]}, countdown=100.0)
+    stage.revoke(id)
+
+
+MUTANTS = [
+    Mutant(
+        "finishing is fenced without the attempt", "I3", met_again,
+        "finish_tasks", "join given g on g.id = h.id and g.attempt = h.attempt", "join given g on g.id = h.id",
+    ),
+    Mutant(
+        "finishing is fenced without the worker", "I3", taken_back,
+        "finish_tasks", "and r.worker_id = %(worker_id)s order by", "and %(worker_id)s::bigint is not null order by",
+    ),
+    Mutant(
+        "finishing keeps the row", "I3", finish_twice,
+        "finish_tasks", "delete from lavoro.running r\n", "update lavoro.running r set state = r.state\n",
+    ),
+    Mutant(
+        "leases are ended without looking at them", "I5", lease_in_force,
+        "expire_leases", "where stopped is null and seen_at + lease < clock_timestamp()", "where stopped is null",
+    ),
+    Mutant(
+        "leases are judged by the clock of a worker that goes fast", "I5", lease_in_force,
+        "expire_leases", "< clock_timestamp()", "< clock_timestamp() + interval '10 minutes'",
+    ),
+    Mutant(
+        "rescued tasks do not come back", "I1", crash,
+        "rescue_tasks", "%(reason)s\n    from judged where verdict is null", "%(reason)s\n    from judged where false",
+    ),
+    Mutant(
+        "tasks to be tried again do not come back", "I1", try_again,
+        "give_back_tasks", "from back b join given g on g.id = b.id\n    on conflict",
+        "from back b join given g on g.id <> b.id\n    on conflict",
+    ),
+    Mutant(
+        "a worker that was given up may claim", "I1", claim_after_the_end,
+        "claim_tasks", "me.id = %(worker_id)s and me.stopped is null", "me.id = %(worker_id)s",
+    ),
+    Mutant(
+        "a lost start leaves no record", "I4", crash,
+        "rescue_tasks", "where verdict is null and not %(orderly)s\n", "where verdict is null and false\n",
+    ),
+    Mutant(
+        "a retry leaves no record", "I4", try_again, "give_back_tasks", "where g.state is not null", "where false",
+    ),
+    Mutant(
+        "crashes are not counted", "I6", poison,
+        "rescue_tasks", "attempt - %(orderly)s::int, retries, crashes + suspect::int", "attempt, retries, crashes",
+    ),
+    Mutant(
+        "a claim does not count the start", "I7", plain,
+        "claim_tasks", "select id, %(worker_id)s, queue, priority, attempt + 1,",
+        "select id, %(worker_id)s, queue, priority, attempt,",
+    ),
+    Mutant(
+        "a revoked task leaves no outcome", "I7", revoked,
+        "revoke_tasks", "from taken\n    returning id", "from taken where false\n    returning id",
+    ),
+    Mutant(
+        "arguments are changed on their way", "I14", plain, "insert_task", "%(args)s::json,", "'[2]'::json,",
+    ),
+    Mutant(
+        "a loss has no reason", "I15", crash,
+        "rescue_tasks", "'LOST', started, %(reason)s from", "'LOST', started, null from",
+    ),
+]  # fmt: skip
+
+
+PLAYS = {mutant.play for mutant in MUTANTS} | {rescue_meets_progress}
+
+
+@pytest.mark.parametrize("play", sorted(PLAYS, key=lambda play: play.__name__))
+def test_plays_without_mutants(stage: Stage, play: Callable[[Stage], None]) -> None:
+    play(stage)
+    assert stage.violations(orderly=play is taken_back) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
+def test_mutant_is_caught(stage: Stage, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
+    monkeypatch.setattr(statements, "statement", statements.statement)
+    change_statements(statements, [[mutant.statement, mutant.old, mutant.new]])
+    monkeypatch.setattr(database, "statement", statements.statement)
+    mutant.play(stage)
+    found = stage.violations(orderly=mutant.play is taken_back)
+    assert mutant.invariant in {violation.invariant for violation in found}, found

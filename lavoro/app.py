@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
 import inspect
-import itertools
 import json
 import os
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro import current, signals
-from lavoro.announce import announced, tell_published
 from lavoro.arguments import Arguments
-from lavoro.compose import Call, Template, calling_task, split_call, template
 from lavoro.context import current as current_request
-from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.ids import task_uuid
 from lavoro.message import Message
-from lavoro.overlap import in_turn, overlapped
+from lavoro.publisher import Publisher
 from lavoro.registry import TaskRegistry
 from lavoro.result import AsyncResult
-from lavoro.routing import Router, queue_names
+from lavoro.routing import queue_names
 from lavoro.settings import Settings, load, symbol
 from lavoro.store import embedded, tasks
-from lavoro.store.database import Database, translated
+from lavoro.store.database import Database
 from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
-from lavoro.store.outbox import Outbox
 from lavoro.task import Task as BaseTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
 App = TypeVar("App", bound="Lavoro")
-
-_transactions: contextvars.ContextVar[Mapping[Any, Any]] = contextvars.ContextVar(
-    "lavoro_transactions", default=MappingProxyType({})
-)
-"""The transactions that calls join here, by application."""
 
 
 class Lavoro:
@@ -92,9 +80,7 @@ class Lavoro:
         self._database: Database | None = None
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
-        self._outbox = Outbox(self._store_shared)
-        self._router: Router | None = None
-        self._routing: tuple[Any, ...] = ()
+        self.publisher = Publisher(self)
         self._discoveries: list[Callable[[], None]] = []
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
         self.conf.update({name: value for name, value in given.items() if value is not None})
@@ -379,15 +365,6 @@ class Lavoro:
             return self._results
 
     @property
-    def router(self) -> Router:
-        """Finds each call's queue; made anew when a setting it reads was replaced."""
-        conf = self.conf
-        read = conf["task_routes"], conf["task_default_queue"], conf["task_queues"], conf["task_create_missing_queues"]
-        if self._router is None or read != self._routing:
-            self._router, self._routing = Router(*read), read
-        return self._router
-
-    @property
     def queues(self) -> list[str]:
         """The queues that a worker serves when it is not told which."""
         return list(queue_names(self.conf.task_queues, self.conf.task_default_queue))
@@ -403,82 +380,22 @@ class Lavoro:
         """
         if self.conf["task_always_eager"]:
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
-        return self.send(self.tasks.get(name), name, args or (), kwargs or {}, options)
+        return self.publisher.send(self.tasks.get(name), name, args or (), kwargs or {}, options)
 
-    def send(
-        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> AsyncResult[Any]:
-        """Compose one message and publish it; ``task`` is the task object if it is known here."""
-        caller = calling_task()
-        routed = self.routed(task, name, args, kwargs, options)
-        message = template(self.conf, task, name, routed, caller).message(args, kwargs)
-        if signals.before_task_publish:
-            message = self._announced(message, args, kwargs)
-        self._publish([message], options)
-        result = self._result_of(message, task, options)
-        if caller is not None and options.get("add_to_parent", True) and getattr(task, "trail", True):
-            caller.children.append(result)
-        return result
+    def publish(
+        self,
+        messages: Sequence[Message],
+        *,
+        connection: Any = None,
+        retry: bool | None = None,
+        policy: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store messages: the one door out.
 
-    def send_many(
-        self, task: Any, calls: Iterable[Call], *, atomic: bool, options: Mapping[str, Any]
-    ) -> list[AsyncResult[Any]]:
-        """Compose and publish many calls of one task, batch by batch or all in one transaction."""
-        compose, sent, unannounced = self._composer(task, options), [], []
-        joined = self._joined(options.get("connection"))
-        with self._own_transaction() if atomic and joined is None else contextlib.nullcontext(joined) as connection:
-            calls, size, together = iter(calls), self.conf["lavoro_batch"], {**options, "connection": connection}
-            batches = iter(lambda: [compose(call) for call in itertools.islice(calls, size)], [])
-            # The caller's own session may not be used in another thread.
-            doing = overlapped if joined is None else in_turn
-            for batch in doing(batches, lambda batch: self._publish(batch, together)):
-                sent += [self._result_of(message, task, options) for message in batch]
-                if signals.after_task_publish and connection is not joined:
-                    unannounced += batch
-        tell_published(unannounced)
-        return sent
-
-    def _composer(self, task: Any, options: Mapping[str, Any]) -> Callable[[Call], Message]:
-        """Return what makes a message of a call; what does not depend on the arguments is worked out only once."""
-        name, caller = task.name, calling_task()
-        check = task.__arguments__.check if task.typing and task.__arguments__ is not None else None
-
-        def form(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Template:
-            return template(self.conf, task, name, self.routed(task, name, args, kwargs, options), caller)
-
-        always = form((), {}) if self._routes_by_name() else None
-
-        def compose(call: Call) -> Message:
-            args, kwargs = split_call(call)
-            if check is not None:
-                check(args, kwargs)
-            message = (always or form(args, kwargs)).message(args, kwargs)
-            return self._announced(message, args, kwargs) if signals.before_task_publish else message
-
-        return compose
-
-    def routed(
-        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return a call's options with the task's own and those of its route added."""
-        own = task.call_options() if task is not None else None
-        return self.router.route(name, args, kwargs, {**own, **options} if own else options, task)
-
-    def _routes_by_name(self) -> bool:
-        """Tell whether no route looks at a call's arguments, as callables may."""
-        routes = self.conf["task_routes"] or ()
-        return all(isinstance(route, Mapping) for route in (routes if isinstance(routes, (list, tuple)) else [routes]))
-
-    def _result_of(self, message: Message, task: Any, options: Mapping[str, Any]) -> AsyncResult[Any]:
-        return AsyncResult(options.get("task_id") or message.id, task_name=message.name, app=self)
-
-    def _announced(self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
-        return announced(message, args, kwargs, self.conf["task_publish_retry_policy"])
-
-    @contextlib.contextmanager
-    def _own_transaction(self) -> Iterator[Any]:
-        with self.database.tx() as tx, tx.connection.transaction():
-            yield tx.connection
+        Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
+        cannot store a task twice: its id is fixed. Raises ``OperationalError``, ``SchemaOutdated``.
+        """
+        self.publisher.publish(messages, connection=connection, retry=retry, policy=policy)
 
     @contextlib.contextmanager
     def transaction(self, connection: Any) -> Iterator[None]:
@@ -494,73 +411,8 @@ class Lavoro:
         ``connection`` is a SQLAlchemy session or connection, or a psycopg connection, on this application's database.
         The block holds for its thread or greenlet and does not commit. ``after_task_publish`` is not sent.
         """
-        token = _transactions.set({**_transactions.get(), self: connection})
-        try:
+        with self.publisher.joining(connection):
             yield
-        finally:
-            _transactions.reset(token)
-
-    def _joined(self, connection: Any) -> Any:
-        return connection if connection is not None else _transactions.get().get(self)
-
-    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
-        connection = self._joined(options.get("connection"))
-        self.publish(messages, connection=connection, retry=options.get("retry"), policy=options.get("retry_policy"))
-        if signals.after_task_publish and connection is None:
-            tell_published(messages)
-
-    def publish(
-        self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
-        policy: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
-        """Store messages: the one door out.
-
-        Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
-        cannot store a task twice: its id is fixed. Raises ``OperationalError``, ``SchemaOutdated``.
-        """
-        if connection is not None:
-            with translated():
-                tasks.insert(self.database.join(connection), messages, always_wake=True)
-            return
-        try:
-            self._deliver(messages)
-        except SchemaOutdated:
-            raise
-        except OperationalError as error:
-            self._deliver_again(messages, error, self._pauses(retry, policy))
-
-    def _deliver(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
-        if len(messages) == 1:
-            self._outbox.send(messages[0], repeated=repeated)
-        else:
-            self._store(messages, repeated)
-
-    def _store_shared(self, messages: Sequence[Message], repeated: bool) -> None:
-        with self.database.kept() as tx:  # the outbox lets one in at a time
-            tasks.insert(tx, messages, repeated=repeated)
-
-    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
-        with self.database.tx() as tx:
-            tasks.insert(tx, messages, repeated=repeated)
-
-    def _deliver_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]) -> None:
-        for pause in pauses:
-            self.database.dispose()  # after a restart of the server each idle connection would fail, one a try
-            time.sleep(pause)
-            try:
-                return self._deliver(messages, repeated=True)
-            except OperationalError as again:
-                error = again
-        raise error
-
-    def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float]:
-        """Yield the seconds to wait before each further try."""
-        if self.conf["task_publish_retry"] if retry is None else retry:
-            policy = {**self.conf["task_publish_retry_policy"], **(policy or {})}
-            start, step, most = (policy.get(f"interval_{part}") or 0 for part in ("start", "step", "max"))
-            times = policy.get("max_retries", 3)
-            for number in itertools.count() if times is None else range(times):
-                yield min(start + number * step, most)
 
     def revoke(self, task_ids: str | Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:
         """Keep tasks from starting: waiting ones end as REVOKED at once, unknown ids are remembered.

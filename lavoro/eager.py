@@ -22,7 +22,7 @@ def run_eagerly(
     ``through_serializer`` gives it the arguments that a worker would get. ``throw`` (default: setting
     ``task_eager_propagates``) raises what the task raised.
     """
-    routed = app.routed(task, task.name, args, kwargs, options)
+    routed = app.publisher.routed(task, task.name, args, kwargs, options)
     message = template(app.conf, task, task.name, routed, calling_task()).message(args, kwargs)
     run, ended = _run(app, task, _job_of(message), None if through_serializer else (list(args), dict(kwargs)))
     _let_through(run.error)

@@ -6,6 +6,7 @@ the app's own defaults, and `DEFAULTS`.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -21,6 +22,8 @@ from typing import Any
 
 from lavoro.defaults import DEFAULTS, HARMLESS, REFUSED, UNSIGNED, as_seconds
 from lavoro.errors import ImproperlyConfigured
+
+_versions = itertools.count()
 
 Source = Callable[[], Mapping[str, Any]]
 """Yields settings when it is called, which happens on the first read of any setting."""
@@ -92,6 +95,12 @@ class Settings(MutableMapping[str, Any]):
         self._warned = False
         # Reentrant, for configuration modules that import the app and read its settings while they are being read.
         self._lock = threading.RLock()
+        self._version = next(_versions)
+
+    @property
+    def version(self) -> int:
+        """A number that no other state of these settings, or of others in this process, has."""
+        return self._version
 
     def add_source(self, source: Source) -> None:
         """Add a configuration object, to be read on the first access to any setting.
@@ -99,10 +108,12 @@ class Settings(MutableMapping[str, Any]):
         It wins over those added before, and loses to what code set on ``conf`` itself, before or after.
         """
         self._pending.append((self._loaded, source))
+        self._version = next(_versions)
 
     def add_defaults(self, defaults: Mapping[str, Any] | Source) -> None:
         """Add defaults, which lose to all that is configured; a callable is called on the first access."""
         self._pending.append((self._defaults, defaults if callable(defaults) else lambda: defaults))
+        self._version = next(_versions)
 
     def _read(self) -> None:
         with self._lock:
@@ -138,11 +149,13 @@ class Settings(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._changes[self._aliases.get(key, key)] = value
+        self._version = next(_versions)
 
     def __delitem__(self, key: str) -> None:
         """Take back what code set, so that the configuration or the default holds again."""
         name = self._aliases.get(key, key)
         found = [layer.pop(name) for layer in (self._changes, self._live) if name in layer]
+        self._version = next(_versions)
         if not found and name not in self:
             raise KeyError(key)
 
@@ -157,6 +170,7 @@ class Settings(MutableMapping[str, Any]):
         """Take back all that code set; what was configured and the defaults stay."""
         self._changes.clear()
         self._live.clear()
+        self._version = next(_versions)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Set it unless it was set or configured before; a default of Lavoro's does not count as set."""

@@ -105,6 +105,8 @@ class Task(Generic[P, R]):
     bound: bool = False
     _run_once: Callable[..., Any] | None = None
     __arguments__: Arguments | None = None
+    usual_form: Any = None
+    """What the publisher has worked out for calls without options."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work; the decorated function takes this place."""
@@ -123,6 +125,11 @@ class Task(Generic[P, R]):
             self.run = _retrying(self, self.run)  # type: ignore[method-assign]
         self.throws = _as_tuple(self.throws)
         self.on_bound(app)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "usual_form":
+            self.usual_form = None
 
     @property
     def entry(self) -> Callable[..., Any]:
@@ -213,7 +220,7 @@ class Task(Generic[P, R]):
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if self.app.conf["task_always_eager"]:
             return run_eagerly(self.app, self, args, kwargs, options, through_serializer=True)
-        result: AsyncResult[R] = self.app.send(self, self.name, args, kwargs, options)
+        result: AsyncResult[R] = self.app.publisher.send(self, self.name, args, kwargs, options)
         result.ignored = self._is_ignored(options)
         return result
 
@@ -231,7 +238,7 @@ class Task(Generic[P, R]):
             raise TypeError("task_id cannot be given for many calls: each has an id of its own")
         if self.app.conf["task_always_eager"]:
             return [self.apply_async(*split_call(call), **options) for call in calls]
-        return self.app.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
+        return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
 
     def apply(
         self,

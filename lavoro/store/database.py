@@ -46,13 +46,14 @@ class Tx:
 
     def run(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run the statement of that name and return its rows."""
-        return self._execute(name, parameters).fetchall()
+        return self.execute(name, parameters).fetchall()
 
     def row(self, name: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
         """Run the statement of that name and return its first row."""
-        return self._execute(name, parameters).fetchone()
+        return self.execute(name, parameters).fetchone()
 
-    def _execute(self, name: str, parameters: Mapping[str, Any] | None) -> psycopg.Cursor[Row]:
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
+        """Run the statement of that name."""
         return self.cursor.execute(statement(name, self.schema), parameters)
 
 
@@ -72,9 +73,10 @@ class OwnTx(Tx):
         """Seconds: more than the largest batch takes on most machines."""
         self._planned = time.monotonic()
 
-    def _execute(self, name: str, parameters: Mapping[str, Any] | None) -> psycopg.Cursor[Row]:
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
+        """Run the statement of that name; if it was slow, have all planned anew."""
         began = time.monotonic()
-        answer = super()._execute(name, parameters)
+        answer = super().execute(name, parameters)
         now = time.monotonic()
         if now - began > self.slow and now - self._planned > REPLAN:
             self._planned = now

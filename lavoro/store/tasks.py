@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from psycopg.errors import UniqueViolation
 
 from lavoro.message import Job, Message
 from lavoro.outcome import Finished, GivenBack, Outcome
@@ -27,12 +30,21 @@ def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, re
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
     ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone.
     """
-    if len(messages) == 1 and not always_wake and not repeated:
-        tx.run("insert_task", messages[0]._asdict())
+    if len(messages) == 1 and not always_wake and not repeated and _is_plain(messages[0]):
+        with contextlib.suppress(UniqueViolation):  # the same task once more: nothing changes
+            tx.execute("insert_task", messages[0]._asdict())
     elif messages:
         columns = zip(*messages, strict=True)
         parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
         tx.run("insert_tasks", {**parameters, "always": always_wake, "repeated": repeated})
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether a message is due at once, with an id of our own making, and has nothing that few have."""
+    later = message.countdown or message.eta is not None
+    expires = message.expires_in is not None or message.expires is not None
+    # Ids that callers choose may be there already, which must not be an error in the server's log.
+    return not (later or expires or message.retries) and message.payload is None and message.id.version == 7
 
 
 _MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (

@@ -14,6 +14,7 @@ import pytest
 
 from lavoro import AsyncResult, Lavoro, Task, signals
 from lavoro.errors import AlwaysEagerIgnored, OperationalError, QueueNotFound, SchemaOutdated
+from lavoro.ids import uuid7
 from lavoro.store.migrate import migrate
 from tests.api.conftest import Rows
 from tests.postgres import Cluster
@@ -177,6 +178,33 @@ def test_send_task_is_never_eager(app: Lavoro, rows: Rows) -> None:
         result = app.send_task("elsewhere.task", [1], {"x": 2}, task_id="t1", countdown=60)
     assert result.id == "t1"
     assert [row["name"] for row in rows()] == ["elsewhere.task"]
+
+
+def test_a_plain_call_heeds_what_changed_since_the_last_one(app: Lavoro, rows: Rows) -> None:
+    task = app.task(add)
+    task.delay(1)
+    app.conf.task_default_queue = "setting"
+    task.delay(1)
+    task.queue = "attribute"
+    task.delay(1)
+    task.queue, app.conf.task_routes = None, [lambda name, args, kwargs, options, **_: f"argument{args[0]}"]
+    task.delay(1)
+    task.delay(2)
+    del app.conf["task_routes"]
+    task.delay(1)
+    app.conf = {"broker_url": app.conf.broker_url, "task_default_queue": "other"}
+    task.delay(1)
+    assert [row["queue"] for row in rows()] == [
+        "celery", "setting", "attribute", "argument1", "argument2", "setting", "other",
+    ]  # fmt: skip
+
+
+def test_an_id_sent_again_changes_nothing(app: Lavoro, rows: Rows) -> None:
+    task, own = app.task(add), str(uuid7())
+    for task_id in ("order-17", own):
+        task.apply_async((1,), task_id=task_id)
+        assert task.apply_async((2,), task_id=task_id).id == task_id
+    assert [row["args"] for row in rows()] == [[1], [1]]
 
 
 def test_overridden_apply_async_is_what_delay_calls(app: Lavoro, rows: Rows) -> None:

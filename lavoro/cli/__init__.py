@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 import lavoro
 from lavoro.cli.common import APP_OPTION
+from lavoro.cli.doctor import doctor
 from lavoro.cli.migrate import migrate
 from lavoro.cli.purge import purge
 from lavoro.cli.status import status
@@ -27,7 +28,7 @@ def cli(context: click.Context, app: str | None) -> None:
     context.obj = app
 
 
-for verb in (worker, migrate, status, purge):
+for verb in (worker, migrate, status, purge, doctor):
     cli.add_command(verb)
 
 

@@ -12,7 +12,7 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 """The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
 LIMITED = ("producer", "worker", "readonly")
 
-_FUNCTIONS = {"enqueue": ("producer", "worker"), "make_partition": ("worker",), "drop_partition": ("worker",)}
+FUNCTIONS = {"enqueue": ("producer", "worker"), "make_partition": ("worker",), "drop_partition": ("worker",)}
 """Who may call each function; nobody else may, for PUBLIC has no rights."""
 
 _WORKER = {
@@ -66,7 +66,7 @@ def rights(role: str) -> list[Right]:
     """List the rights of a producer, worker or readonly role."""
     found = [Right("usage", "schema", "")]
     found += [right for table, words in _on_tables(role) for right in _parsed(table, words)]
-    return found + [Right("execute", "function", name) for name, roles in _FUNCTIONS.items() if role in roles]
+    return found + [Right("execute", "function", name) for name, roles in FUNCTIONS.items() if role in roles]
 
 
 def _on_tables(role: str) -> Iterator[tuple[str, str]]:

@@ -125,7 +125,7 @@ def test_everything_is_the_owners_and_nothing_the_publics(act: Act) -> None:
     assert rows(tx, owners) == [("lavoro_owner",)]
     functions = "select proname, has_function_privilege('public', oid, 'execute') from pg_proc"
     found = dict(rows(tx, f"{functions} where pronamespace = 'lavoro'::regnamespace"))
-    assert set(found) == set(roles._FUNCTIONS), "who may call a new function is to be said in store/roles.py"
+    assert set(found) == set(roles.FUNCTIONS), "who may call a new function is to be said in store/roles.py"
     assert not any(found.values())
     assert not value(tx, "select has_schema_privilege('public', 'lavoro', 'usage')")
 

@@ -1,0 +1,65 @@
+"""``lavoro doctor``: what is wrong with the database, and how to repair it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from lavoro.app import Lavoro
+from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.store import doctor as store
+from lavoro.store.database import Tx, translated
+from lavoro.store.doctor import Exam, Finding
+from lavoro.store.roles import LIMITED
+
+
+@click.command()
+@APP_OPTION
+@click.option(
+    "--role", type=click.Choice(LIMITED), help="Only compare the rights of the app's database user with a role's."
+)
+@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def doctor(context: click.Context, app: str | None, role: str | None, as_json: bool) -> None:
+    """Examine the database and print what is wrong, with its repair; exit code 1 when there is something.
+
+    It changes nothing. With --role it checks instead whether the app's database user has the rights of a producer,
+    worker or reader, and none beyond.
+    """
+    lavoro = load_app(context, app)
+    tx = lavoro.database.open("lavoro-doctor", direct=True)
+    try:
+        with translated():
+            exam = _exam(lavoro, tx, app or (context.obj if isinstance(context.obj, str) else None))
+            findings = store.examine_role(exam, role) if role else store.examine(exam)
+            unseen = [] if role else store.unseen(exam)
+    finally:
+        tx.connection.close()
+    _tell_json(findings, unseen) if as_json else _tell(findings, unseen)
+    context.exit(1 if findings else 0)
+
+
+def _exam(lavoro: Lavoro, tx: Tx, app: str | None) -> Exam:
+    conf = lavoro.conf
+    failures = conf.seconds("lavoro_failure_expires") or None
+    successes = conf.seconds("result_expires") or None
+    return Exam(
+        tx=tx,
+        retention={"finished_success": successes, "finished_failure": failures, "attempt": failures},
+        app=app or "yourapp",
+        pooled=conf.lavoro_pooled,
+        direct_url=conf.lavoro_direct_url,
+    )
+
+
+def _tell_json(findings: list[Finding], unseen: list[str]) -> None:
+    click.echo(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": unseen}))
+
+
+def _tell(findings: list[Finding], unseen: list[str]) -> None:
+    for finding in findings:
+        click.echo(f"{finding.check}: {finding.which} {finding.problem}\n    {finding.repair}")
+    for what in unseen:
+        click.echo(f"not seen: {what}")
+    click.echo(f"{len(findings)} found" if findings else "nothing found")

@@ -1,0 +1,340 @@
+"""``lavoro doctor``: each thing that can be wrong is made wrong, found, and gone after the repair that was told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lavoro.store import doctor, partitions, roles
+from lavoro.store.database import Database, Tx
+from lavoro.store.doctor import Exam, Finding
+from lavoro.store.migrate import migrate
+from lavoro.store.partitions import DEFAULT_RETENTION
+from tests.postgres import Cluster, temporary_cluster
+from tests.store.walk import registered, rows, send, take, value
+
+ROOT = Path(__file__).parents[2]
+LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    """A durable server with few connections that knows prepared transactions; the URL's database is migrated."""
+    with temporary_cluster(durable=True) as server:
+        server.execute("alter system set max_prepared_transactions = 5")
+        server.execute("alter system set max_connections = 23")
+        server.restart()
+        migrate(server.url(server.create_database("healthy")))
+        yield server
+
+
+@pytest.fixture
+def url(server: Cluster) -> Iterator[str]:
+    name = server.create_database(template="healthy")
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def tx(url: str) -> Iterator[Tx]:
+    tx = Database(url).open("lavoro-test")
+    yield tx
+    tx.connection.close()
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url, application_name="report") as connection:
+        yield connection
+
+
+Examine = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def examine(tx: Tx) -> Examine:
+    def examine(**changes: Any) -> list[Finding]:
+        return doctor.examine(Exam(**{"tx": tx, "retention": DEFAULT_RETENTION, "app": "shop", **changes}))
+
+    return examine
+
+
+def the_one(found: list[Finding]) -> Finding:
+    [finding] = found
+    return finding
+
+
+def repaired(on: Tx, examine: Examine, finding: Finding, **changes: Any) -> None:
+    """Do what the doctor says; the finding must be gone."""
+    on.connection.execute(finding.repair.encode())
+    assert examine(**changes) == []
+
+
+def test_nothing_is_wrong_with_a_new_database(examine: Examine) -> None:
+    assert examine() == []
+
+
+# The schema
+
+
+def test_no_schema_another_release(server: Cluster, tx: Tx, examine: Examine) -> None:
+    empty = Database(server.url(server.create_database())).open("lavoro-test")
+    assert the_one(examine(tx=empty)) == Finding(
+        "schema", "lavoro", "has no tables of Lavoro's", "lavoro migrate -A shop"
+    )
+    empty.connection.close()
+    rows(tx, "update lavoro.meta set version = 99 returning 1")
+    assert "made by a later release" in the_one(examine()).problem
+
+
+@pytest.mark.parametrize(
+    ("damage", "which", "problem"),
+    [
+        ("alter table lavoro.waiting drop column reason", "lavoro.waiting.reason", "does not exist"),
+        ("alter table lavoro.waiting add column note text", "lavoro.waiting.note", "is no column"),
+        ("alter table lavoro.attempt alter column error type jsonb", "lavoro.attempt.error", "is jsonb, not json"),
+        ("alter table lavoro.worker alter column node drop not null", "lavoro.worker.node", "may be null"),
+        ("alter table lavoro.queue alter column paused set not null", "lavoro.queue.paused", "must not be null"),
+        ("drop index lavoro.waiting_claim", "lavoro.waiting_claim", "does not exist"),
+        ("drop index lavoro.running_cancelled", "lavoro.running_cancelled", "does not exist"),
+        ("drop index lavoro.finished_id", "lavoro.finished_id", "does not exist"),
+        ("alter table lavoro.queue drop constraint queue_pkey", "lavoro.queue_pkey", "does not exist"),
+        ("drop table lavoro.revoked", "lavoro.revoked", "does not exist"),
+        ("create table lavoro.notes (id integer)", "lavoro.notes", "is no table"),
+    ],
+)  # fmt: skip
+def test_drift_of_the_schema(tx: Tx, examine: Examine, damage: str, which: str, problem: str) -> None:
+    tx.connection.execute("drop view lavoro.tasks; create view lavoro.tasks as select 1 as id")
+    tx.connection.execute(damage.encode())
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("schema", which)
+    assert problem in finding.problem
+    repaired(tx, examine, finding)
+
+
+@pytest.mark.parametrize(
+    "damage", ["drop view lavoro.tasks", "drop function lavoro.enqueue", "drop function lavoro.make_partition"]
+)
+def test_a_missing_function_or_view(tx: Tx, examine: Examine, damage: str) -> None:
+    tx.connection.execute(damage.encode())
+    finding = the_one(examine())
+    assert finding.which == damage.rpartition(" ")[2]
+    assert "0001_foundation.sql" in finding.repair
+
+
+def test_an_invalid_index(tx: Tx, examine: Examine) -> None:
+    """As `create index concurrently` leaves it when it is interrupted."""
+    rows(tx, "update pg_index set indisvalid = false where indexrelid = 'lavoro.waiting_claim'::regclass returning 1")
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("index", "lavoro.waiting_claim")
+    repaired(tx, examine, finding)
+
+
+# Vacuum
+
+
+def test_a_held_snapshot(tx: Tx, other: psycopg.Connection, examine: Examine) -> None:
+    other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    other.execute("select 1")
+    assert examine() == []  # it is young
+    finding = the_one(examine(patience=0.0))
+    assert finding.which == f"session {other.info.backend_pid} of postgres (report)"
+    assert "idle in transaction" in finding.problem
+    tx.connection.execute(finding.repair.encode())
+    with pytest.raises(psycopg.OperationalError):
+        other.execute("select 1")
+
+
+def test_a_transaction_that_has_written_and_sleeps(other: psycopg.Connection, examine: Examine) -> None:
+    other.execute("create table a_report (id integer)")
+    assert the_one(examine(patience=0.0)).check == "snapshot"
+
+
+def test_a_prepared_transaction(tx: Tx, other: psycopg.Connection, examine: Examine) -> None:
+    other.execute("create table half (id integer)")
+    other.execute("prepare transaction 'it''s half'")
+    assert examine() == []
+    finding = the_one(examine(patience=0.0))
+    assert finding.which == "prepared transaction it's half of postgres"
+    repaired(tx, examine, finding, patience=0.0)
+
+
+# The server
+
+
+def test_durability_is_off(tx: Tx, examine: Examine) -> None:
+    tx.connection.execute("set synchronous_commit = off")
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("durability", "synchronous_commit")
+    tx.connection.execute("reset synchronous_commit")
+    assert examine() == []
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(60.0, "ahead of"), (-60.0, "behind")])
+def test_a_clock_that_is_wrong(examine: Examine, ahead: float, word: str) -> None:
+    finding = the_one(examine(clock=lambda: time.time() + ahead))
+    assert finding.check == "clock"
+    assert f"s {word} the database" in finding.problem
+
+
+def test_connections_run_out(url: str, examine: Examine) -> None:
+    """Of 23 the superuser has three for himself; more than 16 are in use."""
+    opened = [psycopg.connect(url) for _ in range(17)]
+    finding = the_one(examine())
+    assert finding.check == "connections"
+    assert "of 20 connections are in use" in finding.problem
+    for connection in opened:
+        connection.close()
+
+
+def test_a_pooler_without_a_way_past_it(examine: Examine) -> None:
+    assert the_one(examine(pooled=True)).which == "lavoro_direct_url"
+    assert examine(pooled=True, direct_url="postgresql://localhost/x") == []
+
+
+# Queues and workers
+
+
+def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
+    registered(tx, queues=["video"])
+    send(tx, queue="mail")
+    send(tx, queue="video")
+    send(tx, queue="later", countdown=3600.0)
+    assert examine() == []  # they have just come
+    finding = the_one(examine(backlog=0.0))
+    assert (finding.check, finding.which, finding.repair) == ("queue", "mail", "lavoro worker -A shop -Q mail")
+    assert finding.problem.startswith("1 tasks wait")
+    registered(tx, queues=["mail"])
+    assert examine(backlog=0.0) == []
+
+
+def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
+    rows(tx, "insert into lavoro.queue values ('mail', now()), ('video', null) returning 1")
+    send(tx, queue="mail")
+    finding = the_one(examine(backlog=0.0))
+    assert (finding.check, finding.which) == ("queue", "mail")
+    assert "1 tasks wait on it" in finding.problem
+    repaired(tx, examine, finding)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(20, "runs out soon"), (60, "has run out")])
+def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, seconds: int, words: str) -> None:
+    registered(tx, queues=["celery"])
+    send(tx)
+    take(tx)
+    assert examine() == []
+    rows(tx, "update lavoro.worker set seen_at = now() - %s * interval '1 second' returning 1", seconds)
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("worker", "node@test/0")
+    assert words in finding.problem
+    assert "holds 1 tasks" in finding.problem
+
+
+def test_tasks_of_a_worker_that_is_gone(tx: Tx, examine: Examine) -> None:
+    worker_id = registered(tx)
+    send(tx)
+    take(tx, worker_id=worker_id)
+    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    assert examine() == []  # it may be being rescued
+    rows(tx, "update lavoro.running set started = now() - interval '10 minutes' returning 1")
+    assert the_one(examine()).which == str(worker_id)
+
+
+# Retention
+
+
+def test_no_partition_ahead(tx: Tx, examine: Examine) -> None:
+    for partition in partitions.partitions_of(tx, "attempt"):
+        rows(tx, "select lavoro.drop_partition(%s)", partition.name)
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("partition", "attempt")
+    assert "there is no partition" in finding.problem
+    assert partitions.make_ahead(tx)  # as `lavoro migrate` does
+    assert examine() == []
+    assert examine(retention={"attempt": None}) == []
+
+
+def test_a_partition_that_should_be_gone(tx: Tx, examine: Examine) -> None:
+    old = partitions.make(tx, "finished_success", LONG_AGO, LONG_AGO + dt.timedelta(hours=6))
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("partition", old)
+    repaired(tx, examine, finding)
+
+
+def test_another_schema(url: str, examine: Examine) -> None:
+    database = Database(url, schema="order")
+    migrate(database)
+    with database.tx() as tx:
+        rows(tx, """insert into "order".queue values ('mail', now()) returning 1""")
+        finding = the_one(examine(tx=tx))
+        repaired(tx, examine, finding, tx=tx)
+    database.dispose()
+
+
+# Roles
+
+
+@pytest.mark.parametrize("role", roles.LIMITED)
+def test_rights_of_the_connected_user(tx: Tx, role: str) -> None:
+    exam = Exam(tx=tx, retention=DEFAULT_RETENTION, app="shop")
+    tx.connection.execute("create role web")
+    tx.connection.execute("set role web")
+    lacking = doctor.examine_role(exam, role)
+    assert len(lacking) == len(roles.rights(role))
+    assert lacking[0].problem == f'lacks usage on schema "lavoro", which a {role} needs'
+    assert doctor.unseen(exam) != []
+    tx.connection.execute("reset role")
+    assert all(finding.repair == lacking[0].repair for finding in lacking)
+    tx.connection.execute(roles.statements("lavoro").encode())
+    tx.connection.execute(lacking[0].repair.encode())
+    tx.connection.execute("set role web")
+    assert doctor.examine_role(exam, role) == []
+    tx.connection.execute("reset role")
+    beyond = doctor.examine_role(exam, role)
+    assert beyond
+    assert all(f"which a {role} must not" in finding.problem for finding in beyond)
+    assert doctor.unseen(exam) == []
+    tx.connection.execute("drop role web")
+
+
+# The command
+
+
+def lavoro(folder: Path, *arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    (folder / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
+    environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lavoro", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
+
+
+def test_the_command(tmp_path: Path, tx: Tx, url: str) -> None:
+    """0 when all is well, 1 when not; in words and as JSON; nothing is changed."""
+    healthy = lavoro(tmp_path, "doctor", "-A", "shop", url=url)
+    assert (healthy.returncode, healthy.stdout) == (0, "nothing found\n"), healthy.stderr
+    rows(tx, "insert into lavoro.queue values ('mail', now()) returning 1")
+    told = lavoro(tmp_path, "doctor", "-A", "shop", url=url)
+    assert told.returncode == 1, told.stderr
+    first, repair, last = told.stdout.splitlines()
+    assert first.startswith("queue: mail has been paused for")
+    assert repair.startswith("    update ")
+    assert last == "1 found"
+    as_json = json.loads(lavoro(tmp_path, "doctor", "-A", "shop", "--json", url=url).stdout)
+    assert [(one["check"], one["which"]) for one in as_json["findings"]] == [("queue", "mail")]
+    assert value(tx, "select count(*) from lavoro.queue where paused is not null") == 1
+
+
+def test_the_command_for_a_role(tmp_path: Path, url: str) -> None:
+    told = lavoro(tmp_path, "doctor", "-A", "shop", "--role", "readonly", url=url)
+    assert told.returncode == 1, told.stderr
+    assert "role: postgres has insert on table" in told.stdout

@@ -154,8 +154,8 @@ class Child:
         self.ticker.start()
         self.finisher.start()
         self.pool.start()
-        self.claimer.start()  # last: what it claims must find everything else running
         self.pipe.send("ready")
+        self.claimer.start()  # last: what it claims must find everything else running
 
     def _set_up_logging(self) -> None:
         conf, wishes = self.app.conf, self.wishes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -70,6 +72,21 @@ class Plan:
         """Read what came over the pipe."""
         return cls(**{**fields, "queues": tuple(fields["queues"]), "tasks": tuple(fields["tasks"])})
 
+    @property
+    def retention(self) -> dict[str, float | None]:
+        """Seconds for which the rows of each partitioned table are kept; None for ever."""
+        return {
+            "finished_success": self.success_expires,
+            "finished_failure": self.failure_expires,
+            "attempt": self.failure_expires,
+        }
+
+    def summary(self, node: str) -> str:
+        """Say what a node does now that it is ready."""
+        processes, slots = _many(self.processes, "process", "processes"), _many(self.slots, "slot")
+        queues, tasks = _many(len(self.queues), "queue"), _many(len(self.tasks), "task")
+        return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
+
 
 def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
@@ -126,3 +143,16 @@ def _check_declared(named: Sequence[str], declared: Sequence[str]) -> None:
             f"there is no queue {unknown[0]!r} in task_queues ({', '.join(declared)}): correct -Q or -X, add it there,"
             " or set task_create_missing_queues to True"
         )
+
+
+def node_name(wish: str | None) -> str:
+    """Expand Celery's ``%h`` (host), ``%n`` (its first part), ``%d`` (the rest), ``%p`` (process id)."""
+    host = socket.gethostname()
+    name, _, domain = host.partition(".")
+    marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
+    text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
+    return text if "@" in text else f"{text}@{host}"
+
+
+def _many(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -77,6 +77,8 @@ def test_idle_worker_is_cheap(
     def until(moment: float) -> None:
         eventually(lambda: time.monotonic() > moment, timeout=PATIENCE, why="time passes")
 
+    retained = "select 1 from pg_stat_statements where query like '%%revoked < clock_timestamp()%%'"
+    eventually(lambda: rows(sender, retained), timeout=PATIENCE, why="the first round of retention has passed")
     until(time.monotonic() + 1.5)
     before = measure()
     until(before[0] + 5)

@@ -13,8 +13,7 @@ from lavoro import Lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.worker.board import Board, unnamed_file
 from lavoro.worker.pipe import Pipe
-from lavoro.worker.plan import Plan, Wishes, make_plan
-from lavoro.worker.supervisor import hostname
+from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.watch import culprits
 
 
@@ -79,11 +78,11 @@ def test_plan() -> None:
         make_plan(app, Wishes("plan", queues=("other",)))
 
 
-def test_hostname() -> None:
-    assert hostname("w1@shop") == "w1@shop"
-    assert hostname("w1").startswith("w1@")
-    assert hostname("a%%h@b") == "a%h@b"
-    assert hostname("%p@h") == f"{os.getpid()}@h"
+def test_node_name() -> None:
+    assert node_name("w1@shop") == "w1@shop"
+    assert node_name("w1").startswith("w1@")
+    assert node_name("a%%h@b") == "a%h@b"
+    assert node_name("%p@h") == f"{os.getpid()}@h"
 
 
 def test_culprits() -> None:

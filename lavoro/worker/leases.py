@@ -1,0 +1,114 @@
+"""Leases of children: asked for, given, watched over while they last, and fenced off before they run out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Sequence
+
+import lavoro
+from lavoro.store.database import Database
+from lavoro.store.workers import Registration, Rescue
+from lavoro.worker.children import Children
+from lavoro.worker.loop import Loop
+from lavoro.worker.plan import Plan
+from lavoro.worker.process import ChildProcess, Ending
+from lavoro.worker.upkeep import Cancel, Hooks, Upkeep
+from lavoro.worker.watch import Watch
+
+logger = logging.getLogger("lavoro.worker")
+
+MARGIN = 0.2
+"""The part of a lease before whose end we fence ourselves off: what we run then must be dead when others take over."""
+
+
+class Leases:
+    """What lets children claim: each gets a worker id, and is watched as long as it has it.
+
+    The database's side of it is ``upkeep``, whose thread posts what it finds out.
+    """
+
+    def __init__(self, database: Database, plan: Plan, *, loop: Loop, children: Children, node: str) -> None:
+        self._loop, self._children, self._node, self._plan = loop, children, node, plan
+        self._watches: dict[ChildProcess, Watch] = {}
+        hooks = Hooks(
+            lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
+            cancel=lambda cancels: loop.post(lambda: self._pass_cancels_on(cancels)),
+        )
+        self.upkeep = Upkeep(database, hooks, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention)
+
+    def start(self) -> None:
+        """Begin to renew, and ask for leases of those who wait for one."""
+        self.upkeep.start()
+        for child in self._children.present:
+            if child.greeted and child.ending is None:
+                self.ask(child, self._plan)
+
+    def stop(self) -> None:
+        """Rescue what is left behind, and renew no longer."""
+        self.upkeep.stop(5)
+
+    def ask(self, child: ChildProcess, plan: Plan) -> None:
+        """Have a child registered; it gets its lease as soon as the database allows."""
+        registration = Registration(
+            self._node, child.number, socket.gethostname(), child.pid, plan.pool, plan.slots, list(plan.queues),
+            lavoro.__version__, plan.lease,
+        )  # fmt: skip
+        self.upkeep.register(
+            registration, lambda worker_id: self._loop.post(lambda: self._give(child, worker_id, registration))
+        )
+
+    def _give(self, child: ChildProcess, worker_id: int, registration: Registration) -> None:
+        if child not in self._children.present or child.ending is not None:
+            self.upkeep.rescue(Rescue(worker_id, "it had ended before it could begin", [], blameless=True))
+            return
+        board = child.lease(
+            worker_id, trusted_until=self.upkeep.trusted_until, slots=registration.slots, pool=registration.pool,
+            queues=registration.queues, hostname=self._node,
+        )  # fmt: skip
+        self._watches[child] = Watch(child, board, blocked_after=self._plan.blocked_warning)
+
+    def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
+        """Have the tasks of a child that is gone rescued; None: it had no lease."""
+        self._watches.pop(child, None)
+        if rescue is not None:
+            self.upkeep.rescue(rescue)
+
+    # What the upkeep finds out
+
+    def _lose(self, worker_ids: set[int]) -> None:
+        """Others have taken these children's tasks: end them before they do any more."""
+        for child in self._watches:
+            if child.worker_id in worker_ids and child.ending is None:
+                logger.error("process %d has lost its lease to another node; ending it", child.pid)
+                child.kill(Ending("its lease was lost to another node"))
+
+    def _pass_cancels_on(self, cancels: Sequence[Cancel]) -> None:
+        for child, watch in self._watches.items():
+            watch.cancel(
+                [(id, attempt, how) for id, worker_id, attempt, how in cancels if worker_id == child.worker_id]
+            )
+
+    # While they last
+
+    def look(self, now: float) -> float:
+        """Look at every board, and end what may no longer run; return when a hard limit passes next."""
+        trusted_until = self.upkeep.trusted_until
+        if now > trusted_until - MARGIN * self._plan.lease:
+            self._fence()
+        for watch in self._watches.values():
+            watch.look(trusted_until)
+        return min((watch.deadline for watch in self._watches.values()), default=math.inf)
+
+    def _fence(self) -> None:
+        """End what may soon be taken over by others, for we have not been able to renew its lease."""
+        for child in self._watches:
+            if child.ending is None:
+                logger.error("the lease of process %d could not be renewed in time; ending it", child.pid)
+                child.kill(Ending("its lease could not be renewed"))
+
+    def tell_where(self) -> None:
+        """Have what all are doing logged, for a person who asked."""
+        for watch in self._watches.values():
+            watch.tell_where()

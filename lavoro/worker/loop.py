@@ -1,0 +1,69 @@
+"""The supervisor's one wait: for words of children, signals, calls of other threads, and the clock."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+
+class Loop:
+    """What the main thread waits for. Everything is called in that thread; only ``post`` is for the others."""
+
+    def __init__(self) -> None:
+        self._signals: list[int] = []
+        self._posted: deque[Callable[[], object]] = deque()
+        self._alarm_in, self._alarm_out = os.pipe()
+        os.set_blocking(self._alarm_in, False)
+        os.set_blocking(self._alarm_out, False)
+        self._selector = selectors.DefaultSelector()
+        self.watch(self._alarm_in, self._silence_alarm)
+
+    def catch(self, numbers: Iterable[int]) -> None:
+        """Note these signals for ``caught``, and wake up for the end of a child too."""
+        for number in numbers:
+            signal.signal(number, lambda number, frame: self._signals.append(number))
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # for the alarm only
+        signal.set_wakeup_fd(self._alarm_out, warn_on_full_buffer=False)
+
+    def caught(self) -> list[int]:
+        """Return the signals that came since the last time, in their order."""
+        caught, self._signals = self._signals, []
+        return caught
+
+    def watch(self, descriptor: Any, call: Callable[[], object]) -> None:
+        """Call a function whenever a descriptor, or what has one, can be read or is closed at its other end."""
+        self._selector.register(descriptor, selectors.EVENT_READ, call)
+
+    def forget(self, descriptor: Any) -> None:
+        """Watch it no longer."""
+        self._selector.unregister(descriptor)
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have the main thread call a function; for the other threads."""
+        self._posted.append(call)
+        with suppress(OSError):  # it is full: there are alarms enough; or closed: we are past all this
+            os.write(self._alarm_out, b"!")
+
+    def wait(self, until: float) -> None:
+        """Wait for something to happen, until a moment (monotonic) at the latest, and call whom it concerns."""
+        for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
+            key.data()
+        while self._posted:
+            self._posted.popleft()()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(self._alarm_in)
+        os.close(self._alarm_out)
+
+    def _silence_alarm(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._alarm_in, 4096)

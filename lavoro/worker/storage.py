@@ -1,0 +1,38 @@
+"""The database as the plan names it, and the check that its tables are those of this release."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lavoro.store import embedded
+from lavoro.store import migrate as migrations
+from lavoro.store.database import Database
+from lavoro.worker.plan import Plan
+
+logger = logging.getLogger("lavoro.worker")
+
+
+def database_of(plan: Plan) -> Database:
+    """Return the database that the plan names; nothing is connected yet."""
+    url: Any = plan.url or embedded.EmbeddedPostgres.at(plan.data_folder).url
+    database = Database(
+        url,
+        schema=plan.schema,
+        connect_timeout=plan.connect_timeout,
+        pooled=plan.pooled,
+        direct_url=plan.direct_url,
+    )
+    if not database.listens:
+        logger.warning(
+            "behind a pooler nothing can be heard of new tasks: workers poll; set lavoro_direct_url to be notified"
+        )
+    return database
+
+
+def check(database: Database, plan: Plan) -> None:
+    """Raise SchemaOutdated unless the tables are right; those of the embedded database are made so."""
+    if plan.url is None:
+        migrations.migrate(database)
+    else:
+        migrations.check(database)

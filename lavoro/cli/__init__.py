@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import lavoro
 from lavoro.cli.common import APP_OPTION
 from lavoro.cli.doctor import doctor
+from lavoro.cli.health import health
 from lavoro.cli.migrate import migrate
 from lavoro.cli.purge import purge
 from lavoro.cli.status import status
@@ -28,7 +29,7 @@ def cli(context: click.Context, app: str | None) -> None:
     context.obj = app
 
 
-for verb in (worker, migrate, status, purge, doctor):
+for verb in (worker, migrate, status, purge, doctor, health):
     cli.add_command(verb)
 
 

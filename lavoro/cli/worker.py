@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lavoro import log
 from lavoro.cli.common import APP_OPTION, app_name, comma_separated
+from lavoro.cli.health import LIVENESS_OPTION
 from lavoro.worker import supervisor
 from lavoro.worker.plan import Wishes
 from lavoro.worker.pools import NAMES
@@ -59,6 +60,7 @@ def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
+@LIVENESS_OPTION
 @click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
 @click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
 @click.option("-D", "--detach", is_flag=True, hidden=True, expose_value=False, callback=_refused(_DETACHED))

@@ -36,6 +36,7 @@ class Wishes:
     database: str | None = None
     purge: bool = False
     include: tuple[str, ...] = ()
+    liveness_file: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can carry it to a child."""

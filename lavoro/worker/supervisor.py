@@ -16,6 +16,7 @@ from lavoro.store.database import Database
 from lavoro.store.workers import Rescue
 from lavoro.worker.children import Children, StartFailed
 from lavoro.worker.leases import Leases
+from lavoro.worker.liveness import Liveness
 from lavoro.worker.loop import Loop
 from lavoro.worker.pipe import Message
 from lavoro.worker.plan import Plan, Wishes, node_name
@@ -39,6 +40,7 @@ class Services(NamedTuple):
     database: Database
     leases: Leases
     switchboard: Switchboard
+    liveness: Liveness
 
 
 class Supervisor:
@@ -92,10 +94,12 @@ class Supervisor:
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
         switchboard = Switchboard(database, self._children, cancels=leases.upkeep.look_for_cancels)
         switchboard.queues = plan.queues
-        self._services = Services(database, leases, switchboard)
+        liveness = Liveness(self.wishes.liveness_file, leases.upkeep, self._children, lease=plan.lease)
+        self._services = Services(database, leases, switchboard, liveness)
         self._children.begun = True
         leases.start()
         switchboard.start()
+        liveness.start()
         for number in range(1, plan.processes):
             self._children.start(number)
 
@@ -103,6 +107,7 @@ class Supervisor:
         """Stop in the reverse order; what children have left behind is rescued before the connection goes."""
         self._children.end()
         if self._services is not None:
+            self._services.liveness.stop(5)
             self._services.switchboard.stop()
             self._services.leases.stop()
             self._services.database.dispose()

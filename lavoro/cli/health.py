@@ -1,0 +1,67 @@
+"""``lavoro health``: whether this node's worker is well, as an exit code."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.store.database import translated
+from lavoro.store.queues import WorkerStatus, worker_status
+from lavoro.worker.plan import node_name
+
+LIVENESS_OPTION = click.option(
+    "--liveness-file",
+    type=click.Path(dir_okay=False),
+    envvar="LAVORO_LIVENESS_FILE",
+    help="A file that a worker touches each second while it is well.",
+)
+
+
+@click.command()
+@APP_OPTION
+@click.option("-n", "--hostname", help="Name of the node, as given to its worker; default: worker@%h.")
+@LIVENESS_OPTION
+@click.option(
+    "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
+    help="Seconds for which it may have been unwell.",
+)  # fmt: skip
+@click.pass_context
+def health(
+    context: click.Context, app: str | None, hostname: str | None, liveness_file: str | None, max_age: float
+) -> None:
+    """Tell in one line whether this node's worker is well; exit code 0 if so, else 1.
+
+    With a liveness file the file alone is asked: it is touched only while the worker's lease is renewed and its loops
+    turn. Without one the database is asked whether the node has a live lease.
+    """
+    if liveness_file:
+        problem, words = _ask_file(Path(liveness_file), max_age)
+    else:
+        node = node_name(hostname)
+        with translated():
+            workers = [worker for worker in worker_status(load_app(context, app).database) if worker.node == node]
+        problem, words = _ask_workers(node, workers, max_age)
+    click.echo(words)
+    context.exit(1 if problem else 0)
+
+
+def _ask_file(path: Path, max_age: float) -> tuple[bool, str]:
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return True, f"not well: there is no {path}; the worker has not begun, or has ended"
+    if age > max_age:
+        return True, f"not well: for {age:.0f} s leases were not renewed, loops did not turn, or there is no worker"
+    return False, f"well {max(age, 0.0):.0f} s ago"
+
+
+def _ask_workers(node: str, workers: list[WorkerStatus], max_age: float) -> tuple[bool, str]:
+    if not workers:
+        return True, f"not well: {node} has no process with a live lease"
+    silent = max(worker.seen for worker in workers)
+    if silent > max_age:
+        return True, f"not well: {node} has not renewed a lease for {silent:.0f} s"
+    return False, f"{node} is well: {len(workers)} processes, leases renewed {max(silent, 0.0):.0f} s ago"

@@ -144,10 +144,7 @@ _REASONS: dict[str, dict[str, Any]] = {
     "the URL says how the connection is secured: sslmode=require and its like": {"broker_use_ssl": False},
     "the URL may name several servers: postgresql://host1,host2/name": {"broker_failover_strategy": None},
     "workers keep their leases alive: lavoro_lease": {"broker_heartbeat": 120, "broker_heartbeat_checkrate": 3.0},
-    "the worker reconnects for as long as it runs": {
-        "broker_connection_max_retries": 100,
-        "broker_connection_retry": True,
-    },
+    "the worker reconnects for as long as it runs": {"broker_connection_max_retries": 100},
     "a queue is found by its name": {"task_default_routing_key": None},
     "priorities always work": {"task_queue_max_priority": None},
     "a task is always durable": {"task_default_delivery_mode": 2},

@@ -61,6 +61,13 @@ def execute(task: Any, job: Job, node: Node) -> Outcome:
     return Run(task, job, node).outcome()
 
 
+def request_of(job: Job, node: Node) -> Context:
+    """Return the request a task will have, for those who want it before; raises what makes the task unreadable."""
+    run = Run(None, job, node)
+    run._decode()
+    return run.request
+
+
 class Run:
     """One start of one task; afterwards ``value`` and ``error`` hold what it returned or raised."""
 

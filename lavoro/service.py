@@ -24,7 +24,7 @@ class Service:
     name = "service"
     max_backoff = 3.0
     expected: tuple[type[Exception], ...] = (LavoroError,)
-    """Errors that speak for themselves: they are logged without traceback."""
+    """Errors that speak for themselves: they are logged once, without traceback."""
 
     def __init__(self) -> None:
         self._wakeup = threading.Event()
@@ -80,10 +80,18 @@ class Service:
             self.failed(error)
             # Not more than 16: 2 ** 1024, after an hour without a database, would be no float any more.
             return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * jitter(0.5, 1)
-        self._failures = 0
+        if self._failures:
+            self._failures = 0
+            self.recovered()
         return delay
 
     def failed(self, error: Exception) -> None:
-        """Log an error of ``step``; the loop goes on."""
-        traceback = self._failures == 1 and not isinstance(error, self.expected)
-        logger.error("%s failed, trying again: %s", self.name, error, exc_info=traceback)
+        """Log an error of ``step``; the loop goes on. One that was to be expected is told once, until that is over."""
+        expected = isinstance(error, self.expected)
+        if self._failures == 1 or not expected:
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            logger.error("%s failed, trying again: %s", self.name, text, exc_info=not expected and self._failures == 1)
+
+    def recovered(self) -> None:
+        """Log that ``step`` works again."""
+        logger.warning("%s goes on", self.name)

@@ -19,7 +19,7 @@ from psycopg import errors as pg
 from psycopg import pq
 from psycopg.rows import TupleRow, tuple_row
 
-from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
 from lavoro.store.statements import check_schema, statement
 
@@ -28,6 +28,8 @@ REPLAN = 1.0
 """Seconds between two new plannings, which cost some milliseconds, of statements that stay slow."""
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
 """What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
+OUTAGE = (*LOST, OSError, LavoroError)
+"""What a loop that needs the database has to expect."""
 
 
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
@@ -24,7 +25,7 @@ from typing import Any
 from lavoro import log, outcome, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
-from lavoro.executor import Cancelled, Node, execute
+from lavoro.executor import Cancelled, Node, execute, request_of
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
@@ -130,7 +131,12 @@ class Child:
         first = next(orders, None)
         if first is None or first["kind"] != "lease":
             os._exit(0)
-        self._begin(first)
+        try:
+            self._begin(first)
+        except BaseException as error:
+            logger.debug("the process cannot begin", exc_info=True)
+            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback.format_exc())
+            os._exit(1)
         threading.Thread(target=self._obey, args=(orders,), name="lavoro-orders", daemon=True).start()
         work = getattr(self.pool, "work", None)
         if work is not None:
@@ -163,8 +169,9 @@ class Child:
         log.setup(
             wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,
+            format=conf.worker_log_format, task_format=conf.worker_task_log_format,
         )  # fmt: skip
-        if conf.worker_redirect_stdouts and wishes.logfile:
+        if conf.worker_redirect_stdouts:
             log.redirect_stdouts(conf.worker_redirect_stdouts_level)
 
     def _make_services(self, lease: Message) -> None:
@@ -175,7 +182,7 @@ class Child:
         self.holding = Holding()
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
-        self.pool = pool_class(lease["pool"])(lease["slots"], self._run)
+        self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
             prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
@@ -187,6 +194,15 @@ class Child:
         )  # fmt: skip
 
     # Working
+
+    def _received(self, jobs: list[Job]) -> None:
+        if not signals.task_received:
+            return
+        for job in jobs:
+            with contextlib.suppress(Exception):  # a task that cannot be read fails when it is run
+                request = request_of(job, self.node)
+                request.update(name=job.name, task_id=str(job.id), task_name=job.name)
+                signals.task_received.send(self, request=request)
 
     def _run(self, job: Job, slot: int) -> None:
         task = self.app.tasks.get(job.name)

@@ -23,7 +23,7 @@ REPLACEMENT_PATIENCE = 5.0
 """Seconds that the successor of a worn child waits for its end, so that the two together run no more than one may."""
 HANG_UP = 5.0
 """Seconds for which a child may live without its pipe."""
-FAILED_STARTS = 10
+FAILED_STARTS = 5
 """Children in a row that may end before they are ready, until the worker gives up."""
 SHORT_LIFE = 10.0
 """Seconds; those who crash sooner are replaced the later, the more there are of them."""
@@ -118,6 +118,20 @@ class Children:
 
     # Replacing
 
+    def resize(self, count: int) -> None:
+        """Have as many as there are to be from now on."""
+        numbers = {child.number for child in self.present} | {number for _, number in self._starts}
+        if self._dying_out or numbers == set(range(count)):
+            return
+        logger.info("there are to be %d processes from now on", count)
+        now = time.monotonic()
+        self._starts = [start for start in self._starts if start[1] < count]
+        self._starts += [(now, number) for number in range(count) if number not in numbers]
+        for child in self.present:
+            if child.number >= count and child.leave_by is None:
+                assert self.plan is not None
+                child.stop(self.plan.grace, how="warm", sig=None, node=False)
+
     def reload(self) -> None:
         """Replace all, one by one."""
         self._to_replace = deque(self.present)
@@ -128,7 +142,9 @@ class Children:
             return
         now = time.monotonic()
         for child in self.present:
-            if child.leave_by is not None and not child.replaced and now > child.told_to_leave + REPLACEMENT_PATIENCE:
+            if child.leave_by is None or child.replaced or not self._wanted(child):
+                continue
+            if now > child.told_to_leave + REPLACEMENT_PATIENCE:
                 child.replaced = True
                 self._starts.append((now, child.number))
         while self._to_replace and self._to_replace[0] not in self.ready:
@@ -181,8 +197,12 @@ class Children:
         rescue = child.rescue()
         child.close()
         self._buried(child, rescue)
-        if not self._dying_out and not child.replaced:
+        if self._wanted(child) and not child.replaced:
             self._plan_successor(child)
+
+    def _wanted(self, child: ChildProcess) -> bool:
+        """Whether somebody of its number is to be there."""
+        return not self._dying_out and (self.plan is None or child.number < self.plan.processes)
 
     def _plan_successor(self, child: ChildProcess) -> None:
         if child.crashed and not child.greeted and not self.begun:

@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 from lavoro.message import Job
 from lavoro.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.database import LOST, OUTAGE, Database, Tx
 from lavoro.store.tasks import Lane
 from lavoro.worker.holding import Holding
 from lavoro.worker.pools.base import Pool
@@ -52,6 +52,7 @@ class Claimer(Service):
     """
 
     name = "claimer"
+    expected = OUTAGE
 
     def __init__(
         self,

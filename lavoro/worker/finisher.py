@@ -18,7 +18,7 @@ from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx, first_line
+from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
@@ -41,6 +41,7 @@ class Finisher(Service):
     """
 
     name = "finisher"
+    expected = OUTAGE
 
     def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
         super().__init__()

@@ -52,8 +52,8 @@ class Leases:
     def ask(self, child: ChildProcess, plan: Plan) -> None:
         """Have a child registered; it gets its lease as soon as the database allows."""
         registration = Registration(
-            self._node, child.number, socket.gethostname(), child.pid, plan.pool, plan.slots, list(plan.queues),
-            lavoro.__version__, plan.lease,
+            self._node, child.number, socket.gethostname(), child.pid, child.pool, plan.slots, list(plan.queues),
+            lavoro.__version__, self._plan.lease,
         )  # fmt: skip
         self.upkeep.register(
             registration, lambda worker_id: self._loop.post(lambda: self._give(child, worker_id, registration))

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
@@ -69,9 +69,14 @@ class Plan:
     tasks: tuple[str, ...]
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Plan:
+    def from_dict(cls, told: dict[str, Any]) -> Plan:
         """Read what came over the pipe."""
-        return cls(**{**fields, "queues": tuple(fields["queues"]), "tasks": tuple(fields["tasks"])})
+        return cls(**{**told, "queues": tuple(told["queues"]), "tasks": tuple(told["tasks"])})
+
+    def fixed(self, former: Plan) -> list[str]:
+        """Name what differs from a former plan and cannot be taken over by a worker that runs."""
+        names = (field.name for field in fields(self) if field.name not in RELOADED)
+        return [_SETTINGS.get(name, name) for name in names if getattr(self, name) != getattr(former, name)]
 
     @property
     def retention(self) -> dict[str, float | None]:
@@ -89,6 +94,24 @@ class Plan:
         return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
 
 
+RELOADED = ("slots", "processes", "queues", "grace", "tasks")
+"""What a reload takes over: all that concerns new processes alone."""
+_SETTINGS = {
+    "url": "broker_url",
+    "data_folder": "lavoro_data_folder",
+    "pooled": "lavoro_pooled",
+    "direct_url": "lavoro_direct_url",
+    "schema": "lavoro_schema",
+    "connect_timeout": "broker_connection_timeout",
+    "retry_at_start": "broker_connection_retry_on_startup",
+    "pool": "worker_pool",
+    "lease": "lavoro_lease",
+    "max_crashes": "lavoro_max_crashes",
+    "success_expires": "result_expires",
+    "failure_expires": "lavoro_failure_expires",
+}
+
+
 def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
@@ -101,7 +124,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         direct_url=conf.lavoro_direct_url,
         schema=conf.lavoro_schema,
         connect_timeout=float(conf.seconds("broker_connection_timeout")),
-        retry_at_start=bool(conf.broker_connection_retry_on_startup),
+        retry_at_start=_retry_at_start(conf),
         pool=pool,
         slots=slots,
         processes=processes,
@@ -114,6 +137,11 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         failure_expires=conf.seconds("lavoro_failure_expires") or None,
         tasks=tuple(sorted(app.tasks)),
     )
+
+
+def _retry_at_start(conf: Any) -> bool:
+    at_start = conf.broker_connection_retry_on_startup
+    return bool(conf.broker_connection_retry if at_start is None else at_start)
 
 
 def _shape(pool: str, concurrency: int | None, processes: int | None) -> tuple[int, int]:

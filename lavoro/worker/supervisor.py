@@ -19,7 +19,7 @@ from lavoro.worker.leases import Leases
 from lavoro.worker.liveness import Liveness
 from lavoro.worker.loop import Loop
 from lavoro.worker.pipe import Message
-from lavoro.worker.plan import Plan, Wishes, node_name
+from lavoro.worker.plan import RELOADED, Plan, Wishes, node_name
 from lavoro.worker.process import ChildProcess, Ending
 from lavoro.worker.stopping import Stopping
 from lavoro.worker.storage import check, database_of
@@ -59,6 +59,8 @@ class Supervisor:
         self.exitcode = 0
         self._tell_ready = ready
         self._announced = False
+        self._named: list[str] = []
+        """The settings that have changed in vain."""
         self._next_look = 0.0
         self._terminal = os.isatty(0)
         self._loop = Loop()
@@ -125,6 +127,7 @@ class Supervisor:
             self._turn()
 
     def _wait_for(self, database: Database, plan: Plan) -> None:
+        said = ""
         while True:
             try:
                 return check(database, plan)
@@ -132,7 +135,9 @@ class Supervisor:
                 self._obey_signals()
                 if not plan.retry_at_start:
                     raise
-                logger.warning("%s; trying again", error)
+                if str(error) != said:  # an outage is no news every other second
+                    said = str(error)
+                    logger.warning("%s; trying again until it answers", error)
             self._pause(DATABASE_PAUSE)
 
     def _pause(self, seconds: float) -> None:
@@ -222,11 +227,19 @@ class Supervisor:
             if told.pool != child.pool:
                 child.kill(Ending("the settings ask for another pool"))
             return
-        # What a reload has changed and needs no other supervisor.
-        plan = dataclasses.replace(self._children.plan, queues=told.queues, tasks=told.tasks, grace=told.grace)
-        self._children.plan = plan
-        self._services.switchboard.queues = plan.queues
-        self._services.leases.ask(child, plan)
+        self._take_over(told, self._services, self._children.plan)
+        self._services.leases.ask(child, told)
+
+    def _take_over(self, told: Plan, services: Services, known: Plan) -> None:
+        """Take over what has changed since the last child loaded the application, and name what only a restart can."""
+        changed = told.fixed(known)
+        if changed and changed != self._named:
+            logger.warning("changed settings that only a restart of the worker takes over: %s", ", ".join(changed))
+        self._named = changed
+        self._children.plan = dataclasses.replace(known, **{name: getattr(told, name) for name in RELOADED})
+        self._children.resize(told.processes)
+        services.switchboard.queues = told.queues
+        services.switchboard.update()
 
     def _on_failed(self, child: ChildProcess, message: Message) -> None:
         if self._services is None:

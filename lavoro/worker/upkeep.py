@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
-from lavoro.store.database import Database, Tx, first_line
+from lavoro.store.database import OUTAGE, Database, Tx
 from lavoro.store.workers import Registration, Rescue
 
 logger = logging.getLogger("lavoro.worker")
@@ -46,6 +46,7 @@ class Upkeep(Service):
     """
 
     name = "upkeep"
+    expected = OUTAGE
 
     def __init__(
         self, database: Database, hooks: Hooks, *, lease: float, max_crashes: int, retention: dict[str, float | None]
@@ -110,19 +111,12 @@ class Upkeep(Service):
             )
         self._disconnect()
 
-    def failed(self, error: Exception) -> None:
-        """Say so once: an outage is no news at every attempt."""
-        if self._failures == 1:
-            logger.error("leases cannot be renewed, trying again: %s", first_line(error))
-
     @contextmanager
     def _connection(self) -> Iterator[Tx]:
         """Lend the connection; whatever goes wrong on it, it is not used again."""
         try:
             if self._tx is None:
                 self._tx = self._database.open("lavoro-upkeep")
-                if self._failures:
-                    logger.warning("the database is back")
             yield self._tx
         except Exception:
             self._disconnect()

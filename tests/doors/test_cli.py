@@ -19,6 +19,7 @@ NOWHERE = "postgresql://postgres@127.0.0.1:1/nowhere"
 
 APPS = {
     "shop": "from lavoro import Lavoro\napp = Lavoro('shop')\n@app.task\ndef add(x, y): return x + y\n",
+    "hasty": "from lavoro import Lavoro\napp = Lavoro('hasty', broker_connection_retry=False)\n",
     "strict": (
         "from lavoro import Lavoro\n"
         "app = Lavoro('strict', task_queues=['mail', 'video'], task_create_missing_queues=False)\n"
@@ -116,17 +117,17 @@ def test_help(folder: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["worker", "migrate", "status"])
 def test_no_server(folder: Path, verb: str) -> None:
-    refuses(lavoro(folder, verb, "-A", "shop"), "127.0.0.1:1/nowhere", "refused", "LAVORO_DATABASE_URL")
+    refuses(lavoro(folder, verb, "-A", "hasty"), "127.0.0.1:1/nowhere", "refused", "LAVORO_DATABASE_URL")
 
 
 def test_wrong_password(folder: Path, cluster: Cluster) -> None:
-    result = lavoro(folder, "worker", "-A", "shop", url=cluster.guarded_url(password="guessed"))
+    result = lavoro(folder, "worker", "-A", "hasty", url=cluster.guarded_url(password="guessed"))
     refuses(result, "password authentication failed", "guarded:***@")
     assert "guessed" not in result.stderr
 
 
 def test_wrong_database(folder: Path, cluster: Cluster) -> None:
-    refuses(lavoro(folder, "worker", "-A", "shop", url=cluster.url("nothing_here")), 'database "nothing_here"')
+    refuses(lavoro(folder, "worker", "-A", "hasty", url=cluster.url("nothing_here")), 'database "nothing_here"')
 
 
 @pytest.mark.parametrize("verb", ["worker", "status", "purge"])

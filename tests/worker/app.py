@@ -12,8 +12,6 @@ from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
 
 app = Lavoro("tests", lavoro_lease=float(os.environ.get("TEST_LEASE", "30")), lavoro_unknown_task_delay=0.2)
-if os.environ.get("TEST_RETRY_AT_START"):
-    app.conf.broker_connection_retry_on_startup = True
 
 
 def note(*words: object) -> None:

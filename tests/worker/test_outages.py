@@ -53,12 +53,14 @@ def test_restarts_under_load(start_worker: StartWorker, own_cluster: Cluster, ur
         eventually(lambda: not rows(app, "select id from lavoro.running"), timeout=PATIENCE, why="nothing is left")
     assert [child.pid for child in worker.children] == children
     assert worker.stop() == 0
+    assert "Traceback" not in worker.log
+    assert worker.log.count("upkeep goes on") == worker.log.count("upkeep failed, trying again") <= 2
 
 
 def test_start_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:
-    """Only if the settings say so; else it exits, see tests/doors/test_cli.py."""
+    """Unless the settings say that it is to exit, see tests/doors/test_cli.py."""
     own_cluster.stop()
-    worker = start_worker(url=url, ready=False, environment={"TEST_RETRY_AT_START": "1"})
+    worker = start_worker(url=url, ready=False)
     worker.until("trying again")
     own_cluster.start()
     worker.until(" ready: ")
@@ -67,7 +69,7 @@ def test_start_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster,
 
 def test_stop_while_waiting_for_it(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:
     own_cluster.stop()
-    worker = start_worker(url=url, ready=False, environment={"TEST_RETRY_AT_START": "1"})
+    worker = start_worker(url=url, ready=False)
     worker.until("trying again")
     assert worker.stop() == 0
 

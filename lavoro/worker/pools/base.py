@@ -21,9 +21,15 @@ logger = logging.getLogger("lavoro.worker")
 class Pool:
     """``slots`` workers in threads (greenlets where gevent has patched) that each take the next job and run it."""
 
-    def __init__(self, slots: int, run: Callable[[Job, int], None]) -> None:
+    def __init__(
+        self,
+        slots: int,
+        run: Callable[[Job, int], None],
+        *,
+        received: Callable[[list[Job]], object] = lambda jobs: None,
+    ) -> None:
         self.slots = slots
-        self._run = run
+        self._run, self._received = run, received
         # The most urgent first, then in the order of coming. A heap of tuples is pushed and popped in one step of C, so
         # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
         self._jobs: list[tuple[float, int, Job | None]] = []
@@ -41,6 +47,7 @@ class Pool:
 
     def add(self, jobs: list[Job]) -> None:
         """Hand jobs to the slots."""
+        self._received(jobs)
         for job in jobs:
             heappush(self._jobs, (-job.priority, next(self._order), job))
             self._available.put(None)

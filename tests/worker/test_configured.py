@@ -1,0 +1,110 @@
+"""What settings say about a worker, at its start and when it is told to reload."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from lavoro import Lavoro
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
+
+APP = """
+import json, os, pathlib
+from lavoro import Lavoro, signals
+from lavoro.log import get_task_logger
+
+here = pathlib.Path(__file__).parent
+app = Lavoro("shop", **json.loads((here / "settings.json").read_text()))
+
+@signals.worker_init.connect
+def initialize(**kwargs):
+    raise {failure}("on purpose")
+
+@signals.task_received.connect
+def received(request, **kwargs):
+    with (here / "received").open("a") as file:
+        print(request.id, request.name, *request.args, request.delivery_info["routing_key"], file=file)
+
+@app.task(name="talk")
+def talk(text):
+    print("printed", text)
+    get_task_logger("shop").warning("logged %s", text)
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """The folder of an application whose settings lie in a file."""
+    (tmp_path / "shop.py").write_text(APP.replace("{failure}", "ValueError"))
+    return tmp_path
+
+
+def configure(shop: Path, **settings: object) -> dict[str, str]:
+    """Write the settings; return the environment in which the application is found."""
+    (shop / "settings.json").write_text(json.dumps(settings))
+    return {"PYTHONPATH": os.pathsep.join([str(shop), str(ROOT)])}
+
+
+def test_logs(start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path) -> None:
+    """The formats are those of the settings, prints are logged without a log file too, a receiver may fail."""
+    environment = configure(
+        shop, worker_log_format="W|%(levelname)s|%(message)s", worker_task_log_format="T|%(task_name)s|%(message)s"
+    )
+    worker = start_worker("-c", "2", app="shop", url=migrated_url, environment=environment)
+    result = sender.send_task("talk", ["hello"], queue="celery")
+    result.get(timeout=PATIENCE)
+    assert worker.stop() == 0
+    lines = worker.log.splitlines()
+    assert "T|talk|logged hello" in lines
+    assert "T|talk|printed hello" in lines
+    assert any(line.startswith("W|ERROR|signal worker_init: receiver") for line in lines)
+    assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
+
+
+def test_process_that_cannot_begin(start_worker: StartWorker, migrated_url: str, shop: Path) -> None:
+    """Each start is told in one line; when enough have failed the worker exits with 1."""
+    (shop / "shop.py").write_text(APP.replace("{failure}", "SystemExit"))
+    worker = start_worker("-c", "2", app="shop", url=migrated_url, ready=False, environment=configure(shop))
+    assert worker.wait() == 1
+    assert worker.log.count("a new process cannot work: ") == 5
+    assert "SystemExit: on purpose" in worker.log
+    assert "Traceback" not in worker.log
+    assert "giving up" in worker.log
+
+
+def reload(worker: Worker, before: set[int], eventually: Eventually, *, count: int) -> None:
+    worker.send(signal.SIGHUP)
+
+    def replaced() -> bool:
+        return len(worker.children) == count and not before & {child.pid for child in worker.children}
+
+    eventually(replaced, timeout=PATIENCE, why="all are replaced")
+
+
+def test_reload_takes_settings_over(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, eventually: Eventually
+) -> None:
+    """Number of processes, slots and queues change; what cannot is named."""
+    environment = configure(shop, worker_concurrency=3, worker_pool="prefork")
+    worker = start_worker(app="shop", url=migrated_url, environment=environment)
+    before = {child.pid for child in worker.children}
+    assert len(before) == 3
+    configure(shop, worker_concurrency=2, worker_pool="prefork", task_queues=["mail"], lavoro_lease=77)
+    reload(worker, before, eventually, count=2)
+    worker.until("only a restart of the worker takes over: lavoro_lease")
+    assert sender.send_task("talk", ["mail"], queue="mail").get(timeout=PATIENCE) not in before
+    before = {child.pid for child in worker.children}
+    configure(shop, worker_concurrency=3, worker_pool="prefork", task_queues=["mail"])
+    reload(worker, before, eventually, count=3)
+    live = "select process, queues from lavoro.worker where stopped is null order by 1"
+    eventually(
+        lambda: rows(sender, live) == [(number, ["mail"]) for number in range(3)], timeout=PATIENCE, why="they serve"
+    )
+    assert worker.stop() == 0
+    assert worker.log.count("only a restart") == 1

@@ -97,9 +97,7 @@ class Listener(Service):
         except (*LOST, OSError):
             self._lose()
             raise
-        for payload in payloads:
-            self._heard(payload)
-        self._agree()
+        self._tell(payloads)
         return 0
 
     def close(self) -> None:
@@ -141,6 +139,13 @@ class Listener(Service):
                 connection.execute(f"select pg_advisory_{verb}_shared(hashtextextended(%s, 0))".encode(), (key,))
         self._held, self._spoke = wanted, time.monotonic()
         return True
+
+    def _tell(self, payloads: list[str]) -> None:
+        """Pass on what was heard: all of it, whatever one of the calls may raise."""
+        with contextlib.ExitStack() as stack:  # last in, first out
+            stack.callback(self._agree)
+            for payload in reversed(payloads):
+                stack.callback(self._heard, payload)
 
     def _agree(self) -> None:
         """Tell those who wait for it that everything wanted is held."""

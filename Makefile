@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
+# Tests are spread over processes by file; all in one: make test PYTEST_ARGS=-n0
 PYTEST_ARGS ?=
 export KEEP
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
-PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
-# What PostgreSQL's version could change.
-STORE_TESTS = $(wildcard tests/store tests/api tests/worker tests/faults)
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+# What PostgreSQL's version could change: every statement, and what becomes of sessions that end in the middle of one.
+PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/test_outages.py \
+	tests/worker/test_limits.py tests/doors/test_doctor.py tests/faults/test_calm.py
 PROJECT = setup.cfg pyproject.toml
 
 .PHONY: test test-pg15 lint format demo bench bench-smoke bench-publish coverage lock clean
@@ -17,7 +19,7 @@ test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
 
 test-pg15: $(VENV)/.test
-	LAVORO_TEST_POSTGRES=$${LAVORO_TEST_POSTGRES:-/usr/lib/postgresql/15/bin} $(PYTEST) $(or $(TESTS),$(STORE_TESTS))
+	LAVORO_TEST_POSTGRES=$${LAVORO_TEST_POSTGRES:-/usr/lib/postgresql/15/bin} $(PYTEST) $(or $(TESTS),$(PG15_TESTS))
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check

@@ -1,11 +1,12 @@
-"""Fixtures every test may use: PostgreSQL servers, databases, and waiting without sleeping."""
+"""Fixtures every test may use: PostgreSQL servers, databases, and waiting without sleeping; how tests are spread."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import hypothesis
 import pytest
@@ -19,6 +20,35 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 MIGRATED_TEMPLATE = "lavoro_template"
+
+SLOWEST = ("faults", "worker", "doors", "store", "api")
+"""The folders that take long, longest first."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Most tests wait for other processes, so each core takes two; each has a PostgreSQL server of its own."""
+    return min(8, 2 * len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    places = {folder: place for place, folder in enumerate(SLOWEST)}
+    root = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(root).parts[0], len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[Any]:
+    """Let tests log and show what is no UTF-8: it is sent from process to process, escaped."""
+    return _sendable((yield))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(inner) for key, inner in value.items()}
+    return type(value)(map(_sendable, value)) if type(value) in (list, tuple) else value
 
 
 class Eventually(Protocol):

@@ -30,23 +30,57 @@ def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, re
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
     ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone.
     """
-    if len(messages) == 1 and not always_wake and not repeated and _is_plain(messages[0]):
-        with contextlib.suppress(UniqueViolation):  # the same task once more: nothing changes
+    if not messages:
+        return
+    if repeated or not _are_new(messages, joined=always_wake):
+        _insert_any(tx, messages, always=always_wake, repeated=repeated)
+    elif len(messages) == 1 and _is_plain(messages[0]):
+        with contextlib.suppress(UniqueViolation):
             tx.execute("insert_task", messages[0]._asdict())
-    elif messages:
-        columns = zip(*messages, strict=True)
-        parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
-        tx.run("insert_tasks", {**parameters, "always": always_wake, "repeated": repeated})
+    else:
+        _insert_new(tx, messages, always=always_wake)
+
+
+def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
+    """Whether no id can be there already, which is no error, but would be one in the server's log.
+
+    Ids of our own making, of version 7, are new. One that a caller chose may look like them, and would end the
+    transaction it joins; many calls have no chosen ids.
+    """
+    return (len(messages) > 1 or not joined) and {message.id.int >> 76 & 0xF for message in messages} == {7}
 
 
 def _is_plain(message: Message) -> bool:
-    """Whether a message is due at once, with an id of our own making, and has nothing that few have."""
+    """Whether a message is due at once and has nothing that few have."""
     later = message.countdown or message.eta is not None
     expires = message.expires_in is not None or message.expires is not None
-    # Ids that callers choose may be there already, which must not be an error in the server's log.
-    return not (later or expires or message.retries) and message.payload is None and message.id.version == 7
+    return not (later or expires or message.retries) and message.payload is None
 
 
+def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
+    columns = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
+    if columns["payload"][0] is not None or any(len(set(columns[name])) > 1 for name in _SHARED):
+        return _insert_any(tx, messages, always=always)
+    parameters: dict[str, Any] = {name: columns[name][0] for name in _SHARED}
+    parameters |= {"ids": uuids(columns["id"]), "args": texts(columns["args"]), "kwargs": texts(columns["kwargs"])}
+    try:
+        tx.execute("insert_calls", parameters | {"always": always})
+    except UniqueViolation:
+        if always:
+            raise
+        _insert_any(tx, messages, always=always)
+
+
+def _insert_any(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False) -> None:
+    columns = zip(*messages, strict=True)
+    parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
+    tx.execute("insert_tasks", parameters | {"always": always, "repeated": repeated})
+
+
+_SHARED = (
+    "name", "queue", "priority", "retries", "eta", "countdown", "expires", "expires_in", "options", "payload",
+)  # fmt: skip
+"""What tasks that differ in nothing but their arguments have in common."""
 _MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", integers),
     ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),

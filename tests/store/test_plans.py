@@ -99,6 +99,8 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         # A few, as people revoke: without statistics PostgreSQL 14 to 16 reads a table whole for hundreds of ids.
         "revoke_tasks": {"ids": [*running[:5], *waiting[:5]], "cancel": "{}"},
         "insert_task": message()._asdict(),
+        "insert_calls": message()._asdict()
+        | {"ids": running, "args": ["[]"] * len(running), "kwargs": [None] * len(running), "always": False},
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
         "store_progress": {"id": running[0], "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": running[0]},
@@ -155,8 +157,9 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task", "insert_tasks",
-    "store_progress", "fetch_task", "forget_task", "ready_tasks", "accepted_outcomes", "cancelled_tasks",
+    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task", "insert_calls",
+    "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks", "accepted_outcomes",
+    "cancelled_tasks",
 ]  # fmt: skip
 
 

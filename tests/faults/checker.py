@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tests.faults import resources
 from tests.faults.history import History, Rules, Story, Transition
-from tests.faults.ledger import Entry
+from tests.faults.ledger import Entry, sha
 from tests.faults.violation import Violation
 
 ACCEPTED = frozenset({"SUCCESS", "IGNORED"})
@@ -204,8 +204,8 @@ def integrity(story: Story, rules: Rules) -> Iterator[str]:
             end = story.ends.get(done.result.get("token", ""))
             if end is not None and "sha" in end.detail and done.result.get("sha") != end["sha"]:
                 yield "the stored result is not what the task returned"
-            if sent and "sha" in done.result and done.result["sha"] != sent:
-                yield "the result is not that of the arguments that were sent"
+            if "payload" in done.result and sha(done.result["payload"]) != done.result.get("sha"):
+                yield "the stored result has changed since the task returned it"
 
 
 def visibility(story: Story, rules: Rules) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from lavoro.store.migrate import migrate
@@ -111,6 +113,15 @@ class Trial:
                 last = error
             assert time.monotonic() < deadline, f"not within {timeout} s: {why} ({last})\n{self.logs()[-8000:]}"
             time.sleep(0.02)
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes of the workers that live."""
+        found: list[psutil.Process] = []
+        for worker in self.workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                supervisor = psutil.Process(worker.process.pid)
+                found += [supervisor, *supervisor.children(recursive=True)]
+        return found
 
     def promise(self, within: float, why: str, *, id: str | None = None) -> None:
         """From now on the task (None: any) must start within so many seconds; the checker looks."""

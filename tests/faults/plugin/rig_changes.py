@@ -28,8 +28,8 @@ def changes() -> dict[str, list[Change]]:
         points = Points(plan["points"], f"{plan.get('seed', 0)}:{_role()}")
         found.setdefault("lavoro.store.database", []).append(points.install)
     for name in plan.get("mutants", ()):
-        module, change = MUTANTS[name]
-        found.setdefault(module, []).append(change)
+        for module, change in MUTANTS[name].items():
+            found.setdefault(module, []).append(change)
     return found
 
 
@@ -73,7 +73,8 @@ def change_statements(module: Any, replacements: list[list[str]]) -> None:
 class Points:
     """Fault points at every statement: errors before and after it, delays, and the end of the process.
 
-    A point is ``{"statement": name or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n, "seconds": s}``.
+    A point is ``{"statement": name or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n, "seconds": s,
+    "rows": n}``; with ``rows`` it acts after answers of at least so many rows.
     Kinds: "before" (the statement is not run), "after" (it is, and its answer is lost with the connection), "delay",
     "die" and "die after", and the name of a class of psycopg.errors, which the server is made to have raised.
     """
@@ -92,19 +93,20 @@ class Points:
             __slots__ = ()
 
             def _execute(self, name: str, parameters: Any) -> Any:
-                met = points.met(name)
-                points.before(met, self.connection, module)
+                points.before(name, self.connection, module)
                 answer = super()._execute(name, parameters)
-                points.after(met, self.connection, module)
+                points.after(name, self.connection, module, rows=answer.rowcount)
                 return answer
 
         return Faulty
 
-    def met(self, name: str) -> list[dict[str, Any]]:
+    def _met(self, name: str, *, after: bool, rows: int = 0) -> list[dict[str, Any]]:
         """The points that act this time."""
         found = []
         for point in self._points:
-            if point.get("statement") not in (None, name) or self._random.random() >= point.get("rate", 1):
+            if point.get("statement") not in (None, name) or (point["kind"] in ("after", "die after")) != after:
+                continue
+            if self._random.random() >= point.get("rate", 1) or rows < point.get("rows", 0):
                 continue
             if point.get("skip", 0) > 0:
                 point["skip"] -= 1
@@ -114,9 +116,9 @@ class Points:
                 found.append(point)
         return found
 
-    def before(self, met: list[dict[str, Any]], connection: Any, module: Any) -> None:
+    def before(self, name: str, connection: Any, module: Any) -> None:
         """Act before the statement."""
-        for point in met:
+        for point in self._met(name, after=False):
             kind = point["kind"]
             if kind == "delay":
                 time.sleep(self._random.uniform(0, point["seconds"]))
@@ -124,16 +126,15 @@ class Points:
                 os.kill(os.getpid(), 9)
             elif kind == "before":
                 self._cut(connection, module, "before")
-            elif kind not in ("after", "die after"):
+            else:
                 raise getattr(module.pg, kind)("the rig made this error")
 
-    def after(self, met: list[dict[str, Any]], connection: Any, module: Any) -> None:
+    def after(self, name: str, connection: Any, module: Any, *, rows: int) -> None:
         """Act after the statement, which has been committed unless it is part of a longer transaction."""
-        for point in met:
+        for point in self._met(name, after=True, rows=rows):
             if point["kind"] == "die after":
                 os.kill(os.getpid(), 9)
-            elif point["kind"] == "after":
-                self._cut(connection, module, "after")
+            self._cut(connection, module, "after")
 
     @staticmethod
     def _cut(connection: Any, module: Any, when: str) -> None:
@@ -220,24 +221,14 @@ def _never_backs_off(module: Any) -> None:
     module.Service._guarded_step = step
 
 
-def _new_ids_for_repeats(module: Any) -> None:
-    """Takes an unknown commit of a call for a failure, and sends it as another task."""
-    original = module.Lavoro._deliver_again
-
-    def again(self: Any, messages: Any, error: Any, pauses: Any) -> None:
-        original(self, [message._replace(id=module.uuid.uuid4()) for message in messages], error, pauses)
-
-    module.Lavoro._deliver_again = again
-
-
-MUTANTS: dict[str, tuple[str, Change]] = {
-    "never fences": ("lavoro.worker.supervisor", _never_fences),
-    "never guards": ("lavoro.worker.guard", _never_guards),
-    "drops what it could not store": ("lavoro.worker.finisher", _drops_what_it_could_not_store),
-    "finishes before it runs": ("lavoro.worker.child", _finishes_before_it_runs),
-    "never adopts": ("lavoro.worker.claimer", _never_adopts),
-    "never polls": ("lavoro.worker.claimer", _never_polls),
-    "twice the slots": ("lavoro.worker.pools.base", _twice_the_slots),
-    "leaks connections": ("lavoro.worker.claimer", _leaks_connections),
-    "never backs off": ("lavoro.service", _never_backs_off),
+MUTANTS: dict[str, dict[str, Change]] = {
+    "never fences": {"lavoro.worker.supervisor": _never_fences, "lavoro.worker.guard": _never_guards},
+    "drops what it could not store": {"lavoro.worker.finisher": _drops_what_it_could_not_store},
+    "finishes before it runs": {"lavoro.worker.child": _finishes_before_it_runs},
+    "never adopts": {"lavoro.worker.claimer": _never_adopts},
+    "never polls": {"lavoro.worker.claimer": _never_polls},
+    "twice the slots": {"lavoro.worker.pools.base": _twice_the_slots},
+    "leaks connections": {"lavoro.worker.claimer": _leaks_connections},
+    "never backs off": {"lavoro.service": _never_backs_off},
 }
+"""By name, which modules it changes and how."""

@@ -1,0 +1,37 @@
+"""Scenarios with workers: they hold as they are, and the checker catches each mutant of the worker's code."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.scenarios import Scenario
+from tests.faults.trial import Trial
+
+SCENARIOS = [
+    scenarios.lost_answers, scenarios.partition, scenarios.lost_notifications, scenarios.more_work_than_slots,
+    scenarios.outage, scenarios.steady_work, scenarios.slow_tasks,
+]  # fmt: skip
+MUTANTS = [
+    ("I1", "drops what it could not store", scenarios.lost_answers),
+    ("I1", "never adopts", scenarios.lost_answers),
+    ("I3", "finishes before it runs", scenarios.slow_tasks),
+    ("I5", "never fences", scenarios.partition),
+    ("I8", "never polls", scenarios.lost_notifications),
+    ("I11", "twice the slots", scenarios.more_work_than_slots),
+    ("I12", "leaks connections", scenarios.steady_work),
+    ("I13", "never backs off", scenarios.outage),
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_scenario(trial: Trial, scenario: Scenario) -> None:
+    found = scenario(trial)
+    assert not found, "\n".join(map(str, [f"seed {trial.seed}", *found, trial.logs()[-8000:]]))
+
+
+@pytest.mark.parametrize(("invariant", "mutant", "scenario"), MUTANTS, ids=lambda value: str(value).replace(" ", "_"))
+def test_mutant_is_caught(trial: Trial, invariant: str, mutant: str, scenario: Scenario) -> None:
+    options = {"patience": 4} if scenario is scenarios.lost_answers else {}
+    found = scenario(trial, mutants=[mutant], **options)
+    assert invariant in {violation.invariant for violation in found}, f"{mutant} was not caught: {found}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -21,6 +22,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
+from lavoro.store.deadline import PatientConnection
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
@@ -153,15 +155,18 @@ class Database:
         """Whether notifications can be heard: not through a pooler in transaction mode."""
         return not self._pooled or self._direct_url is not None
 
-    def connect(self, application: str, *, direct: bool = False) -> psycopg.Connection[TupleRow]:
+    def connect(
+        self, application: str, *, direct: bool = False, patience: float = math.inf
+    ) -> psycopg.Connection[TupleRow]:
         """Open a connection of one's own, in autocommit, with keepalives; raises ``OperationalError``.
 
         ``direct`` goes past a pooler where the way is known: for what belongs to one session, as LISTEN does.
+        ``patience`` is how many seconds a statement waits for its answer until it raises psycopg's OperationalError.
         """
         past = direct and self._direct_url is not None
         url = clean_url(self._direct_url) if past and self._direct_url else self.url
         try:
-            return psycopg.connect(
+            connection = PatientConnection.connect(
                 url,
                 autocommit=True,
                 client_encoding="utf8",
@@ -173,14 +178,16 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
             )
+            connection.patience = patience
+            return connection
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
             raise ImproperlyConfigured(f"{masked(url)} is no PostgreSQL URL: {first_line(error)}") from error
 
-    def open(self, application: str, *, direct: bool = False) -> OwnTx:
-        """Open a connection of one's own, ready for statements."""
-        return OwnTx(self.connect(application, direct=direct), self.schema)
+    def open(self, application: str, *, direct: bool = False, patience: float = math.inf) -> OwnTx:
+        """Open a connection of one's own, ready for statements; for the options see ``connect``."""
+        return OwnTx(self.connect(application, direct=direct, patience=patience), self.schema)
 
     def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""

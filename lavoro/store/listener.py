@@ -116,7 +116,7 @@ class Listener(Service):
             logger.warning("the listening connection was lost; polling until it is back: %s", str(error).strip())
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = self._database.connect("lavoro-listener", direct=True)
+        connection = self._database.connect("lavoro-listener", direct=True, patience=PROBE)
         try:
             connection.execute(f'listen "{self._channel}"'.encode())
         except BaseException:

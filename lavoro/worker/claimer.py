@@ -13,6 +13,7 @@ from lavoro.message import Job
 from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import LOST, OUTAGE, Database, Tx
+from lavoro.store.deadline import ANSWER
 from lavoro.store.tasks import Lane
 from lavoro.worker.holding import Holding
 from lavoro.worker.pools.base import Pool
@@ -247,7 +248,7 @@ class Claimer(Service):
 
     def _open(self) -> Tx:
         if self._tx is None:
-            self._tx = self._database.open("lavoro-claimer")
+            self._tx = self._database.open("lavoro-claimer", patience=ANSWER)
             self._adopt(self._tx)
         return self._tx
 

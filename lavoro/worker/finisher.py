@@ -19,6 +19,7 @@ from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
+from lavoro.store.deadline import ANSWER
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
@@ -102,7 +103,7 @@ class Finisher(Service):
                 logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
 
     def _store(self, batch: Sequence[Outcome]) -> None:
-        tx = self._tx = self._tx or self._database.open("lavoro-finisher")
+        tx = self._tx = self._tx or self._database.open("lavoro-finisher", patience=ANSWER)
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         if len(finished) == len(batch):
             accepted = tasks.finish(tx, self._worker_id, finished)

@@ -116,7 +116,7 @@ class Upkeep(Service):
         """Lend the connection; whatever goes wrong on it, it is not used again."""
         try:
             if self._tx is None:
-                self._tx = self._database.open("lavoro-upkeep")
+                self._tx = self._database.open("lavoro-upkeep", patience=max(5.0, self._lease / 4))
             yield self._tx
         except Exception:
             self._disconnect()

@@ -101,6 +101,13 @@ class Trial:
         """The starts so far, of one task or of all."""
         return [entry for entry in read(self._ledgers) if entry.kind == "start" and id in (None, entry.id)]
 
+    def busy(self) -> list[int]:
+        """The processes that are running tasks, as far as one can know."""
+        entries = read(self._ledgers)
+        over = {entry.token for entry in entries if entry.kind == "end"}
+        pids = {entry.pid for entry in entries if entry.kind == "start" and entry.token not in over}
+        return sorted(pid for pid in pids if psutil.pid_exists(pid))
+
     def until(self, condition: Callable[[], object], *, why: str, timeout: float = PATIENCE) -> None:
         """Wait for something; a database that is away is not it."""
         deadline = time.monotonic() + timeout

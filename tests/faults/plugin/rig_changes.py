@@ -88,13 +88,14 @@ class Points:
 
     def _faulty(self, base: Any, module: Any) -> Any:
         points = self
+        assert callable(base.execute)
 
         class Faulty(base):  # type: ignore[misc]
             __slots__ = ()
 
-            def _execute(self, name: str, parameters: Any) -> Any:
+            def execute(self, name: str, parameters: Any = None) -> Any:
                 points.before(name, self.connection, module)
-                answer = super()._execute(name, parameters)
+                answer = super().execute(name, parameters)
                 points.after(name, self.connection, module, rows=answer.rowcount)
                 return answer
 
@@ -145,12 +146,19 @@ class Points:
 # Mutants: one planted bug each
 
 
+def replace(owner: Any, name: str, new: Any) -> Any:
+    """Put another in the place of an attribute, which must be there: a mutant of what is gone proves nothing."""
+    original = getattr(owner, name)
+    setattr(owner, name, new)
+    return original
+
+
 def _never_fences(module: Any) -> None:
-    module.Supervisor._fence = lambda self, now: None
+    replace(module.Leases, "_fence", lambda self: None)
 
 
 def _never_guards(module: Any) -> None:
-    module.Guard.start = lambda self: None
+    replace(module.Guard, "start", lambda self: None)
 
 
 def _drops_what_it_could_not_store(module: Any) -> None:
@@ -167,62 +175,55 @@ def _drops_what_it_could_not_store(module: Any) -> None:
         self._holding.release(outcome.job.id for outcome in batch)
         return 0
 
-    module.Finisher.step = step
+    replace(module.Finisher, "step", step)
 
 
 def _finishes_before_it_runs(module: Any) -> None:
-    run = module.Child._run
-
     def early(self: Any, job: Any, slot: int) -> None:
         self.finisher.put(module.outcome.succeeded(job, "null", 0.0))
         run(self, job, slot)
 
-    module.Child._run = early
+    run = replace(module.Child, "_run", early)
 
 
 def _never_adopts(module: Any) -> None:
-    module.tasks.adopt = lambda tx, worker_id, *, known: []
+    replace(module.tasks, "adopt", lambda tx, worker_id, *, known: [])
 
 
 def _never_polls(module: Any) -> None:
-    module.Claimer._pause = lambda self: None
+    replace(module.Claimer, "_pause", lambda self: None)
 
 
 def _twice_the_slots(module: Any) -> None:
-    start, work = module.Pool.start, module.Pool._work
-
     def start_twice(self: Any) -> None:
         self.slots *= 2
         start(self)
 
-    module.Pool.start = start_twice
-    module.Pool._work = lambda self, slot: work(self, slot % (self.slots // 2))
+    start = replace(module.Pool, "start", start_twice)
+    work = replace(module.Pool, "_work", lambda self, slot: work(self, slot % (self.slots // 2)))
 
 
 def _leaks_connections(module: Any) -> None:
     kept: list[Any] = []
-    original = module.Claimer.step
 
     def step(self: Any) -> float | None:
         kept.append(self._database.open("lavoro-claimer"))
         result: float | None = original(self)
         return result
 
-    module.Claimer.step = step
+    original = replace(module.Claimer, "step", step)
 
 
 def _never_backs_off(module: Any) -> None:
-    original = module.Service._guarded_step
-
     def step(self: Any) -> float | None:
         delay: float | None = original(self)
         return 0 if self._failures else delay
 
-    module.Service._guarded_step = step
+    original = replace(module.Service, "_guarded_step", step)
 
 
 MUTANTS: dict[str, dict[str, Change]] = {
-    "never fences": {"lavoro.worker.supervisor": _never_fences, "lavoro.worker.guard": _never_guards},
+    "never fences": {"lavoro.worker.leases": _never_fences, "lavoro.worker.guard": _never_guards},
     "drops what it could not store": {"lavoro.worker.finisher": _drops_what_it_could_not_store},
     "finishes before it runs": {"lavoro.worker.child": _finishes_before_it_runs},
     "never adopts": {"lavoro.worker.claimer": _never_adopts},

@@ -1,0 +1,48 @@
+"""A connection whose statements are waited for only so long: a socket may be open at one end and dead at the other."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import TupleRow
+
+T = TypeVar("T")
+
+ANSWER = 30.0
+"""Seconds that claiming and finishing wait for an answer: far longer than they take, short enough to be outlived."""
+
+
+class PatientConnection(psycopg.Connection[TupleRow]):
+    """A connection that gives up on an answer after ``patience`` seconds, with ``psycopg.OperationalError``.
+
+    The server's own statement_timeout is of no help where nothing arrives any more, and keepalives end only sockets
+    whose other end is gone, not those that something in between keeps open. What became of the statement is unknown;
+    the connection is of no use any more.
+    """
+
+    patience = math.inf
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        """Wait for an answer, as psycopg does, but not for ever."""
+        if self.patience < math.inf:
+            gen = _until(gen, self.patience)
+        return super().wait(gen, *args, **kwargs)
+
+
+def _until(gen: Generator[Any, Any, T], patience: float) -> Generator[Any, Any, T]:
+    """Pass everything on to a generator of psycopg's, which is also woken when nothing came for a moment."""
+    deadline = time.monotonic() + patience
+    try:
+        state = next(gen)
+        while True:
+            ready = yield state
+            if not ready and time.monotonic() > deadline:
+                raise psycopg.OperationalError(f"no answer within {patience:g} s: the connection is given up")
+            state = gen.send(ready)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

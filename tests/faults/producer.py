@@ -13,6 +13,7 @@ import psycopg
 
 from lavoro import Lavoro
 from lavoro.errors import LavoroError, OperationalError
+from lavoro.ids import uuid7
 from tests.faults.ledger import Ledger, sha
 
 KINDS = ("plain", "plain", "plain", "plain", "many", "retry", "eta", "revoke", "committed", "rolled back", "savepoint")
@@ -101,7 +102,7 @@ class Producer:
     # Witness
 
     def _intend(self, args: list[Any], *, expect: Sequence[str] = ("SUCCESS",), **detail: Any) -> str:
-        id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        id = str(uuid7() if self._random.random() < 0.5 else uuid.uuid4())  # each kind has a statement of its own
         fingerprint = sha(args[0]) if args else None
         self._ledger.write("intent", id=id, expect=list(expect), sha=fingerprint, **detail)
         return id

@@ -205,7 +205,7 @@ MUTANTS = [
         "revoke_tasks", "from taken\n    returning id", "from taken where false\n    returning id",
     ),
     Mutant(
-        "arguments are changed on their way", "I14", plain, "insert_task", "%(args)s::json,", "'[2]'::json,",
+        "arguments are changed on their way", "I14", plain, "insert_tasks", "name, args::json,", "name, '[2]'::json,",
     ),
     Mutant(
         "a loss has no reason", "I15", crash,

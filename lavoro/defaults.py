@@ -182,6 +182,9 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", _COUNT),
     "lavoro_poll_interval": Default(1.0, "Most seconds an idle worker waits before it looks for tasks.", _DURATION),
     "lavoro_lease": Default(30.0, "Seconds without a sign of life until a worker counts as lost.", _DURATION),
+    "lavoro_blocked_grace": Default(
+        None, "Seconds until a process whose loop does not turn is ended; None: only limits end it.", _DURATION
+    ),
     "lavoro_shutdown_grace": Default(30.0, "Seconds a warm stop gives tasks until they are put back.", _SECONDS),
     # Logs
     "worker_hijack_root_logger": Default(True, "False: leave the handlers of the root logger alone.", _FLAG),

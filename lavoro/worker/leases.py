@@ -67,7 +67,9 @@ class Leases:
             worker_id, trusted_until=self.upkeep.trusted_until, slots=registration.slots, pool=registration.pool,
             queues=registration.queues, hostname=self._node,
         )  # fmt: skip
-        self._watches[child] = Watch(child, board, blocked_after=self._plan.blocked_warning)
+        self._watches[child] = Watch(
+            child, board, blocked_after=self._plan.blocked_warning, blocked_grace=self._plan.blocked_grace
+        )
 
     def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
         """Have the tasks of a child that is gone rescued; None: it had no lease."""

@@ -63,6 +63,7 @@ class Plan:
     grace: float
     max_crashes: int
     blocked_warning: float
+    blocked_grace: float | None
     success_expires: float | None
     """None: for ever, as for failures."""
     failure_expires: float | None
@@ -107,6 +108,7 @@ _SETTINGS = {
     "pool": "worker_pool",
     "lease": "lavoro_lease",
     "max_crashes": "lavoro_max_crashes",
+    "blocked_grace": "lavoro_blocked_grace",
     "success_expires": "result_expires",
     "failure_expires": "lavoro_failure_expires",
 }
@@ -133,6 +135,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         grace=float(conf.seconds("lavoro_shutdown_grace") if wishes.grace is None else wishes.grace),
         max_crashes=conf.lavoro_max_crashes,
         blocked_warning=1.0,
+        blocked_grace=conf.seconds("lavoro_blocked_grace"),
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.seconds("lavoro_failure_expires") or None,
         tasks=tuple(sorted(app.tasks)),

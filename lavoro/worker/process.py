@@ -28,7 +28,9 @@ class Ending(NamedTuple):
 
     reason: str
     culprit: uuid.UUID | None = None
-    """The task that ran past its hard limit; no other ending is the fault of a task."""
+    """The task that ran past its hard limit."""
+    suspects: tuple[uuid.UUID, ...] = ()
+    """The tasks that may have blocked the loop; no other ending is the fault of a task."""
     orderly: bool = False
     """Whether the worker had been told to stop, so that the starts of what still ran do not count."""
 
@@ -144,7 +146,10 @@ class ChildProcess:
         if self.crashed:
             return Rescue(self.worker_id, self.obituary(), [entry.id for entry in self.board.entries()])
         ending = self.ending or Ending(self.obituary(), orderly=True)
-        return Rescue(self.worker_id, ending.reason, [], ending.culprit, blameless=True, orderly=ending.orderly)
+        return Rescue(
+            self.worker_id, ending.reason, list(ending.suspects), ending.culprit, blameless=not ending.suspects,
+            orderly=ending.orderly,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Give back what is held for it, once it is gone."""

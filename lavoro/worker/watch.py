@@ -24,9 +24,11 @@ CANCEL_PATIENCE = 1.0
 class Watch:
     """The supervisor's eye on one child that has its lease."""
 
-    def __init__(self, child: ChildProcess, board: Board, *, blocked_after: float) -> None:
+    def __init__(self, child: ChildProcess, board: Board, *, blocked_after: float, blocked_grace: float | None) -> None:
         self._child, self._board, self._blocked_after = child, board, blocked_after
+        self._blocked_grace = math.inf if blocked_grace is None else blocked_grace
         self._blocked_since: float | None = None
+        self._last_words_by: float | None = None
         self._stack_by = -math.inf
         self._asked_by: float | None = None
         self._cancels: dict[uuid.UUID, float] = {}
@@ -106,6 +108,8 @@ class Watch:
             self._report_turning(ticked)
         elif self._stack_by > -math.inf:
             self._report_blocked(now)
+        elif now - self._blocked_since > self._blocked_grace:
+            self._end_blocked(now)
 
     def _report_blocked(self, now: float) -> None:
         assert self._blocked_since is not None
@@ -118,14 +122,36 @@ class Watch:
                 stacks or "(it does not even say where: it is stopped, or the machine is overloaded)",
             )  # fmt: skip
 
+    def _end_blocked(self, now: float) -> None:
+        """End it, after a last look at what blocks it: that alone counts a crash."""
+        if self._last_words_by is None:
+            self._last_words_by = now + STACK_PATIENCE
+            self._child.ask_for_stacks()
+        elif (stacks := self._child.stacks()) or now > self._last_words_by:
+            grace = f"longer than {self._blocked_grace:g} s (lavoro_blocked_grace)"
+            logger.error(
+                "process %d has been blocked for %s; ending it\n%s",
+                self._child.pid, grace, culprits(stacks) or "(it does not say by what)",
+            )  # fmt: skip
+            self._child.kill(Ending(f"its process was blocked for {grace}", suspects=self._suspects(stacks)))
+
+    def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
+        """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
+        entries = self._board.entries() if stacks else []
+        slots = {int(slot) for slot in _SLOT.findall(stacks)}
+        return tuple(entry.id for entry in entries if entry.slot in slots or not slots)
+
     def _report_turning(self, ticked: float) -> None:
         assert self._blocked_since is not None
         if self._stack_by == -math.inf:  # nobody needs to hear of the end of what was not reported
             logger.warning("process %d goes on, after %.1f s", self._child.pid, ticked - self._blocked_since)
-        self._blocked_since, self._stack_by = None, -math.inf
+        self._blocked_since, self._last_words_by, self._stack_by = None, None, -math.inf
 
 
 _THREAD = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
+
+
+_SLOT = re.compile(r" in lavoro_slot_(\d+)$", re.MULTILINE)
 
 
 def culprits(stacks: str) -> str:

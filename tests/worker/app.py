@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+from gevent.monkey import get_original
+
 from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
 
+UNPATCHED_SLEEP = get_original("time", "sleep")
 app = Lavoro("tests", lavoro_lease=float(os.environ.get("TEST_LEASE", "30")), lavoro_unknown_task_delay=0.2)
+if os.environ.get("TEST_BLOCKED_GRACE"):
+    app.conf.lavoro_blocked_grace = float(os.environ["TEST_BLOCKED_GRACE"])
 
 
 def note(*words: object) -> None:
@@ -57,6 +63,24 @@ def burn(self: Any, path: str) -> str:
     while not Path(path).exists():
         pass
     return "burnt"
+
+
+@app.task(name="block", bind=True)
+def block(self: Any, how: str, path: str) -> str:
+    """Block the loop, once."""
+    note("start", self.request.id, os.getpid())
+    if Path(path).exists():
+        return "went on"
+    Path(path).touch()
+    if how == "a loop in Python":
+        while True:
+            pass
+    if how == "a call that lets other threads run":
+        UNPATCHED_SLEEP(600)
+    if how == "a call that lets nothing run":
+        re.match("(a+)+$", 40 * "a" + "b")
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "goes on when it is ended"
 
 
 @app.task(name="stubborn", bind=True)

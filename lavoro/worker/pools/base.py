@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from heapq import heappop, heappush
+from types import FunctionType
 from typing import Any
 
 from lavoro.message import Job
@@ -85,13 +86,14 @@ class Pool:
             self._available.put(None)
 
     def _work(self, slot: int) -> None:
+        work_on = _marked(Pool._work_on, slot)
         while True:
             try:
                 self._available.get()
                 job = heappop(self._jobs)[2]
                 if job is None:
                     return
-                self._work_on(job, slot)
+                work_on(self, job, slot)
             except IndexError:
                 continue  # the job was taken back
             except BaseException as late:  # an interruption that came after its task had ended
@@ -120,3 +122,9 @@ class Pool:
     def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
         """Raise an error in a running task; False if it does not run here."""
         raise NotImplementedError
+
+
+def _marked(function: Callable[..., None], slot: int) -> Callable[..., None]:
+    """Return a copy of a function that tells its slot in a stack: all that is written of a stuck process are names."""
+    assert isinstance(function, FunctionType)
+    return FunctionType(function.__code__.replace(co_name=f"lavoro_slot_{slot}"), function.__globals__)

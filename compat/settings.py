@@ -155,7 +155,7 @@ _REASONS: dict[str, dict[str, Any]] = {
         "database_engine_callback": None,
         "database_short_lived_sessions": False,
     },
-    "signed messages are not supported": {"security_digest": "sha256"},
+    "there are no certificates": {"security_digest": "sha256"},
     "when a task last ran is in the database": {
         "beat_schedule_filename": "celerybeat-schedule",
         "beat_sync_every": 0,

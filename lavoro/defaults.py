@@ -84,6 +84,10 @@ POOLS = ("gevent", "threads", "prefork", "solo")
 _ANY = Rule("anything", lambda _: True)
 _FLAG = Rule("True or False", lambda value: value in (True, False))
 _TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+_KEYS = Rule(
+    "a list or tuple of texts of 16 characters or more each",
+    lambda value: _is_texts(value) and all(len(key) >= 16 for key in value),
+)
 _TEXTS = Rule("a list or tuple of names", _is_texts)
 _IMPORTS = Rule("a module's name or a list of them", lambda value: isinstance(value, str) or _is_texts(value))
 _MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
@@ -170,6 +174,11 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_max_result_size": Default(16_000_000, "Longest serialized result, in bytes.", _SIZE),
     "accept_content": Default(("json",), "Serializers the worker accepts, by name or MIME type.", _TEXTS),
     "result_accept_content": Default(None, "Serializers accepted for results; None: `accept_content`.", _TEXTS),
+    # Security
+    "lavoro_signing_keys": Default(
+        (), "Messages are signed with the first and verified with all; (): not signed.", _KEYS
+    ),
+    "lavoro_require_signature": Default(False, "True: the worker runs no task without a valid signature.", _FLAG),
     # The worker
     "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),
     "worker_concurrency": Default(None, "Tasks run at once; None: 100 with gevent, else one per CPU.", _COUNT),
@@ -205,7 +214,7 @@ DEFAULTS: dict[str, Default] = {
 
 _USE_URL = "name the database in broker_url: postgresql://user:password@host:port/name"
 _USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
-UNSIGNED = "signed messages are not supported: limit who may write to the database, and leave it away"
+UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it away"
 _FIXED = "the worker's parts cannot be replaced: leave it away"
 
 REFUSED: dict[str, str] = {

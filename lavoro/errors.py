@@ -147,7 +147,7 @@ class SchemaOutdated(ImproperlyConfigured):
 
 
 class SecurityError(LavoroError):
-    """Content was refused: its serializer is not in ``accept_content``."""
+    """A message was refused: its serializer is not in ``accept_content``, or its signature is wrong or missing."""
 
 
 class OperationalError(LavoroError):

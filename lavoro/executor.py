@@ -24,7 +24,8 @@ from lavoro.errors import (
 )
 from lavoro.failure import ExceptionInfo, described, printable
 from lavoro.message import Job, pack_options
-from lavoro.outcome import Outcome
+from lavoro.outcome import GivenBack, Outcome
+from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 
 logger = logging.getLogger("lavoro.task")
@@ -54,6 +55,8 @@ class Node(NamedTuple):
     report: Callable[[Job, str, Any], None] | None = None
     """Stores a state of the task's own with its metadata."""
     eager: bool = False
+    keyring: Keyring | None = None
+    """Verifies signatures; None: there are none, or they are not looked at."""
 
 
 def execute(task: Any, job: Job, node: Node) -> Outcome:
@@ -71,7 +74,20 @@ def request_of(job: Job, node: Node) -> Context:
 class Run:
     """One start of one task; afterwards ``value`` and ``error`` hold what it returned or raised."""
 
-    __slots__ = ("args", "call", "error", "job", "kwargs", "node", "options", "request", "started", "task", "value")
+    __slots__ = (
+        "args",
+        "call",
+        "error",
+        "job",
+        "kwargs",
+        "node",
+        "options",
+        "request",
+        "signed",
+        "started",
+        "task",
+        "value",
+    )
 
     def __init__(self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None = None) -> None:
         self.task = task
@@ -84,6 +100,7 @@ class Run:
         self.call = call
         self.value: Any = None
         self.error: BaseException | None = None
+        self.signed = False
 
     def outcome(self) -> Outcome:
         """Run, in a copy of the context: variables that the task sets are gone afterwards."""
@@ -116,6 +133,8 @@ class Run:
     # Before
 
     def _decode(self) -> None:
+        if self.node.keyring is not None:
+            self._verify(self.node.keyring)
         job = self.job
         if job.options is not None:
             self.options = job.read_options()
@@ -132,6 +151,10 @@ class Run:
             found = f"{self.args!r:.80} and {self.kwargs!r:.80}"
             raise InvalidTaskError(f"args must be a list and kwargs an object, not {found}")
         self.request = Context.of(job, self.args, self.kwargs, self.options, node=self.node, outer=current.get())
+
+    def _verify(self, keyring: Keyring) -> None:
+        job = keyring.verified(self.job)
+        self.signed, self.job = job is not self.job, job
 
     def _unreadable(self, error: Exception) -> Outcome:
         logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)
@@ -230,7 +253,7 @@ class Run:
         self._returned(RETRY, retry, info, handlers=False)
         logger.info("Task %s[%s] retry: %s", self.job.name, self.request.id, retry, extra=self._record())
         changes = getattr(retry, "changes", {})
-        return outcome.retrying(
+        back = outcome.retrying(
             self.job,
             eta=retry.when if isinstance(retry.when, dt.datetime) else None,
             countdown=None if isinstance(retry.when, dt.datetime) else float(retry.when or 0),
@@ -243,6 +266,17 @@ class Run:
             error=serialization.dumps_exception(cause),
             traceback=info.traceback,
         )
+        return self._signed_again(back) if self.signed else back
+
+    def _signed_again(self, back: GivenBack) -> GivenBack:
+        """Sign what the next try has different."""
+        if back.options is None and back.args is None and back.payload is None:
+            return back
+        changed = self.job._replace(options=back.options or self.job.options)
+        if back.args is not None or back.payload is not None:
+            changed = changed._replace(args=back.args, kwargs=back.kwargs, payload=back.payload)
+        assert self.node.keyring is not None
+        return back._replace(options=self.node.keyring.signed(changed).options)
 
     def _ignored(self) -> Outcome:
         self._returned(IGNORED, None, None, handlers=False)

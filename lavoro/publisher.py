@@ -18,6 +18,7 @@ from lavoro.message import Message
 from lavoro.overlap import in_turn, overlapped
 from lavoro.result import AsyncResult
 from lavoro.routing import Router
+from lavoro.signing import Keyring, keyring_of
 from lavoro.store import tasks
 from lavoro.store.database import translated
 from lavoro.store.outbox import Outbox
@@ -36,6 +37,8 @@ class Publisher:
         self._outbox = Outbox(self._store_shared)
         self._router: Router | None = None
         self._routing: tuple[Any, ...] = ()
+        self._keys: tuple[int, Keyring | None] = (-1, None)
+        """The version of the settings, and the keyring that they ask for."""
 
     # Composing
 
@@ -166,6 +169,9 @@ class Publisher:
         self, messages: Sequence[Message], *, connection: Any, retry: bool | None, policy: Mapping[str, Any] | None
     ) -> None:
         """Store messages, again if the connection was lost; in a caller's transaction, once."""
+        keyring = self._keyring()
+        if keyring is not None:
+            messages = [keyring.signed(message) for message in messages]
         if connection is not None:
             with translated():
                 tasks.insert(self._app.database.join(connection), messages, always_wake=True)
@@ -176,6 +182,12 @@ class Publisher:
             raise
         except OperationalError as error:
             self._deliver_again(messages, error, self._pauses(retry, policy))
+
+    def _keyring(self) -> Keyring | None:
+        conf = self._app.conf
+        if self._keys[0] != conf.version:
+            self._keys = conf.version, keyring_of(conf["lavoro_signing_keys"], required=False)
+        return self._keys[1]
 
     def _deliver(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
         if len(messages) == 1:

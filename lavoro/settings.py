@@ -275,7 +275,7 @@ _POSTGRES = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(://[^\s:/@]*:)\S*@")
 _PASSWORD_ASSIGNED = re.compile(r"((?:pass\w*|pwd|secret|token|key)=)(?:'[^']*'|[^&\s'\"]+)", re.IGNORECASE)
 _SECRET = re.compile(
-    r"pass|secret|token|credential|signature|salt|dsn|api_?key|(?<!routing)(?:^|_)(?:key|pwd|auth)$", re.I
+    r"pass|secret|token|credential|signature|salt|dsn|api_?key|(?<!routing)(?:^|_)(?:keys?|pwd|auth)$", re.I
 )
 
 
@@ -384,6 +384,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     for name in ("broker_read_url", "broker_write_url"):
         if settings[name] not in (None, settings["broker_url"]):
             yield f"{name} differs from broker_url, but there is one database for both: leave it away"
+    if settings["lavoro_require_signature"] and not settings["lavoro_signing_keys"]:
+        yield "lavoro_require_signature is on, but there is no key to verify with: set lavoro_signing_keys"
 
 
 _ORDERED = (

@@ -30,6 +30,7 @@ from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
 from lavoro.service import Service
+from lavoro.signing import keyring_of
 from lavoro.store import embedded
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
@@ -191,6 +192,7 @@ class Child:
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
+            keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 
     # Working

@@ -904,7 +904,7 @@ def test_check_accepts_celerys_defaults_of_those() -> None:
         ({"lavoro_unknown_task_delay": 400}, "must not be longer than lavoro_unknown_task_delay_max (300.0)"),
         ({"broker_url": POSTGRES, "broker_read_url": "postgresql://r/"}, "broker_read_url differs from broker_url"),
         ({"broker_write_url": POSTGRES}, "broker_write_url differs from broker_url"),
-        ({"task_serializer": "auth"}, "task_serializer = 'auth': signed messages are not supported"),
+        ({"task_serializer": "auth"}, "task_serializer = 'auth': there are no certificates"),
     ],
 )
 def test_check_refuses_contradictions(conf: dict[str, Any], says: str) -> None:

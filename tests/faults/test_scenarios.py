@@ -30,7 +30,9 @@ def test_scenario(trial: Trial, scenario: Scenario) -> None:
     assert not found, "\n".join(map(str, [f"seed {trial.seed}", *found, trial.logs()[-8000:]]))
 
 
-@pytest.mark.parametrize(("invariant", "mutant", "scenario"), MUTANTS, ids=lambda value: str(value).replace(" ", "_"))
+@pytest.mark.parametrize(
+    ("invariant", "mutant", "scenario"), MUTANTS, ids=[mutant.replace(" ", "_") for _, mutant, _ in MUTANTS]
+)
 def test_mutant_is_caught(trial: Trial, invariant: str, mutant: str, scenario: Scenario) -> None:
     options = {"patience": 4} if scenario is scenarios.lost_answers else {}
     found = scenario(trial, mutants=[mutant], **options)

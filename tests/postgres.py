@@ -162,13 +162,22 @@ class Cluster:
 @contextmanager
 def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """A running cluster in a temporary folder; both are gone afterwards."""
-    # Not pytest's tmp_path: that one is closed to the user that PostgreSQL runs as when the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="lavoro-"))
-    folder.chmod(0o755)
-    try:
+    with public_folder() as folder:
         cluster = Cluster(folder, durable=durable)
         yield cluster
         cluster.stop("immediate")
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's own user may enter, for tests that run as root.
+
+    Not pytest's tmp_path: every pytest that begins, also one that a test runs, closes that to all others.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lavoro-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder)
 

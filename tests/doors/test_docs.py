@@ -7,10 +7,8 @@ import io
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
 import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +24,7 @@ import lavoro
 from lavoro import errors
 from lavoro.cli import cli
 from tests.conftest import Eventually
+from tests.postgres import public_folder
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -163,16 +162,12 @@ def test_quick_start_of_the_readme_works_as_typed() -> None:
     readme = ROOT / "README.md"
     file, command, call, *_ = [block for block in blocks(readme) if block.language in ("python", "sh")]
     assert (file.file, command.language, call.language) == ("tasks.py", "sh", "python")
-    folder = Path(tempfile.mkdtemp(prefix="lavoro-docs-"))  # not tmp_path: PostgreSQL's own user must get in
-    folder.chmod(0o755)
-    try:
+    with public_folder() as folder:
         (folder / "tasks.py").write_text(file.text)
         (folder / "call.script").write_text(call.text)
         with worker(command.text.strip(), folder, None):
             run(__file__, "call.script", folder=folder, url=None)
         assert (folder / ".lavoro").is_dir()
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_flask_example_of_the_readme_works(tmp_path: Path, migrated_url: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from lavoro.store import embedded
 from lavoro.store.embedded import EmbeddedPostgres
+from tests.postgres import public_folder
 
 USE = """
 import sys, warnings
@@ -73,12 +74,13 @@ Join = Callable[..., User]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def folder() -> Iterator[Path]:
+    with public_folder() as folder:
+        yield folder / "data"
 
 
 @pytest.fixture
-def join(folder: Path) -> Iterator[Join]:
+def join(folder: Path, eventually: Callable[..., object]) -> Iterator[Join]:
     """Start processes that use the server; none of them, nor the server, outlives the test."""
     users: list[User] = []
 
@@ -93,6 +95,7 @@ def join(folder: Path) -> Iterator[Join]:
             pass
     if (pid := server(folder)) is not None:
         os.kill(pid, signal.SIGQUIT)
+        eventually(lambda: server(folder) is None, timeout=60)
 
 
 def server(folder: Path) -> int | None:

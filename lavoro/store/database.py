@@ -7,7 +7,6 @@ import math
 import os
 import re
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -26,8 +25,10 @@ from lavoro.store.deadline import PatientConnection
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
-REPLAN = 1.0
-"""Seconds between two new plannings, which cost some milliseconds, of statements that stay slow."""
+PLAN_BY_INDEX = b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+"""For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
+would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
+was claimed 100 times slower, up to a minute long."""
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
 """What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
 OUTAGE = (*LOST, OSError, LavoroError)
@@ -59,33 +60,6 @@ class Tx:
     def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Run the statement of that name."""
         return self.cursor.execute(statement(name, self.schema), parameters)
-
-
-class OwnTx(Tx):
-    """A connection of one's own, which has its statements planned anew when one of them was slow.
-
-    The server keeps the plans of prepared statements. One made while the tables were empty reads them from one end to
-    the other, and stays until the next ANALYZE comes by: after a quiet night a flood of 200,000 tasks was claimed
-    100 times slower, up to a minute long.
-    """
-
-    __slots__ = ("_planned", "slow")
-
-    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
-        super().__init__(connection, schema)
-        self.slow = 0.02
-        """Seconds: more than the largest batch takes on most machines."""
-        self._planned = time.monotonic()
-
-    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
-        """Run the statement of that name; if it was slow, have all planned anew."""
-        began = time.monotonic()
-        answer = super().execute(name, parameters)
-        now = time.monotonic()
-        if now - began > self.slow and now - self._planned > REPLAN:
-            self._planned = now
-            self.connection.execute("discard plans")
-        return answer
 
 
 class Database:
@@ -165,12 +139,13 @@ class Database:
         """
         past = direct and self._direct_url is not None
         url = clean_url(self._direct_url) if past and self._direct_url else self.url
+        shared = self._pooled and not past
         try:
             connection = PatientConnection.connect(
                 url,
                 autocommit=True,
                 client_encoding="utf8",
-                prepare_threshold=None if self._pooled and not past else 5,
+                prepare_threshold=None if shared else 5,
                 connect_timeout=max(2, int(self.connect_timeout)),
                 application_name=application,
                 keepalives_idle=10,
@@ -179,15 +154,17 @@ class Database:
                 tcp_user_timeout=20_000,
             )
             connection.patience = patience
+            if not shared:
+                connection.execute(PLAN_BY_INDEX)
             return connection
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
             raise ImproperlyConfigured(f"{masked(url)} is no PostgreSQL URL: {first_line(error)}") from error
 
-    def open(self, application: str, *, direct: bool = False, patience: float = math.inf) -> OwnTx:
+    def open(self, application: str, *, direct: bool = False, patience: float = math.inf) -> Tx:
         """Open a connection of one's own, ready for statements; for the options see ``connect``."""
-        return OwnTx(self.connect(application, direct=direct, patience=patience), self.schema)
+        return Tx(self.connect(application, direct=direct, patience=patience), self.schema)
 
     def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
@@ -211,7 +188,7 @@ class Database:
         info = fairy.info  # lives as long as the connection, so its cursor keeps the prepared statements at hand
         tx = info.get("lavoro_tx")
         if tx is None or tx.connection is not fairy.driver_connection:
-            tx = info["lavoro_tx"] = OwnTx(fairy.driver_connection, self.schema)
+            tx = info["lavoro_tx"] = Tx(fairy.driver_connection, self.schema)
         return tx  # type: ignore[no-any-return]
 
     def join(self, connection: Any) -> Tx:

@@ -62,6 +62,10 @@ class Tables:
         self.worker = self._worker()
         self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused"))
         self.revoked = self._table("revoked", sa.Column("id", UUID, primary_key=True), _time("revoked", default=True))
+        self.key = self._key()
+        self.barrier = self._barrier()
+        self.schedule = self._schedule()
+        self.tick = self._tick()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
         return sa.Table(name, self.metadata, *columns)
@@ -158,6 +162,43 @@ class Tables:
         )
         sa.Index("worker_live", table.c.seen_at, postgresql_where=table.c.stopped.is_(None))
         return table
+
+    def _key(self) -> sa.Table:
+        table = self._table(
+            "key",
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("owner", UUID, nullable=False),
+            _time("expires"),
+        )
+        sa.Index("key_owner", table.c.owner)
+        return table
+
+    def _barrier(self) -> sa.Table:
+        return self._table(
+            "barrier",
+            sa.Column("id", UUID, primary_key=True),
+            sa.Column("remaining", sa.Integer, nullable=False),
+            sa.Column("message", JSON),
+            _time("created", default=True),
+            sa.CheckConstraint("remaining >= 0"),
+        )
+
+    def _schedule(self) -> sa.Table:
+        return self._table(
+            "schedule",
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("entry", JSON, nullable=False),
+            _time("paused"),
+            _time("changed", default=True),
+        )
+
+    def _tick(self) -> sa.Table:
+        return self._table(
+            "tick",
+            sa.Column("schedule", sa.Text, sa.ForeignKey(self.schedule.c.name, ondelete="CASCADE"), primary_key=True),
+            sa.Column("due", TIMESTAMP(timezone=True), primary_key=True),
+            sa.Column("task_id", UUID, nullable=False),
+        )
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

@@ -124,6 +124,37 @@ create table lavoro.revoked (
     revoked timestamptz not null default clock_timestamp()
 );
 
+-- Unique tasks and mutexes: a name has one owner at a time.
+create table lavoro.key (
+    name text primary key,
+    owner uuid not null,
+    expires timestamptz
+);
+create index key_owner on lavoro.key (owner);
+
+-- Groups and chords: how many members are still out, and what is sent when none is.
+create table lavoro.barrier (
+    id uuid primary key,
+    remaining integer not null check (remaining >= 0),
+    message json,
+    created timestamptz not null default clock_timestamp()
+);
+
+create table lavoro.schedule (
+    name text primary key,
+    entry json not null,
+    paused timestamptz,
+    changed timestamptz not null default clock_timestamp()
+);
+
+-- What a schedule has sent: its primary key lets each tick exist only once, whoever makes it.
+create table lavoro.tick (
+    schedule text not null references lavoro.schedule (name) on delete cascade,
+    due timestamptz not null,
+    task_id uuid not null,
+    primary key (schedule, due)
+);
+
 create view lavoro.tasks as
     select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
         attempt, retries, crashes, due, created, null::timestamptz as started, null::timestamptz as finished,

@@ -84,7 +84,7 @@ class Points:
 
     def install(self, module: Any) -> None:
         """Put classes with fault points in the place of those without."""
-        module.OwnTx = self._faulty(module.OwnTx, module)
+        module.Tx = self._faulty(module.Tx, module)
 
     def _faulty(self, base: Any, module: Any) -> Any:
         points = self

@@ -79,7 +79,7 @@ $(VENV)/.test: $(VENV)/.made requirements/test.txt $(PROJECT)
 
 $(VENV)/.lint: $(VENV)/.made requirements/lint.txt $(PROJECT)
 	$(PIP) -r requirements/lint.txt -e '.[test,demo,lint]'
-	@touch $@
+	@touch $(VENV)/.test $@
 
 $(VENV)/.bench: $(VENV)/.test
 	$(PIP) --constraint requirements/test.txt -e '.[test,demo,bench]'

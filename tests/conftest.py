@@ -54,7 +54,7 @@ def _sendable(value: Any) -> Any:
 class Eventually(Protocol):
     """The type of the `eventually` fixture."""
 
-    def __call__(self, condition: Callable[[], T], *, timeout: float = 10, why: str = "") -> T: ...
+    def __call__(self, condition: Callable[[], T], *, timeout: float = 60, why: str = "") -> T: ...
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +104,7 @@ def migrated_url(cluster: Cluster, migrated_template: str) -> Iterator[str]:
 def eventually() -> Eventually:
     """Wait until a condition holds, and return what it gave: `eventually(lambda: result.ready(), why="task ran")`."""
 
-    def eventually(condition: Callable[[], T], *, timeout: float = 10, why: str = "") -> T:
+    def eventually(condition: Callable[[], T], *, timeout: float = 60, why: str = "") -> T:
         deadline = time.monotonic() + timeout
         while not (value := condition()):
             if time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,19 +10,20 @@ from functools import partial
 from benchmarks.output.percentiles import distribution, percentiles
 from benchmarks.stage import fill
 from benchmarks.stage.hits import Hits, new_hits
-from benchmarks.stage.processes import Group, environment, migrate, produce, producing, running, worker
+from benchmarks.stage.processes import Group, environment, migrate, produce, producing, run_module, running, worker
 from benchmarks.stage.server import connect, empty_database
 from benchmarks.values import Sample, Series, Setting, Step
 
 RATE, SECONDS, TRIPS, WARM = 100, 10.0, 300, 100
 LATER, COUNTDOWN, DAY = 1_000_000, 2.0, 86_400.0
 BURST, BURSTS, HIGH = 10_000, 3, 9
+RELAY = "benchmarks.subjects.relay"
 LENGTHS = {"no-op tasks": 0.0, "20 ms tasks": 0.02}
 
 
 def steps(setting: Setting) -> list[Step]:
-    """Measure Lavoro; the floor and the prototype have nothing to compare."""
-    return [partial(_paced, setting)]
+    """Measure the way in plain SQL, with a process that listens and claims, and Lavoro; a prototype has no wake-up."""
+    return [partial(_floor, setting), partial(_paced, setting)]
 
 
 def eta_steps(setting: Setting) -> list[Step]:
@@ -55,6 +57,19 @@ def _delays(group: Group, hits: Hits, env: dict[str, str], calls: int, verb: Seq
     produce(*verb, env=env)
     group.wait_until(lambda: hits.count() >= WARM + calls, "the last call started")
     return hits.values(skip=WARM)
+
+
+def _floor(setting: Setting) -> list[Sample | Series]:
+    calls = round(RATE * setting.seconds(SECONDS))
+    with empty_database(setting.server) as dsn, new_hits() as hits:
+        env = environment(dsn, hits)
+        with running([[sys.executable, "-m", RELAY, "work"]], env) as group:
+            group.wait_until(lambda: hits.count() == 1, "the listener was ready")
+            run_module(RELAY, "send", str(calls), str(RATE), env=env)
+            group.wait_until(lambda: hits.count() == 1 + calls, "the last row was claimed")
+            delays = hits.values(skip=1)
+    figure = f"call to start, {RATE} calls/s"
+    return [*percentiles("floor", figure, delays), distribution("floor", figure, delays)]
 
 
 def _paced(setting: Setting) -> list[Sample | Series]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from random import SystemRandom
 
 from lavoro.errors import LavoroError
@@ -30,6 +31,8 @@ class Service:
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
+        self.turned = time.monotonic()
+        """When the last step ended, well or not."""
         self.stopping = False
 
     def step(self) -> float | None:
@@ -68,6 +71,7 @@ class Service:
         while not self.stopping:
             self._wakeup.clear()  # before the step: what arrives during it must not be lost
             delay = self._guarded_step()
+            self.turned = time.monotonic()
             if delay != 0 and not self.stopping:
                 self._wakeup.wait(delay)
         self.close()

@@ -29,7 +29,9 @@ PLAN_BY_INDEX = b"select set_config('enable_seqscan', 'off', false), set_config(
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
 was claimed 100 times slower, up to a minute long."""
-LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
+LOST = (
+    psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
+)  # fmt: skip
 """What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
 OUTAGE = (*LOST, OSError, LavoroError)
 """What a loop that needs the database has to expect."""

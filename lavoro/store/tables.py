@@ -60,6 +60,13 @@ class Tables:
         self.finished = self._finished()
         self.attempt = self._attempt()
         self.worker = self._worker()
+        self.duty = self._table(
+            "duty",
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("term", sa.BigInteger, nullable=False),
+            _text("holder", required=True),
+            _time("until", nullable=False),
+        )
         self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused"))
         self.revoked = self._table("revoked", sa.Column("id", UUID, primary_key=True), _time("revoked", default=True))
         self.key = self._key()

@@ -23,6 +23,21 @@ class Registration(NamedTuple):
     lease: float
 
 
+Cancel = tuple[uuid.UUID, int, int, str]
+"""A task that somebody wants ended: its id, the worker's, the attempt, and how, as JSON."""
+
+
+class Renewal(NamedTuple):
+    """What a node learns when it renews its leases."""
+
+    live: set[int]
+    """The workers that still have one."""
+    cancels: list[Cancel]
+    """The tasks of theirs that are to be ended."""
+    expired: bool
+    """Whether the lease of somebody else has run out."""
+
+
 class Rescue(NamedTuple):
     """A worker that is gone, and what is known of its end."""
 
@@ -45,15 +60,14 @@ def register(tx: Tx, registration: Registration) -> int:
     return int(row[0])
 
 
-def renew(tx: Tx, worker_ids: Sequence[int]) -> set[int]:
-    """Renew leases; return the workers that still have one."""
-    return {row[0] for row in tx.run("renew_leases", {"ids": list(worker_ids)})}
-
-
-def any_expired(tx: Tx) -> bool:
-    """Tell whether there is a lease that ran out."""
-    row = tx.row("any_lease_expired")
-    return bool(row and row[0])
+def renew(tx: Tx, worker_ids: Sequence[int]) -> Renewal:
+    """Renew leases, and learn what else there is to know."""
+    rows = tx.run("renew_leases", {"ids": list(worker_ids)})
+    return Renewal(
+        {row[1] for row in rows if row[0] == "renewed"},
+        [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
+        any(row[0] == "expired" for row in rows),
+    )
 
 
 def expired(tx: Tx) -> list[tuple[int, str]]:
@@ -78,12 +92,18 @@ def strays(tx: Tx) -> list[int]:
     return [row[0] for row in tx.run("stray_workers")]
 
 
-def forget_old(tx: Tx, *, kept: float) -> tuple[int, int]:
-    """Delete old revokes, and workers that stopped more than ``kept`` seconds ago; return how many of each."""
+def take_duty(tx: Tx, name: str, *, holder: str, seconds: float) -> int | None:
+    """Get a duty of the whole cluster for so many seconds; return its term, or None while another has it."""
+    row = tx.row("take_duty", {"name": name, "holder": holder, "seconds": seconds})
+    return row[0] if row else None
+
+
+def forget_old(tx: Tx, *, kept: float | None) -> tuple[int, int]:
+    """Delete old revokes, and workers that stopped more than ``kept`` seconds ago (None: none); return how many."""
     row = tx.row("forget_old", {"kept": kept})
     return (row[0], row[1]) if row else (0, 0)
 
 
-def cancelled(tx: Tx, worker_ids: Sequence[int]) -> list[tuple[uuid.UUID, int, int, str]]:
+def cancelled(tx: Tx, worker_ids: Sequence[int]) -> list[Cancel]:
     """List what is to be cancelled: task id, worker id, attempt, and how."""
     return [(r[0], r[1], r[2], r[3]) for r in tx.run("cancelled_tasks", {"worker_ids": list(worker_ids)})]

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import lavoro
 from lavoro.store.database import Database
-from lavoro.store.workers import Registration, Rescue
+from lavoro.store.workers import Cancel, Registration, Rescue
 from lavoro.worker.children import Children
 from lavoro.worker.loop import Loop
 from lavoro.worker.plan import Plan
 from lavoro.worker.process import ChildProcess, Ending
-from lavoro.worker.upkeep import Cancel, Hooks, Upkeep
+from lavoro.worker.upkeep import Hooks, Upkeep
 from lavoro.worker.watch import Watch
 
 logger = logging.getLogger("lavoro.worker")
@@ -36,7 +36,9 @@ class Leases:
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
             cancel=lambda cancels: loop.post(lambda: self._pass_cancels_on(cancels)),
         )
-        self.upkeep = Upkeep(database, hooks, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention)
+        self.upkeep = Upkeep(
+            database, hooks, node=node, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention
+        )
 
     def start(self) -> None:
         """Begin to renew, and ask for leases of those who wait for one."""
@@ -91,6 +93,10 @@ class Leases:
             watch.cancel(
                 [(id, attempt, how) for id, worker_id, attempt, how in cancels if worker_id == child.worker_id]
             )
+
+    def alive(self, now: float) -> bool:
+        """Whether the upkeep goes on, be it that the database is away: only a new process would heal what hangs."""
+        return now - self.upkeep.turned < self._plan.lease
 
     # While they last
 

@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
-from uuid import UUID
 
 from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
-from lavoro.store.workers import Registration, Rescue
+from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -24,9 +23,8 @@ RETENTION_INTERVAL = 600.0
 STRAYS_INTERVAL = 60.0
 LOCK_TIMEOUT = "2s"
 """A row that somebody holds must not keep us from renewing leases; what had to wait is tried again."""
-
-Cancel = tuple[UUID, int, int, str]
-"""A task that somebody wants ended: its id, the worker's, the attempt, and how, as JSON."""
+IDLE_TIMEOUT = "5s"
+"""A node that is stopped in the middle of a rescue must not keep the others from it: the server ends its session."""
 
 
 class Hooks(NamedTuple):
@@ -49,9 +47,17 @@ class Upkeep(Service):
     expected = OUTAGE
 
     def __init__(
-        self, database: Database, hooks: Hooks, *, lease: float, max_crashes: int, retention: dict[str, float | None]
+        self,
+        database: Database,
+        hooks: Hooks,
+        *,
+        node: str,
+        lease: float,
+        max_crashes: int,
+        retention: dict[str, float | None],
     ) -> None:
         super().__init__()
+        self._node = node
         self._database, self._hooks = database, hooks
         self._lease, self._max_crashes, self._retention = lease, max_crashes, retention
         self.max_backoff = min(self.max_backoff, lease / RENEWALS)
@@ -87,17 +93,17 @@ class Upkeep(Service):
 
     def step(self) -> float:
         """Do what is due, leases first: one that runs out harms the most."""
-        now = time.monotonic()
+        renewal = None
         with self._connection() as tx:
-            if now >= self._next_renewal():
-                self._renew(tx)
-                self._cancels_wanted = True
+            if time.monotonic() >= self._next_renewal():
+                renewal = self._renew(tx)
             self._register_newcomers(tx)
             self._rescue_children(tx)
             if self._cancels_wanted:
                 self._look_for_cancels(tx)
-            if self._renewed >= now:
-                self._rescue_strangers(tx)
+            if renewal is not None:
+                if time.monotonic() >= self._strangers_from:
+                    self._rescue_strangers(tx, expired=renewal.expired)
                 self._retain_if_due(tx)
         return max(0.001, self._next_renewal() - time.monotonic())
 
@@ -134,14 +140,17 @@ class Upkeep(Service):
     def _next_renewal(self) -> float:
         return self._renewed + self._lease / RENEWALS
 
-    def _renew(self, tx: Tx) -> None:
+    def _renew(self, tx: Tx) -> Renewal:
         sent = time.monotonic()
-        if self._leases:
-            lost = self._leases - workers.renew(tx, list(self._leases))
-            self._leases -= lost
-            if lost:
-                self._hooks.lost(lost)
+        renewal = workers.renew(tx, list(self._leases))
         self._renewed, self.trusted_until = sent, sent + self._lease
+        lost = self._leases - renewal.live
+        self._leases -= lost
+        if lost:
+            self._hooks.lost(lost)
+        self._cancels_wanted = False
+        self._hooks.cancel(renewal.cancels)
+        return renewal
 
     def _register_newcomers(self, tx: Tx) -> None:
         while self._newcomers:
@@ -163,11 +172,9 @@ class Upkeep(Service):
             self._rescue(tx, self._lost[0])
             self._leases.discard(self._lost.popleft().worker_id)
 
-    def _rescue_strangers(self, tx: Tx) -> None:
+    def _rescue_strangers(self, tx: Tx, *, expired: bool) -> None:
         """Any node may do this for any other: a lease is ended by one statement, by one of them."""
-        if time.monotonic() < self._strangers_from:
-            return
-        if workers.any_expired(tx):
+        if expired:
             with self._impatient(tx):
                 for worker_id, name in workers.expired(tx):
                     self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
@@ -185,7 +192,11 @@ class Upkeep(Service):
     @contextmanager
     def _impatient(self, tx: Tx) -> Iterator[None]:
         with tx.connection.transaction():
-            tx.connection.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
+            tx.connection.execute(
+                "select set_config('lock_timeout', %s, true),"
+                " set_config('idle_in_transaction_session_timeout', %s, true)",
+                (LOCK_TIMEOUT, IDLE_TIMEOUT),
+            )
             yield
 
     # Retention
@@ -194,10 +205,10 @@ class Upkeep(Service):
         if time.monotonic() - self._retained < RETENTION_INTERVAL:
             return
         self._retained = time.monotonic()
+        if workers.take_duty(tx, "retention", holder=self._node, seconds=RETENTION_INTERVAL - 60) is None:
+            return  # another node has done it
         made = partitions.make_ahead(tx, {table: kept for table, kept in self._retention.items() if kept is not None})
         dropped = partitions.drop_behind(tx, self._retention)
         if made or dropped:
             logger.info("retention: made %s, dropped %s", made, dropped)
-        kept = self._retention["attempt"]
-        if kept is not None:
-            workers.forget_old(tx, kept=kept)
+        workers.forget_old(tx, kept=self._retention["attempt"])

@@ -37,18 +37,39 @@ def revived(tx: Tx, *, worker_id: int = 2) -> list[Job]:
 def test_a_lease_is_renewed_until_it_is_ended(tx: Tx) -> None:
     mine, other = registered(tx), registered(tx)
     before = value(tx, "select seen_at from lavoro.worker where id = %s", mine)
-    assert workers.renew(tx, [mine, 999_999]) == {mine}
+    assert workers.renew(tx, [mine, 999_999]).live == {mine}
     assert value(tx, "select seen_at > %s from lavoro.worker where id = %s", before, mine)
     rescue(tx, worker_id=mine)
-    assert workers.renew(tx, [mine, other]) == {other}
+    assert workers.renew(tx, [mine, other]).live == {other}
     assert value(tx, "select end_reason from lavoro.worker where id = %s", mine) == "worker node/0 was killed"
+
+
+def test_a_renewal_tells_all_that_a_node_has_to_know(tx: Tx) -> None:
+    """What of its own is to be cancelled, and whether the lease of somebody else has run out."""
+    mine, others = sent_and_taken(tx, worker_id=1), sent_and_taken(tx, worker_id=2)
+    tasks.revoke(tx, [mine.id, others.id], cancel="{}")
+    late = registered(tx, lease=0.0)
+    renewal = workers.renew(tx, [1, late])
+    assert (renewal.live, renewal.expired) == ({1, late}, False)
+    assert [cancel[:3] for cancel in renewal.cancels] == [(mine.id, 1, 1)]
+    assert workers.renew(tx, []) == workers.Renewal(set(), [], True)
+
+
+def test_a_duty_has_one_holder_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> None:
+    """Nobody else gets it before its time is up; each holder has a term of its own."""
+    assert workers.take_duty(tx, "retention", holder="a", seconds=3600) == 1
+    assert workers.take_duty(opened(), "retention", holder="b", seconds=3600) is None
+    assert workers.take_duty(tx, "retention", holder="a", seconds=3600) is None
+    assert workers.take_duty(tx, "another", holder="b", seconds=0) == 1
+    assert workers.take_duty(opened(), "another", holder="c", seconds=0) == 2
+    assert rows(tx, "select holder from lavoro.duty order by name") == [("c",), ("a",)]
 
 
 def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) -> None:
     gone = registered(tx, lease=0.0, process=7)
     assert workers.expired(tx) == [(gone, "node@test/7")]
     assert workers.expired(opened()) == []
-    assert workers.renew(tx, [gone]) == set()
+    assert workers.renew(tx, [gone]).live == set()
 
 
 def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable[[], Tx]) -> None:
@@ -72,7 +93,8 @@ def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:
     rows(tx, "update lavoro.worker set stopped = now() - interval '1 day' where id = 2 returning 1")
     rows(tx, "insert into lavoro.revoked (id, revoked) select gen_random_uuid(), now() - i * interval '20 hours'"
              " from generate_series(0, 2) i returning 1")  # fmt: skip
-    assert workers.forget_old(tx, kept=2 * 86_400.0) == (1, 1)
+    assert workers.forget_old(tx, kept=None) == (1, 0)
+    assert workers.forget_old(tx, kept=2 * 86_400.0) == (0, 1)
     assert rows(tx, "select id from lavoro.worker order by id") == [(number,) for number in range(2, 7)]
 
 
@@ -189,7 +211,7 @@ def test_a_rescue_is_part_of_its_transaction(tx: Tx) -> None:
     with tx.connection.transaction(force_rollback=True):
         assert workers.rescue(tx, Rescue(worker_id, "gone"), max_crashes=3) == (1, 0)
     assert stage_of(tx, job.id) == "running"
-    assert workers.renew(tx, [worker_id]) == {worker_id}
+    assert workers.renew(tx, [worker_id]).live == {worker_id}
 
 
 def test_a_released_task_is_not_rescued(tx: Tx) -> None:

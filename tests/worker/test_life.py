@@ -82,7 +82,7 @@ def test_idle_worker_is_cheap(
     before = measure()
     eventually(lambda: time.monotonic() > before[0] + 5, timeout=PATIENCE, why="time passes")
     elapsed, cpu, statements = (after - earlier for earlier, after in zip(before, measure(), strict=True))
-    assert statements / elapsed < 3
+    assert statements / elapsed < 1.5  # 0.5 on a machine of its own
     assert cpu / elapsed < 0.08
     names = (
         "select application_name from pg_stat_activity"

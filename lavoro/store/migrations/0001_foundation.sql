@@ -114,6 +114,13 @@ create table lavoro.worker (
 );
 create index worker_live on lavoro.worker (seen_at) where stopped is null;
 
+create table lavoro.duty (
+    name text primary key,
+    term bigint not null,
+    holder text not null,
+    until timestamptz not null
+);
+
 create table lavoro.queue (
     name text primary key,
     paused timestamptz

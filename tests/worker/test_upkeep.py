@@ -1,0 +1,84 @@
+"""What a node owes the database: by one of them at a time, and by the others when that one is stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lavoro.store import workers
+from lavoro.store.database import LOST, Database
+from lavoro.store.workers import Registration
+from lavoro.worker import upkeep
+from lavoro.worker.upkeep import Hooks, Upkeep
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE
+
+RETENTION = {"finished_success": 3600.0, "finished_failure": None, "attempt": None}
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    database = Database(migrated_url)
+    yield database
+    database.dispose()
+
+
+def node(database: Database, name: str) -> Upkeep:
+    hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None)
+    return Upkeep(database, hooks, node=name, lease=30.0, max_crashes=3, retention=RETENTION)
+
+
+def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """The server ends the session of one that was stopped in the middle, and what it had done is undone."""
+    monkeypatch.setattr(upkeep, "IDLE_TIMEOUT", "200ms")
+    stopped, other = node(database, "stopped"), database.open("lavoro-test")
+    id = workers.register(other, Registration("gone", 0, "host", 1, "gevent", 1, [], "1", 0.0))
+    tx = database.open("lavoro-test")
+
+    def half_a_rescue() -> None:
+        with stopped._impatient(tx):
+            assert [expired for expired, _ in workers.expired(tx)] == [id]
+            assert eventually(lambda: workers.expired(other), timeout=PATIENCE, why="another may") == [(id, "gone/0")]
+            tx.connection.execute("select 1")
+
+    with pytest.raises(LOST):
+        half_a_rescue()
+    tx.connection.close()
+    other.connection.close()
+
+
+def test_one_node_does_the_retention(
+    database: Database, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many there are, and at whatever time they look."""
+    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
+    caplog.set_level(logging.INFO, "lavoro.worker")
+    with database.tx() as tx:
+        tx.connection.execute("drop table lavoro.finished_success cascade")
+        tx.connection.execute(
+            "create table lavoro.finished_success partition of lavoro.finished"
+            " for values in ('SUCCESS', 'IGNORED') partition by range (finished)"
+        )
+        tx.connection.execute("create table lavoro.finished_success_rest partition of lavoro.finished_success default")
+    nodes = [node(database, f"node {number}") for number in range(5)]
+    together = threading.Barrier(len(nodes))
+
+    def step(upkeep: Upkeep) -> None:
+        together.wait(PATIENCE)
+        upkeep.step()
+        upkeep.close()
+
+    threads = [threading.Thread(target=step, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sum("retention: made" in record.message for record in caplog.records) == 1
+    with database.tx() as tx:
+        assert tx.connection.execute("select term from lavoro.duty where name = 'retention'").fetchall() == [(1,)]

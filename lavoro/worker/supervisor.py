@@ -24,6 +24,7 @@ from lavoro.worker.process import ChildProcess, Ending
 from lavoro.worker.stopping import Stopping
 from lavoro.worker.storage import check, database_of
 from lavoro.worker.switchboard import Switchboard
+from lavoro.worker.systemd import Systemd
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -63,6 +64,7 @@ class Supervisor:
         """The settings that have changed in vain."""
         self._next_look = 0.0
         self._terminal = os.isatty(0)
+        self._systemd = Systemd()
         self._loop = Loop()
         self._children = Children(wishes, self._loop, heard=self._heard, buried=self._buried)
         self._stopping = Stopping(self._children)
@@ -182,13 +184,19 @@ class Supervisor:
             self._stopping.enforce(now)
             self._children.look_after(now)
             self._next_look = min(self._next_look, next_limit)
+            if self._services.leases.alive(now):
+                self._systemd.watch(now)
 
     def _give_up(self) -> None:
         if self._services is None:
             raise StartFailed("too many processes in a row have ended before the worker could begin")
         logger.critical("too many processes in a row have failed to begin; giving up")
         self.exitcode = 1
-        self._stopping.order("giving up", cold=True, grace=0)
+        self._stop("giving up", cold=True, grace=0)
+
+    def _stop(self, why: str, *, cold: bool, grace: float) -> None:
+        self._systemd.tell("STOPPING=1", f"STATUS={why}: stopping")
+        self._stopping.order(why, cold=cold, grace=grace)
 
     # What signals say
 
@@ -209,7 +217,7 @@ class Supervisor:
             raise StoppedEarly
         else:
             cold = number == signal.SIGQUIT or self._stopping.begun
-            self._stopping.order(name, cold=cold, grace=plan.grace)
+            self._stop(name, cold=cold, grace=plan.grace)
 
     def _terminal_closed(self) -> bool:
         return self._terminal and not os.isatty(0)
@@ -256,6 +264,7 @@ class Supervisor:
         self._announced = True
         text = plan.summary(self.hostname)
         logger.info("%s", text)
+        self._systemd.tell("READY=1", f"STATUS={text}")
         if self._tell_ready is not None:
             self._tell_ready(text)
         min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all

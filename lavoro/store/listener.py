@@ -89,9 +89,10 @@ class Listener(Service):
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
         if not self._database.listens:
             return None  # nothing is ever held, so nobody rests: everybody polls
+        fresh = self._connection is None
         connection = self._connection or self._connect()
         try:
-            if not self._exchange_locks(connection):
+            if not self._exchange_locks(connection) and not fresh:
                 self._wait(connection)
             payloads = [notification.payload for notification in connection.notifies(timeout=0)]
         except (*LOST, OSError):
@@ -119,10 +120,12 @@ class Listener(Service):
         connection = self._database.connect("lavoro-listener", direct=True, patience=PROBE)
         try:
             connection.execute(f'listen "{self._channel}"'.encode())
+            self._held, self._spoke = frozenset(), time.monotonic()
+            self._exchange_locks(connection)  # first: what is sent from now on is told, the rest is found by looking
         except BaseException:
             connection.close()
             raise
-        self._connection, self._held, self._spoke = connection, frozenset(), time.monotonic()
+        self._connection = connection
         self._heard(None)
         return connection
 

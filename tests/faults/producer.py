@@ -37,9 +37,17 @@ class Producer:
 
     # One operation
 
-    def send(self, name: str = "echo", *args: object, expect: Sequence[str] = ("SUCCESS",), **options: Any) -> str:
-        """Send one task that is known to be stored when this returns, and return its id."""
+    def send(
+        self, name: str = "echo", *args: object, expect: Sequence[str] = ("SUCCESS",),
+        promise: tuple[float, str] | None = None, **options: Any,
+    ) -> str:  # fmt: skip
+        """Send one task that is known to be stored when this returns, and return its id.
+
+        ``promise``: it must start within so many seconds, and why.
+        """
         id = self._intend(list(args), expect=expect, **options.pop("detail", {}))
+        if promise is not None:
+            self._ledger.write("promise", id=id, within=promise[0], why=promise[1])
         with self._witnessed(id):
             self.app.send_task(name, list(args), task_id=id, **options)
         return id

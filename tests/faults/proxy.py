@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import selectors
 import socket
 import struct
@@ -11,6 +12,7 @@ import time
 from typing import Any
 
 CHUNK = 65_536
+_APPLICATION = re.compile(rb"application_name\0([^\0]*)\0")
 
 
 class Link:
@@ -18,6 +20,8 @@ class Link:
 
     def __init__(self, client: socket.socket, server: socket.socket | None) -> None:
         self.client, self.server = client, server
+        self.name = ""
+        """The application's, as it tells the server when it connects."""
         self.swallows: set[str] = set()
         """Directions whose bytes disappear: "up" to the server, "down" to the client."""
 
@@ -94,16 +98,20 @@ class Proxy:
             self._drop(link, reset=reset)
         return len(links)
 
-    def freeze_links(self) -> int:
-        """Let the present connections be half-open for ever; new ones are fine. Return how many there were."""
+    def freeze(self, name: str = "") -> int:
+        """Let the present connections of an application be half-open for ever; new ones are fine.
+
+        The server's end is closed, so that what it was doing is rolled back. Return how many there were.
+        """
         with self._lock:
-            for link in self._links:
+            links = [link for link in self._links if link.name.startswith(name)]
+            for link in links:
                 link.swallows = {"up", "down"}
                 if link.server is not None:
                     self._forget(link.server)
                     link.server.close()
                     link.server = None
-            return len(self._links)
+            return len(links)
 
     def refuse(self) -> None:
         """Close the present connections, and each new one at once."""
@@ -148,6 +156,8 @@ class Proxy:
         except (OSError, ValueError):
             data = b""
         direction = "up" if end is link.client else "down"
+        if direction == "up" and not link.name and (found := _APPLICATION.search(data)):
+            link.name = found[1].decode()
         if not data:
             if direction == "down" and link.swallows:  # the client is not to hear of that either
                 self._forget(end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,26 @@ class Stage:
         worker = self.worker()
         for job in self.claim(worker):
             self.finish(worker, job, self.end(job, self.start(job, worker)))
+
+    def finish_all(self, worker: int, results: Sequence[tuple[Job, str]], *, tx: Tx) -> int:
+        """Store many successes."""
+        return tasks.finish(tx, worker, [outcome.succeeded(job, result, 0.1) for job, result in results])
+
+    def rescue_everybody(self) -> None:
+        """End all workers and take what they held."""
+        held = self.connection.execute("select distinct worker_id from lavoro.running").fetchall()
+        for (worker,) in held:
+            self.rescue(worker)
+        self.make_due()
+
+    def until_it_waits_or(self, over: Callable[[], bool], *, count: int) -> None:
+        """Return once so many sessions wait for a lock, or there is nothing to wait for."""
+        query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        deadline = time.monotonic() + 60
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while not over() and connection.execute(query).fetchall()[0][0] < count:
+                assert time.monotonic() < deadline, "nobody waits for a lock"
+                time.sleep(0.002)
 
     def until_somebody_waits(self) -> None:
         """Return once a session of this database waits for a lock."""

@@ -87,6 +87,23 @@ def test_what_is_notified_while_locks_are_exchanged_is_heard_at_once(ears: Ears,
     assert ears.heard.get(timeout=8) == "+0:a"  # less than the probe's interval
 
 
+def test_who_is_told_to_look_is_told_when_the_locks_are_held(
+    database: Database, tx: Tx, until_it_waits: Callable[..., None]
+) -> None:
+    """A task that is sent between the look and the lock would be announced by nobody."""
+    heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    listener = Listener(database, "wake", heard.put)
+    listener.want(["queue:a"])
+    with tx.connection.transaction():
+        rows(tx, "select pg_advisory_xact_lock(hashtextextended('lavoro_queue:a', 0))")
+        listener.start()
+        until_it_waits("lavoro-listener")
+        assert heard.empty()
+    assert heard.get(timeout=60) is None
+    assert value(tx, LOCKS) == 1
+    listener.stop(60)
+
+
 def test_after_a_lost_connection_it_listens_again(ears: Ears, tx: Tx, eventually: Callable[..., Any]) -> None:
     assert ears.next() is None
     ears.listener.want(["queue:a"])

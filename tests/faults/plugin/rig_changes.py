@@ -1,6 +1,7 @@
 """What the rig changes in Lavoro's modules: fault points in the store, statements, mutants of the code, the clock.
 
-LAVORO_RIG is JSON: ``{"seed": 1, "points": [...], "sql": [[name, old, new], ...], "mutants": [...], "skew": seconds}``.
+LAVORO_RIG is JSON: ``{"seed": 1, "points": [...], "sql": [[name, old, new], ...], "mutants": [...], "constants":
+{"lavoro.module.NAME": value}, "skew": seconds}``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ def changes() -> dict[str, list[Change]]:
         put_clock_wrong(plan["skew"])
     if plan.get("sql"):
         found.setdefault("lavoro.store.statements", []).append(lambda module: change_statements(module, plan["sql"]))
+    for path, value in plan.get("constants", {}).items():
+        name, _, constant = path.rpartition(".")
+        found.setdefault(name, []).append(lambda module, of=constant, to=value: replace(module, of, to))
     if plan.get("points"):
         points = Points(plan["points"], f"{plan.get('seed', 0)}:{_role()}")
         found.setdefault("lavoro.store.database", []).append(points.install)

@@ -21,7 +21,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 MIGRATED_TEMPLATE = "lavoro_template"
 
-SLOWEST = ("faults", "worker", "doors", "store", "api")
+SLOWEST = ("faults", "fuzz", "worker", "doors", "store", "api")
 """The folders that take long, longest first."""
 
 

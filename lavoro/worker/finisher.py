@@ -69,7 +69,8 @@ class Finisher(Service):
         self._wakeup.set()
 
     def step(self) -> float | None:
-        """Store what there is."""
+        """Store what there is; connect before there is anything, for later the server may have no connection left."""
+        self._open()
         batch = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), MOST))]
         if not batch:
             return None
@@ -103,7 +104,7 @@ class Finisher(Service):
                 logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
 
     def _store(self, batch: Sequence[Outcome]) -> None:
-        tx = self._tx = self._tx or self._database.open("lavoro-finisher", patience=ANSWER)
+        tx = self._open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         if len(finished) == len(batch):
             accepted = tasks.finish(tx, self._worker_id, finished)
@@ -140,6 +141,11 @@ class Finisher(Service):
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
         reason = ValueError(f"the outcome cannot be stored: {first_line(error)}")
         return outcomes.failed(job, serialization.dumps_exception(reason), None)
+
+    def _open(self) -> Tx:
+        if self._tx is None:
+            self._tx = self._database.open("lavoro-finisher", patience=ANSWER)
+        return self._tx
 
     def _lose(self) -> None:
         if self._tx is not None:

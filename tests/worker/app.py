@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -46,6 +47,19 @@ def hold(self: Any, path: str) -> str:
         time.sleep(0.02)
     note("end", self.request.id, os.getpid())
     return "held"
+
+
+@app.task(name="take_all_connections", bind=True)
+def take_all_connections(self: Any, path: str) -> str:
+    """Hold all connections that the process has for its tasks until the file exists."""
+    pool = app.database.engine.pool
+    with contextlib.ExitStack() as stack:
+        for _ in range(pool.size() + pool._max_overflow):
+            stack.enter_context(app.database.engine.connect())
+        note("taken", self.request.id)
+        while not Path(path).exists():
+            time.sleep(0.02)
+    return "given back"
 
 
 @app.task(name="nap", bind=True)
@@ -115,6 +129,29 @@ def limited(seconds: float) -> str:
     except SoftTimeLimitExceeded:
         return "cleaned up"
     return "not limited"
+
+
+@app.task(name="limited_loop", soft_time_limit=0.3)
+def limited_loop() -> str:
+    """Let nobody else run, until the limit; then go on for a while, and wait."""
+    try:
+        while True:
+            pass
+    except SoftTimeLimitExceeded:
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            pass
+        time.sleep(0.01)
+        return "cleaned up"
+
+
+@app.task(name="stuck", bind=True, time_limit=0.5)
+def stuck(self: Any) -> None:
+    """Wait in C, where gevent does not know of it."""
+    note("start", self.request.id, os.getpid())
+    while True:
+        with contextlib.suppress(BaseException):
+            UNPATCHED_SLEEP(600)
 
 
 @app.task(name="too_long", bind=True, time_limit=0.5)

@@ -51,6 +51,12 @@ def test_soft_limit(sender: Lavoro, pool: str) -> None:
     assert sender.send_task("limited", [seconds]).get(timeout=PATIENCE) == "cleaned up"
 
 
+def test_soft_limit_of_a_loop(sender: Lavoro) -> None:
+    """It is raised once, in a task that lets nobody else run too."""
+    results = [sender.send_task("limited_loop", []) for _ in range(2)]
+    assert [result.get(timeout=PATIENCE) for result in results] == ["cleaned up"] * 2
+
+
 def test_hard_limit(sender: Lavoro, worker: Worker, pool: str) -> None:
     """Where one process has many slots its neighbours go on."""
     pids = [child.pid for child in worker.children]
@@ -69,6 +75,21 @@ def test_hard_limit_of_a_blocked_process(sender: Lavoro, ledger: Ledger, folder:
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=PATIENCE)
     assert ledger.starts(result.id) == 1
+
+
+def test_hard_limit_of_a_call_into_c(sender: Lavoro, ledger: Ledger, pool: str, folder: Path) -> None:
+    """What catches everything and waits in C is ended with its process; its neighbour is not to blame."""
+    gate = folder / uuid.uuid4().hex
+    neighbour = sender.send_task("hold", [str(gate)])
+    if pool == "solo":
+        gate.touch()
+    result = sender.send_task("stuck", [])
+    with pytest.raises(TimeLimitExceeded):
+        result.get(timeout=PATIENCE)
+    gate.touch()
+    assert neighbour.get(timeout=PATIENCE) == "held"
+    assert ledger.starts(result.id) == 1
+    assert rows(sender, f"select crashes from lavoro.finished where id = '{neighbour.id}'") == [(0,)]
 
 
 def test_revoke_waiting(sender: Lavoro, ledger: Ledger) -> None:

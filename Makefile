@@ -13,13 +13,17 @@ PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/tes
 	tests/worker/test_limits.py tests/doors/test_doctor.py tests/faults/test_calm.py
 PROJECT = setup.cfg pyproject.toml
 
-.PHONY: test test-pg15 lint format demo bench bench-smoke bench-publish coverage lock clean
+.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish coverage lock clean
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
 
 test-pg15: $(VENV)/.test
 	LAVORO_TEST_POSTGRES=$${LAVORO_TEST_POSTGRES:-/usr/lib/postgresql/15/bin} $(PYTEST) $(or $(TESTS),$(PG15_TESTS))
+
+# A failure is found again with the same number: Hypothesis goes through the same cases each time.
+fuzz: $(VENV)/.test
+	FUZZ_CASES=$(or $(CASES),100000) $(PYTEST) tests/fuzz
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check

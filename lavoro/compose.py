@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -152,7 +153,10 @@ def start_time(eta: dt.datetime | str, settings: Settings) -> dt.datetime:
 
 def seconds(option: str, value: Any) -> float:
     """Return a duration, given as a number or timedelta, in seconds; raises ``TypeError`` or ``ValueError``."""
-    number = value.total_seconds() if isinstance(value, dt.timedelta) else float(value)
+    try:
+        number = value.total_seconds() if isinstance(value, dt.timedelta) else float(value)
+    except OverflowError:
+        number = math.inf
     if not -LONGEST <= number <= LONGEST:  # NaN is not either
         raise ValueError(f"{option} must be a number of seconds up to {LONGEST:,}, not {value}")
     return number

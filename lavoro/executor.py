@@ -23,7 +23,7 @@ from lavoro.errors import (
     TimeLimitExceeded,
 )
 from lavoro.failure import ExceptionInfo, described, printable
-from lavoro.message import Job, pack_options
+from lavoro.message import VERSION, Job, pack_options
 from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
@@ -42,6 +42,10 @@ class OutOfTime(BaseException):
     """Raised in a running task at its hard limit, where the pool can; no ``except Exception`` of the task stops it."""
 
 
+class Newer(Exception):
+    """The message is one of a later release's."""
+
+
 class Node(NamedTuple):
     """What every run on this worker process has in common."""
 
@@ -55,6 +59,8 @@ class Node(NamedTuple):
     report: Callable[[Job, str, Any], None] | None = None
     """Stores a state of the task's own with its metadata."""
     eager: bool = False
+    patience: tuple[float, float] = (1.0, 300.0)
+    """Seconds for which a task waits that only a newer release understands, and the most they grow to."""
     keyring: Keyring | None = None
     """Verifies signatures; None: there are none, or they are not looked at."""
 
@@ -109,6 +115,8 @@ class Run:
     def _outcome(self) -> Outcome:
         try:
             self._decode()
+        except Newer as newer:
+            return self._left(newer)
         except Exception as error:
             return self._unreadable(error)
         if self.job.revoked or self.job.expired:
@@ -138,6 +146,10 @@ class Run:
         job = self.job
         if job.options is not None:
             self.options = job.read_options()
+            if (version := self.options.get("v", VERSION)) > VERSION:
+                raise Newer(
+                    f"made by a later release: worker {self.node.hostname} knows version {VERSION}, not {version}"
+                )
         if self.call is not None:
             self.args, self.kwargs = self.call
         elif job.payload is None:
@@ -155,6 +167,10 @@ class Run:
     def _verify(self, keyring: Keyring) -> None:
         job = keyring.verified(self.job)
         self.signed, self.job = job is not self.job, job
+
+    def _left(self, newer: Newer) -> Outcome:
+        logger.error("task %s[%s] is left for another worker: %s", self.job.name, self.job.id, newer)
+        return outcome.postponed(self.job, printable(str(newer)[:1000]), *self.node.patience)
 
     def _unreadable(self, error: Exception) -> Outcome:
         logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)

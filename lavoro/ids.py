@@ -25,10 +25,13 @@ def uuid7() -> uuid.UUID:
 def task_uuid(task_id: str | uuid.UUID) -> uuid.UUID:
     """Return the UUID under which a task of this id is stored.
 
-    Any text may be an id, as in Celery; what is no UUID maps to one of version 5 (RFC 9562).
+    Any text may be an id, as in Celery; what is no UUID maps to one of version 5 (RFC 9562). Raises ``TypeError`` for
+    anything else.
     """
     if isinstance(task_id, uuid.UUID):
         return task_id
+    if not isinstance(task_id, str):
+        raise TypeError(f"a task's id must be a text or a UUID, not {type(task_id).__name__}")
     try:
         found = uuid.UUID(task_id)
     except ValueError:

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from lavoro import serialization
 
+VERSION = 1
+"""Of what messages mean: a later release that sends what this one would misread puts a higher ``v`` in the options."""
+
 
 class Message(NamedTuple):
     """A task to be stored; arguments and options are encoded already."""

@@ -89,7 +89,9 @@ class Tables:
             *_call(),
             _text("reason"),
             *(sa.CheckConstraint(text) for text in ("queue <> ''", "name <> ''", "due >= '1970-01-01 00:00+00'")),
-            *(sa.CheckConstraint(f"{name} >= 0") for name in ("attempt", "retries", "crashes")),
+            sa.CheckConstraint("created between '1970-01-01 00:00+00' and '9999-12-01 00:00+00'"),
+            *(sa.CheckConstraint(f"{name} between 0 and 2000000000") for name in ("attempt", "retries")),
+            sa.CheckConstraint("crashes between 0 and 30000"),
         )
         sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due)
         return table

@@ -192,6 +192,9 @@ class Child:
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
+            patience=(
+                conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
+            ),
             keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 
@@ -240,7 +243,6 @@ class Child:
 
     def _unknown(self, job: Job) -> Outcome:
         """Another release may know the task: it waits, each time twice as long, visible with the reason."""
-        conf = self.app.conf
         logger.error("received unregistered task %s[%s]; given back: another worker may know it", job.name, job.id)
         if signals.task_unknown:
             signals.task_unknown.send(self, name=job.name, id=str(job.id), message=job, exc=KeyError(job.name))
@@ -248,8 +250,7 @@ class Child:
         return outcome.postponed(
             job,
             reason,
-            conf.seconds("lavoro_unknown_task_delay") or 1.0,
-            conf.seconds("lavoro_unknown_task_delay_max") or 1.0,
+            *self.node.patience,
         )
 
     # Wear
@@ -398,10 +399,11 @@ def _interrupted(job: Job, error: BaseException) -> Outcome:
 
 
 def _limit_of(job: Job) -> float | None:
-    try:
-        return float(job.read_options()["time_limit"])
-    except (ValueError, TypeError, KeyError):  # the task itself will tell that it cannot be read
-        return None
+    """Return the call's own hard limit; None if it has none that makes sense, which the task itself will tell."""
+    with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
+        limit = float(job.read_options()["time_limit"])
+        return limit if limit > 0 else None
+    return None
 
 
 def memory_in_use() -> int:

@@ -112,6 +112,8 @@ def _circle() -> list[Any]:
         (TypeError, (1,), {"headers": {"what": object()}}),
         (ValueError, (1,), {"countdown": math.nan}),
         (ValueError, (1,), {"countdown": 1e300}),
+        (ValueError, (1,), {"countdown": 10**400}),
+        (TypeError, (1,), {"task_id": 5}),
         (ValueError, (1,), {"expires": -math.inf}),
         (TypeError, (1,), {"countdown": [5]}),
         (TypeError, (1,), {"eta": 5}),

@@ -674,3 +674,16 @@ def test_a_state_of_its_own_is_reported(app: Lavoro) -> None:
     outcome = finished(slow, node=NODE._replace(report=lambda *about: told.append(about)))
     assert told == [(outcome.job, "HALF", {"done": 1})]
     assert isinstance(OutOfTime("x"), BaseException)
+
+
+def test_a_message_of_a_later_release_is_left_for_its_workers(app: Lavoro) -> None:
+    """It waits, uncounted, with the reason; what says nothing of its version, or one that we know, runs."""
+
+    @app.task
+    def nothing() -> None: ...
+
+    outcome = given_back(nothing, options='{"v":2}')
+    assert (outcome.state, outcome.countdown, outcome.longest) == (None, 1.0, 300.0)
+    assert outcome.reason == "made by a later release: worker node@test knows version 1, not 2"
+    assert finished(nothing, options='{"v":1}').state == "SUCCESS"
+    assert finished(nothing, options='{"v":"two"}').state == "FAILURE"

@@ -222,3 +222,27 @@ def test_a_task_that_polls_for_ever_does_not_run_out_of_numbers(tx: Tx) -> None:
     [job] = take(tx)
     assert tasks.finish(tx, 1, [outcome.succeeded(job, "1", 0.1)]) == 1
     assert (stored(tx, id).attempt, stored(tx, id).retries) == (70_002, 70_001)
+
+
+@pytest.mark.parametrize("expires", ["-infinity", "4000-01-01 BC", "0001-01-01", "20000-01-01", "infinity"])
+def test_a_time_that_python_does_not_know_keeps_nobody_from_being_claimed(tx: Tx, expires: str) -> None:
+    """A claim reads all of its rows or none: one that a person has damaged would stop the queue."""
+    damaged, sound = send(tx), send(tx)
+    rows(tx, "update lavoro.waiting set expires = %s where id = %s returning 1", expires, damaged)
+    claimed = take(tx)
+    assert {job.id: job.expired for job in claimed} == {damaged: expires[0] in "-40", sound: False}
+    assert {job.id for job in tasks.adopt(tx, 1, known=[])} == {damaged, sound}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("attempt", "2147483647"), ("attempt", "-1"), ("retries", "2147483647"), ("crashes", "32767"),
+        ("created", "'-infinity'"), ("created", "'infinity'"), ("created", "'20000-01-01'"), ("due", "'-infinity'"),
+        ("name", "''"), ("queue", "''"),
+    ],
+)  # fmt: skip
+def test_damage_that_would_stop_others_is_refused(tx: Tx, column: str, value: str) -> None:
+    send(tx)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        rows(tx, f"update lavoro.waiting set {column} = {value} returning 1")

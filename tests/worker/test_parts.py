@@ -6,12 +6,15 @@ import math
 import os
 import time
 import uuid
+from typing import Any
 
 import pytest
 
 from lavoro import Lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.message import Job
 from lavoro.worker.board import Board, unnamed_file
+from lavoro.worker.child import _limit_of
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.watch import culprits
@@ -97,3 +100,22 @@ Current thread 0x02 (most recent call first):
 """
     assert culprits(dump) == '  File "/shop/tasks.py", line 7 in burn'
     assert culprits("Thread 0x01\n  elsewhere") == "Thread 0x01\n  elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ("5", 5.0),
+        ("0.5", 0.5),
+        ('"7"', 7.0),
+        ("0", None),
+        ("-5", None),
+        ('"nan"', None),
+        ("[1]", None),
+        ("1" + "0" * 400, None),
+    ],
+)
+def test_a_limit_that_makes_no_sense_ends_no_process(written: str, limit: float | None) -> None:
+    values: list[Any] = [None] * len(Job._fields)
+    job = Job(*values)._replace(options=f'{{"time_limit":{written}}}')
+    assert _limit_of(job) == limit

@@ -10,11 +10,13 @@ create table lavoro.waiting (
     id uuid primary key,
     queue text not null check (queue <> ''),
     priority smallint not null default 0,
-    attempt integer not null default 0 check (attempt >= 0),
-    retries integer not null default 0 check (retries >= 0),
-    crashes smallint not null default 0 check (crashes >= 0),
+    -- So that one more can be counted: a claim that cannot would fail for all tasks beside this one.
+    attempt integer not null default 0 check (attempt between 0 and 2000000000),
+    retries integer not null default 0 check (retries between 0 and 2000000000),
+    crashes smallint not null default 0 check (crashes between 0 and 30000),
     due timestamptz not null default clock_timestamp() check (due >= '1970-01-01 00:00+00'), -- where claims begin to look
-    created timestamptz not null default clock_timestamp(),
+    created timestamptz not null default clock_timestamp()
+        check (created between '1970-01-01 00:00+00' and '9999-12-01 00:00+00'), -- Python's calendar has no others
     expires timestamptz,
     name text not null check (name <> ''),
     args json,

@@ -1,0 +1,7 @@
+"""Messages, names, options and rows that nobody would think of; FUZZ_CASES says how many."""
+
+from __future__ import annotations
+
+import os
+
+CASES = int(os.environ.get("FUZZ_CASES", "300"))

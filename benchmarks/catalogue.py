@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "crowd": Benchmark(crowd.steps),
     "drain": Benchmark(drain.steps),
     "latency": Benchmark(latency.steps),
+    "path": Benchmark(latency.path_steps),
     "eta": Benchmark(latency.eta_steps),
     "burst": Benchmark(latency.burst_steps),
     "depth": Benchmark(depth.steps),

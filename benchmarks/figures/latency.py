@@ -18,6 +18,10 @@ RATE, SECONDS, TRIPS, WARM = 100, 10.0, 300, 100
 LATER, COUNTDOWN, DAY = 1_000_000, 2.0, 86_400.0
 BURST, BURSTS, HIGH = 10_000, 3, 9
 RELAY = "benchmarks.subjects.relay"
+PATH = "benchmarks.subjects.path"
+STAGES = (
+    "from the call to the child's notification", "from there to the claim", "the claim", "from there to the task",
+)  # fmt: skip
 LENGTHS = {"no-op tasks": 0.0, "20 ms tasks": 0.02}
 
 
@@ -34,6 +38,11 @@ def eta_steps(setting: Setting) -> list[Step]:
 def burst_steps(setting: Setting) -> list[Step]:
     """Measure urgent calls while bursts of less urgent ones arrive."""
     return [partial(_burst, setting, name, length) for name, length in LENGTHS.items()]
+
+
+def path_steps(setting: Setting) -> list[Step]:
+    """Measure the stages of the way from a call to its start."""
+    return [partial(_path, setting)]
 
 
 @contextmanager
@@ -82,6 +91,21 @@ def _paced(setting: Setting) -> list[Sample | Series]:
     for figure, seconds in figures.items():
         found += [*percentiles("lavoro", figure, seconds), distribution("lavoro", figure, seconds)]
     return found
+
+
+def _path(setting: Setting) -> list[Sample | Series]:
+    """Calls and starts are recorded in files of their own; the first calls wake a worker that has just begun."""
+    calls = round(RATE * setting.seconds(SECONDS))
+    with empty_database(setting.server) as dsn, new_hits() as called, new_hits() as started:
+        migrate(dsn)
+        with running([worker(1, app=PATH)], environment(dsn, started)) as group:
+            for count in (WARM, calls):
+                run_module(PATH, str(count), str(RATE), env=environment(dsn, called))
+                group.wait_until(lambda: started.count() == len(STAGES) * called.count(), "the last call started")
+            figures = {"the call itself": called.values(skip=WARM)}
+            passed = started.values(skip=WARM * len(STAGES))
+    figures |= {name: passed[number :: len(STAGES)] for number, name in enumerate(STAGES)}
+    return [sample for name, seconds in figures.items() for sample in percentiles("lavoro", name, seconds)]
 
 
 def _eta(setting: Setting) -> list[Sample | Series]:

@@ -37,10 +37,10 @@ def migrate(dsn: str) -> None:
     run_module("lavoro", "migrate", "-A", APP, env=environment(dsn))
 
 
-def worker(processes: int, *options: str) -> list[str]:
+def worker(processes: int, *options: str, app: str = APP) -> list[str]:
     """Return the command that starts a Lavoro node; ``options`` replace so many processes of the gevent pool."""
     shape = options or ("--processes", str(processes), "-c", "100", "-P", "gevent")
-    return [sys.executable, "-m", "lavoro", "worker", "-A", APP, "-l", "warning", *shape]
+    return [sys.executable, "-m", "lavoro", "worker", "-A", app, "-l", "warning", *shape]
 
 
 def run(command: Sequence[str], *, env: dict[str, str]) -> str:

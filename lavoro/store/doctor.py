@@ -247,12 +247,11 @@ def _paused_queues(exam: Exam) -> Iterator[Finding]:
             (select count(*) from lavoro.waiting w where w.queue = q.name)
         from lavoro.queue q where q.paused is not null order by q.name"""
     for queue, seconds, count in exam.rows(query):
-        repair = (
-            f"update lavoro.queue set paused = null where name = {_literal(queue)};"
-            f" select pg_notify('lavoro_wake', {_literal('!' + queue)});"
-        )
-        problem = f"has been paused for {seconds:.0f} s; {count:,} tasks wait on it"
-        yield Finding("queue", queue, problem, render(repair, exam.tx.schema))
+        repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(f"!{queue}"))
+        yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {count:,} tasks wait on it", repair)
+
+
+_RESUME = "update lavoro.queue set paused = null where name = {name}; select pg_notify('lavoro_wake', {woken});"
 
 
 def _silent_workers(exam: Exam) -> Iterator[Finding]:

@@ -219,10 +219,10 @@ def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
 
 
 def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
-    rows(tx, "insert into lavoro.queue values ('mail', now()), ('video', null) returning 1")
-    send(tx, queue="mail")
+    rows(tx, "insert into lavoro.queue values ('lavoro.mail', now()), ('video', null) returning 1")
+    send(tx, queue="lavoro.mail")
     finding = the_one(examine(backlog=0.0))
-    assert (finding.check, finding.which) == ("queue", "mail")
+    assert (finding.check, finding.which) == ("queue", "lavoro.mail")
     assert "1 tasks wait on it" in finding.problem
     repaired(tx, examine, finding)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import hashlib
 import json
@@ -107,3 +108,58 @@ def spawn(self: Any, count: int) -> dict[str, Any]:
             echo.apply_async(args=[number], task_id=id)
             ledger.write("outcome", id=id, outcome="ok")
         return answer(self, token)
+
+
+_context = contextvars.ContextVar("litter", default="clean")
+
+
+@app.task(name="litter", bind=True)
+def litter(self: Any) -> dict[str, Any]:
+    """Leave all kinds of things behind."""
+    with witnessed(self) as token:
+        _context.set("dirty")
+        os.chdir("/")
+        os.umask(0o077)
+        os.environ["LITTER"] = "dirty"
+        with app.database.tx() as tx:
+            tx.connection.execute("begin")
+            tx.connection.execute("set search_path = litter")
+        return answer(self, token)
+
+
+@app.task(name="probe", bind=True)
+def probe(self: Any) -> dict[str, Any]:
+    """Tell what is left of others."""
+    with witnessed(self) as token:
+        mask = os.umask(0)
+        os.umask(mask)
+        with app.database.tx() as tx:
+            status = tx.connection.info.transaction_status.name
+            path = tx.connection.execute("show search_path").fetchone()
+        return answer(self, token, {
+            "context": _context.get(), "cwd": str(Path.cwd()), "umask": mask, "litter": os.environ.get("LITTER"),
+            "transaction": status, "search_path": list(path or ()), "task": app.current_task.name,
+        })  # fmt: skip
+
+
+def backend() -> int:
+    """The server process that serves this process's pool."""
+    with app.database.tx() as tx:
+        return tx.connection.info.backend_pid
+
+
+@app.task(name="fork", bind=True)
+def fork(self: Any) -> dict[str, Any]:
+    """Use the pool in this process and in two that it forks, and here again."""
+    with witnessed(self) as token:
+        before, pids = backend(), []
+        for _ in range(2):
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.write(writer, str(backend()).encode())
+                os._exit(0)
+            os.waitpid(child, 0)
+            pids.append(int(os.read(reader, 100)))
+        assert backend() == before
+        return answer(self, token, [before, *pids])

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 
 from lavoro.store.migrate import migrate
 from tests.faults.checker import check
@@ -23,6 +24,7 @@ from tests.faults.producer import Producer
 from tests.faults.violation import Violation
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker
 
+thorough = pytest.mark.skipif("FAULTS_SEED" not in os.environ, reason="only `make faults` takes the time for this")
 PLUGIN = Path(__file__).parent / "plugin"
 
 

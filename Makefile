@@ -57,6 +57,17 @@ coverage: $(VENV)/.test
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 
+# Everything in tests/faults, also what `make test` leaves out: make faults SEED=7 repeats a run. Without SEED it is new.
+SEED ?= $(shell date +%s)
+faults: $(VENV)/.test
+	FAULTS_SEED=$(SEED) $(PYTEST) --timeout 600 $(or $(TESTS),tests/faults)
+
+# An hour of all faults at once; the report goes to build/soak.md: make soak SEED=1 MINUTES=3 TASKS=10000
+MINUTES ?= 60
+TASKS ?= 1000000
+soak: $(VENV)/.test
+	$(VENV)/bin/python -m tests.faults.soak --seed $(SEED) --minutes $(MINUTES) --tasks $(TASKS)
+
 # Newest versions into the lock files, for every Python the package supports.
 lock:
 	$(PYTHON) -m venv $(VENV)-lock

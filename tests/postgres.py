@@ -29,6 +29,7 @@ GUARDED_PASSWORD = "sesame"
 # Over TCP one user must give a password and the superuser need not; the socket asks nobody.
 _HOST_RULES = f"""\
 local all all trust
+local replication all trust
 host all {GUARDED_USER} 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 """
@@ -153,8 +154,28 @@ class Cluster:
         # The file of a killed predecessor says "ready" as well: the pid in it must be ours.
         with suppress(FileNotFoundError):
             words = (self._data / "postmaster.pid").read_text().split()
-            return words[:1] == [str(self.pid)] and words[-1] == "ready"
+            return words[:1] == [str(self.pid)] and words[-1] in ("ready", "standby")
         return False
+
+
+class Standby(Cluster):
+    """A streaming, asynchronous standby of another cluster."""
+
+    def __init__(self, folder: Path, primary: Cluster) -> None:
+        self._primary = primary
+        super().__init__(folder, durable=True)
+
+    def promote(self) -> None:
+        """Return once it takes writes."""
+        self.execute("SELECT pg_promote(true, 60)")
+
+    def _initialize(self, *, durable: bool) -> None:
+        program = str(self._origin.programs / "pg_basebackup")
+        source = f"host={self._primary.folder} port={self._primary.port} user=postgres"
+        _run(program, "-d", source, "-D", self._data, "-R", "--checkpoint=fast", "--no-sync", **self._spawn)
+        with (self._data / "postgresql.conf").open("a") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings(durable=durable).items())
+        self.start()
 
 
 @contextmanager
@@ -164,6 +185,17 @@ def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
         cluster = Cluster(folder, durable=durable)
         yield cluster
         cluster.stop("immediate")
+
+
+@contextmanager
+def temporary_standby(primary: Cluster) -> Iterator[Standby]:
+    """A running standby in a temporary folder; both are gone afterwards."""
+    with public_folder() as folder:
+        standby = Standby(folder, primary)
+        try:
+            yield standby
+        finally:
+            standby.stop("immediate")
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from tests.faults.violation import Violation
 
 ACCEPTED = frozenset({"SUCCESS", "IGNORED"})
 """States that only a task's own body can have brought about."""
+AWAKENING = 2.0
+"""Seconds that a process may need to do something after it was frozen."""
 NOT_YET = {
     "I9": "schedules do not exist yet",
     "I10": "chains, groups and chords do not exist yet",
@@ -121,18 +123,6 @@ def _taken_back(story: Story) -> Counter[int]:
     return found
 
 
-def no_overlap(story: Story, rules: Rules) -> Iterator[str]:
-    """I5: no two starts of a task at the same time."""
-    ordered = spans(story)
-    for earlier, later in pairwise(ordered):
-        if later.start.mono < earlier.until:
-            lost = [row for row in story.attempts if row.attempt == earlier.start.attempt and row.state == "LOST"]
-            yield (
-                f"start {later.start.attempt} began {earlier.until - later.start.mono:.3f} s before the last sign of"
-                f" start {earlier.start.attempt} ({'its lease was lost' if lost else 'its lease was not lost'})"
-            )
-
-
 def attempt_bounds(story: Story, rules: Rules) -> Iterator[str]:
     """I6: retries and crashes have their limits, and what kills its worker ends."""
     intent = story.intents[0].detail if story.intents else {}
@@ -235,6 +225,36 @@ def recovery(history: History) -> Iterator[Violation]:
             yield Violation("I8", f"{promise['why']}: began {when}, {promise['within']} s were promised", promise.id)
 
 
+def no_overlap(history: History) -> Iterator[Violation]:
+    """I5: no two starts of a task at the same time, except where nobody could have ended the first: it was frozen."""
+    frozen = _frozen(history)
+    for story in history.stories().values():
+        for earlier, later in pairwise(spans(story)):
+            moment = later.start.mono
+            lost = any(row.attempt == earlier.start.attempt and row.state == "LOST" for row in story.attempts)
+            helpless = any(since < moment < until for since, until in frozen[earlier.start.pid])
+            if moment < earlier.until and not (lost and helpless):
+                yield Violation(
+                    "I5",
+                    f"start {later.start.attempt} began {earlier.until - moment:.3f} s before the last sign of start"
+                    f" {earlier.start.attempt} ({'its lease was lost' if lost else 'its lease was not lost'})",
+                    story.id,
+                )
+
+
+def _frozen(history: History) -> dict[int, list[tuple[float, float]]]:
+    """When each process could do nothing, and a moment more: in which it learns what it has missed."""
+    windows: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    since: dict[int, float] = {}
+    for entry in history.of_kind("frozen", "thawed"):
+        for pid in entry["pids"]:
+            if entry.kind == "frozen":
+                since[pid] = entry.mono
+            elif pid in since:
+                windows[pid].append((since.pop(pid), entry.mono + AWAKENING))
+    return windows
+
+
 def limits(history: History) -> Iterator[Violation]:
     """I11: no process runs more tasks at a time than it has slots."""
     if history.rules.slots is None:
@@ -257,13 +277,13 @@ PER_TASK: dict[str, Callable[[Story, Rules], Iterable[str]]] = {
     "I2": no_phantom,
     "I3": fencing,
     "I4": accounted_starts,
-    "I5": no_overlap,
     "I6": attempt_bounds,
     "I7": legal_steps,
     "I14": integrity,
     "I15": visibility,
 }
 PER_RUN: dict[str, Callable[[History], Iterable[Violation]]] = {
+    "I5": no_overlap,
     "I8": recovery,
     "I11": limits,
     "I12": resources.bounded,

@@ -46,9 +46,9 @@ def test_blocked_loop_at_the_hard_limit(trial: Trial) -> None:
 
 def test_heartbeats_that_fail(trial: Trial) -> None:
     """Row 45: a node that works and cannot renew ends its tasks before another may begin them."""
-    points = [{"statement": "renew_leases", "kind": "before", "skip": 1}]
-    trial.worker("-c", "2", "-n", "zombie", lease=3, points=points)
+    points = [{"statement": "renew_leases", "kind": "before", "skip": 2}]
     id = trial.producer().send("hold", trial.gate)
+    trial.worker("-c", "2", "-n", "zombie", lease=3, points=points)
     trial.until(lambda: trial.starts(id), why="it runs")
     trial.worker("-c", "2", "-n", "heir", lease=3)
     trial.until(lambda: len(trial.starts(id)) > 1, why="it runs elsewhere")

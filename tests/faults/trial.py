@@ -138,7 +138,7 @@ class Trial:
 
     def logs(self) -> str:
         """What the workers have logged."""
-        return "\n".join(worker.log for worker in self.workers)
+        return "\n".join(f"-- {worker.process.pid}\n{worker.log}" for worker in self.workers)
 
     # The end
 

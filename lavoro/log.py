@@ -6,10 +6,8 @@ import json
 import logging
 import sys
 import threading
+from importlib import import_module
 from typing import IO, Any
-
-from rich.console import Console
-from rich.logging import RichHandler
 
 from lavoro import signals
 from lavoro.context import current
@@ -119,8 +117,8 @@ def _handler(logfile: str | None, style: str, formatter: logging.Formatter, colo
     if logfile:
         handler = logging.FileHandler(logfile, encoding="utf-8")
     elif style == "text" and (sys.stderr.isatty() if colorize is None else colorize):
-        console = Console(stderr=True)
-        handler = RichHandler(console=console, show_path=False, rich_tracebacks=False, log_time_format="%X")
+        # Only here: 42 modules and 3 MB that a web application, or a worker without a terminal, has no use for.
+        handler = import_module("lavoro.terminal").handler()
         formatter = logging.Formatter("%(message)s")
     else:
         handler = logging.StreamHandler()

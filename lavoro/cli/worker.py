@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -102,8 +103,8 @@ def _wishes(
 
 
 def _greet(text: str) -> None:
-    """Tell a person at a terminal that all is well, whatever the log level."""
-    if sys.stdout.isatty():
+    """Tell a person at a terminal that all is well, where the log does not."""
+    if sys.stdout.isatty() and not logging.getLogger("lavoro.worker").isEnabledFor(logging.INFO):
         Console(highlight=False).print(f"[bold green]{text}[/]", soft_wrap=True)
 
 

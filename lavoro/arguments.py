@@ -30,6 +30,12 @@ class Arguments:
         if all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
             self._keywords = _keywords_by_count(parameters)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters that take positional arguments, in order."""
+        parameters = self._signature.parameters.values() if self._signature is not None else ()
+        return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise ``TypeError``, as the function itself would, unless it accepts the arguments."""
         if self._signature is None or self._fits(len(args), kwargs):

@@ -17,7 +17,7 @@ from lavoro.settings import Settings
 
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
-    "reply_to", "correlation_id", "headers",
+    "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr",
 })  # fmt: skip
 """Options that travel with the task."""
 CONSUMED = frozenset({
@@ -26,7 +26,7 @@ CONSUMED = frozenset({
 """Options that become columns of the message, or decide how it is made."""
 IGNORED = frozenset({
     "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
-    "delivery_mode", "mandatory", "immediate", "add_to_parent", "argsrepr", "kwargsrepr", "route_name", "task_type",
+    "delivery_mode", "mandatory", "immediate", "add_to_parent", "route_name", "task_type",
     "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
 })  # fmt: skip
 """Options of Celery that mean nothing once the message is a row."""

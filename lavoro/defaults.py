@@ -111,6 +111,7 @@ _QUEUES = Rule("a list of names or queues, or a dict of options by name", lambda
 
 _LOG = "[%(asctime)s: %(levelname)s/%(processName)s] "
 _DAY = timedelta(days=1)
+_SECRETS = ("*password*", "*passwd*", "*secret*", "*token*", "*api_key*", "*authorization*")
 _RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
 
 DEFAULTS: dict[str, Default] = {
@@ -178,6 +179,7 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_signing_keys": Default(
         (), "Messages are signed with the first and verified with all; (): not signed.", _KEYS
     ),
+    "lavoro_redact": Default(_SECRETS, "Names of arguments whose values logs and errors show as `***`.", _TEXTS),
     "lavoro_require_signature": Default(False, "True: the worker runs no task without a valid signature.", _FLAG),
     # The worker
     "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),

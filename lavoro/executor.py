@@ -160,7 +160,7 @@ class Run:
                 job.payload, self.options.get("content_type", "application/json"), self.node.accept
             )
         if not isinstance(self.args, (list, tuple)) or not isinstance(self.kwargs, dict):
-            found = f"{self.args!r:.80} and {self.kwargs!r:.80}"
+            found = f"{type(self.args).__name__} and {type(self.kwargs).__name__}"
             raise InvalidTaskError(f"args must be a list and kwargs an object, not {found}")
         self.request = Context.of(job, self.args, self.kwargs, self.options, node=self.node, outer=current.get())
 

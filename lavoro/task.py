@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
+from lavoro import redaction
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, split_call, start_time
 from lavoro.context import Context, current, request_of
@@ -325,9 +326,16 @@ class Task(Generic[P, R]):
     ) -> BaseException:
         args = request.args if args is None else args
         kwargs = request.kwargs if kwargs is None else kwargs
+        argsrepr, kwargsrepr = self.shown(args, kwargs)
+        words = f"args:{request.argsrepr or argsrepr} kwargs:{request.kwargsrepr or kwargsrepr}"
         return self.MaxRetriesExceededError(
-            f"Can't retry {self.name}[{request.id}] args:{args} kwargs:{kwargs}", task_args=args, task_kwargs=kwargs
+            f"Can't retry {self.name}[{request.id}] {words}", task_args=args, task_kwargs=kwargs
         )
+
+    def shown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the reprs of arguments as people may see them: without what the setting ``lavoro_redact`` names."""
+        names = self.__arguments__.names if self.__arguments__ is not None else ()
+        return redaction.shown(args, kwargs, names=names, patterns=self.app.conf.lavoro_redact)
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.

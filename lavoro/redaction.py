@@ -1,0 +1,45 @@
+"""Arguments as logs and lists may show them: what their names call secret is left out."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from typing import Any
+
+HIDDEN = "***"
+
+
+def shown(
+    args: Sequence[Any], kwargs: Mapping[str, Any], *, names: Sequence[str], patterns: Sequence[str]
+) -> tuple[str, str]:
+    """Return the reprs of positional and keyword arguments, with ``***`` for values whose name matches a pattern.
+
+    ``names`` are those of the positional ones. Patterns are as for files, and case makes no difference. Keys of
+    dictionaries inside of arguments count as names too.
+
+    >>> shown(("ann", "1234"), {"card": {"token": 5}}, names=["user", "password"], patterns=["password", "*token*"])
+    ("('ann', '***')", "{'card': {'token': '***'}}")
+    """
+    secret = _matcher(tuple(patterns))
+    named = zip_longest(names[: len(args)], args, fillvalue="")
+    cleaned = [_clean(name, value, secret) for name, value in named]
+    return repr(cleaned if isinstance(args, list) else tuple(cleaned)), repr(_clean("", kwargs, secret))
+
+
+@lru_cache(maxsize=16)
+def _matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
+
+
+def _clean(name: object, value: Any, secret: re.Pattern[str]) -> Any:
+    if isinstance(name, str) and secret.match(name):
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {key: _clean(key, item, secret) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        cleaned = [_clean("", item, secret) for item in value]
+        return cleaned if isinstance(value, list) else tuple(cleaned)
+    return value

@@ -61,6 +61,9 @@ class Producer:
     def _plain(self) -> None:
         self.send("echo", self._payload())
 
+    def _long(self) -> None:
+        self.send("echo", self._payload(), self._random.uniform(0.2, 2))
+
     def _retry(self) -> None:
         times = self._random.randint(1, 3)
         self.send("echo", self._payload(), 0.0, times, detail={"fail_times": times})

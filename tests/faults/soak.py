@@ -31,7 +31,7 @@ from tests.faults.checker import NOT_YET, check, rejected_ends
 from tests.faults.history import Rules, history
 from tests.faults.ledger import Ledger, Reader
 from tests.faults.observer import Observer
-from tests.faults.producer import Producer
+from tests.faults.producer import KINDS, Producer
 from tests.faults.proxy import Proxy
 from tests.faults.trial import Trial
 from tests.faults.violation import Violation
@@ -236,7 +236,7 @@ class Soak:
     def _producer(self, name: str) -> Producer:
         producer = Producer(
             self.trial.url, Ledger(self.trial.folder / "ledgers", f"producer-{name.replace(':', '-')}", sync=False),
-            seed=f"{self.seed}:{name}", lavoro_batch=500,
+            seed=f"{self.seed}:{name}", kinds=(*KINDS, "long"),
         )  # fmt: skip
         producer.pause = 0.001
         producer.start()

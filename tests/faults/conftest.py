@@ -63,3 +63,10 @@ def stage(cluster: Cluster, audited_template: str, tmp_path: Path) -> Iterator[S
     yield stage
     stage.close()
     cluster.drop_database(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give scenarios time: they wait for leases and restarts, also on machines that have better things to do."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(300))

@@ -1,4 +1,4 @@
-"""Another serializer works when both ends say so; else not one byte of it is decoded."""
+"""What goes in and out: serializers that both ends allow, and results that the database refuses."""
 
 from __future__ import annotations
 
@@ -43,3 +43,17 @@ def test_both_ends_say_so(start_worker: StartWorker, sender: Lavoro, migrated_ur
     start_worker(app="accepting", url=migrated_url, environment={"PYTHONPATH": f"{tmp_path}:."})
     assert sender.send_task("add", [1, 2], serializer="pickle").get(timeout=PATIENCE) == 3
     assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+
+
+def test_a_result_that_the_database_refuses(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    """That task fails with the reason; those of the same batch are stored."""
+    rows(sender, "alter table lavoro.finished add constraint unlucky check (result::text <> '13')")
+    sent = [sender.send_task("add", [number, 1]) for number in range(30)]
+    worker = start_worker(url=migrated_url)
+    with pytest.raises(ValueError, match="the outcome cannot be stored: .*unlucky"):
+        sent[12].get(timeout=PATIENCE)
+    assert sent[12].state == "FAILURE"
+    others = [result.get(timeout=PATIENCE) for number, result in enumerate(sent) if number != 12]
+    assert others == [number for number in range(1, 31) if number != 13]
+    worker.until(f"the outcome of add[{sent[12].id}] cannot be stored: ")
+    assert rows(sender, "select count(*) from lavoro.attempt") == [(0,)]

@@ -69,6 +69,7 @@ def test_damaged_rows_stop_nobody(worker: Worker, db: psycopg.Connection, eventu
     def throw(batch: list[dict[str, Any]]) -> None:
         nonlocal stored
         stored += sum(insert(db, row) for row in batch)
+        db.execute("select pg_notify('lavoro_wake', '!celery')")  # else the worker finds them when it looks by itself
         eventually(lambda: one(db, PENDING) == 0, timeout=PATIENCE, why=f"all are dealt with:\n{worker.log[-3000:]}")
         assert {child.pid for child in worker.children} == children, worker.log[-3000:]
 

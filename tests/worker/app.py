@@ -16,7 +16,12 @@ from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
 
 UNPATCHED_SLEEP = get_original("time", "sleep")
-app = Lavoro("tests", lavoro_lease=float(os.environ.get("TEST_LEASE", "30")), lavoro_unknown_task_delay=0.2)
+app = Lavoro(
+    "tests",
+    lavoro_lease=float(os.environ.get("TEST_LEASE", "30")),
+    lavoro_unknown_task_delay=0.2,
+    lavoro_unknown_task_delay_max=2,
+)
 if os.environ.get("TEST_BLOCKED_GRACE"):
     app.conf.lavoro_blocked_grace = float(os.environ["TEST_BLOCKED_GRACE"])
 

@@ -66,8 +66,7 @@ def test_five_scenarios(own_trial: Trial, own_cluster: Cluster) -> None:
     def replica_killed() -> None:
         second.destroy()
         own_trial.promise(LEASE + 5 + SLACK, "the tasks of the dead node", id=held)
-        own_trial.until(lambda: len(own_trial.starts(held)) == 2, why="its task runs elsewhere")
-        own_trial.open_gate()
+        own_trial.open_gate()  # others like it may fill the slots of the node that lives
 
     scenarios: list[Callable[[], None]] = [
         database_restart, backend_kill, pool_exhaustion, repeated_kills, replica_killed,

@@ -118,6 +118,7 @@ class Child:
         self._cancelled: set[str] = set()
         self._interrupted: set[str] = set()
         self._ended = 0
+        self._worn = False
         self._most_tasks = wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0
         self._most_memory = wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0
         self._measured = 0.0
@@ -210,6 +211,9 @@ class Child:
                 signals.task_received.send(self, request=request)
 
     def _run(self, job: Job, slot: int) -> None:
+        if self._worn:  # a claim that was under way has brought more
+            self.finisher.put(outcome.released(job))
+            return
         task = self.app.tasks.get(job.name)
         if task is None:
             self.finisher.put(self._unknown(job))
@@ -267,6 +271,7 @@ class Child:
                 self._wear_out(f"growing to {used:,} KiB")
 
     def _wear_out(self, reason: str) -> None:
+        self._worn = True
         self._most_tasks = self._most_memory = 0  # once is enough
         self.claimer.stopping = True  # at once: the answer takes a moment
         self._give_back_unstarted()

@@ -236,7 +236,7 @@ class Soak:
     def _producer(self, name: str) -> Producer:
         producer = Producer(
             self.trial.url, Ledger(self.trial.folder / "ledgers", f"producer-{name.replace(':', '-')}", sync=False),
-            seed=f"{self.seed}:{name}", kinds=(*KINDS, "long"),
+            seed=f"{self.seed}:{name}", kinds=(*KINDS, "long", "long", "long"),
         )  # fmt: skip
         producer.pause = 0.001
         producer.start()

@@ -191,7 +191,9 @@ DEFAULTS: dict[str, Default] = {
     "imports": Default((), "Modules the worker imports when it starts.", _IMPORTS),
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
     "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", _COUNT),
-    "lavoro_poll_interval": Default(1.0, "Most seconds an idle worker waits before it looks for tasks.", _DURATION),
+    "lavoro_poll_interval": Default(
+        1.0, "Most seconds until an idle worker looks for tasks; five times as many while it is notified.", _DURATION
+    ),
     "lavoro_lease": Default(30.0, "Seconds without a sign of life until a worker counts as lost.", _DURATION),
     "lavoro_blocked_grace": Default(
         None, "Seconds until a process whose loop does not turn is ended; None: only limits end it.", _DURATION

@@ -227,7 +227,7 @@ def test_a_forked_process_does_not_keep_it_alive(worker: EmbeddedWorker, eventua
 
     assert isinstance(process, subprocess.Popen)
     eventually(lambda: process.poll() is not None, timeout=60, why="the worker saw its parent leave")
-    assert worker._has_lock()
+    eventually(worker._has_lock, timeout=60, why="the fork has let go of the lock")
     os.close(tell)
     assert os.waitpid(child, 0)[1] == 0
 

@@ -6,6 +6,7 @@ CPU time. Joining prepared bytes takes a tenth of it.
 
 from __future__ import annotations
 
+import datetime as dt
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,9 @@ from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
+"""Where PostgreSQL's times begin."""
+_MICROSECOND = dt.timedelta(microseconds=1)
 _NULL = b"\xff\xff\xff\xff"
 _LENGTH = struct.Struct(">i").pack
 _HEADER = struct.Struct(">iiIii")
@@ -104,6 +108,11 @@ def reals(values: Sequence[float | None]) -> Array:
 def doubles(values: Sequence[float | None]) -> Array:
     """Return a ``float8[]``."""
     return _repeating(Doubles, values, struct.Struct(">d").pack)
+
+
+def times(values: Sequence[dt.datetime | None]) -> Array:
+    """Return a ``timestamptz[]`` of aware datetimes."""
+    return _repeating(Times, values, lambda value: struct.pack(">q", (value - _EPOCH) // _MICROSECOND))
 
 
 def _repeating(cls: type[Array], values: Sequence[Any], encode: Callable[[Any], bytes]) -> Array:

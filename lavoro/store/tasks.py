@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 
 from lavoro.message import Job, Message
 from lavoro.outcome import Finished, GivenBack, Outcome
-from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, uuids
+from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.database import Row, Tx
 
 
@@ -91,9 +91,10 @@ _MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
 
 def claim(tx: Tx, worker_id: int, *, lanes: Sequence[Lane], limit: int) -> list[Job]:
     """Take up to ``limit`` due tasks, best lane first."""
-    queues, priorities, bounds = (list(column) for column in zip(*lanes, strict=True))
+    queues, priorities, bounds = zip(*lanes, strict=True)
     parameters = {
-        "queues": queues, "priorities": priorities, "bounds": bounds, "limit": limit, "worker_id": worker_id,
+        "queues": texts(queues), "priorities": smallints(priorities), "bounds": times(bounds), "limit": limit,
+        "worker_id": worker_id,
     }  # fmt: skip
     return [Job._make(row) for row in tx.run("claim_tasks", parameters)]
 
@@ -105,7 +106,7 @@ def adopt(tx: Tx, worker_id: int, *, known: Sequence[uuid.UUID]) -> list[Job]:
 
 def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]]:
     """List queue, priority and seconds until the first task is due, of each lane that has tasks and is not paused."""
-    return [(row[0], row[1], row[2]) for row in tx.run("discover_lanes", {"queues": list(queues)})]
+    return [(row[0], row[1], row[2]) for row in tx.run("discover_lanes", {"queues": texts(queues)})]
 
 
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:

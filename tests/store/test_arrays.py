@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from lavoro.store import arrays
 from lavoro.store.database import Tx
 from tests.store.walk import rows, value
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 CASES: list[tuple[Callable[[Any], Any], str, list[Any]]] = [
     (arrays.uuids, "uuid[]", [uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), uuid.UUID(int=0)]),
     (arrays.texts, "text[]", ["", "a", None, "ü🚚\n\"',{}\\", "a", "x" * 100_000]),
@@ -21,6 +23,11 @@ CASES: list[tuple[Callable[[Any], Any], str, list[Any]]] = [
     (arrays.integers, "int4[]", [0, -(2**31), 2**31 - 1, None]),
     (arrays.reals, "float4[]", [0.0, None, -1.5, 2.0**100, math.inf]),
     (arrays.doubles, "float8[]", [0.0, None, -1e300, 3, math.inf, 3.0]),
+    (
+        arrays.times,
+        "timestamptz[]",
+        [EPOCH, None, EPOCH.replace(year=1), EPOCH.replace(year=9999, microsecond=999_999)],
+    ),
 ]
 
 

@@ -108,9 +108,10 @@ class Upkeep(Service):
         return max(0.001, self._next_renewal() - time.monotonic())
 
     def close(self) -> None:
-        """Rescue what is left, then close the connection."""
-        if self._lost:
-            self._guarded_step()
+        """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
+        for _ in range(2):
+            if self._lost:
+                self._guarded_step()
         if self._lost:
             logger.error(
                 "the tasks of %d processes could not be given back: others will, in %g s", len(self._lost), self._lease

@@ -10,7 +10,7 @@ import pytest
 
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database
-from lavoro.store.workers import Registration
+from lavoro.store.workers import Registration, Rescue
 from lavoro.worker import upkeep
 from lavoro.worker.upkeep import Hooks, Upkeep
 from tests.conftest import Eventually
@@ -49,6 +49,19 @@ def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
     with pytest.raises(LOST):
         half_a_rescue()
     tx.connection.close()
+    other.connection.close()
+
+
+def test_what_is_left_at_the_end_is_rescued_though_the_connection_was_cut(database: Database) -> None:
+    leaving, other = node(database, "leaving"), database.open("lavoro-test")
+    id = workers.register(other, Registration("leaving", 0, "host", 1, "gevent", 1, [], "1", 30.0))
+    leaving.step()
+    cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-upkeep'"
+    assert other.connection.execute(f"{cut} and datname = current_database()".encode()).fetchall() == [(True,)]
+    leaving.rescue(Rescue(id, "it has left", [], blameless=True))
+    leaving.close()
+    stopped = other.connection.execute("select stopped is not null from lavoro.worker where id = %s", (id,))
+    assert stopped.fetchall() == [(True,)]
     other.connection.close()
 
 

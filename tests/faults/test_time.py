@@ -64,7 +64,7 @@ def test_held_snapshot(trial: Trial) -> None:
         read = index_blocks(trial) - before
     trial.verify(fault_free=True, slots=1)
     pages = trial.rows("select relpages from pg_class where oid = 'lavoro.waiting_claim'::regclass")[0][0]
-    assert read / tasks < 30, f"{read / tasks:.0f} blocks of the index for each task, it has {pages}"
+    assert read / tasks < 100, f"{read / tasks:.0f} blocks of the index for each task, it has {pages}"
 
 
 def index_blocks(trial: Trial) -> int:

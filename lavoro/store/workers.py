@@ -70,9 +70,14 @@ def renew(tx: Tx, worker_ids: Sequence[int]) -> Renewal:
     )
 
 
-def expired(tx: Tx) -> list[tuple[int, str]]:
-    """End the leases that ran out; return worker ids with their names."""
-    return [(row[0], f"{row[1]}/{row[2]}") for row in tx.run("expire_leases")]
+def expire(tx: Tx) -> tuple[int, str] | None:
+    """End a lease that ran out; return the worker's id and its name, or None when there is none.
+
+    One at a time: a transaction that rescues one worker's tasks locks them in the order of their ids, one that went on
+    to those of another would not.
+    """
+    row = tx.row("expire_lease")
+    return (row[0], f"{row[1]}/{row[2]}") if row else None
 
 
 def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:

@@ -30,11 +30,11 @@ REFUSED = (
 )  # fmt: skip
 """What is wrong with an outcome itself; anything else is wrong with the database, and is tried again."""
 MOST = 2000
-"""Outcomes of one transaction at the most."""
+"""Outcomes of one batch at the most."""
 
 
 class Finisher(Service):
-    """Stores outcomes in batches, each batch one transaction.
+    """Stores outcomes in batches: one statement, and one commit, for what is over, and one for what goes back.
 
     There is no timer: under load a batch is what ended while the last one was committed, otherwise it is one task.
     An outcome leaves only when the database has answered; a lost connection means the same again, which the fence
@@ -104,15 +104,16 @@ class Finisher(Service):
                 logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
 
     def _store(self, batch: Sequence[Outcome]) -> None:
+        """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.
+
+        In one for both there would be two such orders, and whoever revokes or rescues the same tasks could wait for us
+        in a circle.
+        """
         tx = self._open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
-        if len(finished) == len(batch):
-            accepted = tasks.finish(tx, self._worker_id, finished)
-        else:
-            back = [outcome for outcome in batch if type(outcome) is GivenBack]
-            with tx.connection.transaction():
-                accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
-                accepted += tasks.give_back(tx, self._worker_id, back)
+        back = [outcome for outcome in batch if type(outcome) is GivenBack]
+        accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
+        accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):
             self._explain(tx, batch)
 

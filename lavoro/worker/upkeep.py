@@ -175,14 +175,21 @@ class Upkeep(Service):
 
     def _rescue_strangers(self, tx: Tx, *, expired: bool) -> None:
         """Any node may do this for any other: a lease is ended by one statement, by one of them."""
-        if expired:
-            with self._impatient(tx):
-                for worker_id, name in workers.expired(tx):
-                    self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+        while expired:
+            expired = self._rescue_stranger(tx)
         if time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL:
             self._looked_for_strays = time.monotonic()
             for worker_id in workers.strays(tx):
                 self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))
+
+    def _rescue_stranger(self, tx: Tx) -> bool:
+        """End a lease that ran out, with all that hangs on it; tell whether there was one."""
+        with self._impatient(tx):
+            found = workers.expire(tx)
+            if found is not None:
+                worker_id, name = found
+                self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+        return found is not None
 
     def _rescue(self, tx: Tx, lost: Rescue) -> None:
         with self._impatient(tx):

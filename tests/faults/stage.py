@@ -106,12 +106,14 @@ class Stage:
 
     def rescue_expired(self, *, tx: Tx | None = None) -> list[int]:
         """Rescue whatever leases have run out, as every node does."""
-        tx = tx or self.tx
-        with tx.connection.transaction():
-            found = [worker for worker, _ in workers.expired(tx)]
-            for worker in found:
-                workers.rescue(tx, Rescue(worker, "its lease ran out"), max_crashes=MAX_CRASHES)
-        return found
+        tx, found = tx or self.tx, list[int]()
+        while True:
+            with tx.connection.transaction():
+                expired = workers.expire(tx)
+                if expired is None:
+                    return found
+                workers.rescue(tx, Rescue(expired[0], "its lease ran out"), max_crashes=MAX_CRASHES)
+                found.append(expired[0])
 
     def revoke(self, id: str, *, tx: Tx | None = None) -> int:
         """Revoke a task."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import threading
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lavoro import outcome
 from lavoro.message import Job
 from lavoro.store import tasks
-from lavoro.store.database import Tx
+from lavoro.store.database import Database, Tx
+from lavoro.worker.finisher import Finisher
+from lavoro.worker.holding import Holding
+from lavoro.worker.upkeep import Hooks, Upkeep
 from tests.faults.stage import Stage
 
 
@@ -105,5 +111,49 @@ def test_rows_locked_in_opposite_order(stage: Stage) -> None:
         assert not thread.is_alive()
     for tx in (holder, *others):
         tx.connection.close()
+    stage.run_to_the_end()
+    assert stage.violations() == []
+
+
+def lock_in_order(stage: Stage, ids: list[uuid.UUID], meanwhile: Callable[[], object]) -> None:
+    """Lock a task; once ``meanwhile`` waits for it, lock the next: whoever holds that one already waits in a circle."""
+    first, second = sorted(ids)
+    holder, query = stage.another(), "select from lavoro.running where id = %s for update"
+    with ThreadPoolExecutor() as threads:
+        with holder.connection.transaction():
+            holder.connection.execute(query, (first,))
+            other = threads.submit(meanwhile)
+            stage.until_somebody_waits()
+            holder.connection.execute(query, (second,))
+        other.result(60)
+    holder.connection.close()
+
+
+def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
+    """Row 22: the one with the lower id goes back, the other ends, and somebody locks both in the order of ids."""
+    worker = stage.worker()
+    for number in range(2):
+        stage.send(number)
+    returns, ends = sorted(stage.claim(worker), key=lambda job: job.id)
+    finisher = Finisher(Database(stage.url), Holding(), worker_id=worker, stored=lambda: None)
+    finisher.put(outcome.released(returns))
+    finisher.put(outcome.succeeded(ends, stage.end(ends, stage.start(ends, worker)), 0.1))
+    lock_in_order(stage, [returns.id, ends.id], finisher.step)
+    finisher.close()
+    stage.run_to_the_end()
+    assert stage.violations() == []
+
+
+def test_the_rescue_of_several_workers_waits_in_no_circle(stage: Stage) -> None:
+    """Row 22: the first to be rescued holds the higher id, and somebody locks both in the order of ids."""
+    ids = [uuid.UUID(int=2 << 64), uuid.UUID(int=1 << 64)]
+    for id in ids:
+        stage.send(id=id)
+        stage.claim(stage.worker(lease=0.0))
+    hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None)
+    node = Upkeep(Database(stage.url), hooks, node="node@test", lease=30.0, max_crashes=3, retention={})
+    lock_in_order(stage, ids, node.step)
+    node.close()
+    assert stage.connection.execute("select count(*) from lavoro.running").fetchall() == [(0,)]
     stage.run_to_the_end()
     assert stage.violations() == []

@@ -67,16 +67,16 @@ def test_a_duty_has_one_holder_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> No
 
 def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) -> None:
     gone = registered(tx, lease=0.0, process=7)
-    assert workers.expired(tx) == [(gone, "node@test/7")]
-    assert workers.expired(opened()) == []
+    assert workers.expire(tx) == (gone, "node@test/7")
+    assert workers.expire(opened()) is None
     assert workers.renew(tx, [gone]).live == set()
 
 
 def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable[[], Tx]) -> None:
     gone, other = registered(tx, lease=0.0), opened()
     with tx.connection.transaction():
-        assert [id for id, _ in workers.expired(tx)] == [gone]
-        assert workers.expired(other) == []
+        assert workers.expire(tx) == (gone, "node@test/0")
+        assert workers.expire(other) is None
 
 
 def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:

@@ -42,8 +42,8 @@ def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
 
     def half_a_rescue() -> None:
         with stopped._impatient(tx):
-            assert [expired for expired, _ in workers.expired(tx)] == [id]
-            assert eventually(lambda: workers.expired(other), timeout=PATIENCE, why="another may") == [(id, "gone/0")]
+            assert workers.expire(tx) == (id, "gone/0")
+            assert eventually(lambda: workers.expire(other), timeout=PATIENCE, why="another may") == (id, "gone/0")
             tx.connection.execute("select 1")
 
     with pytest.raises(LOST):

@@ -107,8 +107,3 @@ def forget_old(tx: Tx, *, kept: float | None) -> tuple[int, int]:
     """Delete old revokes, and workers that stopped more than ``kept`` seconds ago (None: none); return how many."""
     row = tx.row("forget_old", {"kept": kept})
     return (row[0], row[1]) if row else (0, 0)
-
-
-def cancelled(tx: Tx, worker_ids: Sequence[int]) -> list[Cancel]:
-    """List what is to be cancelled: task id, worker id, attempt, and how."""
-    return [(r[0], r[1], r[2], r[3]) for r in tx.run("cancelled_tasks", {"worker_ids": list(worker_ids)})]

@@ -96,7 +96,7 @@ class Supervisor:
             logger.warning("purged %d tasks from %s", queues.purge(database, plan.queues), ", ".join(plan.queues))
         database.dispose()  # what follows has connections of its own
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
-        switchboard = Switchboard(database, self._children, cancels=leases.upkeep.look_for_cancels)
+        switchboard = Switchboard(database, self._children, cancelled=leases.upkeep.renew)
         switchboard.queues = plan.queues
         liveness = Liveness(self.wishes.liveness_file, leases.upkeep, self._children, lease=plan.lease)
         self._services = Services(database, leases, switchboard, liveness)

@@ -14,10 +14,10 @@ _WAKE = re.compile(r"[+~]-?\d+:(?P<lane>.*)|!(?P<back>.*)", re.DOTALL)
 
 
 class Switchboard:
-    """One listening connection for all children; ``cancels`` is called when some task is to be cancelled."""
+    """One listening connection for all children; ``cancelled`` is called when some task of theirs is to be."""
 
-    def __init__(self, database: Database, children: Children, *, cancels: Callable[[], object]) -> None:
-        self._children, self._cancels = children, cancels
+    def __init__(self, database: Database, children: Children, *, cancelled: Callable[[], object]) -> None:
+        self._children, self._cancelled = children, cancelled
         self._listener = Listener(database, "wake", self._heard)
         self.queues: tuple[str, ...] = ()
 
@@ -44,7 +44,8 @@ class Switchboard:
     def _heard(self, payload: str | None) -> None:
         """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
         if payload is not None and payload.startswith("x"):
-            self._cancels()
+            if payload[1:].partition(":")[0] in {str(child.worker_id) for child in self._children.ready}:
+                self._cancelled()
             return
         found = _WAKE.fullmatch(payload or "!")
         if found is None:

@@ -69,7 +69,7 @@ class Upkeep(Service):
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
         self._strangers_from = -math.inf
-        self._cancels_wanted = False
+        self._renew_now = False
         self.trusted_until = -math.inf
 
     # From other threads
@@ -84,9 +84,9 @@ class Upkeep(Service):
         self._lost.append(lost)
         self.wake()
 
-    def look_for_cancels(self) -> None:
-        """Look now for tasks that are to be cancelled."""
-        self._cancels_wanted = True
+    def renew(self) -> None:
+        """Renew now: some task is to be cancelled, and a renewal tells which."""
+        self._renew_now = True
         self.wake()
 
     # The loop
@@ -95,12 +95,10 @@ class Upkeep(Service):
         """Do what is due, leases first: one that runs out harms the most."""
         renewal = None
         with self._connection() as tx:
-            if time.monotonic() >= self._next_renewal():
+            if self._renew_now or time.monotonic() >= self._next_renewal():
                 renewal = self._renew(tx)
             self._register_newcomers(tx)
             self._rescue_children(tx)
-            if self._cancels_wanted:
-                self._look_for_cancels(tx)
             if renewal is not None:
                 if time.monotonic() >= self._strangers_from:
                     self._rescue_strangers(tx, expired=renewal.expired)
@@ -129,6 +127,7 @@ class Upkeep(Service):
             self._disconnect()
             # After an outage all leases look run out, and those who held them know better what was running.
             self._strangers_from = time.monotonic() + self._lease
+            self._renew_now = True
             raise
 
     def _disconnect(self) -> None:
@@ -142,29 +141,27 @@ class Upkeep(Service):
         return self._renewed + self._lease / RENEWALS
 
     def _renew(self, tx: Tx) -> Renewal:
-        sent = time.monotonic()
+        sent, self._renew_now = time.monotonic(), False  # before: what is asked for meanwhile must not be lost
         renewal = workers.renew(tx, list(self._leases))
         self._renewed, self.trusted_until = sent, sent + self._lease
         lost = self._leases - renewal.live
         self._leases -= lost
         if lost:
             self._hooks.lost(lost)
-        self._cancels_wanted = False
         self._hooks.cancel(renewal.cancels)
         return renewal
 
     def _register_newcomers(self, tx: Tx) -> None:
+        """Give leases to new children, once a renewal has gone well: one that cannot be renewed is worth nothing.
+
+        Who has it would claim tasks and be ended with it, before they are done, and so would its successor.
+        """
         while self._newcomers:
             registration, registered = self._newcomers[0]
             worker_id = workers.register(tx, registration)
             self._leases.add(worker_id)
             self._newcomers.popleft()
             registered(worker_id)
-
-    def _look_for_cancels(self, tx: Tx) -> None:
-        self._cancels_wanted = False
-        if self._leases:
-            self._hooks.cancel(workers.cancelled(tx, list(self._leases)))
 
     # Rescue
 

@@ -109,7 +109,6 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "forget_task": {"id": running[0]},
         "ready_tasks": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
-        "cancelled_tasks": {"worker_ids": [1, 2]},
         "renew_leases": {"ids": [1, 2]},
     }  # fmt: skip
     return every[name]
@@ -162,7 +161,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 HOT = [
     "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task", "insert_calls",
     "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks", "accepted_outcomes",
-    "cancelled_tasks", "renew_leases",
+    "renew_leases",
 ]  # fmt: skip
 
 

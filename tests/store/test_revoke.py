@@ -32,8 +32,8 @@ def test_a_waiting_task_ends_at_once(tx: Tx) -> None:
 def test_a_running_task_is_asked_to_end_and_may_not_start_again(tx: Tx) -> None:
     job = sent_and_taken(tx)
     assert tasks.revoke(tx, [job.id], cancel=CANCEL) == 1
-    assert workers.cancelled(tx, [1, 2]) == [(job.id, 1, 1, CANCEL)]
-    assert workers.cancelled(tx, [2]) == []
+    assert workers.renew(tx, [1, 2]).cancels == [(job.id, 1, 1, CANCEL)]
+    assert workers.renew(tx, [2]).cancels == []
     assert stage_of(tx, job.id) == "running"
     tasks.give_back(tx, 1, [outcome.retrying(job, countdown=0.0)])
     assert [again.revoked for again in take(tx)] == [True]

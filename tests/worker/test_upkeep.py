@@ -7,14 +7,17 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from psycopg.errors import LockNotAvailable
 
+from lavoro import Lavoro
+from lavoro.errors import TaskRevokedError
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database
 from lavoro.store.workers import Registration, Rescue
 from lavoro.worker import upkeep
 from lavoro.worker.upkeep import Hooks, Upkeep
 from tests.conftest import Eventually
-from tests.worker.conftest import PATIENCE
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
 RETENTION = {"finished_success": 3600.0, "finished_failure": None, "attempt": None}
 
@@ -63,6 +66,50 @@ def test_what_is_left_at_the_end_is_rescued_though_the_connection_was_cut(databa
     stopped = other.connection.execute("select stopped is not null from lavoro.worker where id = %s", (id,))
     assert stopped.fetchall() == [(True,)]
     other.connection.close()
+
+
+def test_no_new_child_gets_a_lease_while_renewals_fail(database: Database, migrated_url: str) -> None:
+    """Row 45: somebody holds the row of its sibling's lease; it gets one as soon as that is over."""
+    given: list[int] = []
+    impatient = Database(f"{migrated_url}?options=-c%20lock_timeout%3D50ms")
+    upkeep, registration = node(impatient, "node"), Registration("node", 0, "host", 1, "gevent", 1, [], "1", 30.0)
+    upkeep.register(registration, given.append)
+    upkeep.step()
+    [sibling] = given
+    upkeep.register(registration._replace(process=1), given.append)
+    upkeep.renew()
+    with database.tx() as tx, tx.connection.transaction():
+        tx.connection.execute("select from lavoro.worker where id = %s for update", (sibling,))
+        with pytest.raises(LockNotAvailable):
+            upkeep.step()
+        assert given == [sibling]
+    before = upkeep.trusted_until
+    upkeep.step()
+    assert len(given) == 2
+    assert upkeep.trusted_until > before
+    upkeep.close()
+
+
+COUNT_RENEWALS = """
+    create table renewals ();
+    create function count_renewal() returns trigger language plpgsql as
+        $$ begin insert into renewals default values; return null; end $$;
+    create trigger count_renewals after update of seen_at on lavoro.worker execute function count_renewal();"""
+
+
+def test_a_node_whose_task_is_revoked_renews_at_once(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually
+) -> None:
+    """It would next in ten minutes; of the tasks of others it takes no notice."""
+    start_worker("-c", "1", url=migrated_url, environment={"TEST_LEASE": "3600"})
+    result = sender.send_task("nap", [600])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    rows(sender, COUNT_RENEWALS)
+    rows(sender, f"select pg_notify('lavoro_wake', 'x' || id + 1 || ':{result.id}') from lavoro.worker")
+    sender.revoke(result.id, terminate=True)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
+    assert rows(sender, "select count(*) from renewals") == [(1,)]
 
 
 def test_one_node_does_the_retention(

@@ -22,6 +22,8 @@ _AGE = {"finished_success": "finished", "finished_failure": "finished", "attempt
 """The column that tells how old a row is."""
 _PATIENCE = "200ms"
 """How long a lock is waited for that makes all finishing workers wait too."""
+_IDLE = "5s"
+"""A node that is stopped in the middle must not keep those locks: the server ends its session, and undoes it all."""
 _STRAYS = 10_000
 """Most rows deleted at once of those that were not in any partition of their time."""
 
@@ -102,18 +104,20 @@ def drop_behind(tx: Tx, retention: Mapping[str, float | None]) -> list[str]:
 
 def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
     dropped: list[str] = []
-    for partition in partitions_of(tx, table):
-        if partition.ends < _database_now(tx) - retention:
-            if not _drop(tx, partition.name):
-                break  # the next would make everybody wait in vain as well
-            dropped.append(partition.name)
+    while name := _briefly(tx, partial(_drop_oldest, tx, table, retention)):
+        dropped.append(name)
     names = {"rest": sql.Identifier(tx.schema, f"{table}_rest"), "age": sql.Identifier(_AGE[table])}
     tx.connection.execute(_DELETE_STRAYS.format(**names), (retention, _STRAYS))
     return dropped
 
 
-def _drop(tx: Tx, name: str) -> bool:
-    return _briefly(tx, partial(tx.run, "drop_old_partition", {"name": name})) is not None
+def _drop_oldest(tx: Tx, table: str, retention: dt.timedelta) -> str | None:
+    """Drop the oldest partition if it is too old; looked for anew each time, for another node may have been faster."""
+    oldest = next(iter(partitions_of(tx, table)), None)
+    if oldest is None or oldest.ends >= _database_now(tx) - retention:
+        return None
+    tx.run("drop_old_partition", {"name": oldest.name})
+    return oldest.name
 
 
 def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:
@@ -121,6 +125,7 @@ def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:
     try:
         with tx.connection.transaction():
             tx.connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
+            tx.connection.execute(f"set local idle_in_transaction_session_timeout = '{_IDLE}'".encode())
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))
             return action()
     except pg.LockNotAvailable:

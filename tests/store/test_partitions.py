@@ -6,13 +6,15 @@ import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lavoro.ids import uuid7
 from lavoro.store import partitions, tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.partitions import DAY, DEFAULT_RETENTION, Partition, drop_behind, make_ahead, partitions_of, period
+from tests.conftest import Eventually
 from tests.store.walk import registered, rows, sent_and_taken, succeeded, value
 
 TABLES = list(DEFAULT_RETENTION)
@@ -227,3 +229,36 @@ def test_a_node_that_comes_while_another_is_at_it_leaves_it_to_that_one(bare: Tx
         rows(other, "select pg_advisory_xact_lock(hashtextextended('lavoro_partitions', 0))")
         assert make_ahead(bare) == []
     assert make_ahead(bare)
+
+
+def test_a_partition_that_another_node_has_dropped_meanwhile(
+    bare: Tx, opened: Callable[[], Tx], until_it_waits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose duty it is may have slept: what it drops is judged when it has the lock."""
+    monkeypatch.setattr(partitions, "_PATIENCE", "60s")
+    moment, other = now(bare), opened()
+    old = make_at(bare, moment - dt.timedelta(days=3), moment - dt.timedelta(days=2))
+    bare.connection.execute("set application_name = 'late'")
+    with ThreadPoolExecutor() as threads:
+        with other.connection.transaction():
+            rows(other, "select pg_advisory_xact_lock(hashtextextended('lavoro_partitions', 0))")
+            late = threads.submit(drop_behind, bare, ONE)
+            until_it_waits("late")
+            rows(other, "select lavoro.drop_partition(%s)", old)
+        assert late.result(60) == []
+
+
+def test_a_node_that_is_stopped_in_the_middle_keeps_no_lock(
+    bare: Tx, opened: Callable[[], Tx], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(partitions, "_IDLE", "200ms")
+    moment, other = now(bare), opened()
+    old = make_at(bare, moment - dt.timedelta(days=3), moment - dt.timedelta(days=2))
+
+    def half() -> None:
+        partitions._drop_oldest(bare, "finished_success", dt.timedelta(days=1))
+        eventually(lambda: drop_behind(other, ONE) == [old], why="another may")
+        bare.connection.execute("select 1")
+
+    with pytest.raises(LOST):
+        partitions._briefly(bare, half)

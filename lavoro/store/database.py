@@ -156,9 +156,7 @@ class Database:
                 tcp_user_timeout=20_000,
             )
             connection.patience = patience
-            if not shared:
-                connection.execute(PLAN_BY_INDEX)
-            return connection
+            return connection if shared else _planning_by_index(connection)
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
@@ -288,6 +286,15 @@ class _Kept(_Borrowed):
 
 _of_parents: list[Any] = []
 """Connections of processes we were forked from: closing them here, as garbage is, would end the parent's session."""
+
+
+def _planning_by_index(connection: PatientConnection) -> PatientConnection:
+    try:
+        connection.execute(PLAN_BY_INDEX)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _give_back(fairy: Any, *, keep: bool) -> None:

@@ -329,6 +329,17 @@ def test_a_standby_counts_as_no_answer(database: Database) -> None:
         assert tx.connection.info.backend_pid != pid
 
 
+def test_a_session_that_cannot_be_set_up_is_ended(
+    database: Database, tx: Tx, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr("lavoro.store.database.PLAN_BY_INDEX", b"select 1 / 0")
+    with pytest.raises(psycopg.errors.DivisionByZero) as caught:  # whose traceback keeps the connection alive
+        database.connect("half-made")
+    query = "select 1 from pg_stat_activity where application_name = 'half-made'"
+    eventually(lambda: rows(tx, query) == [], timeout=10, why="the session is gone")
+    assert caught.tb
+
+
 def test_missing_tables_say_what_to_do(database_url: str) -> None:
     database = Database(database_url)
     with (

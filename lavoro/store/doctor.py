@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ class Exam:
         text = render(query, self.tx.schema).encode()
         return self.tx.cursor.execute(text, {"schema": self.tx.schema, **parameters}).fetchall()
 
+    def command(self, verb: str, *options: str) -> str:
+        """Write a command of ours as a shell takes it."""
+        return shlex.join(("lavoro", verb, "-A", self.app, *options))
+
 
 def examine(exam: Exam) -> list[Finding]:
     """Make all checks; of a schema that is not this release's, only that is told."""
@@ -67,7 +72,7 @@ def unseen(exam: Exam) -> list[str]:
 
 def examine_role(exam: Exam, role: str) -> list[Finding]:
     """Compare the connected user's rights with those of a role."""
-    [[user]] = exam.rows("select current_user::text")
+    [[user, quoted]] = exam.rows("select current_user::text, quote_ident(current_user)")
     group, schema = f"{exam.tx.schema}_{role}", exam.tx.schema
     wanted = roles.rights(role)
     has = roles.held(exam.tx, wanted)
@@ -75,7 +80,7 @@ def examine_role(exam: Exam, role: str) -> list[Finding]:
     return [
         *(
             Finding("role", user, f"lacks {right.words} on {right.on(schema)}, which a {role} needs", _GRANT.format(
-                app=exam.app, group=group, user=user))
+                command=exam.command("migrate", "--roles"), group=group, user=quoted))
             for right in lacks
         ),
         *(
@@ -86,7 +91,7 @@ def examine_role(exam: Exam, role: str) -> list[Finding]:
     ]  # fmt: skip
 
 
-_GRANT = "grant {group} to {user};  -- the role is made by: lavoro migrate -A {app} --roles"
+_GRANT = "grant {group} to {user};  -- the role is made by: {command}"
 _REVOKE = "-- use a user that is a member of {group} alone: {user} has more rights, or owns the tables"
 
 
@@ -97,7 +102,7 @@ def _version(exam: Exam) -> Iterator[Finding]:
     found, latest = version_of(exam.tx), migrations()[-1][0]
     if found < latest:
         problem = f"is at version {found}, this release needs {latest}" if found else "has no tables of Lavoro's"
-        yield Finding("schema", exam.tx.schema, problem, f"lavoro migrate -A {exam.app}")
+        yield Finding("schema", exam.tx.schema, problem, exam.command("migrate"))
     elif found > latest:
         problem = f"is at version {found}, made by a later release than this one, which knows {latest}"
         yield Finding("schema", exam.tx.schema, problem, "pip install --upgrade lavoro")
@@ -237,7 +242,7 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
     for queue, count, seconds in exam.rows(query, backlog=exam.backlog):
         yield Finding(
             "queue", queue, f"{count:,} tasks wait, the oldest for {seconds:.0f} s, and no live worker serves it",
-            f"lavoro worker -A {exam.app} -Q {queue}",
+            exam.command("worker", "-Q", queue),
         )  # fmt: skip
 
 
@@ -263,7 +268,7 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:
             state = "its lease has run out, and no other node is there to take its tasks over"
-            repair = f"lavoro worker -A {exam.app}"
+            repair = exam.command("worker")
         else:
             state = "its lease runs out soon"
             repair = f"-- look at process {pid} on {host} and its way to the database"
@@ -280,7 +285,7 @@ def _strays(exam: Exam) -> Iterator[Finding]:
     for worker_id, count in exam.rows(query):
         yield Finding(
             "worker", str(worker_id), f"is gone and still holds {count:,} tasks: no node is there to give them back",
-            f"lavoro worker -A {exam.app}",
+            exam.command("worker"),
         )  # fmt: skip
 
 
@@ -309,7 +314,7 @@ def _partitions_ahead(exam: Exam, table: str, kept: float) -> Iterator[Finding]:
     if missing:
         until = f"the last partition ends {last:%Y-%m-%d %H:%M %Z}" if last else "there is no partition"
         problem = f"{until}: what comes later is deleted row by row, not dropped"
-        yield Finding("partition", table, problem, f"lavoro migrate -A {exam.app}  -- a running worker does it, too")
+        yield Finding("partition", table, problem, f"{exam.command('migrate')}  # a running worker does it, too")
 
 
 def _partitions_behind(exam: Exam, table: str, kept: float) -> Iterator[Finding]:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shlex
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import pq
 
 from lavoro.store import doctor, partitions, roles
 from lavoro.store.database import Database, Tx
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.migrate import migrate
 from lavoro.store.partitions import DEFAULT_RETENTION
+from tests.conftest import Eventually
 from tests.postgres import Cluster, temporary_cluster
 from tests.store.walk import registered, rows, send, take, value
 
 ROOT = Path(__file__).parents[2]
+COPY_BOTH = pq.ExecStatus.COPY_BOTH
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
 
 
@@ -169,6 +175,26 @@ def test_a_prepared_transaction(tx: Tx, other: psycopg.Connection, examine: Exam
     repaired(tx, examine, finding, patience=0.0)
 
 
+def test_a_replication_slot_that_nobody_uses(server: Cluster, tx: Tx, examine: Examine, eventually: Eventually) -> None:
+    """As a standby leaves it that told which rows its reports still read, and then was taken away."""
+    name = "old_standby"
+    rows(tx, "select pg_create_physical_replication_slot(%s)", name)
+    query = "select xmin is not null, active from pg_replication_slots"
+    with closing(psycopg.connect(f"{server.socket_url()}&replication=true", autocommit=True)) as standby:
+        [[position]] = rows(tx, "select pg_current_wal_flush_lsn()::text")
+        [[xid]] = rows(tx, "select pg_current_xact_id()::text::bigint")
+        assert standby.pgconn.exec_(f"START_REPLICATION SLOT {name} PHYSICAL {position}".encode()).status == COPY_BOTH
+        epoch, xmin = divmod(xid, 1 << 32)
+        standby.pgconn.put_copy_data(struct.pack("!cqIIII", b"h", 0, xmin, epoch, 0, 0))
+        standby.pgconn.flush()
+        eventually(lambda: rows(tx, query) == [(True, True)], why="the server has heard it")
+        assert examine() == []
+    eventually(lambda: rows(tx, query) == [(True, False)], why="the standby is gone")
+    finding = the_one(examine())
+    assert (finding.check, finding.which) == ("snapshot", f"replication slot {name}")
+    repaired(tx, examine, finding)
+
+
 # The server
 
 
@@ -216,6 +242,13 @@ def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
     assert finding.problem.startswith("1 tasks wait")
     registered(tx, queues=["mail"])
     assert examine(backlog=0.0) == []
+
+
+def test_a_repair_that_a_shell_takes_as_it_is_meant(tx: Tx, examine: Examine) -> None:
+    send(tx, queue="mail; rm -r $HOME 'now'")
+    finding = the_one(examine(backlog=0.0, app="my shop"))
+    words = ["lavoro", "worker", "-A", "my shop", "-Q", "mail; rm -r $HOME 'now'"]
+    assert shlex.split(finding.repair) == words
 
 
 def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
@@ -287,8 +320,8 @@ def test_another_schema(url: str, examine: Examine) -> None:
 @pytest.mark.parametrize("role", roles.LIMITED)
 def test_rights_of_the_connected_user(tx: Tx, role: str) -> None:
     exam = Exam(tx=tx, retention=DEFAULT_RETENTION, app="shop")
-    tx.connection.execute("create role web")
-    tx.connection.execute("set role web")
+    tx.connection.execute('create role "web-app"')
+    tx.connection.execute('set role "web-app"')
     lacking = doctor.examine_role(exam, role)
     assert len(lacking) == len(roles.rights(role))
     assert lacking[0].problem == f'lacks usage on schema "lavoro", which a {role} needs'
@@ -297,14 +330,14 @@ def test_rights_of_the_connected_user(tx: Tx, role: str) -> None:
     assert all(finding.repair == lacking[0].repair for finding in lacking)
     tx.connection.execute(roles.statements("lavoro").encode())
     tx.connection.execute(lacking[0].repair.encode())
-    tx.connection.execute("set role web")
+    tx.connection.execute('set role "web-app"')
     assert doctor.examine_role(exam, role) == []
     tx.connection.execute("reset role")
     beyond = doctor.examine_role(exam, role)
     assert beyond
     assert all(f"which a {role} must not" in finding.problem for finding in beyond)
     assert doctor.unseen(exam) == []
-    tx.connection.execute("drop role web")
+    tx.connection.execute('drop role "web-app"')
 
 
 # The command

@@ -72,10 +72,10 @@ class Template(NamedTuple):
         if size > self.size_limit:
             raise self._too_long(size)
         id = uuid7() if self.task_id is None else task_uuid(self.task_id)
-        return Message(
+        return Message._make((
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
             self.expires_in, text, keywords, options, payload,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str | None]:
         encoded = serialization.encode((list(args), dict(kwargs)), self.serializer)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 import uuid
+from typing import Any
 
 _VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
+_noise: dict[int, list[int]] = {}
+"""Random numbers from the operating system, by process: asking it for each costs a third of an id."""
 _NAMESPACE = uuid.UUID("6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24")
 
 
@@ -18,8 +22,30 @@ def uuid7() -> uuid.UUID:
     ``random.seed`` can repeat an id.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    noise = int.from_bytes(os.urandom(8), "big") >> 2
-    return uuid.UUID(int=milliseconds << 80 | (rest << 12) // 1_000_000 << 64 | noise | _VERSION_AND_VARIANT)
+    return _uuid(milliseconds << 80 | (rest << 12) // 1_000_000 << 64 | _random() >> 2 | _VERSION_AND_VARIANT)
+
+
+def _random() -> int:
+    """Return 64 bits that nobody else gets: a process that was forked, by whomever, has none of its parent's."""
+    process = os.getpid()
+    try:
+        return _noise[process].pop()
+    except LookupError:
+        fresh: list[int] = list(struct.unpack("256Q", os.urandom(2048)))
+        number = fresh.pop()
+        _noise.clear()
+        _noise[process] = fresh
+        return number
+
+
+def _uuid(
+    number: int, make: Any = object.__new__, put: Any = object.__setattr__, safe: Any = uuid.SafeUUID.unknown
+) -> uuid.UUID:
+    """Do what ``UUID(int=number)`` does, without its checks: half the time."""
+    made: uuid.UUID = make(uuid.UUID)
+    put(made, "int", number)
+    put(made, "is_safe", safe)
+    return made
 
 
 def task_uuid(task_id: str | uuid.UUID) -> uuid.UUID:

@@ -51,12 +51,23 @@ class AsyncResult(Generic[R]):
     ) -> None:  # fmt: skip
         if id is None:
             raise ValueError("AsyncResult needs a task id, not None")
-        self.id = str(id)
+        self._id = id
         self.app = app if app is not None else current.get()
         self._name = task_name
-        self._parent = parent
-        self._ignored = False
-        self._final: StoredTask | None = None
+        if parent is not None:
+            self._parent = parent
+
+    # What few results have: not set for each of the many of ``delay_many``.
+    _parent: Any = None
+    _ignored = False
+    _final: StoredTask | None = None
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        if not isinstance(self._id, str):
+            self._id = str(self._id)  # here, for writing a UUID out is the most of making a result
+        return self._id
 
     @property
     def task_id(self) -> str:

@@ -95,7 +95,12 @@ class Settings(MutableMapping[str, Any]):
         self._warned = False
         # Reentrant, for configuration modules that import the app and read its settings while they are being read.
         self._lock = threading.RLock()
+        self._changed()
+
+    def _changed(self) -> None:
         self._version = next(_versions)
+        self._known: dict[str, Any] = {}
+        """What was looked up in this state, by any of its names: every call of a task asks for five settings."""
 
     @property
     def version(self) -> int:
@@ -108,12 +113,12 @@ class Settings(MutableMapping[str, Any]):
         It wins over those added before, and loses to what code set on ``conf`` itself, before or after.
         """
         self._pending.append((self._loaded, source))
-        self._version = next(_versions)
+        self._changed()
 
     def add_defaults(self, defaults: Mapping[str, Any] | Source) -> None:
         """Add defaults, which lose to all that is configured; a callable is called on the first access."""
         self._pending.append((self._defaults, defaults if callable(defaults) else lambda: defaults))
-        self._version = next(_versions)
+        self._changed()
 
     def _read(self) -> None:
         with self._lock:
@@ -135,9 +140,18 @@ class Settings(MutableMapping[str, Any]):
         target.update({name: value for name, value in values.items() if name not in self._aliases})
 
     def __getitem__(self, key: str) -> Any:
+        known = self._known  # first: what is looked up while the settings change goes with this state
+        try:
+            return known[key]
+        except KeyError:
+            value = self._look_up(self._aliases.get(key, key))
+            if not self._pending:
+                known[key] = value
+            return value
+
+    def _look_up(self, name: str) -> Any:
         if self._pending:
             self._read()
-        name = self._aliases.get(key, key)
         for layer in self._layers:
             if name in layer:
                 return layer[name]
@@ -149,13 +163,13 @@ class Settings(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._changes[self._aliases.get(key, key)] = value
-        self._version = next(_versions)
+        self._changed()
 
     def __delitem__(self, key: str) -> None:
         """Take back what code set, so that the configuration or the default holds again."""
         name = self._aliases.get(key, key)
         found = [layer.pop(name) for layer in (self._changes, self._live) if name in layer]
-        self._version = next(_versions)
+        self._changed()
         if not found and name not in self:
             raise KeyError(key)
 
@@ -170,7 +184,7 @@ class Settings(MutableMapping[str, Any]):
         """Take back all that code set; what was configured and the defaults stay."""
         self._changes.clear()
         self._live.clear()
-        self._version = next(_versions)
+        self._changed()
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Set it unless it was set or configured before; a default of Lavoro's does not count as set."""

@@ -215,14 +215,16 @@ class Task(Generic[P, R]):
         _check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
-        given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
-        options.update({name: value for name, value in given.items() if value is not None})
+        if task_id is not None or link is not None or link_error is not None or shadow is not None:
+            given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
+            options.update({name: value for name, value in given.items() if value is not None})
         if self._names_itself and shadow is None:
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if self.app.conf["task_always_eager"]:
             return run_eagerly(self.app, self, args, kwargs, options, through_serializer=True)
         result: AsyncResult[R] = self.app.publisher.send(self, self.name, args, kwargs, options)
-        result.ignored = self._is_ignored(options)
+        if self._is_ignored(options):
+            result.ignored = True
         return result
 
     def delay_many(self, calls: Iterable[Call], *, atomic: bool = False, **options: Any) -> list[AsyncResult[R]]:

@@ -80,6 +80,10 @@ def _look(group: Group, child: psutil.Process, hits: Hits, count: int) -> list[t
     points = []
     for number in range(1, LOOKS + 1):
         goal = count * number // LOOKS
-        group.wait_until(lambda goal=goal: hits.count() >= goal, f"{goal} tasks started", pause=0.01)
+        group.wait_until(partial(_reached, hits, goal), f"{goal} tasks started", pause=0.01)
         points.append((hits.count() / 1e3, child.memory_full_info().uss / 1e6))
     return points
+
+
+def _reached(hits: Hits, goal: int) -> bool:
+    return hits.count() >= goal

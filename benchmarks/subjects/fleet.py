@@ -49,11 +49,13 @@ class Node:
     def __init__(self, dsn: str, number: int) -> None:
         self.database = Database(dsn)
         hooks = Hooks(lost=lambda ids: None, cancel=lambda wanted: None)
-        self.upkeep = Upkeep(self.database, hooks, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION))
+        name, host, pid = f"fleet-{os.getpid()}-{number}", socket.gethostname(), os.getpid()
+        self.upkeep = Upkeep(
+            self.database, hooks, node=name, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION)
+        )
         self.listener = Listener(self.database, "wake", self.heard)
         self.upkeep.start()
         self.listener.start()
-        name, host, pid = f"fleet-{os.getpid()}-{number}", socket.gethostname(), os.getpid()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
         self.claimer: Claimer | None = None
         self.upkeep.register(lease, self.begin)

@@ -50,6 +50,14 @@ class Outbox:
 
     def send(self, message: Message, *, repeated: bool = False) -> None:
         """Store a message, which may have been stored before if it is ``repeated``; raises what storing raises."""
+        if self._letters or not self._storing.acquire(blocking=False):
+            return self._post(message, repeated)
+        try:
+            self._store([message], repeated)
+        finally:
+            self._leave()
+
+    def _post(self, message: Message, repeated: bool) -> None:
         letter = _Letter(message, repeated)
         self._letters.append(letter)
         try:
@@ -70,13 +78,17 @@ class Outbox:
         try:
             self._deliver()
         finally:
-            self._storing.release()
-            # After the release: who puts a letter in from now on finds nobody storing, and stores.
-            self._wake_next()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._storing.release()
+        # After the release: who puts a letter in from now on finds nobody storing, and stores.
+        self._wake_next()
 
     def _wake_next(self) -> None:
-        with contextlib.suppress(IndexError):
-            self._letters[0].gate.put(None)
+        if self._letters:
+            with contextlib.suppress(IndexError):
+                self._letters[0].gate.put(None)
 
     def _deliver(self) -> None:
         # One by one: append and popleft are atomic, taking a slice of what others append to is not.

@@ -24,21 +24,24 @@ class Lane(NamedTuple):
     bound: dt.datetime
 
 
-def insert(tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False) -> None:
-    """Store messages.
+def insert(
+    tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, look: bool = True
+) -> bool:
+    """Store messages; tell whether it was seen that no worker sleeps on their queue.
 
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
     ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone.
+    Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if not messages:
-        return
+        return False
     if repeated or not _are_new(messages, joined=always_wake):
         _insert_any(tx, messages, always=always_wake, repeated=repeated)
     elif len(messages) == 1 and _is_plain(messages[0]):
-        with contextlib.suppress(UniqueViolation):
-            tx.execute("insert_task", messages[0]._asdict())
+        return _insert_plain(tx, messages[0], look=look)
     else:
         _insert_new(tx, messages, always=always_wake)
+    return False
 
 
 def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
@@ -55,6 +58,14 @@ def _is_plain(message: Message) -> bool:
     later = message.countdown or message.eta is not None
     expires = message.expires_in is not None or message.expires is not None
     return not (later or expires or message.retries) and message.payload is None
+
+
+def _insert_plain(tx: Tx, message: Message, *, look: bool) -> bool:
+    with contextlib.suppress(UniqueViolation):
+        if look:
+            return tx.row("insert_task", message._asdict()) == ("true",)
+        tx.execute("insert_task_quietly", message._asdict())
+    return False
 
 
 def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from lavoro import AsyncResult, Lavoro, Task, signals
@@ -34,6 +36,22 @@ def test_delay_stores_a_row(app: Lavoro, rows: Rows) -> None:
     assert (row["queue"], row["priority"], row["retries"], row["attempt"]) == ("celery", 0, 0, 0)
     assert (row["options"], row["payload"], row["expires"]) == (None, None, None)
     assert (result.state, result.args, result.kwargs, result.stage) == ("PENDING", [1], {"y": 2}, "waiting")
+
+
+def test_who_falls_asleep_between_two_quick_calls_is_woken_soon(
+    app: Lavoro, migrated_url: str, eventually: Callable[..., object]
+) -> None:
+    task = app.task(add)
+    task.delay(1)  # has seen that nobody sleeps
+    with psycopg.connect(migrated_url, autocommit=True) as sleeper:
+        sleeper.execute("listen lavoro_wake")
+        sleeper.execute("select pg_advisory_lock_shared(hashtextextended('lavoro_queue:celery', 0))")
+
+        def woken() -> bool:
+            task.delay(1)
+            return any(True for _ in sleeper.notifies(timeout=0))
+
+        eventually(woken, timeout=5, why="later calls look again")
 
 
 @pytest.mark.parametrize(

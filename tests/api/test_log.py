@@ -77,7 +77,7 @@ def test_task_formatter_for_handlers_of_ones_own() -> None:
 def test_task_loggers_have_one_parent() -> None:
     assert get_task_logger("some.module").parent is log.TASKS
     assert get_task_logger("some.module") is logging.getLogger("some.module")
-    assert get_task_logger(log.TASKS.name).parent is logging.root
+    assert get_task_logger(log.TASKS.name).parent is not log.TASKS
 
 
 def test_receiver_may_take_logging_over(root: logging.Logger) -> None:

@@ -187,6 +187,21 @@ def test_a_batch_wakes_every_queue_it_serves(tx: Tx, ears: Ears, sleep: Callable
     assert sorted(ears.heard()) == ["+0:b", "+0:c"]
 
 
+def test_an_insert_tells_whether_it_has_seen_that_nobody_sleeps(tx: Tx, sleep: Callable[[str], None]) -> None:
+    assert tasks.insert(tx, [message()])
+    assert not tasks.insert(tx, [message()], look=False)
+    assert not tasks.insert(tx, [message(countdown=1.0)])  # nor does it tell where it has not asked
+    sleep("celery")
+    assert not tasks.insert(tx, [message()])
+
+
+def test_an_insert_that_does_not_look_wakes_nobody(tx: Tx, ears: Ears, sleep: Callable[[str], None]) -> None:
+    sleep("celery")
+    tasks.insert(tx, [message()], look=False)
+    assert ears.heard() == []
+    assert len(rows(tx, "select 1 from lavoro.waiting")) == 1
+
+
 def test_the_lock_is_tried_and_not_kept(tx: Tx) -> None:
     insert(tx, 1)
     insert(tx, 2)

@@ -101,6 +101,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         # A few, as people revoke: without statistics PostgreSQL 14 to 16 reads a table whole for hundreds of ids.
         "revoke_tasks": {"ids": [*running[:5], *waiting[:5]], "cancel": "{}"},
         "insert_task": message()._asdict(),
+        "insert_task_quietly": message()._asdict(),
         "insert_calls": message()._asdict()
         | {"ids": running, "args": ["[]"] * len(running), "kwargs": [None] * len(running), "always": False},
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
@@ -159,9 +160,9 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task", "insert_calls",
-    "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks", "accepted_outcomes",
-    "renew_leases",
+    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task",
+    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks",
+    "accepted_outcomes", "renew_leases",
 ]  # fmt: skip
 
 

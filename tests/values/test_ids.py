@@ -47,6 +47,7 @@ def test_a_seed_changes_nothing() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_makes_ids_of_its_own() -> None:
+    uuid7()  # what it was made of may not serve two processes
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

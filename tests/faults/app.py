@@ -21,7 +21,7 @@ from tests.faults.ledger import Ledger, sha
 app = Lavoro("rig", **json.loads(os.environ.get("RIG_SETTINGS", "{}")))
 ledger = Ledger(Path(os.environ["RIG_LEDGER"]), "worker", sync="RIG_UNSYNCED" not in os.environ)
 
-BEAT = 0.05
+BEAT = float(os.environ.get("RIG_BEAT", "0.05"))
 """Seconds between the signs of life of a task that waits."""
 
 

@@ -226,18 +226,22 @@ def recovery(history: History) -> Iterator[Violation]:
 
 
 def no_overlap(history: History) -> Iterator[Violation]:
-    """I5: no two starts of a task at the same time, except where nobody could have ended the first: it was frozen."""
+    """I5: no two starts of a task at the same time, except where nobody could have hindered one: it was frozen."""
     frozen = _frozen(history)
     for story in history.stories().values():
+        lost = {row.attempt for row in story.attempts if row.state == "LOST"}
         for earlier, later in pairwise(spans(story)):
             moment = later.start.mono
-            lost = any(row.attempt == earlier.start.attempt and row.state == "LOST" for row in story.attempts)
-            helpless = any(since < moment < until for since, until in frozen[earlier.start.pid])
-            if moment < earlier.until and not (lost and helpless):
+            helpless = any(
+                span.start.attempt in lost and any(since < moment < until for since, until in frozen[span.start.pid])
+                for span in (earlier, later)  # the later one was claimed, then frozen, and begun when it was too late
+            )
+            if moment < earlier.until and not helpless:
                 yield Violation(
                     "I5",
                     f"start {later.start.attempt} began {earlier.until - moment:.3f} s before the last sign of start"
-                    f" {earlier.start.attempt} ({'its lease was lost' if lost else 'its lease was not lost'})",
+                    f" {earlier.start.attempt}"
+                    f" ({'its lease was lost' if earlier.start.attempt in lost else 'its lease was not lost'})",
                     story.id,
                 )
 

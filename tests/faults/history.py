@@ -120,9 +120,15 @@ class History:
     pids: Mapping[int, int] = field(default_factory=dict)
     """The process of each worker."""
     rules: Rules = Rules()
+    _stories: dict[str, Story] | None = None
 
     def stories(self) -> dict[str, Story]:
-        """Sort everything by task."""
+        """Return everything sorted by task; for many tasks that takes seconds, so it is done once."""
+        if self._stories is None:
+            self._stories = self._sorted()
+        return self._stories
+
+    def _sorted(self) -> dict[str, Story]:
         stories: dict[str, Story] = {}
 
         def of(id: str) -> Story:

@@ -72,6 +72,13 @@ class Reader:
         """The new entries, in the order of the monotonic clock."""
         return sorted((entry for path in self._folder.glob("*.jsonl") for entry in self._new(path)), key=_mono)
 
+    def forget(self) -> None:
+        """Empty the files of what was read: a soak would fill the disk. Whoever appends to them goes on."""
+        for path, read in self._offsets.items():
+            if path.stat().st_size == read:
+                os.truncate(path, 0)
+                self._offsets[path] = 0
+
     def _new(self, path: Path) -> Iterator[Entry]:
         offset = self._offsets.get(path, 0)
         with path.open("rb") as file:

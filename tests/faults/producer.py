@@ -6,12 +6,13 @@ import contextlib
 import random
 import threading
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
 
-from lavoro import Lavoro
+from lavoro import Lavoro, signals
 from lavoro.errors import LavoroError, OperationalError
 from lavoro.ids import uuid7
 from tests.faults.ledger import Ledger, sha
@@ -30,6 +31,9 @@ class Producer:
         self._random = random.Random(f"{seed}:producer")
         self._enough = threading.Event()
         self._thread: threading.Thread | None = None
+        self._echo = self.app.task(name="echo")(_echo)
+        self._connection: psycopg.Connection | None = None
+        self._doomed: deque[str] = deque()
         self.pause = 0.0
         """Seconds between two operations."""
         self.sent: list[str] = []
@@ -64,6 +68,12 @@ class Producer:
     def _long(self) -> None:
         self.send("echo", self._payload(), self._random.uniform(0.2, 2))
 
+    def _doom(self) -> None:
+        """Send one that takes its time, and end the one before while it runs, if it does."""
+        self._doomed.append(self.send("echo", self._payload(), 2.0, expect=("SUCCESS", "REVOKED")))
+        if len(self._doomed) > 1:
+            self.app.revoke(self._doomed.popleft(), terminate=True)
+
     def _retry(self) -> None:
         times = self._random.randint(1, 3)
         self.send("echo", self._payload(), 0.0, times, detail={"fail_times": times})
@@ -77,28 +87,56 @@ class Producer:
 
     def _many(self) -> None:
         """Many at once, in one transaction of ours: one of psycopg's pipelines and Lavoro's plural statement."""
-        ids = [self._intend([number]) for number in range(self._random.randint(2, 50))]
-        with self._witnessed(*ids), self._connect() as connection, self.app.transaction(connection):
-            for number, id in enumerate(ids):
-                self.app.send_task("echo", [number], task_id=id)
+        self._together([[number] for number in range(self._random.randint(2, 50))])
+
+    def _crew(self) -> None:
+        """Some that take their time, at once."""
+        self._together([[number, self._random.uniform(0.5, 2)] for number in range(self._random.randint(2, 14))])
+
+    def _together(self, calls: Sequence[list[Any]]) -> None:
+        ids = [self._intend(args) for args in calls]
+        with self._witnessed(*ids), self._transaction() as connection, self.app.transaction(connection):
+            for args, id in zip(calls, ids, strict=True):
+                self.app.send_task("echo", args, task_id=id)
+
+    def _flood(self) -> None:
+        """Hundreds in one statement, which makes their ids itself and is repeated when its answer is lost."""
+        mark = uuid.uuid4().hex
+        ids: list[str] = []
+
+        def note(headers: dict[str, Any], body: Any, **_: Any) -> None:
+            [payload, *_rest] = body[0]
+            if isinstance(payload, dict) and payload.get("flood") == mark:
+                ids.append(self._intend([payload], id=headers["id"]))
+
+        signals.before_task_publish.connect(note, weak=False)
+        try:
+            with self._witnessed(among=ids):
+                self._echo.delay_many([({"flood": mark, "n": n},) for n in range(self._random.randint(100, 600))])
+        finally:
+            signals.before_task_publish.disconnect(note)
 
     def _committed(self) -> None:
         payload = self._payload()
         id = self._intend([payload])
-        with self._witnessed(id), self._connect() as connection:
+        with self._witnessed(id), self._transaction() as connection:
             self.app.send_task("echo", [payload], task_id=id, connection=connection)
 
     def _rolled_back(self) -> None:
         payload = self._payload()
         id = self._intend([payload])
-        with self._witnessed(id, outcome="rolled back"), contextlib.suppress(_Changed), self._connect() as connection:
+        with (
+            self._witnessed(id, outcome="rolled back"),
+            contextlib.suppress(_Changed),
+            self._transaction() as connection,
+        ):
             self.app.send_task("echo", [payload], task_id=id, connection=connection)
             raise _Changed
 
     def _savepoint(self) -> None:
         """One task inside of a savepoint that is rolled back, one beside it in the same transaction."""
         kept, dropped = self._intend(["kept"]), self._intend(["dropped"])
-        with self._witnessed(dropped, outcome="rolled back"), self._witnessed(kept), self._connect() as connection:
+        with self._witnessed(dropped, outcome="rolled back"), self._witnessed(kept), self._transaction() as connection:
             self.app.send_task("echo", ["kept"], task_id=kept, connection=connection)
             with contextlib.suppress(_Changed), connection.transaction():
                 self.app.send_task("echo", ["dropped"], task_id=dropped, connection=connection)
@@ -107,33 +145,44 @@ class Producer:
     def _payload(self) -> object:
         return {"n": self._random.randrange(2**60), "text": "ä\n\"'" * self._random.randrange(20)}
 
-    def _connect(self) -> Any:
-        return psycopg.connect(self._url, connect_timeout=5)
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection]:
+        """A transaction of the caller's own; one connection for all of them, as long as it lives."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._url, connect_timeout=5)
+        with self._connection.transaction():
+            yield self._connection
 
     # Witness
 
-    def _intend(self, args: list[Any], *, expect: Sequence[str] = ("SUCCESS",), **detail: Any) -> str:
-        id = str(uuid7() if self._random.random() < 0.5 else uuid.uuid4())  # each kind has a statement of its own
+    def _intend(
+        self, args: list[Any], *, id: str | None = None, expect: Sequence[str] = ("SUCCESS",), **detail: Any
+    ) -> str:
+        # Each kind of id has a statement of its own.
+        id = id or str(uuid7() if self._random.random() < 0.5 else uuid.uuid4())
         fingerprint = sha(args[0]) if args else None
         self._ledger.write("intent", id=id, expect=list(expect), sha=fingerprint, **detail)
         return id
 
     @contextlib.contextmanager
-    def _witnessed(self, *ids: str, outcome: str = "ok") -> Any:
-        """Write down what became of it: an error of the database leaves it open what was stored."""
+    def _witnessed(self, *ids: str, among: Sequence[str] = (), outcome: str = "ok") -> Any:
+        """Write down what became of it: an error of the database leaves it open what was stored.
+
+        ``among`` may fill until the end.
+        """
         try:
             yield
         except (OperationalError, psycopg.Error) as error:
             # Whatever was to be rolled back is, when its connection is lost as well.
             known = outcome if outcome != "ok" else "unknown"
-            for id in ids:
+            for id in (*ids, *among):
                 self._ledger.write("outcome", id=id, outcome=known, error=repr(error))
             raise
         except BaseException as error:
-            for id in ids:
+            for id in (*ids, *among):
                 self._ledger.write("outcome", id=id, outcome="fail", error=repr(error))
             raise
-        for id in ids:
+        for id in (*ids, *among):
             self._ledger.write("outcome", id=id, outcome=outcome)
             if outcome == "ok":
                 self.sent.append(id)
@@ -161,7 +210,13 @@ class Producer:
     def close(self) -> None:
         """Stop, and give the connections back."""
         self.stop()
+        if self._connection is not None:
+            self._connection.close()
         self.app.close()
+
+
+def _echo(payload: object, seconds: float = 0.0, fail_times: int = 0) -> None:
+    """What the workers' task looks like from here."""
 
 
 class _Changed(Exception):

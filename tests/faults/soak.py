@@ -3,13 +3,15 @@
     python -m tests.faults.soak --seed 1 --minutes 60 --tasks 1000000
 
 Each round sends its share, harms everything it can meanwhile, waits until all is over, and has the checker look at what
-happened; then the tables are emptied and the same workers go on. The report is Markdown.
+happened; then tables and ledgers are emptied and the same workers go on. The report is Markdown. ``--rig`` changes the
+workers (see plugin/rig_changes.py): with a mutant, the soak must find it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import signal
@@ -18,21 +20,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 
-from tests.faults.checker import NOT_YET, check, rejected_ends
+from tests.faults.checker import check
 from tests.faults.history import Rules, history
 from tests.faults.ledger import Ledger, Reader
 from tests.faults.observer import Observer
-from tests.faults.producer import KINDS, Producer
+from tests.faults.producer import Producer
 from tests.faults.proxy import Proxy
+from tests.faults.tally import Tally, report
 from tests.faults.trial import Trial
 from tests.faults.violation import Violation
 from tests.postgres import Cluster, temporary_cluster
@@ -42,43 +44,39 @@ LEASE = 10.0
 SLOTS = 20
 NODES = 2
 PRODUCERS = 3
+KINDS = (
+    *["plain"] * 3, *["long"] * 6, *["retry"] * 2, *["eta"] * 2, *["revoke"] * 2, *["committed"] * 2, "doom", "crew",
+    "crew", "many", "rolled back", "savepoint",
+)  # fmt: skip
+"""What the producers do; those that take their time fill about half of all slots."""
+PER_OPERATION = 2.7
+"""Tasks that such an operation sends, in the mean."""
+SINGLY = 0.65
+"""The part of all tasks that is sent so; the others come by hundreds."""
 MAX_CRASHES = 100
 """More than any task can meet: that a task ends at the third crash has tests of its own."""
+OFTEN = ("a child is killed", "a node is killed as a whole, and started again", "a node is stopped past its lease")
+"""Faults that lose starts: twice as often as the others."""
+DRAINED = 300.0
+"""Seconds in which all must be over after the last fault."""
 ROOMS = "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt, lavoro.revoked, audit.transition"
 OURS = "select pid from pg_stat_activity where application_name like 'lavoro%'"
-
-
-@dataclass
-class Totals:
-    """What all rounds together have seen."""
-
-    sent: int = 0
-    unknown: int = 0
-    rolled_back: int = 0
-    finished: Counter[str] = field(default_factory=Counter)
-    starts: int = 0
-    lost: int = 0
-    retried: int = 0
-    rejected: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    violations: list[Violation] = field(default_factory=list)
-    connections: list[int] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
-    """The most of all samples of each round: connections, and bytes of all of Lavoro's processes."""
 
 
 class Soak:
     """The stage of a soak: server, proxy, nodes, producers, and what harms them."""
 
-    def __init__(self, cluster: Cluster, proxy: Proxy, trial: Trial, *, seed: int) -> None:
-        self.cluster, self.proxy, self.trial, self.seed = cluster, proxy, trial, seed
+    def __init__(self, cluster: Cluster, proxy: Proxy, trial: Trial, *, seed: int, rig: dict[str, Any]) -> None:
+        self.cluster, self.proxy, self.trial, self.seed, self.rig = cluster, proxy, trial, seed, rig
         self.random = random.Random(f"{seed}:nemesis")
-        self.totals = Totals()
+        self.tally = Tally()
+        self.rounds = 0
         self.reader = Reader(trial.folder / "ledgers")
         self.nodes: list[Worker] = []
         self.faults: dict[str, Callable[[], None]] = {
             "a child is killed": self.kill_child,
-            "a supervisor is killed, its node started again": self.kill_node,
+            "a supervisor is killed, its node started again": self.kill_supervisor,
+            "a node is killed as a whole, and started again": self.kill_node,
             "a child is stopped for a while": self.freeze_child,
             "a node is stopped past its lease": self.freeze_node,
             "a node is told to leave, and started again": self.replace_node,
@@ -96,25 +94,30 @@ class Soak:
         }
 
     def start(self) -> None:
-        """Start the nodes: one beyond the proxy, one without, both with fault points."""
+        """Start the nodes: one beyond the proxy, one without, and one that no nemesis but the server's touches."""
         for number in range(NODES):
             self.nodes.append(self.start_node(number))
+        self.alone = self.start_node(NODES)
 
     def start_node(self, number: int) -> Worker:
+        """Start a node with fault points; the second one does not fence itself, so that the database has to."""
         url = self.proxy.url(self.trial.url) if number == 0 else self.trial.url
         points: list[dict[str, Any]] = [
             {"kind": kind, "rate": 0.002} for kind in ("before", "after", "DeadlockDetected")
         ]
         points.append({"kind": "delay", "rate": 0.005, "seconds": 0.1})
-        arguments = ("-c", str(SLOTS), "--processes", "2", "-n", f"node{number}", "--grace", "2", "-l", "warning")
+        processes = "2" if number < NODES else "1"
+        arguments = ("-c", str(SLOTS), "--processes", processes, "-n", f"node{number}", "--grace", "2", "-l", "warning")
         settings = {"lavoro_max_crashes": MAX_CRASHES}
-        unsynced = {"RIG_UNSYNCED": "1"}
+        environment = {"RIG_UNSYNCED": "1", "RIG_BEAT": "0.1"}
         constants = {"lavoro.store.listener.PROBE": 3.0, "lavoro.worker.claimer.ANSWER": 3.0}
         constants |= {"lavoro.worker.finisher.ANSWER": 3.0}
+        mutants = [*self.rig.get("mutants", ()), *(["never fences"] if number == 1 else [])]
+        rig = {"points": points, "constants": constants, **self.rig, "mutants": mutants}
+        rig["seed"] = f"{self.seed}:{len(self.trial.workers)}"
         return self.trial.worker(
-            *arguments, url=url, lease=LEASE, settings=settings, environment=unsynced, points=points,
-            constants=constants, ready=False,
-        )  # fmt: skip
+            *arguments, url=url, lease=LEASE, settings=settings, environment=environment, ready=False, **rig
+        )
 
     # Faults
 
@@ -122,15 +125,20 @@ class Soak:
         """Do harm at random, one thing after the other."""
         while time.monotonic() < until:
             time.sleep(min(self.random.uniform(0.2, 6), max(0.0, until - time.monotonic())))
-            name = self.random.choice(list(self.faults))
-            self.totals.faults[name] += 1
+            name = self.random.choice([*self.faults, *OFTEN])
+            self.tally.faults[name] += 1
             self.trial.ledger.write("fault", name=name)
-            with contextlib.suppress(psutil.Error, psycopg.Error, IndexError):
-                self.faults[name]()
+            try:
+                with contextlib.suppress(psutil.Error, psycopg.Error, IndexError):
+                    self.faults[name]()
+            except Exception as error:  # say a node that does not leave: the soak goes on, and fails
+                traceback.print_exc()
+                self.tally.violations.append(Violation("rig", f"{name}: {error!r}"))
             self.proxy.heal()
 
-    def pause(self, longest: float) -> None:
-        time.sleep(self.random.uniform(0.1, longest))
+    def pause(self, longest: float, *, shortest: float = 0.1) -> None:
+        """Leave it as it is for a while."""
+        time.sleep(self.random.uniform(shortest, longest))
 
     def child(self) -> psutil.Process:
         return self.random.choice([child for node in self.nodes for child in node.children])
@@ -138,10 +146,15 @@ class Soak:
     def kill_child(self) -> None:
         self.child().kill()
 
-    def kill_node(self) -> None:
+    def kill_supervisor(self) -> None:
         number = self.random.randrange(NODES)
         self.nodes[number].process.kill()
         self.nodes[number].wait()
+        self.nodes[number] = self.start_node(number)
+
+    def kill_node(self) -> None:
+        number = self.random.randrange(NODES)
+        self.nodes[number].destroy()
         self.nodes[number] = self.start_node(number)
 
     def replace_node(self) -> None:
@@ -159,16 +172,24 @@ class Soak:
     def freeze_node(self) -> None:
         node = self.random.choice(self.nodes)
         everybody = [psutil.Process(node.process.pid), *node.children]
-        self.frozen(everybody, LEASE + 5)
+        # Children go on a moment earlier: nobody tells them that others have what they run.
+        self.frozen(everybody, LEASE + 6, shortest=LEASE + 3, apart=1.0)
 
-    def frozen(self, processes: list[psutil.Process], longest: float) -> None:
+    def frozen(
+        self, processes: list[psutil.Process], longest: float, *, shortest: float = 0.1, apart: float = 0.0
+    ) -> None:
+        """Stop processes for a while, and let the last go on first."""
         self.trial.ledger.write("frozen", pids=[process.pid for process in processes])
         for process in processes:
             process.suspend()
-        self.pause(longest)
-        for process in processes:
+        self.pause(longest, shortest=shortest)
+        *others, supervisor = reversed(processes)
+        for process in others:
             with contextlib.suppress(psutil.Error):
                 process.resume()
+        time.sleep(apart)
+        with contextlib.suppress(psutil.Error):
+            supervisor.resume()
         self.trial.ledger.write("thawed", pids=[process.pid for process in processes])
 
     def cut(self) -> None:
@@ -221,37 +242,46 @@ class Soak:
 
     def round(self, number: int, *, tasks: int, seconds: float) -> None:
         """Send so many tasks within so many seconds, harm, wait, check."""
-        producers = [self._producer(f"{number}:{index}") for index in range(PRODUCERS)]
+        singly = PRODUCERS * PER_OPERATION * seconds / (SINGLY * tasks)
+        producers = [self._producer(f"{number}-{index}", pause=singly) for index in range(PRODUCERS)]
+        flood = self._producer(f"{number}-flood")
         with Observer(self.trial.url, self.trial.ledger, self.trial.processes, interval=1.0):
             nemesis = threading.Thread(target=self.harm, args=(time.monotonic() + seconds,))
             nemesis.start()
-            self._send(producers, tasks=tasks, seconds=seconds)
-            nemesis.join()
             for producer in producers:
+                producer.start()
+            self._send(producers, flood, tasks=tasks, seconds=seconds)
+            nemesis.join()
+            for producer in (*producers, flood):
                 producer.close()
             self._revive()
-            self.trial.drain(600)
+            with contextlib.suppress(AssertionError):  # the checker will tell
+                self.trial.drain(DRAINED)
         self._look(number)
 
-    def _producer(self, name: str) -> Producer:
+    def _producer(self, name: str, *, pause: float = 0.0) -> Producer:
+        """A producer; the first one of a round sends through the proxy."""
+        url = self.proxy.url(self.trial.url) if name.endswith("-0") else self.trial.url
+        ledger = Ledger(self.trial.folder / "ledgers", f"producer-{name}", sync=False)
         producer = Producer(
-            self.trial.url, Ledger(self.trial.folder / "ledgers", f"producer-{name.replace(':', '-')}", sync=False),
-            seed=f"{self.seed}:{name}", kinds=(*KINDS, "long", "long", "long"),
-        )  # fmt: skip
-        producer.pause = 0.001
-        producer.start()
+            url, ledger, seed=f"{self.seed}:{name}", kinds=["flood"] if name.endswith("flood") else KINDS
+        )
+        producer.pause = pause
         return producer
 
     @staticmethod
-    def _send(producers: list[Producer], *, tasks: int, seconds: float) -> None:
-        """Let the producers go on until they have sent their share; slow down where they are ahead of time."""
+    def _send(producers: list[Producer], flood: Producer, *, tasks: int, seconds: float) -> None:
+        """Let the producers go on until their share is sent; what they are behind comes by hundreds."""
         began = time.monotonic()
-        while time.monotonic() < began + seconds or sum(len(p.sent) for p in producers) < tasks:
-            due = tasks * (time.monotonic() - began) / seconds
-            ahead = sum(len(producer.sent) for producer in producers) > due
-            for producer in producers:
-                producer.pause = 0.2 if ahead else 0.001
-            time.sleep(0.1)
+
+        def sent() -> int:
+            return len(flood.sent) + sum(len(producer.sent) for producer in producers)
+
+        while time.monotonic() < began + seconds or sent() < tasks:
+            if sent() < tasks * min(1.0, (time.monotonic() - began) / seconds):
+                flood.operate()
+            else:
+                time.sleep(0.1)
 
     def _revive(self) -> None:
         """Start again what died while its successor could not be started, as any service manager does."""
@@ -260,65 +290,45 @@ class Soak:
                 self.nodes[number] = self.start_node(number)
 
     def _look(self, number: int) -> None:
-        """Have the checker look at this round, add it up, and empty the tables for the next."""
+        """Have the checker look at this round, add it up, and empty tables and ledgers for the next."""
+        began = time.monotonic()
         entries = self.reader.read()
         rules = Rules(orderly=True, max_crashes=MAX_CRASHES, slots=SLOTS, idle_in_transaction=3 * LEASE)
         known = history(self.trial.url, entries, rules)
+        self.trial.rows(f"truncate {ROOMS}")
+        self.reader.forget()
         found = check(known)
         for violation in found:
             print(f"round {number}: {violation}", flush=True)
-        totals = self.totals
-        totals.violations += found
-        outcomes = Counter(entry["outcome"] for entry in entries if entry.kind == "outcome")
-        totals.sent += outcomes["ok"]
-        totals.unknown += outcomes["unknown"]
-        totals.rolled_back += outcomes["rolled back"]
-        totals.finished.update(done.state for done in known.done)
-        totals.starts += len(known.of_kind("start"))
-        totals.lost += sum(row.state == "LOST" for row in known.attempts)
-        totals.retried += sum(row.state == "RETRY" for row in known.attempts)
-        totals.rejected += rejected_ends(known)
-        samples = known.of_kind("sample")
-        totals.connections.append(max((sample["connections"] for sample in samples), default=0))
-        totals.memory.append(max((sum(sample["rss"].values()) for sample in samples), default=0))
-        self.trial.rows(f"truncate {ROOMS}")
-        print(f"round {number}: {outcomes['ok']} sent, {len(known.done)} over, {len(found)} violations", flush=True)
+        self.tally.violations += found
+        alone = {str(self.alone.process.pid), *(str(child.pid) for child in self.alone.children)}
+        self.tally.add(known, alone=alone)
+        self.rounds = number
+        print(
+            f"{time.strftime('%H:%M:%S')} round {number}: {len(known.done)} over, {len(found)} violations,"
+            f" {self.tally.sent} sent in all, {self.tally.lost.total()} starts lost,"
+            f" {sum(self.tally.faults.values())} faults; looked for {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+
+    def stop(self) -> None:
+        """Tell everybody to leave, and read once more what they have logged."""
+        for node in (*self.nodes, self.alone):
+            node.send(signal.SIGTERM)
+        for node in (*self.nodes, self.alone):
+            node.wait()
+        self.tally.refused = sum(worker.log.count(" was refused: ") for worker in self.trial.workers)
+        self.tally.judge()
 
 
-def report(soak: Soak, *, minutes: float, rounds: int) -> str:
-    """What the soak has found, in Markdown."""
-    totals, version = soak.totals, soak.trial.rows("show server_version")[0][0]
-    lines = [
+def preface(soak: Soak, *, minutes: float) -> list[str]:
+    """What ran, and how it can be repeated."""
+    [[version]] = soak.trial.rows("show server_version")
+    return [
         f"Seed {soak.seed}, commit {commit()}, PostgreSQL {version}, {os.cpu_count()} cores.",
-        f"{minutes:.0f} minutes, {rounds} rounds, {NODES} nodes of 2 processes with {SLOTS} slots.",
-        "",
-        "| what | count |",
-        "|---|---|",
-        f"| tasks known to be stored | {totals.sent:,} |",
-        f"| calls whose answer was lost (stored once or not at all) | {totals.unknown:,} |",
-        f"| calls in a transaction or savepoint that was rolled back | {totals.rolled_back:,} |",
-        *(f"| ended as {state} | {count:,} |" for state, count in sorted(totals.finished.items())),
-        f"| starts | {totals.starts:,} |",
-        f"| starts recorded as lost | {totals.lost:,} |",
-        f"| retries | {totals.retried:,} |",
-        f"| outcomes of lost starts, refused | {totals.rejected:,} |",
-        f"| **violations** | **{len(totals.violations)}** |",
-        f"| most connections, first and last round | {totals.connections[0]}, {totals.connections[-1]} |",
-        f"| most memory of all processes, first and last round | {mib(totals.memory[0])}, {mib(totals.memory[-1])} |",
-        "",
-        "| fault | times |",
-        "|---|---|",
-        *(f"| {name} | {count} |" for name, count in sorted(totals.faults.items())),
-        "",
-        *(f"- {violation}" for violation in totals.violations[:50]),
-        *(f"{name} is not looked at: {why}." for name, why in NOT_YET.items()),
+        f"{minutes:.0f} minutes, {soak.rounds} rounds, {NODES} nodes of 2 processes with {SLOTS} slots each,",
+        f"and a node of one process with {SLOTS} slots that is left alone but for what happens to the server.",
     ]
-    return "\n".join(lines) + "\n"
-
-
-def mib(count: int) -> str:
-    """Bytes, to be read."""
-    return f"{count / 2**20:,.0f} MiB"
 
 
 def commit() -> str:
@@ -328,7 +338,7 @@ def commit() -> str:
 
 
 @contextlib.contextmanager
-def staged(seed: int) -> Iterator[Soak]:
+def staged(seed: int, rig: dict[str, Any]) -> Iterator[Soak]:
     """A soak with everything it needs, in a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="lavoro-soak-") as folder,
@@ -338,13 +348,9 @@ def staged(seed: int) -> Iterator[Soak]:
     ):
         trial = Trial(cluster.url(cluster.create_database()), Path(folder), start_worker, seed=seed)
         trial.prepare()
-        soak = Soak(cluster, proxy, trial, seed=seed)
+        soak = Soak(cluster, proxy, trial, seed=seed, rig=rig)
         soak.start()
         yield soak
-        for node in soak.nodes:
-            node.send(signal.SIGTERM)
-        for node in soak.nodes:
-            node.wait()
 
 
 def eventually(condition: Callable[[], Any], *, timeout: float = 60, why: str = "") -> Any:
@@ -364,18 +370,21 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=0, help="0: one for each 40,000 tasks")
     parser.add_argument("--report", type=Path, default=Path("build/soak.md"))
+    parser.add_argument("--rig", type=json.loads, default={}, help="JSON: what else is changed in the workers")
     options = parser.parse_args()
     rounds = options.rounds or max(2, options.tasks // 40_000)
     began = time.monotonic()
-    with staged(options.seed) as soak:
+    with staged(options.seed, options.rig) as soak:
         for number in range(1, rounds + 1):
             left = options.minutes * 60 - (time.monotonic() - began)
             soak.round(number, tasks=options.tasks // rounds, seconds=max(10.0, 0.85 * left / (rounds - number + 1)))
-        text = report(soak, minutes=(time.monotonic() - began) / 60, rounds=rounds)
+        words = preface(soak, minutes=(time.monotonic() - began) / 60)
+        soak.stop()
+        text = report(soak.tally, preface=words)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(text, encoding="utf-8")
     print(text)
-    return 1 if soak.totals.violations else 0
+    return 1 if soak.tally.violations else 0
 
 
 if __name__ == "__main__":

@@ -127,6 +127,8 @@ class Trial:
         """All processes of the workers that live."""
         found: list[psutil.Process] = []
         for worker in self.workers:
+            if worker.process.poll() is not None:
+                continue  # its number may be another's by now
             with contextlib.suppress(psutil.NoSuchProcess):
                 supervisor = psutil.Process(worker.process.pid)
                 found += [supervisor, *supervisor.children(recursive=True)]

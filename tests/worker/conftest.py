@@ -76,6 +76,8 @@ class Worker:
 
     def destroy(self) -> None:
         """Leave nothing of it."""
+        if self.process.poll() is not None:
+            return  # its number may be another's by now
         everybody: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             supervisor = psutil.Process(self.process.pid)

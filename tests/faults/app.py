@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import contextvars
 import ctypes
 import hashlib
 import json
+import math
 import os
 import signal
+import socket
+import struct
 import time
+import timeit
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,16 +91,62 @@ def die(self: Any, how: str, seconds: float = 0.0) -> None:
 def burn(self: Any, how: str, seconds: float) -> dict[str, Any]:
     """Let nothing else in this process run for a while; only a loop can bear witness meanwhile."""
     with witnessed(self) as token:
-        end = time.monotonic() + seconds
-        if how == "loop":
-            while time.monotonic() < end:
-                pass
-        elif how == "scrypt":
-            while time.monotonic() < end:
-                hashlib.scrypt(b"x", salt=b"y", n=2**14, r=8, p=1)
-        else:
-            ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # holds the interpreter's lock
+        WAYS_TO_BURN[how](seconds)
         return answer(self, token)
+
+
+def in_loop(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def in_scrypt(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        hashlib.scrypt(b"x", salt=b"y", n=2**14, r=8, p=1)
+
+
+def in_sleep(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:  # the signal that asks for the stack ends a call
+        ctypes.PyDLL(None).usleep(int(left * 1e6))  # holds the interpreter's lock
+
+
+def in_json(seconds: float) -> None:
+    """One call that holds the interpreter's lock, of numbers that are slow to read: a text of some tens of MB."""
+    number, count = "1e-320,", 10_000
+    quickest = min(timeit.repeat(lambda: json.loads(f"[{number * count}1]"), number=1, repeat=5))
+    json.loads(f"[{number * int(count * seconds / quickest)}1]")
+
+
+class Resolver(ctypes.Structure):
+    """The beginning of what glibc's resolver knows, of each thread."""
+
+    _fields_ = (
+        ("timeout", ctypes.c_int), ("tries", ctypes.c_int), ("options", ctypes.c_ulong), ("servers", ctypes.c_int),
+        ("server", ctypes.c_ubyte * 16),
+    )  # fmt: skip
+
+
+def in_getaddrinfo(seconds: float) -> None:
+    """Ask a name server that never answers, past gevent, as a database driver in C does."""
+    libc = ctypes.CDLL(None)
+    libc.__res_init()
+    state = libc.__res_state
+    state.restype = ctypes.POINTER(Resolver)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, contextlib.suppress(socket.gaierror):
+        silent.bind(("127.0.0.1", 0))
+        resolver = state().contents
+        resolver.timeout, resolver.tries, resolver.servers = math.ceil(seconds), 1, 1
+        address = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", silent.getsockname()[1], b"\x7f\0\0\1")
+        resolver.server[:] = address
+        _socket.getaddrinfo("nobody.test.", 80)
+
+
+WAYS_TO_BURN = {
+    "loop": in_loop, "scrypt": in_scrypt, "sleep": in_sleep, "json": in_json, "getaddrinfo": in_getaddrinfo,
+}  # fmt: skip
 
 
 @app.task(name="spawn", bind=True)

@@ -191,3 +191,27 @@ def test_frozen_node(trial: Trial) -> None:
     assert [done.attempt for done in known.stories()[id].done] == [2]
     assert rejected_ends(known) <= 1
     assert first.start.pid != second.start.pid
+
+
+def test_node_that_does_not_fence_itself(trial: Trial) -> None:
+    """Row 44, and the second line of defence: what it ends late reaches the database, is refused there, and told."""
+    frozen = trial.worker("-c", "4", "-n", "frozen", lease=3, mutants=["never fences"])
+    producer = trial.producer()
+    ids = [producer.send("echo", number, 1.0) for number in range(4)]
+    trial.until(lambda: len(trial.starts()) == 4, why="they run")
+    everybody = trial.processes()
+    trial.ledger.write("frozen", pids=[process.pid for process in everybody])
+    for process in everybody:
+        process.suspend()
+    trial.worker("-c", "4", "-n", "heir", lease=3)
+    trial.drain()
+    supervisor, *children = everybody
+    for process in children:
+        process.resume()  # its supervisor would learn that the lease was lost, and end it
+    trial.until(lambda: frozen.log.count("was refused: start 1 had lost its lease") == 4, why="all are refused")
+    supervisor.resume()
+    trial.ledger.write("thawed", pids=[process.pid for process in everybody])
+    trial.stop()
+    known = trial.verify(slots=4)
+    assert [known.stories()[id].done[0].attempt for id in ids] == [2] * 4
+    assert rejected_ends(known) == 4

@@ -11,8 +11,9 @@ import pytest
 from lavoro import outcome, states
 from lavoro.message import Job
 from lavoro.outcome import Finished
-from lavoro.store import tasks
+from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
+from lavoro.store.workers import Rescue
 from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 
 
@@ -116,6 +117,14 @@ def test_the_accepted_are_told_apart_from_the_refused(tx: Tx) -> None:
     ids = [job.id for job in (finished, retried, released, running)]
     assert tasks.accepted(tx, 1, ids) == {(finished.id, 1), (retried.id, 1)}
     assert tasks.accepted(tx, 2, ids) == set()
+
+
+def test_a_lost_start_was_not_accepted(tx: Tx) -> None:
+    """The record of its loss is no outcome: what comes late is told as refused."""
+    job = sent_and_taken(tx)
+    workers.rescue(tx, Rescue(1, "its lease ran out"), max_crashes=3)
+    assert tasks.finish(tx, 1, [succeeded(job)]) == 0
+    assert tasks.accepted(tx, 1, [job.id]) == set()
 
 
 def test_two_finishers_of_one_task_agree(tx: Tx, opened: Callable[[], Tx]) -> None:

@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
-from lavoro.store.deadline import PatientConnection
+from lavoro.store.deadline import ANSWER, PatientConnection
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
@@ -116,7 +116,7 @@ class Database:
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=lambda: self.connect("lavoro"),
+            creator=lambda: self.connect("lavoro", patience=ANSWER),
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             **options,

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 T = TypeVar("T")
 
 ANSWER = 30.0
-"""Seconds that claiming and finishing wait for an answer: far longer than they take, short enough to be outlived."""
+"""Seconds that calls, claims and finishes wait for an answer: far longer than they take, yet to be outlived."""
 
 
 class PatientConnection(psycopg.Connection[TupleRow]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -105,4 +106,7 @@ def purge(database: Database, names: Sequence[str]) -> int:
     """Delete what waits on these queues; return how many tasks went."""
     t = tables_of(database.schema)
     with translated(), database.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.patience = math.inf  # there may be millions
+        connection.detach()  # nobody else is to have one that waits for ever
         return connection.execute(t.waiting.delete().where(t.waiting.c.queue.in_(names))).rowcount

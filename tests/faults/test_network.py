@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
+
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import POLL, RESTING, port_of
 from tests.faults.trial import Trial
+from tests.postgres import Cluster
+from tests.worker.conftest import rows, sending_to
 
 QUICK = {
     "lavoro.store.listener.PROBE": 1.0,
@@ -37,6 +41,19 @@ def test_half_open_connections(trial: Trial) -> None:
     trial.verify(slots=2)
 
 
+def test_a_call_through_a_half_open_connection(
+    cluster: Cluster, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 16: what a caller has in its pool goes dead with its socket open; the call goes on through another."""
+    monkeypatch.setattr("lavoro.store.database.ANSWER", 1.0)
+    with Proxy(cluster.port) as proxy, sending_to(proxy.url(migrated_url)) as app:
+        app.send_task("add", [1, 2])
+        assert proxy.freeze("lavoro") == 1
+        late = app.send_task("add", [3, 4])
+        assert app.AsyncResult(late.id).state == "PENDING"
+        assert rows(app, "select count(*), count(distinct id) from lavoro.waiting") == [(2, 2)]
+
+
 def test_a_bad_network(trial: Trial) -> None:
     """Rows 14, 16: for both ends, resets, delays, one-way silence, half-open sockets, one after the other."""
     dice = random.Random(trial.seed)
@@ -56,7 +73,7 @@ def test_a_bad_network(trial: Trial) -> None:
             fault()
             time.sleep(dice.uniform(0.1, 1))
             proxy.heal()
-        proxy.cut()  # what was made half-open on the producer's side has no deadline there
+        proxy.cut()  # the producer need not wait for its deadline
         producer.stop()
         trial.drain()
         assert worker.process.poll() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +11,7 @@ from lavoro.errors import OperationalError, SchemaOutdated
 from lavoro.store import queues, tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status
+from tests.conftest import Eventually
 from tests.store.walk import lane, message, registered, rows, send, sent_and_taken, take
 
 
@@ -62,6 +64,25 @@ def test_purging_deletes_what_waits_on_these_queues_only(database: Database, tx:
         ("a", 0, 1),
         ("c", 1, 0),
     ]
+
+
+def test_purging_takes_its_time(
+    empty_url: str, tx: Tx, opened: Callable[[], Tx], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """Longer than others wait for an answer."""
+    monkeypatch.setattr("lavoro.store.database.ANSWER", 0.5)
+    send(tx, queue="a")
+    database, other = Database(empty_url), opened()
+    query = """
+        select 1 from pg_stat_activity where application_name = 'lavoro' and wait_event_type = 'Lock'
+            and query like 'DELETE%' and query_start < clock_timestamp() - interval '1 second'"""
+    with ThreadPoolExecutor() as threads:
+        with tx.connection.transaction():
+            rows(tx, "select from lavoro.waiting for update")
+            purging = threads.submit(purge, database, ["a"])
+            eventually(lambda: rows(other, query), why="it has waited for twice as long")
+        assert purging.result(60) == 1
+    database.dispose()
 
 
 @pytest.mark.parametrize("ask", [pause, resume, purge])

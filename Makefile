@@ -13,7 +13,7 @@ PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/tes
 	tests/worker/test_limits.py tests/doors/test_doctor.py tests/faults/test_calm.py
 PROJECT = setup.cfg pyproject.toml
 
-.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish coverage lock clean
+.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish bench-profile coverage lock clean
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
@@ -47,6 +47,9 @@ bench: $(VENV)/.bench
 
 bench-publish: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks.publish $(RESULTS)/*.json
+
+bench-profile: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks.profile $(ARGS)
 
 bench-smoke: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.smoke

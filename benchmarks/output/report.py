@@ -86,17 +86,18 @@ def _by_figure(table: Sequence[Row], subjects: Sequence[str]) -> str:
     for row in table:
         cells = [_cell(row.values.get(subject, [])) for subject in subjects]
         lines.append([row.figure, row.unit, *cells, *(_ratio(row.ratio(other)) for other in others), _targets(row)])
-    return _lines(lines)
+    return as_lines(lines)
 
 
 def _by_subject(table: Sequence[Row], subjects: Sequence[str]) -> str:
     lines = [["", *(f"{row.figure} ({row.unit})" for row in table)], ["---", *["---:"] * len(table)]]
     lines += [[subject, *(_cell(row.values.get(subject, [])) for row in table)] for subject in subjects]
     lines.append(["target", *(_targets(row) for row in table)])
-    return _lines(lines)
+    return as_lines(lines)
 
 
-def _lines(lines: Iterable[Iterable[str]]) -> str:
+def as_lines(lines: Iterable[Iterable[str]]) -> str:
+    """Return the lines of a Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

@@ -15,17 +15,20 @@ DATABASE = "lavoro_benchmarks"
 
 
 @contextmanager
-def throwaway_server(*, connections: int = 100) -> Iterator[str]:
+def throwaway_server(*, connections: int = 100, preload: str | None = None) -> Iterator[str]:
     """Start a server with default settings on a Unix socket and yield its URL; it is deleted at the end.
 
-    Works as root as well: the server then runs as a user of its own. The data lives in ``TMPDIR``; make sure that
-    this is a real disk, because on a RAM disk a durable commit costs nothing.
+    ``preload`` names a library that it loads. Works as root as well: the server then runs as a user of its own. The
+    data lives in ``TMPDIR``; make sure that this is a real disk, because on a RAM disk a durable commit costs nothing.
     """
     get_server = _get_server()
     folder = tempfile.mkdtemp(prefix="lavoro-benchmarks-")
-    if connections > 100:  # takes a restart
+    settings = {"max_connections": connections if connections > 100 else None, "shared_preload_libraries": preload}
+    changed = {name: value for name, value in settings.items() if value is not None}
+    if changed:  # takes a restart
         with get_server(folder, cleanup_mode="stop") as server, connect(server.get_uri()) as connection:
-            connection.execute(f"alter system set max_connections = {connections:d}".encode())
+            for name, value in changed.items():
+                connection.execute(f"alter system set {name} = {value}".encode())
     with get_server(folder, cleanup_mode="delete") as server:
         yield server.get_uri()
 

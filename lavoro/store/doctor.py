@@ -206,7 +206,7 @@ def _connections(exam: Exam) -> Iterator[Finding]:
             current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                 - coalesce(current_setting('reserved_connections', true)::int, 0),
             (select count(distinct node) * 2 + count(*) * 2 from lavoro.worker
-                where stopped is null and seen_at + lease > clock_timestamp())"""
+                where stopped is null and expires > clock_timestamp())"""
     [[used, most, workers]] = exam.rows(query)
     if used > exam.full * most:
         yield Finding(
@@ -236,7 +236,7 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
         where w.due <= clock_timestamp()
             and not exists (select from lavoro.queue q where q.name = w.queue and q.paused is not null)
             and not exists (select from lavoro.worker l
-                where l.stopped is null and l.seen_at + l.lease > clock_timestamp() and w.queue = any (l.queues))
+                where l.stopped is null and l.expires > clock_timestamp() and w.queue = any (l.queues))
         group by w.queue having min(w.due) < clock_timestamp() - %(backlog)s::float8 * interval '1 second'
         order by w.queue"""
     for queue, count, seconds in exam.rows(query, backlog=exam.backlog):
@@ -260,10 +260,10 @@ _RESUME = "update lavoro.queue set paused = null where name = {name}; select pg_
 
 
 def _silent_workers(exam: Exam) -> Iterator[Finding]:
-    """Leases are renewed six times before they run out: three that were missed are no chance."""
+    """Leases are renewed four times before they run out: two that were missed are no chance."""
     query = """
         select node || '/' || process, host, pid, extract(epoch from clock_timestamp() - seen_at)::float8,
-            seen_at + lease < clock_timestamp(), (select count(*) from lavoro.running r where r.worker_id = w.id)
+            expires < clock_timestamp(), (select count(*) from lavoro.running r where r.worker_id = w.id)
         from lavoro.worker w where stopped is null and seen_at < clock_timestamp() - lease / 2 order by 1"""
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:

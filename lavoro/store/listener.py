@@ -22,8 +22,10 @@ from lavoro.store.database import LOST, Database
 
 logger = logging.getLogger("lavoro.store")
 
-PROBE = 10.0
+PROBE = 20.0
 """Seconds after which a silent connection is asked whether it still lives."""
+ANSWER = 10.0
+"""Seconds that it has for the answer, and for all others."""
 
 
 class Listener(Service):
@@ -117,7 +119,7 @@ class Listener(Service):
             logger.warning("the listening connection was lost; polling until it is back: %s", str(error).strip())
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = self._database.connect("lavoro-listener", direct=True, patience=PROBE)
+        connection = self._database.connect("lavoro-listener", direct=True, patience=ANSWER)
         try:
             connection.execute(f'listen "{self._channel}"'.encode())
             self._held, self._spoke = frozenset(), time.monotonic()

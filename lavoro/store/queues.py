@@ -76,7 +76,7 @@ def worker_status(database: Database) -> list[WorkerStatus]:
     seen = sa.func.extract("epoch", sa.func.clock_timestamp() - w.seen_at)
     query = (
         sa.select(w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen)
-        .where(w.stopped.is_(None), w.seen_at + w.lease > sa.func.clock_timestamp())
+        .where(w.stopped.is_(None), w.expires > sa.func.clock_timestamp())
         .order_by(w.node, w.process)
     )
     with translated(), database.engine.connect() as connection:

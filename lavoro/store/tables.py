@@ -180,10 +180,11 @@ class Tables:
             sa.Column("lease", sa.Interval, nullable=False),
             _time("started", default=True),
             _time("seen_at", default=True),
+            _time("expires", nullable=False),
             _time("stopped"),
             _text("end_reason"),
         )
-        sa.Index("worker_live", table.c.seen_at, postgresql_where=table.c.stopped.is_(None))
+        sa.Index("worker_live", table.c.expires, postgresql_where=table.c.stopped.is_(None))
         return table
 
     def _key(self) -> sa.Table:

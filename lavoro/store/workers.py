@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,8 +35,8 @@ class Renewal(NamedTuple):
     """The workers that still have one."""
     cancels: list[Cancel]
     """The tasks of theirs that are to be ended."""
-    expired: bool
-    """Whether the lease of somebody else has run out."""
+    expiry: float
+    """Seconds until the first lease of somebody else runs out; negative if one has."""
 
 
 class Rescue(NamedTuple):
@@ -60,13 +61,13 @@ def register(tx: Tx, registration: Registration) -> int:
     return int(row[0])
 
 
-def renew(tx: Tx, worker_ids: Sequence[int]) -> Renewal:
-    """Renew leases, and learn what else there is to know."""
-    rows = tx.run("renew_leases", {"ids": list(worker_ids)})
+def renew(tx: Tx, worker_ids: Sequence[int], *, back: float = 1e9) -> Renewal:
+    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later."""
+    rows = tx.run("renew_leases", {"ids": list(worker_ids), "back": back})
     return Renewal(
         {row[1] for row in rows if row[0] == "renewed"},
         [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
-        any(row[0] == "expired" for row in rows),
+        next((row[5] for row in rows if row[0] == "expires"), math.inf),
     )
 
 

@@ -36,7 +36,7 @@ REMEMBERED = 300.0
 """Seconds for which a lane stays known after its last task: claiming from an empty one costs a few microseconds."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
-RESTING = 5
+RESTING = 15
 """How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""

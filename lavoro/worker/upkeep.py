@@ -17,8 +17,8 @@ from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 
 logger = logging.getLogger("lavoro.worker")
 
-RENEWALS = 6
-"""Renewals per lease: five may fail before others take over."""
+RENEWALS = 4
+"""Renewals per lease: two may fail before we fence ourselves off, and others take over."""
 RETENTION_INTERVAL = 600.0
 STRAYS_INTERVAL = 60.0
 LOCK_TIMEOUT = "2s"
@@ -69,6 +69,8 @@ class Upkeep(Service):
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
         self._strangers_from = -math.inf
+        self._expiry = math.inf
+        """When, by our monotonic clock, the first lease of another node runs out."""
         self._renew_now = False
         self.trusted_until = -math.inf
 
@@ -99,11 +101,12 @@ class Upkeep(Service):
                 renewal = self._renew(tx)
             self._register_newcomers(tx)
             self._rescue_children(tx)
+            if time.monotonic() >= self._next_rescue():
+                self._rescue_strangers(tx)
             if renewal is not None:
-                if time.monotonic() >= self._strangers_from:
-                    self._rescue_strangers(tx, expired=renewal.expired)
+                self._rescue_strays(tx)
                 self._retain_if_due(tx)
-        return max(0.001, self._next_renewal() - time.monotonic())
+        return max(0.001, min(self._next_renewal(), self._next_rescue()) - time.monotonic())
 
     def close(self) -> None:
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
@@ -142,8 +145,10 @@ class Upkeep(Service):
 
     def _renew(self, tx: Tx) -> Renewal:
         sent, self._renew_now = time.monotonic(), False  # before: what is asked for meanwhile must not be lost
-        renewal = workers.renew(tx, list(self._leases))
+        renewal = workers.renew(tx, list(self._leases), back=1e9 if self._strays_due() else 2 * self._lease)
         self._renewed, self.trusted_until = sent, sent + self._lease
+        # To come, it is seen by other nodes too.
+        self._expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)
         lost = self._leases - renewal.live
         self._leases -= lost
         if lost:
@@ -170,11 +175,20 @@ class Upkeep(Service):
             self._rescue(tx, self._lost[0])
             self._leases.discard(self._lost.popleft().worker_id)
 
-    def _rescue_strangers(self, tx: Tx, *, expired: bool) -> None:
+    def _next_rescue(self) -> float:
+        return max(self._expiry, self._strangers_from)
+
+    def _rescue_strangers(self, tx: Tx) -> None:
         """Any node may do this for any other: a lease is ended by one statement, by one of them."""
-        while expired:
-            expired = self._rescue_stranger(tx)
-        if time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL:
+        while self._rescue_stranger(tx):
+            pass
+        self._expiry = math.inf  # until the next renewal tells
+
+    def _strays_due(self) -> bool:
+        return time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL
+
+    def _rescue_strays(self, tx: Tx) -> None:
+        if self._strays_due() and time.monotonic() >= self._strangers_from:
             self._looked_for_strays = time.monotonic()
             for worker_id in workers.strays(tx):
                 self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))

@@ -266,7 +266,12 @@ def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, seconds: int, wo
     send(tx)
     take(tx)
     assert examine() == []
-    rows(tx, "update lavoro.worker set seen_at = now() - %s * interval '1 second' returning 1", seconds)
+    rows(
+        tx,
+        "update lavoro.worker set (seen_at, expires) = (now() - %s * interval '1 second',"
+        " now() + lease - %s * interval '1 second') returning 1",
+        seconds, seconds,
+    )  # fmt: skip
     finding = the_one(examine())
     assert (finding.check, finding.which) == ("worker", "node@test/0")
     assert words in finding.problem

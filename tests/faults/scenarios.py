@@ -16,7 +16,7 @@ from tests.faults.violation import Violation
 Scenario = Callable[..., list[Violation]]
 POLL = 0.3
 """Seconds of `lavoro_poll_interval` where a notification is lost."""
-RESTING = 5
+RESTING = 15
 """How many poll intervals a worker rests that is told of new tasks."""
 
 

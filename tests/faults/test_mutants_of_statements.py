@@ -165,11 +165,11 @@ MUTANTS = [
     ),
     Mutant(
         "leases are ended without looking at them", "I5", lease_in_force,
-        "expire_lease", "where stopped is null and seen_at + lease < clock_timestamp()", "where stopped is null",
+        "expire_lease", "where stopped is null and expires < statement_timestamp()", "where stopped is null",
     ),
     Mutant(
         "leases are judged by the clock of a worker that goes fast", "I5", lease_in_force,
-        "expire_lease", "< clock_timestamp()", "< clock_timestamp() + interval '10 minutes'",
+        "expire_lease", "< statement_timestamp()", "< statement_timestamp() + interval '10 minutes'",
     ),
     Mutant(
         "rescued tasks do not come back", "I1", crash,

@@ -110,7 +110,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "forget_task": {"id": running[0]},
         "ready_tasks": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
-        "renew_leases": {"ids": [1, 2]},
+        "renew_leases": {"ids": [1, 2], "back": 60.0},
     }  # fmt: skip
     return every[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,9 +51,20 @@ def test_a_renewal_tells_all_that_a_node_has_to_know(tx: Tx) -> None:
     tasks.revoke(tx, [mine.id, others.id], cancel="{}")
     late = registered(tx, lease=0.0)
     renewal = workers.renew(tx, [1, late])
-    assert (renewal.live, renewal.expired) == ({1, late}, False)
+    assert renewal.live == {1, late}
+    assert renewal.expiry > 0
     assert [cancel[:3] for cancel in renewal.cancels] == [(mine.id, 1, 1)]
-    assert workers.renew(tx, []) == workers.Renewal(set(), [], True)
+    nothing_of_its_own = workers.renew(tx, [])
+    assert (nothing_of_its_own.live, nothing_of_its_own.cancels) == (set(), [])
+    assert nothing_of_its_own.expiry <= 0
+    assert 0 < workers.renew(tx, [late]).expiry <= 30
+
+
+def test_a_renewal_need_not_look_at_what_ran_out_long_ago(tx: Tx) -> None:
+    """A minute later all is looked at again; else each would read what all since a held snapshot have left."""
+    rows(tx, "update lavoro.worker set expires = now() - interval '100 seconds' returning 1")
+    assert workers.renew(tx, [], back=60).expiry == math.inf
+    assert workers.renew(tx, []).expiry < -99
 
 
 def test_a_duty_has_one_holder_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> None:

@@ -119,10 +119,11 @@ create table lavoro.worker (
     lease interval not null,
     started timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
+    expires timestamptz not null,
     stopped timestamptz,
     end_reason text
 );
-create index worker_live on lavoro.worker (seen_at) where stopped is null;
+create index worker_live on lavoro.worker (expires) where stopped is null;
 
 create table lavoro.duty (
     name text primary key,

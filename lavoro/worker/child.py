@@ -40,6 +40,7 @@ from lavoro.worker.holding import Holding
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import pool_class
+from lavoro.worker.relief import Relief
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -162,6 +163,8 @@ class Child:
         self.ticker.start()
         self.finisher.start()
         self.pool.start()
+        if self.pool.shares_loop:
+            self.relief.start()
         self.pipe.send("ready")
         self.claimer.start()  # last: what it claims must find everything else running
 
@@ -185,6 +188,9 @@ class Child:
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
+        self.relief = Relief(
+            self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], relieved=self._relieved
+        )
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
             prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
@@ -220,6 +226,7 @@ class Child:
             return
         if self._cancelled and str(job.id) in self._cancelled:
             job = job._replace(revoked=True)
+            self.holding.add([job])
         self.board.begin(slot, job.id.bytes, self._deadline(task, job))
         try:
             result = execute(task, job, self.node)
@@ -368,6 +375,12 @@ class Child:
             self.claimer.slow_down()
             self._give_back_unstarted()
         self._ran_before = running
+
+    def _relieved(self, jobs: list[Job]) -> None:
+        """What was given back while our loop was blocked is ours no longer."""
+        self.holding.release(jobs)
+        self.claimer.slow_down()
+        self._outcomes_stored()
 
     def _say_goodbye(self) -> None:
         running = set(self.pool.running)

@@ -80,7 +80,7 @@ class Finisher(Service):
             self._outcomes.extendleft(reversed(batch))  # nothing is given up; repeating is harmless
             self._lose()
             raise
-        self._holding.release(outcome.job.id for outcome in batch)
+        self._holding.release(outcome.job for outcome in batch)
         self._stored()
         return 0
 

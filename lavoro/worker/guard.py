@@ -25,11 +25,11 @@ class Guard:
 
     def __init__(self, board: Board, lease: float) -> None:
         self._board, self._margin = board, MARGIN * lease
-        self._sleep: Callable[[float], object] = _unpatched("time", "sleep")
+        self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 
     def start(self) -> None:
         """Begin to watch."""
-        _unpatched("_thread", "start_new_thread")(self._watch, ())
+        unpatched("_thread", "start_new_thread")(self._watch, ())
 
     @property
     def left(self) -> float:
@@ -44,6 +44,7 @@ class Guard:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _unpatched(module: str, name: str) -> Any:
+def unpatched(module: str, name: str) -> Any:
+    """Return a function of the standard library as it was before gevent patched it, if it did."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey.get_original(module, name) if monkey else getattr(import_module(module), name)

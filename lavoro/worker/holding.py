@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterable
 
@@ -15,8 +14,6 @@ class Holding:
     def __init__(self) -> None:
         self._jobs: dict[uuid.UUID, Job] = {}
         self.released = 0
-        self.empty = threading.Event()
-        self.empty.set()
 
     @property
     def count(self) -> int:
@@ -26,16 +23,14 @@ class Holding:
     def add(self, jobs: Iterable[Job]) -> None:
         """Hold tasks."""
         self._jobs.update((job.id, job) for job in jobs)
-        if self._jobs:
-            self.empty.clear()
 
-    def release(self, ids: Iterable[uuid.UUID]) -> None:
-        """Let go of tasks whose outcome is stored or refused."""
-        for id in ids:
-            if self._jobs.pop(id, None) is not None:
+    def release(self, jobs: Iterable[Job]) -> None:
+        """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
+        held = self._jobs
+        for job in jobs:
+            if held.get(job.id) is job:
+                del held[job.id]
                 self.released += 1
-        if not self._jobs:
-            self.empty.set()
 
     def ids(self) -> list[uuid.UUID]:
         """The ids of all."""

@@ -76,11 +76,12 @@ def nap(self: Any, seconds: float) -> float:
 
 
 @app.task(name="burn", bind=True)
-def burn(self: Any, path: str) -> str:
-    """Use the CPU, and let nobody else, until the file exists."""
+def burn(self: Any, path: str, pause: float = 0.0) -> str:
+    """Let no other task run until the file exists; with a pause in C, other threads may."""
     note("start", self.request.id, os.getpid())
     while not Path(path).exists():
-        pass
+        if pause:
+            UNPATCHED_SLEEP(pause)
     return "burnt"
 
 

@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
+from lavoro.result import AsyncResult
+from lavoro.store.database import Database
+from lavoro.worker.finisher import Finisher
+from lavoro.worker.holding import Holding
+from lavoro.worker.pools.base import Pool
+from lavoro.worker.relief import Relief
 from tests.conftest import Eventually
-from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
+from tests.store.walk import registered, sent_and_taken, stage_of
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
+from tests.worker.test_parts import make_board
 
+Result = AsyncResult[object]
 WAYS = {
     "a loop in Python": 1,
     "a call that lets other threads run": 1,
@@ -40,3 +49,64 @@ def test_blocked_for_too_long(
     assert (reason, count) == ("its process was blocked for longer than 1.5 s (lavoro_blocked_grace)", 3)
     assert ("in block" in worker.log) == bool(WAYS[how])
     assert worker.stop() == 0
+
+
+def start_blocked(
+    start_worker: StartWorker, sender: Lavoro, url: str, *burn: object
+) -> tuple[Worker, Result, list[Result]]:
+    """A worker whose first claim was of four tasks, of which the first to begin blocks the loop."""
+    blocking = sender.send_task("burn", burn, priority=9)
+    others = [sender.send_task("where") for _ in range(3)]
+    worker = start_worker("-c", "4", "--grace", "600", url=url)
+    worker.until("3 tasks behind a blocked loop went back to their queues")
+    return worker, blocking, others
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_what_has_not_begun_behind_a_blocked_loop_runs_elsewhere(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, tmp_path: Path, pause: float
+) -> None:
+    """In Python or in C, as long as other threads may run; afterwards the first goes on as if nothing had been."""
+    gate = tmp_path / "gate"
+    worker, blocking, others = start_blocked(start_worker, sender, migrated_url, str(gate), pause)
+    helper = start_worker("-c", "4", url=migrated_url)
+    assert {other.get(timeout=PATIENCE) for other in others} == {child.pid for child in helper.children}
+    assert helper.stop() == 0
+    gate.touch()
+    assert blocking.get(timeout=PATIENCE) == "burnt"
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    assert worker.stop() == 0
+    assert ledger.starts(blocking.id) == 1
+    assert rows(sender, "select max(attempt) from lavoro.finished") == [(1,)]
+    assert rows(sender, "select * from lavoro.attempt") == []
+
+
+def test_what_went_back_behind_a_blocked_loop_may_come_again(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+) -> None:
+    """To the same process, as soon as its loop turns; it stops in order then, holding nothing."""
+    gate = tmp_path / "gate"
+    worker, blocking, others = start_blocked(start_worker, sender, migrated_url, str(gate))
+    assert rows(sender, "select count(*) from lavoro.waiting") == [(3,)]
+    gate.touch()
+    assert blocking.get(timeout=PATIENCE) == "burnt"
+    assert {other.get(timeout=PATIENCE) for other in others} == {child.pid for child in worker.children}
+    assert worker.stop() == 0
+    assert rows(sender, "select max(attempt) from lavoro.finished") == [(1,)]
+
+
+def test_what_cannot_go_back_now_does_when_the_loop_turns(migrated_url: str) -> None:
+    """The thread finds no connection: its job is the finisher's then, which is as stuck as the loop, for a while."""
+    holding, database, nowhere = Holding(), Database(migrated_url), Database("postgresql://127.0.0.1:1/nowhere")
+    tx = database.open("lavoro-test")
+    worker_id = registered(tx)
+    job = sent_and_taken(tx, worker_id=worker_id)
+    holding.add([job])
+    finisher = Finisher(database, holding, worker_id=worker_id, stored=lambda: None)
+    board, pool = make_board(1), Pool(1, lambda job, slot: None)
+    Relief(board, pool, finisher, nowhere, worker_id=worker_id, relieved=holding.release)._relieve([job])
+    assert (stage_of(tx, job.id), holding.count) == ("running", 1)
+    finisher.step()
+    finisher.close()
+    assert (stage_of(tx, job.id), holding.count) == ("waiting", 0)
+    tx.connection.close()

@@ -15,12 +15,13 @@ from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
 from lavoro.worker.board import Board, unnamed_file
 from lavoro.worker.child import _limit_of
+from lavoro.worker.holding import Holding
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.watch import culprits
 
 
-def board(slots: int) -> Board:
+def make_board(slots: int) -> Board:
     descriptor = unnamed_file()
     os.ftruncate(descriptor, Board.size(slots))
     return Board(descriptor, slots)
@@ -28,7 +29,7 @@ def board(slots: int) -> Board:
 
 def test_board() -> None:
     """What begins is there until it ends; only what is past its limit is overdue."""
-    shared, id = board(2), uuid.uuid4()
+    shared, id = make_board(2), uuid.uuid4()
     assert shared.entries() == []
     shared.begin(1, id.bytes, math.inf)
     assert [(entry.slot, entry.id) for entry in shared.entries()] == [(1, id)]
@@ -64,6 +65,20 @@ def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:
     assert not ours.send("order")
     assert ours.receive() is None
     ours.close()
+
+
+def test_what_was_claimed_anew_is_still_held() -> None:
+    """Its return is stored, and it is claimed again, before it has been let go."""
+    values: list[Any] = [None] * len(Job._fields)
+    job = Job(*values)._replace(id=uuid.uuid4(), attempt=1)
+    again = job._replace(due=None)
+    holding = Holding()
+    holding.add([job])
+    holding.add([again])
+    holding.release([job])
+    assert (holding.jobs(), holding.released) == ([again], 0)
+    holding.release([again])
+    assert (holding.jobs(), holding.released) == ([], 1)
 
 
 def test_plan() -> None:

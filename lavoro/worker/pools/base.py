@@ -112,6 +112,8 @@ class Pool:
         """Return what ``interrupt`` needs to reach the slot that calls this."""
         return threading.get_ident()
 
+    shares_loop = False
+    """Whether a task can keep the services of its process from running."""
     limits_hard = True
     """Whether ``limit`` can end a task at its hard limit without ending the process."""
 

@@ -36,6 +36,8 @@ class GeventPool(Pool):
     inside the greenlet that runs. Only a call into C that neither returns nor looks for signals goes on.
     """
 
+    shares_loop = True
+
     def start(self) -> None:
         """Start the slots."""
         self._limits: set[Limit] = set()

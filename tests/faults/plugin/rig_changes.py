@@ -176,7 +176,7 @@ def _drops_what_it_could_not_store(module: Any) -> None:
             self._store_or_explain(batch)
         except Exception:
             self._lose()
-        self._holding.release(outcome.job.id for outcome in batch)
+        self._holding.release(outcome.job for outcome in batch)
         return 0
 
     replace(module.Finisher, "step", step)

@@ -1,0 +1,64 @@
+"""Relief: what waits behind a loop that does not turn goes back to its queue, where others may have room for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from lavoro import outcome
+from lavoro.message import Job
+from lavoro.store import tasks
+from lavoro.store.database import Database
+from lavoro.store.deadline import ANSWER
+from lavoro.worker.board import Board
+from lavoro.worker.finisher import Finisher
+from lavoro.worker.guard import unpatched
+from lavoro.worker.pools.base import Pool
+
+logger = logging.getLogger("lavoro.worker")
+
+LOOK = 0.5
+STUCK = 1.0
+"""Seconds without a turn of the loop after which what has not begun goes back."""
+
+
+class Relief:
+    """A thread of the operating system, where gevent has patched too: the finisher is as stuck as the loop it is in.
+
+    A slot takes a job from the pool in one step that nothing interrupts, and so does this thread: what it has taken no
+    slot can begin, however soon the loop turns again. It has a connection of its own, only while it needs one.
+    """
+
+    def __init__(
+        self, board: Board, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int,
+        relieved: Callable[[list[Job]], object],
+    ) -> None:  # fmt: skip
+        self._board, self._pool, self._finisher, self._database = board, pool, finisher, database
+        self._worker_id, self._relieved = worker_id, relieved
+        self._sleep: Callable[[float], object] = unpatched("time", "sleep")
+
+    def start(self) -> None:
+        """Begin to watch."""
+        unpatched("_thread", "start_new_thread")(self._watch, ())
+
+    def _watch(self) -> None:
+        while True:
+            self._sleep(LOOK)
+            if self._pool.waiting and time.monotonic() - self._board.ticked > STUCK:
+                self._relieve(self._pool.take_back())
+
+    def _relieve(self, jobs: list[Job]) -> None:
+        back = [outcome.released(job) for job in jobs]
+        try:
+            tx = self._database.open("lavoro-relief", patience=ANSWER)
+            with closing(tx.connection):
+                tasks.give_back(tx, self._worker_id, back)
+        except Exception as error:  # then as soon as the loop turns
+            logger.warning("%d tasks behind a blocked loop could not be given back yet: %s", len(jobs), error)
+            for returned in back:
+                self._finisher.put(returned)
+        else:
+            logger.info("%d tasks behind a blocked loop went back to their queues", len(jobs))
+            self._relieved(jobs)

@@ -20,27 +20,33 @@ from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack
 from lavoro.serialization import loads, loads_exception
 from lavoro.signing import Keyring
-from tests.fuzz import CASES
+from tests.fuzz import CASES, TOGETHER
 from tests.fuzz.app import app
-from tests.fuzz.values import TASKS, as_json, name, options, payloads, text, value
+from tests.fuzz.values import TASKS, as_json, crowds, name, options, payloads, text, value
 
 CANARY = Path("fuzz-canary")
 STATES = {"SUCCESS", "FAILURE", "RETRY", "REVOKED"}
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.filterwarnings("ignore:Generating overly large repr")]
-fuzzed = settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=max(1, CASES // TOGETHER), suppress_health_check=list(HealthCheck))
 
-jobs = st.builds(
-    Job, id=st.builds(uuid7), name=st.sampled_from(TASKS), args=value.map(as_json), kwargs=value.map(as_json),
-    options=options.map(as_json), payload=payloads(str(CANARY)), queue=st.just("celery"), priority=st.just(0),
-    attempt=st.integers(1, 2**31), retries=st.integers(0, 2**31), crashes=st.integers(0, 3),
-    due=st.just(dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)), expires=st.none(), expired=st.booleans(),
-    revoked=st.booleans(),
-)  # fmt: skip
+
+def a_job(node: Node, **parts: Any) -> tuple[Job, Node]:
+    due = dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)
+    return Job(id=uuid7(), queue="celery", priority=0, due=due, expires=None, **parts), node
+
+
 KEYS = ["a key of 16 signs"]
 nodes = st.sampled_from([
     Node("fuzz"), Node("fuzz", accept=frozenset({"json", "msgpack"})), Node("fuzz", max_result_size=10),
     Node("fuzz", keyring=Keyring(KEYS)), Node("fuzz", keyring=Keyring(KEYS, required=True)),
 ])  # fmt: skip
+
+
+jobs = crowds(
+    a_job, size=TOGETHER, node=nodes, name=st.sampled_from(TASKS), args=value.map(as_json), kwargs=value.map(as_json),
+    options=options.map(as_json), payload=payloads(str(CANARY)), attempt=st.integers(1, 2**31),
+    retries=st.integers(0, 2**31), crashes=st.integers(0, 3), expired=st.booleans(), revoked=st.booleans(),
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,15 +56,16 @@ def settled() -> None:
 
 
 @fuzzed
-@given(jobs, nodes)
-def test_a_job_becomes_an_outcome(job: Job, node: Node) -> None:
-    outcome = execute(app.tasks[job.name], job, node)
-    assert isinstance(outcome, (Finished, GivenBack))
-    assert outcome.job.id == job.id
-    assert outcome.state in STATES or outcome.state is None
-    if isinstance(outcome, Finished) and outcome.state == "FAILURE":
-        assert isinstance(loads_exception(loads(outcome.result or "")), BaseException)
-    assert not CANARY.exists()
+@given(jobs)
+def test_a_job_becomes_an_outcome(crowd: list[tuple[Job, Node]]) -> None:
+    for job, node in crowd:
+        outcome = execute(app.tasks[job.name], job, node)
+        assert isinstance(outcome, (Finished, GivenBack)), job
+        assert outcome.job.id == job.id, job
+        assert outcome.state in STATES or outcome.state is None, job
+        if isinstance(outcome, Finished) and outcome.state == "FAILURE":
+            assert isinstance(loads_exception(loads(outcome.result or "")), BaseException), job
+        assert not CANARY.exists(), job
 
 
 OPTIONS = [
@@ -67,29 +74,45 @@ OPTIONS = [
 ]  # fmt: skip
 REFUSALS = (TypeError, ValueError, NotImplementedError, ImproperlyConfigured)
 """What says that something is wrong with a call, before anything is stored."""
+calls = crowds(
+    dict, size=TOGETHER, name=name, args=st.lists(value, max_size=3), kwargs=st.dictionaries(text, value),
+    given=st.dictionaries(st.sampled_from(OPTIONS), value),
+)  # fmt: skip
 
 
 @fuzzed
-@given(
-    name, st.lists(value, max_size=3), st.dictionaries(text, value), st.dictionaries(st.sampled_from(OPTIONS), value)
-)
-def test_a_call_is_sent_or_refused(name: str, args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> None:
-    message = None
-    with contextlib.suppress(*REFUSALS):
-        message = template(app.conf, None, name, {"queue": "celery", **given}).message(args, kwargs)
-    if message is not None:
-        assert message.name == name
-        json.loads(message.args or "null")
+@given(calls)
+def test_a_call_is_sent_or_refused(crowd: list[dict[str, Any]]) -> None:
+    for call in crowd:
+        message = None
+        with contextlib.suppress(*REFUSALS):
+            form = template(app.conf, None, call["name"], {"queue": "celery", **call["given"]})
+            message = form.message(call["args"], call["kwargs"])
+        if message is not None:
+            assert message.name == call["name"], call
+            json.loads(message.args or "null")
+
+
+def some_text(first: str, second: str, third: bytes, raw: bool) -> str | bytes:
+    return first.encode(errors="replace") + third if raw else first + second
+
+
+piece = st.text() | value.map(json.dumps) | st.sampled_from(['{"__type__":"', '"}', "[", '"__value__":', "{", "\ufeff"])
+texts = crowds(some_text, size=TOGETHER, first=piece, second=piece, third=st.binary(), raw=st.booleans())
 
 
 @fuzzed
-@given(st.text() | st.binary())
-def test_what_is_no_json_is_refused(text: str | bytes) -> None:
-    with contextlib.suppress(ValueError):
-        loads(text)
+@given(texts)
+def test_what_is_no_json_is_refused(crowd: list[str | bytes]) -> None:
+    for some in crowd:
+        with contextlib.suppress(ValueError):
+            loads(some)
 
 
 @fuzzed
-@given(st.dictionaries(st.sampled_from(["exc_type", "exc_message", "exc_module"]), value))
-def test_what_is_no_exception_becomes_one(given: dict[str, Any]) -> None:
-    assert isinstance(loads_exception(given), BaseException)
+@given(crowds(dict, size=TOGETHER, exc_type=value, exc_message=value, exc_module=value))
+def test_what_is_no_exception_becomes_one(crowd: list[dict[str, Any]]) -> None:
+    for damaged in crowd:
+        for missing in ((), ("exc_type",), ("exc_message", "exc_module")):
+            found = {key: part for key, part in damaged.items() if key not in missing}
+            assert isinstance(loads_exception(found), BaseException), found

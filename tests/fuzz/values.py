@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import Any
+from collections.abc import Callable
+from random import Random
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+T = TypeVar("T")
 TASKS = ("fuzz.add", "fuzz.anything", "fuzz.nothing", "fuzz.retry", "fuzz.raise", "fuzz.limited")
 """Those that tests/fuzz/app.py registers."""
 
@@ -89,11 +92,24 @@ number = st.sampled_from([0, 0, 0, 1, 2, 100, -1, 2**15 - 1, 2**31 - 2, 2**31 - 
 small = st.sampled_from([0, 0, 0, 1, 2, -1, -(2**15), 2**15 - 1])
 
 
-def rows(canary: str) -> st.SearchStrategy[dict[str, Any]]:
+def crowds(make: Callable[..., T], *, size: int, **parts: st.SearchStrategy[Any]) -> st.SearchStrategy[list[T]]:
+    """Many cases of some drawn parts, which meet at random: drawing is what takes time.
+
+    ``make`` gets one of each part, by name.
+    """
+
+    def meet(drawn: dict[str, list[Any]], seed: int) -> list[T]:
+        dice = Random(seed)
+        return [make(**{name: dice.choice(found) for name, found in drawn.items()}) for _ in range(size)]
+
+    lists = {name: st.lists(part, min_size=4, max_size=8) for name, part in parts.items()}
+    return st.builds(meet, st.fixed_dictionaries(lists), st.integers(0, 2**32))
+
+
+def rows(canary: str, *, size: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Rows of ``waiting``, as a person with psql could leave them."""
-    return st.fixed_dictionaries({
-        "queue": st.just("celery"), "priority": small, "attempt": number, "retries": number,
-        "crashes": small, "due": moment, "expires": moment, "created": moment,
-        "name": name, "args": value.map(as_json), "kwargs": value.map(as_json), "options": options.map(as_json),
-        "payload": payloads(canary), "reason": st.none() | text,
-    })  # fmt: skip
+    return crowds(
+        dict, size=size, queue=st.just("celery"), priority=small, attempt=number, retries=number, crashes=small,
+        due=moment, expires=moment, created=moment, name=name, args=value.map(as_json), kwargs=value.map(as_json),
+        options=options.map(as_json), payload=payloads(canary), reason=st.none() | text,
+    )  # fmt: skip

@@ -70,12 +70,18 @@ class Leases:
             queues=registration.queues, hostname=self._node,
         )  # fmt: skip
         self._watches[child] = Watch(
-            child, board, blocked_after=self._plan.blocked_warning, blocked_grace=self._plan.blocked_grace
+            child,
+            board,
+            lease=self._plan.lease,
+            blocked_after=self._plan.blocked_warning,
+            blocked_grace=self._plan.blocked_grace,
         )
 
     def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
         """Have the tasks of a child that is gone rescued; None: it had no lease."""
-        self._watches.pop(child, None)
+        watch = self._watches.pop(child, None)
+        if watch is not None:
+            watch.close()
         if rescue is not None:
             self.upkeep.rescue(rescue)
 

@@ -11,6 +11,8 @@ import uuid
 from typing import Any
 
 from lavoro.worker.board import Board
+from lavoro.worker.deputy import Deputy
+from lavoro.worker.guard import MARGIN
 from lavoro.worker.process import ChildProcess, Ending
 
 logger = logging.getLogger("lavoro.worker")
@@ -24,8 +26,12 @@ CANCEL_PATIENCE = 1.0
 class Watch:
     """The supervisor's eye on one child that has its lease."""
 
-    def __init__(self, child: ChildProcess, board: Board, *, blocked_after: float, blocked_grace: float | None) -> None:
+    def __init__(
+        self, child: ChildProcess, board: Board, *, lease: float, blocked_after: float, blocked_grace: float | None
+    ) -> None:
         self._child, self._board, self._blocked_after = child, board, blocked_after
+        self._margin = MARGIN * lease
+        self._deputy: Deputy | None = None
         self._blocked_grace = math.inf if blocked_grace is None else blocked_grace
         self._blocked_since: float | None = None
         self._last_words_by: float | None = None
@@ -38,6 +44,8 @@ class Watch:
     def look(self, trusted_until: float) -> None:
         """Do what there is to do now; to be called a few times a second."""
         self._board.trust(trusted_until)
+        if self._deputy is not None:
+            self._deputy.trust(trusted_until - self._margin)
         if self._child.ending is None and self._child.exitcode is None:
             self._enforce_limits()
             self._enforce_cancels()
@@ -52,6 +60,12 @@ class Watch:
         if self._child.ending is not None:
             return math.inf
         return min((entry.deadline for entry in self._board.entries()), default=math.inf)
+
+    def close(self) -> None:
+        """Leave nobody behind, once the child is gone."""
+        if self._deputy is not None:
+            self._deputy.dismiss()
+            self._deputy = None
 
     # Limits
 
@@ -103,6 +117,7 @@ class Watch:
         if self._blocked_since is None:
             if now - ticked > self._blocked_after:
                 self._blocked_since, self._stack_by = ticked, now + STACK_PATIENCE
+                self._appoint_deputy()
                 self._child.ask_for_stacks()
         elif ticked > self._blocked_since:
             self._report_turning(ticked)
@@ -110,6 +125,12 @@ class Watch:
             self._report_blocked(now)
         elif now - self._blocked_since > self._blocked_grace:
             self._end_blocked(now)
+
+    def _appoint_deputy(self) -> None:
+        try:
+            self._deputy = Deputy(self._child.pid, until=self._board.trusted_until - self._margin)
+        except OSError as error:
+            logger.warning("process %d has no guard while it is blocked: %s", self._child.pid, error)
 
     def _report_blocked(self, now: float) -> None:
         assert self._blocked_since is not None
@@ -146,6 +167,7 @@ class Watch:
         if self._stack_by == -math.inf:  # nobody needs to hear of the end of what was not reported
             logger.warning("process %d goes on, after %.1f s", self._child.pid, ticked - self._blocked_since)
         self._blocked_since, self._last_words_by, self._stack_by = None, None, -math.inf
+        self.close()
 
 
 _THREAD = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)

@@ -59,7 +59,12 @@ class Worker:
     @property
     def children(self) -> list[psutil.Process]:
         """Its child processes that run tasks."""
-        return psutil.Process(self.process.pid).children()
+        found = []
+        for process in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "lavoro.worker.child" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def send(self, number: int) -> None:
         """Send a signal to the supervisor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lavoro import Lavoro
@@ -82,15 +83,17 @@ def test_what_has_not_begun_behind_a_blocked_loop_runs_elsewhere(
 
 
 def test_what_went_back_behind_a_blocked_loop_may_come_again(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path, eventually: Eventually
 ) -> None:
-    """To the same process, as soon as its loop turns; it stops in order then, holding nothing."""
+    """To the same process, as soon as its loop turns; it has no deputy then, and stops in order, holding nothing."""
     gate = tmp_path / "gate"
     worker, blocking, others = start_blocked(start_worker, sender, migrated_url, str(gate))
     assert rows(sender, "select count(*) from lavoro.waiting") == [(3,)]
     gate.touch()
     assert blocking.get(timeout=PATIENCE) == "burnt"
     assert {other.get(timeout=PATIENCE) for other in others} == {child.pid for child in worker.children}
+    everybody = psutil.Process(worker.process.pid).children
+    eventually(lambda: everybody() == worker.children, timeout=PATIENCE, why="its deputy is dismissed")
     assert worker.stop() == 0
     assert rows(sender, "select max(attempt) from lavoro.finished") == [(1,)]
 

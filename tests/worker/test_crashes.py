@@ -69,6 +69,20 @@ def test_orphan_that_is_blocked_dies_with_its_lease(
     assert not child.is_running()
 
 
+@pytest.mark.slow
+def test_orphan_whose_guard_cannot_act_is_gone_before_its_tasks_start_again(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+) -> None:
+    """Its supervisor is killed while a call in C holds Python's lock."""
+    environment = {"TEST_LEASE": "6"}
+    worker = start_worker("-c", "1", url=migrated_url, environment=environment)
+    result = sender.send_task("grip", [str(tmp_path / "pid")])
+    worker.until("has been blocked for")
+    worker.send(signal.SIGKILL)
+    start_worker("-c", "1", url=migrated_url, environment=environment)
+    assert result.get(timeout=PATIENCE) == "it is gone"
+
+
 def test_killed_node_is_rescued_by_another(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
 ) -> None:

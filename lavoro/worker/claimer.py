@@ -25,7 +25,7 @@ BATCH = 500
 LAG = dt.timedelta(seconds=0.02)
 """How far the lower bound of a lane trails its last claim: transactions that commit this late are still seen."""
 EVERYTHING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-SOON = 0.02
+SOON = 0.01
 """Seconds for which a full child waits for more room: what a more urgent task waits at the most for being claimed."""
 LOOK_AROUND = 0.05
 """Seconds between looks for new lanes while busy: a queue or priority that had no tasks lately is seen this late."""

@@ -152,6 +152,8 @@ class Producer:
             self._connection = psycopg.connect(self._url, connect_timeout=5)
         with self._connection.transaction():
             yield self._connection
+        if self._connection.closed:  # psycopg does not commit then, and says nothing
+            raise psycopg.OperationalError("the connection was lost before the commit")
 
     # Witness
 

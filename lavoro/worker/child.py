@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import resource
 import signal
 import socket
 import sys
@@ -16,7 +15,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing import current_process
 from pathlib import Path
@@ -29,7 +28,6 @@ from lavoro.executor import Cancelled, Node, execute, request_of
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
-from lavoro.service import Service
 from lavoro.signing import keyring_of
 from lavoro.store import embedded
 from lavoro.worker.board import Board
@@ -41,16 +39,15 @@ from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import pool_class
 from lavoro.worker.relief import Relief
+from lavoro.worker.ticker import Ticker
+from lavoro.worker.wear import Wear
 
 logger = logging.getLogger("lavoro.worker")
 
-TICK = 0.1
-TICKS_PER_LOOK = 10
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
 """Seconds for which the last outcomes are tried to be stored."""
-MEMORY_INTERVAL = 1.0
 
 
 def main(argument: str) -> None:
@@ -118,11 +115,11 @@ class Child:
         self._plan, self._board_descriptor = plan, board_descriptor
         self._cancelled: set[str] = set()
         self._interrupted: set[str] = set()
-        self._ended = 0
         self._worn = False
-        self._most_tasks = wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0
-        self._most_memory = wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0
-        self._measured = 0.0
+        self.wear = Wear(
+            most_tasks=wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0,
+            most_memory=wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0,
+        )
         self._ran_before: list[uuid.UUID] | None = None
         self._stop: Message | None = None
         self._leave_by = math.inf
@@ -236,8 +233,8 @@ class Child:
             self.board.end(slot)
         self.finisher.put(result)
         self.claimer.room_made()
-        if self._most_tasks or self._most_memory:
-            self._count()
+        if self.wear.limited and (reason := self.wear.count()) is not None:
+            self._wear_out(reason)
         if self._cancelled:
             self._cancelled.discard(str(job.id))
             self._interrupted.discard(str(job.id))
@@ -264,22 +261,9 @@ class Child:
             *self.node.patience,
         )
 
-    # Wear
-
-    def _count(self) -> None:
-        """Leave for a fresh process after as many tasks, or with as much memory, as it may have."""
-        self._ended += 1
-        if self._most_tasks and self._ended >= self._most_tasks:
-            self._wear_out(f"{self._ended} tasks")
-        now = time.monotonic()
-        if self._most_memory and now - self._measured > MEMORY_INTERVAL:
-            self._measured, used = now, memory_in_use()
-            if used > self._most_memory:
-                self._wear_out(f"growing to {used:,} KiB")
-
     def _wear_out(self, reason: str) -> None:
+        """Leave for a fresh process."""
         self._worn = True
-        self._most_tasks = self._most_memory = 0  # once is enough
         self.claimer.stopping = True  # at once: the answer takes a moment
         self._give_back_unstarted()
         self.pipe.send("worn", reason=reason)
@@ -392,25 +376,6 @@ class Child:
             signals.worker_shutdown.send(self)
 
 
-class Ticker(Service):
-    """Shows the supervisor that this child's loop turns, and looks after it once in a while."""
-
-    name = "ticker"
-
-    def __init__(self, board: Board, look: Callable[[], object]) -> None:
-        super().__init__()
-        self._board, self._look = board, look
-        self._ticks = 0
-
-    def step(self) -> float:
-        """Leave a mark."""
-        self._board.tick()
-        self._ticks += 1
-        if self._ticks % TICKS_PER_LOOK == 0:
-            self._look()
-        return TICK
-
-
 def _interrupted(job: Job, error: BaseException) -> Outcome:
     text = serialization.dumps_exception(error)
     return outcome.revoked(job, text) if isinstance(error, Cancelled) else outcome.failed(job, text, None)
@@ -422,16 +387,6 @@ def _limit_of(job: Job) -> float | None:
         limit = float(job.read_options()["time_limit"])
         return limit if limit > 0 else None
     return None
-
-
-def memory_in_use() -> int:
-    """Return this process's resident memory in KiB; where the system does not tell, the most it ever was."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * resource.getpagesize() // 1024
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def _leave_embedded() -> None:

@@ -111,7 +111,8 @@ class Finisher(Service):
         """
         tx = self._open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
-        back = [outcome for outcome in batch if type(outcome) is GivenBack]
+        # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
+        back = [outcome for outcome in batch if type(outcome) is GivenBack and self._holding.holds(outcome.job)]
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
         accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):

@@ -24,6 +24,10 @@ class Holding:
         """Hold tasks."""
         self._jobs.update((job.id, job) for job in jobs)
 
+    def holds(self, job: Job) -> bool:
+        """Whether it is held from this very claim."""
+        return self._jobs.get(job.id) is job
+
     def release(self, jobs: Iterable[Job]) -> None:
         """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
         held = self._jobs

@@ -221,16 +221,16 @@ class Child:
         if task is None:
             self.finisher.put(self._unknown(job))
             return
-        if self._cancelled and str(job.id) in self._cancelled:
-            job = job._replace(revoked=True)
-            self.holding.add([job])
+        revoked = bool(self._cancelled) and str(job.id) in self._cancelled
         self.board.begin(slot, job.id.bytes, self._deadline(task, job))
         try:
-            result = execute(task, job, self.node)
+            result = execute(task, job._replace(revoked=True) if revoked else job, self.node)
         except BaseException as error:  # an interruption that came a moment too late
             result = _interrupted(job, error)
         finally:
             self.board.end(slot)
+        if result.job is not job:  # it was changed on the way, as a signed one is; held is what was claimed
+            result = result._replace(job=job)
         self.finisher.put(result)
         self.claimer.room_made()
         if self.wear.limited and (reason := self.wear.count()) is not None:

@@ -18,7 +18,7 @@ from benchmarks.values import Sample, Series, Setting, Skipped, Step
 
 NODES, EACH, CONNECTIONS_OF_A_NODE = (100, 500), 50, 3
 CONNECTIONS = max(NODES) * (CONNECTIONS_OF_A_NODE + 1) + 100
-SECONDS, SETTLE = 20.0, 40.0
+SECONDS, SETTLE = 30.0, 90.0
 CALLS, RATE = 50, 5
 ASLEEP = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted"
 
@@ -40,7 +40,9 @@ def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
         commands = [[sys.executable, "-m", "benchmarks.subjects.fleet", dsn, str(EACH)]] * (nodes // EACH)
         with running(commands, env) as group:
             group.wait_until(lambda: _asleep(connection) >= nodes, f"{nodes} nodes slept", pause=0.2)
-            time.sleep(setting.seconds(SETTLE))  # each connection prepares and plans its statements several times
+            time.sleep(
+                setting.seconds(SETTLE)
+            )  # each connection plans its statements until it prepares them, at the sixth time
             idle = _spent(setting, connection, lambda: time.sleep(setting.seconds(SECONDS)))
             woken = _spent(setting, connection, lambda: _call(group, hits, env))
         delays = hits.values()

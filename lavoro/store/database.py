@@ -25,10 +25,13 @@ from lavoro.store.deadline import ANSWER, PatientConnection
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
-PLAN_BY_INDEX = b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+PLAN_BY_INDEX = (
+    b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
+    b" set_config('plan_cache_mode', 'force_generic_plan', false)"
+)
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
-was claimed 100 times slower, up to a minute long."""
+was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip

@@ -46,7 +46,8 @@ Written by `python -m benchmarks.profile`; [the benchmarks' page](../../benchmar
 - The plans are what auto_explain tells, in the form of `EXPLAIN (ANALYZE, BUFFERS, WAL)`, of statements that ran
   {scenes.BEFORE} times before, so that the server keeps their plans. Timing each node makes them slower than they are.
 
-All this disturbs: how fast something is say the [Measurements](measurements.md)."""
+Looking disturbs, and so does what else the machine does (its load is below): shares, rows and bytes hold, times do not.
+How fast something is say the [Measurements](measurements.md)."""
 
 
 @click.command()

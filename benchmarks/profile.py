@@ -41,6 +41,8 @@ Written by `python -m benchmarks.profile`; [the benchmarks' page](../../benchmar
   lock. A box is as wide as its share of the time in which Python computes, and below it is what it calls. Waiting is
   not in it, nor are system calls (sending, receiving, writing), which let go of the lock. The tables name the functions
   that take most: *alone* is the share without the functions in Python that they call, *whole* the share with them.
+  The process goes on while it is looked at, so some stacks are found in pieces: what psycopg's generators call stands
+  beside its callers then, at the upper edge.
 - The statements are what pg_stat_statements counted meanwhile. Their time is planning and running on the server; the
   commit with its flush comes after that, and is not in it.
 - The plans are what auto_explain tells, in the form of `EXPLAIN (ANALYZE, BUFFERS, WAL)`, of statements that ran

@@ -50,8 +50,9 @@ class Function:
 def spying(pid: int, path: Path) -> Iterator[None]:
     """Record meanwhile and write a flame graph at the end; without py-spy, or the right to use it, say so and go on.
 
-    Only the thread that holds the GIL is recorded, so the boxes are where Python computes. Otherwise threads that
-    sleep would be there too: each look stops them, and they wait for the processor to go back to sleep.
+    Only the thread that holds the GIL is recorded, so the boxes are where Python computes. It goes on meanwhile: a
+    process that is stopped for each look stops at its next system call, and `os.getpid` seemed to take a fifth of a
+    call. The price is that some stacks are found in pieces.
     """
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     program = shutil.which("py-spy", path=places)
@@ -59,8 +60,9 @@ def spying(pid: int, path: Path) -> Iterator[None]:
         click.echo("skipped: flame graphs, for there is no py-spy: pip install -e '.[bench]'", err=True)
         yield
         return
-    options = ["--gil", "--rate", str(RATE), "--pid", str(pid), "--format", "flamegraph", "--output", str(path)]
-    spy = subprocess.Popen([program, "record", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    options = ["--gil", "--nonblocking", "--rate", str(RATE), "--format", "flamegraph", "--output", str(path)]
+    command = [program, "record", "--pid", str(pid), *options]
+    spy = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert spy.stdout is not None
     try:
         told = spy.stdout.readline()  # when it has begun

@@ -20,7 +20,7 @@ _PLANNING = "alter database {} set pg_stat_statements.track_planning = on"
 _READ = """
 select query, calls, total_exec_time + total_plan_time, rows, wal_bytes::float8 from pg_stat_statements
 where dbid = (select oid from pg_database where datname = current_database())"""
-_VALUE = re.compile(r"'[^']*'|%\(\w+\)s|\$\d+|\b(?:true|false|null)\b|/\*.*?\*/", re.DOTALL)
+_VALUE = re.compile(r"'[^']*'|%\(\w+\)s|\$\d+|\b(?:true|false|null|epoch)\b|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ IGNORED = frozenset({
 """Options of Celery that mean nothing once the message is a row."""
 REFUSED = frozenset({"link", "link_error", "chord", "chain"})
 
+_message = tuple.__new__
+"""What ``Message()`` ends in: half of its time."""
+
 Call = Sequence[Any] | Mapping[str, Any]
 """The arguments of one call of many: the positional ones, or the keywords."""
 
@@ -72,7 +75,7 @@ class Template(NamedTuple):
         if size > self.size_limit:
             raise self._too_long(size)
         id = uuid7() if self.task_id is None else task_uuid(self.task_id)
-        return Message._make((
+        return _message(Message, (
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
             self.expires_in, text, keywords, options, payload,
         ))  # fmt: skip

@@ -190,8 +190,8 @@ class Claimer(Service):
         if sweeping:
             self._swept, self._sweep_cost = now, time.monotonic() - now
         self._holding.add(jobs)
-        for job in reversed(jobs):
-            self._bounds[job.queue, job.priority] = job.due - LAG
+        first = {(job.queue, job.priority): job.due for job in reversed(jobs)}
+        self._bounds.update((lane, due - LAG) for lane, due in first.items())
         return jobs
 
     def _lanes_with_bounds(self, now: float, *, sweeping: bool) -> list[Lane]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -32,14 +33,27 @@ def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
         work(first)
         yield first
         return
+    begun = threading.Event()
+
+    def begin(item: T) -> None:
+        begun.set()
+        work(item)
+
+    def start(item: T) -> Future[None]:
+        begun.clear()
+        future = worker.submit(contextvars.copy_context().run, begin, item)
+        begun.wait()  # else we would go on for 5 ms before Python lets the other thread have a turn
+        return future
+
     with ThreadPoolExecutor(1, thread_name_prefix="lavoro-overlap") as worker:
-        busy_with: T | None = first
-        future: Future[object] = worker.submit(contextvars.copy_context().run, work, first)
+        doing: T = first
         following: T | None = second
-        while busy_with is not None:
+        future = start(first)
+        while following is not None:
             future.result()
-            yield busy_with
-            busy_with = following
-            if following is not None:
-                future = worker.submit(contextvars.copy_context().run, work, following)
-                following = next(items, None)
+            future = start(following)
+            yield doing
+            doing = following
+            following = next(items, None)
+        future.result()
+        yield doing

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 from functools import partial
 
 from benchmarks.stage.meter import Cost
-from benchmarks.stage.processes import environment, migrate, produce
+from benchmarks.stage.processes import environment, migrate, produce, run_module
 from benchmarks.stage.server import empty_database, held_snapshot
 from benchmarks.subjects import floor
 from benchmarks.values import Sample, Series, Setting, Step
 
 ONE, MANY, THREADED, LIST = 3_000, 50_000, 9_600, 10_000
+SLICES = 40
 BY_ONE, BY_LIST = "enqueue, one by one", "enqueue, in lists"
 BY_THREADS = f"enqueue, {floor.THREADS} threads"
 
@@ -23,7 +26,23 @@ def steps(setting: Setting) -> list[Step]:
         _lavoro(setting, BY_LIST, "many", many, LIST),
         _lavoro(setting, BY_THREADS, "threads", threaded, floor.THREADS),
     ]
-    return [step for pair in zip(floor_steps(setting), ours, strict=True) for step in pair]
+    pairs = [step for pair in zip(floor_steps(setting), ours, strict=True) for step in pair]
+    return [*pairs, partial(_in_turns, setting)]
+
+
+def _in_turns(setting: Setting) -> list[Sample | Series]:
+    """Store by turns in one process; the medians of the slices, and of the ratio of each to the floor's beside it."""
+    with empty_database(setting.server) as dsn:
+        migrate(dsn)
+        slices = max(5, round(SLICES * min(1.0, setting.scale)))
+        found = json.loads(run_module("benchmarks.subjects.turns", str(slices), env=environment(dsn)))
+    samples: list[Sample | Series] = []
+    for how, rates in found.items():
+        ratios = [ours / plain for ours, plain in zip(rates["lavoro"], rates["floor"], strict=True)]
+        figure = f"enqueue in turns, {how}"
+        samples += [Sample(name, figure, "tasks/s", statistics.median(values)) for name, values in rates.items()]
+        samples.append(Sample("lavoro", f"{figure}, of the floor", "ratio", statistics.median(ratios)))
+    return samples
 
 
 def floor_steps(setting: Setting) -> list[Step]:

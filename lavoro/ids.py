@@ -6,9 +6,9 @@ import os
 import struct
 import time
 import uuid
-from typing import Any
 
 _VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
+_UNKNOWN = uuid.SafeUUID.unknown
 _noise: dict[int, list[int]] = {}
 """Random numbers from the operating system, by process: asking it for each costs a third of an id."""
 _NAMESPACE = uuid.UUID("6f0c8b52-0a3d-5a6e-9a57-3c1f7d1b9e24")
@@ -38,13 +38,11 @@ def _random() -> int:
         return number
 
 
-def _uuid(
-    number: int, make: Any = object.__new__, put: Any = object.__setattr__, safe: Any = uuid.SafeUUID.unknown
-) -> uuid.UUID:
+def _uuid(number: int) -> uuid.UUID:
     """Do what ``UUID(int=number)`` does, without its checks: half the time."""
-    made: uuid.UUID = make(uuid.UUID)
-    put(made, "int", number)
-    put(made, "is_safe", safe)
+    made = object.__new__(uuid.UUID)
+    object.__setattr__(made, "int", number)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 

@@ -25,13 +25,13 @@ def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
     here, and ends the loop. A single item needs no thread.
     """
     items = iter(items)
-    first = next(items, None)
-    if first is None:
+    doing = next(items, None)
+    if doing is None:
         return
-    second = next(items, None)
-    if second is None:
-        work(first)
-        yield first
+    following = next(items, None)
+    if following is None:
+        work(doing)
+        yield doing
         return
     begun = threading.Event()
 
@@ -46,9 +46,7 @@ def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
         return future
 
     with ThreadPoolExecutor(1, thread_name_prefix="lavoro-overlap") as worker:
-        doing: T = first
-        following: T | None = second
-        future = start(first)
+        future = start(doing)
         while following is not None:
             future.result()
             future = start(following)

@@ -40,9 +40,8 @@ def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
         commands = [[sys.executable, "-m", "benchmarks.subjects.fleet", dsn, str(EACH)]] * (nodes // EACH)
         with running(commands, env) as group:
             group.wait_until(lambda: _asleep(connection) >= nodes, f"{nodes} nodes slept", pause=0.2)
-            time.sleep(
-                setting.seconds(SETTLE)
-            )  # each connection plans its statements until it prepares them, at the sixth time
+            # Each connection plans its statements until it prepares them, at the sixth time.
+            time.sleep(setting.seconds(SETTLE))
             idle = _spent(setting, connection, lambda: time.sleep(setting.seconds(SECONDS)))
             woken = _spent(setting, connection, lambda: _call(group, hits, env))
         delays = hits.values()

@@ -73,6 +73,18 @@ def _ids(count: int, size: int) -> Iterator[list[uuid.UUID]]:
         yield [time_ordered_id() for _ in range(min(size, count - start))]
 
 
+def insert_each(connection: psycopg.Connection, count: int, statement: str = INSERT_ONE) -> None:
+    """Insert rows in a commit each."""
+    for _ in range(count):
+        connection.execute(statement, (time_ordered_id(),))
+
+
+def insert_batches(connection: psycopg.Connection, count: int, size: int = BULK) -> None:
+    """Insert rows in batches, a statement and a commit each."""
+    for ids in _ids(count, size):
+        connection.execute(INSERT_MANY, (ids,))
+
+
 def insert_one_by_one(dsn: str, count: int, *, threads: int = 1, statement: str = INSERT_ONE) -> Cost:
     """Insert rows in a commit each, from so many threads with a connection each."""
     each = max(1, count // threads)
@@ -82,8 +94,7 @@ def insert_one_by_one(dsn: str, count: int, *, threads: int = 1, statement: str 
 
         def work() -> None:
             with connection:
-                for _ in range(each):
-                    connection.execute(statement, (time_ordered_id(),))
+                insert_each(connection, each, statement)
 
         return work
 
@@ -93,12 +104,7 @@ def insert_one_by_one(dsn: str, count: int, *, threads: int = 1, statement: str 
 def insert_in_bulk(dsn: str, count: int, size: int = BULK) -> Cost:
     """Insert rows in batches, a statement and a commit each, over one connection."""
     with _connect(dsn) as connection:
-
-        def work() -> None:
-            for ids in _ids(count, size):
-                connection.execute(INSERT_MANY, (ids,))
-
-        return cost_of(dsn, count, work)
+        return cost_of(dsn, count, lambda: insert_batches(connection, count, size))
 
 
 def walk(dsn: str, count: int, size: int = BATCH) -> Cost:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import click
 import psycopg
@@ -16,27 +17,7 @@ from benchmarks.subjects.produce import call_each, call_many
 ONE, LIST = 100, 10_000
 
 
-def by_one(connection: psycopg.Connection) -> dict[str, Callable[[int], object]]:
-    """Rows of a commit each."""
-
-    def insert(count: int) -> None:
-        for _ in range(count):
-            connection.execute(floor.INSERT_ONE, (floor.time_ordered_id(),))
-
-    return {"floor": insert, "lavoro": call_each}
-
-
-def by_list(connection: psycopg.Connection) -> dict[str, Callable[[int], object]]:
-    """Rows in batches of a commit each."""
-
-    def insert(count: int) -> None:
-        for _ in range(0, count, floor.BULK):
-            connection.execute(floor.INSERT_MANY, ([floor.time_ordered_id() for _ in range(floor.BULK)],))
-
-    return {"floor": insert, "lavoro": lambda count: call_many(count, count)}
-
-
-def take_turns(subjects: dict[str, Callable[[int], object]], size: int, slices: int) -> dict[str, list[float]]:
+def take_turns(subjects: Mapping[str, Callable[[int], object]], size: int, slices: int) -> dict[str, list[float]]:
     """Return the rates of all slices of each subject."""
     rates: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(slices + 1):
@@ -51,11 +32,12 @@ def take_turns(subjects: dict[str, Callable[[int], object]], size: int, slices: 
 @click.command()
 @click.argument("slices", type=int)
 def main(slices: int) -> None:
-    """Take SLICES turns one by one, and a tenth as many in lists; print the rates as JSON."""
+    """Take SLICES turns one by one, and a fifth as many in lists; print the rates as JSON."""
     with psycopg.connect(os.environ["BENCHMARKS_DSN"], autocommit=True) as connection:
         connection.execute(floor.SCHEMA.encode())
-        one = take_turns(by_one(connection), ONE, slices)
-        many = take_turns(by_list(connection), LIST, max(3, slices // 5))
+        one = take_turns({"floor": partial(floor.insert_each, connection), "lavoro": call_each}, ONE, slices)
+        lists = {"floor": partial(floor.insert_batches, connection), "lavoro": partial(call_many, size=LIST)}
+        many = take_turns(lists, LIST, max(3, slices // 5))
     click.echo(json.dumps({"one by one": one, "in lists": many}))
 
 

@@ -105,8 +105,9 @@ class Tables:
             _text("reason"),
         )
         for name, columns, check in _DOMAINS:
+            domain = self._domain(name, table.c[columns[0]].type, check)
             for column in columns:
-                table.c[column].type = self._domain(name, table.c[column].type, check)
+                table.c[column].type = domain
         sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due)
         return table
 

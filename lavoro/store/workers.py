@@ -24,6 +24,8 @@ class Registration(NamedTuple):
     lease: float
 
 
+EVER = 1e9
+"""Seconds: as far back as there can be leases."""
 Cancel = tuple[uuid.UUID, int, int, str]
 """A task that somebody wants ended: its id, the worker's, the attempt, and how, as JSON."""
 
@@ -61,7 +63,7 @@ def register(tx: Tx, registration: Registration) -> int:
     return int(row[0])
 
 
-def renew(tx: Tx, worker_ids: Sequence[int], *, back: float = 1e9) -> Renewal:
+def renew(tx: Tx, worker_ids: Sequence[int], *, back: float = EVER) -> Renewal:
     """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later."""
     rows = tx.run("renew_leases", {"ids": list(worker_ids), "back": back})
     return Renewal(

@@ -30,10 +30,9 @@ class Holding:
 
     def release(self, jobs: Iterable[Job]) -> None:
         """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
-        held = self._jobs
         for job in jobs:
-            if held.get(job.id) is job:
-                del held[job.id]
+            if self.holds(job):
+                del self._jobs[job.id]
                 self.released += 1
 
     def ids(self) -> list[uuid.UUID]:

@@ -145,7 +145,7 @@ class Upkeep(Service):
 
     def _renew(self, tx: Tx) -> Renewal:
         sent, self._renew_now = time.monotonic(), False  # before: what is asked for meanwhile must not be lost
-        renewal = workers.renew(tx, list(self._leases), back=1e9 if self._strays_due() else 2 * self._lease)
+        renewal = workers.renew(tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._lease)
         self._renewed, self.trusted_until = sent, sent + self._lease
         # To come, it is seen by other nodes too.
         self._expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from functools import partial
+from operator import truediv
 
 from benchmarks.stage.meter import Cost
 from benchmarks.stage.processes import environment, migrate, produce, run_module
@@ -38,10 +39,12 @@ def _in_turns(setting: Setting) -> list[Sample | Series]:
         found = json.loads(run_module("benchmarks.subjects.turns", str(slices), env=environment(dsn)))
     samples: list[Sample | Series] = []
     for how, rates in found.items():
-        ratios = [ours / plain for ours, plain in zip(rates["lavoro"], rates["floor"], strict=True)]
         figure = f"enqueue in turns, {how}"
-        samples += [Sample(name, figure, "tasks/s", statistics.median(values)) for name, values in rates.items()]
-        samples.append(Sample("lavoro", f"{figure}, of the floor", "ratio", statistics.median(ratios)))
+        for subject, values in rates.items():
+            samples.append(Sample(subject, figure, "tasks/s", statistics.median(values)))
+            if subject != "floor":
+                ratio = statistics.median(map(truediv, values, rates["floor"]))
+                samples.append(Sample(subject, f"{figure}, of the floor", "ratio", ratio))
     return samples
 
 

@@ -32,6 +32,11 @@ create table archive (
 INSERT_ONE = "insert into inbox (id, queue, name, args) values (%s, 'floor', 'noop', '[1]')"
 INSERT_TASK = """
 insert into lavoro.waiting (id, queue, name, args) values (%s, 'celery', 'benchmarks.subjects.tasks.quiet', '[]')"""
+INSERT_CALL = """
+insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
+values (%s, %s, %s, %s, %s::json, %s::json, %s::json)"""
+CALL = ("celery", 0, "benchmarks.subjects.tasks.quiet", "[1]", "{}", "{}")
+"""What a call binds beside its id: the same row as Lavoro's, without Lavoro."""
 INSERT_MANY = """
 insert into inbox (id, queue, name, args) select given, 'floor', 'noop', '[1]' from unnest(%s::uuid[]) as x (given)"""
 
@@ -73,10 +78,12 @@ def _ids(count: int, size: int) -> Iterator[list[uuid.UUID]]:
         yield [time_ordered_id() for _ in range(min(size, count - start))]
 
 
-def insert_each(connection: psycopg.Connection, count: int, statement: str = INSERT_ONE) -> None:
-    """Insert rows in a commit each."""
+def insert_each(
+    connection: psycopg.Connection, count: int, statement: str = INSERT_ONE, values: tuple[object, ...] = ()
+) -> None:
+    """Insert rows in a commit each; ``values`` follow the id."""
     for _ in range(count):
-        connection.execute(statement, (time_ordered_id(),))
+        connection.execute(statement, (time_ordered_id(), *values))
 
 
 def insert_batches(connection: psycopg.Connection, count: int, size: int = BULK) -> None:

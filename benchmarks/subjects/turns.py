@@ -35,7 +35,10 @@ def main(slices: int) -> None:
     """Take SLICES turns one by one, and a fifth as many in lists; print the rates as JSON."""
     with psycopg.connect(os.environ["BENCHMARKS_DSN"], autocommit=True) as connection:
         connection.execute(floor.SCHEMA.encode())
-        one = take_turns({"floor": partial(floor.insert_each, connection), "lavoro": call_each}, ONE, slices)
+        call = partial(floor.insert_each, connection, statement=floor.INSERT_CALL, values=floor.CALL)
+        singles: dict[str, Callable[[int], object]]
+        singles = {"floor": partial(floor.insert_each, connection), "same row": call, "lavoro": call_each}
+        one = take_turns(singles, ONE, slices)
         lists = {"floor": partial(floor.insert_batches, connection), "lavoro": partial(call_many, size=LIST)}
         many = take_turns(lists, LIST, max(3, slices // 5))
     click.echo(json.dumps({"one by one": one, "in lists": many}))

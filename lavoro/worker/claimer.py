@@ -38,6 +38,8 @@ QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 RESTING = 15
 """How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
+EARLY = 0.005
+"""Seconds by which a timer may end early: what it waited for may have become due only after the claim."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 SWEEP = 2.0
@@ -80,8 +82,11 @@ class Claimer(Service):
         self._look_costs = (0.0, 0.0)
         self._must_look = True
         self._due_at: float | None = None
+        self._more_behind = False
+        """Whether the last look met tasks that were due, which hide when the next one is."""
         self._swept = self._sweep_cost = self._swept_back = 0.0
-        self._idle_rounds = self._full_rounds = 0
+        self._idle_rounds = self._full_rounds = self._unannounced = 0
+        """The last counts the looks for what came before the supervisor listened."""
         self._asked_to_rest = self._resting = self._blocked = False
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
@@ -108,7 +113,7 @@ class Claimer(Service):
 
     def confirm_rest(self) -> None:
         """The supervisor listens for us from now on; what was sent just before is met by a few quick looks."""
-        self._resting, self._idle_rounds = self._asked_to_rest, 0
+        self._resting, self._idle_rounds, self._unannounced = self._asked_to_rest, 0, len(QUICK) + 1
         self.wake()
 
     # The loop
@@ -153,11 +158,13 @@ class Claimer(Service):
 
     def _curious(self, jobs: list[Job]) -> bool:
         """Whether to look for new lanes, for what is below the bounds, and for when the next task is due."""
-        quiet = not jobs and (not self._resting or time.monotonic() - self._looked > self._poll_interval / 2)
-        return quiet or self._must_look or self._due_at is not None
+        known = self._resting and not self._unannounced and time.monotonic() - self._looked < self._poll_interval / 2
+        open_ended = self._more_behind and len(jobs) < BUSY
+        return (not jobs and not known) or self._must_look or self._due_at is not None or open_ended
 
     def _pause(self) -> float:
         round, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
+        self._unannounced = max(0, self._unannounced - 1)
         longest = self._poll_interval * (RESTING if self._resting else 1)
         pause = QUICK[round] if round < len(QUICK) else longest
         now, may_look = time.monotonic(), self._looked + _rest_after(self._look_cost)
@@ -203,8 +210,9 @@ class Claimer(Service):
         return [Lane(*lane, self._bounds.get(lane, EVERYTHING + back) - back) for lane in self._lanes]
 
     def _look_around(self, tx: Tx) -> bool:
-        """List the lanes; tell whether something is due that the bounds may have hidden, and forget them if so."""
+        """List the lanes; tell whether something is due by now, or hidden by the bounds, which are forgotten then."""
         self._must_look, self._looked = False, time.monotonic()
+        expected = self._due_at is not None and self._due_at - EARLY < self._looked
         found = tasks.discover_lanes(tx, self._queues)
         now = time.monotonic()
         self._look_costs = (self._look_costs[1], now - self._looked)
@@ -212,10 +220,11 @@ class Claimer(Service):
         new = self._remember([(queue, priority) for queue, priority, _ in found], now)
         later = [due_in for _, _, due_in in found if due_in > 0]
         self._due_at = now + min(later) if later else None
-        hidden = len(later) < len(found) and (new or self._may(self._swept, self._sweep_cost, at_least=SWEEP))
+        self._more_behind = len(later) < len(found)
+        hidden = self._more_behind and (new or self._may(self._swept, self._sweep_cost, at_least=SWEEP))
         if hidden:
             self._bounds.clear()
-        return hidden
+        return hidden or (expected and self._more_behind)
 
     def _remember(self, lanes: list[tuple[str, int]], now: float) -> bool:
         """Keep the lanes that have tasks, or had lately, in the order of claiming; tell whether one is new."""

@@ -60,6 +60,9 @@ TARGETS = (
     Target("retention, *, while dropping, p99", "ms", at_most=50),
     Target("500 idle nodes, server CPU", "ms/s", at_most=10),
     Target("one task of *, short ones held back", "tasks", at_most=0),
+    Target("a killed child's task runs again after *", "s", at_most=1),
+    Target("a killed node's task runs again after, *", "s", at_most=10),
+    Target("after a crash of the server the first task runs after *", "s", at_most=3),
     Target("SIGTERM, all of them waiting again after", "s", at_most=1),
     Target("SIGTERM, of them with a start counted", "tasks", at_most=0),
 )

@@ -51,13 +51,18 @@ def connect(dsn: str) -> psycopg.Connection[Any]:
 @contextmanager
 def empty_database(server: str, name: str = DATABASE) -> Iterator[str]:
     """Create a database of the benchmarks' own and yield its URL: no step sees the rows or statistics of another."""
+    _drop(server, name)
+    with connect(server) as connection:
+        connection.execute(f"create database {name}".encode())
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _drop(server, name)
+
+
+def _drop(server: str, name: str) -> None:
     with connect(server) as connection:
         connection.execute(f"drop database if exists {name} with (force)".encode())
-        connection.execute(f"create database {name}".encode())
-        try:
-            yield make_url(server).set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f"drop database if exists {name} with (force)".encode())
 
 
 @contextmanager

@@ -35,3 +35,11 @@ def hold(seconds: float) -> None:
     """Wait, then record minus the time: a mark that no other task leaves."""
     time.sleep(seconds)
     mark(-time.time())
+
+
+@app.task
+def stay(seconds: float) -> None:
+    """Record the process and the time, then wait."""
+    mark(os.getpid())
+    mark(time.time())
+    time.sleep(seconds)

@@ -168,7 +168,7 @@ class Claimer(Service):
     def _pause(self) -> float:
         round, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
         self._unannounced = max(0, self._unannounced - 1)
-        longest = self._poll_interval * (RESTING if self._resting else 1)
+        longest = self._poll_interval * (RESTING if self._resting and not self._more_behind else 1)
         pause = QUICK[round] if round < len(QUICK) else longest
         now, may_look = time.monotonic(), self._looked + _rest_after(self._look_cost)
         if self._due_at is not None and self._due_at > now:

@@ -90,6 +90,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
     """What the statement is run with by a busy worker."""
     running = some(connection, "select id from lavoro.running where worker_id = 1")
     waiting = some(connection, "select id from lavoro.waiting")
+    first = running[0] if running else None
     batch = {"ids": running, "attempts": [1] * len(running), "worker_id": 1}
     every: dict[str, dict[str, Any]] = {
         "claim_tasks": {
@@ -105,12 +106,13 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "insert_calls": message()._asdict()
         | {"ids": running, "args": ["[]"] * len(running), "kwargs": [None] * len(running), "always": False},
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
-        "store_progress": {"id": running[0], "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
-        "fetch_task": {"id": running[0]},
-        "forget_task": {"id": running[0]},
+        "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
+        "fetch_task": {"id": first},
+        "forget_task": {"id": first},
         "ready_tasks": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
         "renew_leases": {"ids": [1, 2], "back": 60.0},
+        "stop_worker": {"id": 1, "reason": "gone"},
     }  # fmt: skip
     return every[name]
 
@@ -222,3 +224,15 @@ def test_a_session_shared_with_others_keeps_its_settings(quiet: Database, pooled
     database = Database(quiet.url, pooled=pooled)
     with contextlib.closing(database.connect("lavoro-test")) as connection:
         assert connection.execute("show enable_seqscan").fetchall() == [("on" if pooled else "off",)]
+
+
+@pytest.mark.parametrize("name", ["claim_tasks", "renew_leases", "stop_worker"])
+def test_a_worker_is_found_by_its_id(quiet: Database, name: str) -> None:
+    """Not among all that live: beside a held snapshot the index of those keeps every renewal of every node."""
+    with quiet.tx() as tx:
+        registered(tx)
+        plan = explained(tx.connection, name, "force_generic_plan")
+    found = [node for node in plan if node.get("Alias") in ("me", "worker") and "Index" in node["Node Type"]]
+    assert found
+    for node in found:
+        assert "Index Cond" in node

@@ -2,7 +2,11 @@
 with lane as materialized (
     select l.* from unnest(%(queues)s::text[], %(priorities)s::int2[], %(bounds)s::timestamptz[]) as l (queue, priority, bound)
     where not exists (select from lavoro.queue q where q.name = l.queue and q.paused is not null)
-        and exists (select from lavoro.worker me where me.id = %(worker_id)s and me.stopped is null)
+        and exists (
+            select from lavoro.worker me
+            -- That is: me.stopped is null. So written, the index of all live workers, which is longer, does not fit.
+            where me.id = %(worker_id)s and coalesce(me.stopped, 'infinity') = 'infinity'
+        )
 ), picked as materialized (
     select w.tid
     from lane cross join lateral (

@@ -2,7 +2,8 @@
 -- A worker that is missing among the renewed has been given up by others.
 with renewed as (
     update lavoro.worker set seen_at = clock_timestamp(), expires = clock_timestamp() + lease
-    where id = any (%(ids)s::bigint[]) and stopped is null
+    -- That is: stopped is null. So written, the index of all live workers, which is longer, does not fit.
+    where id = any (%(ids)s::bigint[]) and coalesce(stopped, 'infinity') = 'infinity'
     returning id
 )
 select 'renewed' as what, id as worker_id, null::uuid as id, null::int as attempt, null::text as how,

@@ -32,13 +32,22 @@ class Listener(Service):
     """Listens on one channel, and holds a shared advisory lock for every key that somebody waits for.
 
     Who notifies tries the exclusive lock first: if it is free nobody waits, and the notification is spared.
-    ``heard`` is called with each payload, and with None after a (re)connection: something may have been missed.
+    ``heard`` is called with each payload, and with None after a (re)connection: something may have been missed;
+    ``lost`` when the connection is lost. Both in the loop's thread.
     """
 
     name = "listener"
 
-    def __init__(self, database: Database, channel: str, heard: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        channel: str,
+        heard: Callable[[str | None], None],
+        *,
+        lost: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__()
+        self._lost = lost
         self._database = database
         self._channel = f"{database.schema}_{channel}"
         self._heard = heard
@@ -63,7 +72,9 @@ class Listener(Service):
         self.wake()
 
     def when_heard(self, call: Callable[[], object]) -> None:
-        """Have a function called, in the loop's thread, once everything wanted is held."""
+        """Have a function called, in the loop's thread, once everything wanted is held; never where nothing can be."""
+        if not self._database.listens:
+            return
         with self._lock:
             self._calls.append(call)
         self.wake()
@@ -99,6 +110,7 @@ class Listener(Service):
             payloads = [notification.payload for notification in connection.notifies(timeout=0)]
         except (*LOST, OSError):
             self._lose()
+            self._lost()
             raise
         self._tell(payloads)
         return 0

@@ -282,7 +282,7 @@ class Child:
         self.claimer.notified(order["what"])
 
     def _on_rest(self, order: Message) -> None:
-        self.claimer.confirm_rest()
+        self.claimer.confirm_rest(listening=order["listening"])
 
     def _on_announce(self, order: Message) -> None:
         signals.worker_ready.send(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -25,8 +26,7 @@ BATCH = 500
 LAG = dt.timedelta(seconds=0.02)
 """How far the lower bound of a lane trails its last claim: transactions that commit this late are still seen."""
 EVERYTHING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-SOON = 0.01
-PATIENT, LATE = 3, 0.1
+PATIENT, SOON, LATE = 3, 0.01, 0.1
 """A full child waits for more room: for as long as so many claims take, at least SOON and at most LATE seconds.
 
 A more urgent task may have to wait for that. On a busy database a third fewer claims and finishes: a tenth faster."""
@@ -88,19 +88,23 @@ class Claimer(Service):
         self._more_behind = False
         """Whether the last look met tasks that were due, which hide when the next one is."""
         self._swept = self._sweep_cost = self._swept_back = 0.0
-        self._idle_rounds = self._full_rounds = self._unannounced = 0
-        """The last counts the looks for what came before the supervisor listened."""
+        self._idle_rounds = self._full_rounds = 0
         self._asked_to_rest = self._resting = self._blocked = False
+        self._heard_since = 0.0
+        """When the supervisor began to listen for us."""
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
 
     # From other threads
 
     def notified(self, payload: str) -> None:
-        """Take in a notification: ``+priority:queue`` has a task, ``~`` one for later, ``!queue`` got tasks back."""
+        """Take in a notification: ``+priority:queue`` has a task, ``~`` one for later, ``!queue`` got tasks back.
+
+        Of a lane that we know, ``+`` needs a claim and no look.
+        """
         kind, (priority, _, queue) = payload[0], payload[1:].partition(":")
         if kind == "!":  # what came back may be older than what was claimed last
-            self._bounds.clear()
+            self._bounds = {}  # a new one: the claim that is under way writes into the old one
         if kind != "+" or (queue, int(priority)) not in self._lanes:
             self._must_look = True
         self.wake()
@@ -114,9 +118,10 @@ class Claimer(Service):
         """Claim nothing ahead until tasks are short again."""
         self._rate = 0.0
 
-    def confirm_rest(self) -> None:
-        """The supervisor listens for us from now on; what was sent just before is met by a few quick looks."""
-        self._resting, self._idle_rounds, self._unannounced = self._asked_to_rest, 0, len(QUICK) + 1
+    def confirm_rest(self, *, listening: bool = True) -> None:
+        """The supervisor listens for us from now on, or cannot; nobody was told of what was stored just before."""
+        self._heard_since = time.monotonic()
+        self._resting, self._idle_rounds = listening and self._asked_to_rest, 0
         self.wake()
 
     # The loop
@@ -135,6 +140,7 @@ class Claimer(Service):
             return self._supply(self._open(), min(room, BATCH))
         except UniqueViolation:
             logger.warning("%d tasks wait for one of the same id to end", tasks.postpone_doubles(self._open()))
+            self._must_look = True  # when they are due
             return 0
         except LOST:
             self._lose()
@@ -156,25 +162,33 @@ class Claimer(Service):
             return 0
         if self._curious(jobs) and self._may(self._looked, self._look_cost) and self._look_around(tx):
             return 0
-        self._rest(True)
+        if len(jobs) < BUSY:
+            self._rest(True)
         return self._pause()
 
     def _curious(self, jobs: list[Job]) -> bool:
         """Whether to look for new lanes, for what is below the bounds, and for when the next task is due."""
-        known = self._resting and not self._unannounced and time.monotonic() - self._looked < self._poll_interval / 2
-        open_ended = self._more_behind and len(jobs) < BUSY
-        return (not jobs and not known) or self._must_look or self._due_at is not None or open_ended
+        recently = time.monotonic() - self._looked < self._poll_interval / 2
+        known = self._resting and self._looked >= self._all_announced and recently
+        hiding = self._more_behind and len(jobs) < BUSY
+        return (not jobs and not known) or self._must_look or self._due_at is not None or hiding
+
+    @property
+    def _all_announced(self) -> float:
+        """From when on nothing is stored of which we are not told: who saw nobody asleep has committed by then."""
+        return self._heard_since + self._poll_interval
 
     def _pause(self) -> float:
-        round, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
-        self._unannounced = max(0, self._unannounced - 1)
-        longest = self._poll_interval * (RESTING if self._resting and not self._more_behind else 1)
-        pause = QUICK[round] if round < len(QUICK) else longest
-        now, may_look = time.monotonic(), self._looked + _rest_after(self._look_cost)
-        if self._due_at is not None and self._due_at > now:
-            pause = min(pause, self._due_at - now)
-        elif self._due_at is not None or self._must_look:
-            pause = min(pause, may_look - now)
+        nth, self._idle_rounds = self._idle_rounds, self._idle_rounds + 1
+        # Long only after a look that left nothing open, and missed nothing: not after a claim alone.
+        sure = self._resting and not self._more_behind and self._looked >= max(self._claimed, self._all_announced)
+        pause = QUICK[nth] if nth < len(QUICK) else self._poll_interval * (RESTING if sure else 1)
+        now = time.monotonic()
+        due_in = math.inf if self._due_at is None else self._due_at - now
+        if due_in > 0:
+            pause = min(pause, due_in)
+        if due_in <= 0 or self._must_look:
+            pause = min(pause, self._looked + _rest_after(self._look_cost) - now)
         return max(pause, 0.001)
 
     @staticmethod
@@ -196,13 +210,14 @@ class Claimer(Service):
         if not self._lanes:
             return []
         sweeping = self._may(self._swept, self._sweep_cost, at_least=SWEEP)
-        jobs = tasks.claim(tx, self._worker_id, lanes=self._lanes_with_bounds(now, sweeping=sweeping), limit=limit)
+        bounds, lanes = self._bounds, self._lanes_with_bounds(now, sweeping=sweeping)
+        jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
         self._claim_cost = time.monotonic() - now
         if sweeping:
             self._swept, self._sweep_cost = now, self._claim_cost
         self._holding.add(jobs)
         first = {(job.queue, job.priority): job.due for job in reversed(jobs)}
-        self._bounds.update((lane, due - LAG) for lane, due in first.items())
+        bounds.update((lane, due - LAG) for lane, due in first.items())
         return jobs
 
     def _lanes_with_bounds(self, now: float, *, sweeping: bool) -> list[Lane]:
@@ -214,7 +229,7 @@ class Claimer(Service):
         return [Lane(*lane, self._bounds.get(lane, EVERYTHING + back) - back) for lane in self._lanes]
 
     def _look_around(self, tx: Tx) -> bool:
-        """List the lanes; tell whether something is due by now, or hidden by the bounds, which are forgotten then."""
+        """List the lanes; tell whether to claim again at once: something is due by now, or the bounds may hide it."""
         self._must_look, self._looked = False, time.monotonic()
         expected = self._due_at is not None and self._due_at - EARLY < self._looked
         found = tasks.discover_lanes(tx, self._queues)
@@ -227,7 +242,7 @@ class Claimer(Service):
         self._more_behind = len(later) < len(found)
         hidden = self._more_behind and (new or self._may(self._swept, self._sweep_cost, at_least=SWEEP))
         if hidden:
-            self._bounds.clear()
+            self._bounds = {}
         return hidden or (expected and self._more_behind)
 
     def _remember(self, lanes: list[tuple[str, int]], now: float) -> bool:
@@ -266,8 +281,8 @@ class Claimer(Service):
         return self._tx
 
     def _adopt(self, tx: Tx) -> None:
-        """Take over what a claim gave us whose answer was lost with the connection."""
-        self._bounds.clear()
+        """Take over what a claim gave us whose answer was lost with the connection; a look may have been lost too."""
+        self._bounds, self._must_look = {}, True
         jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
         if jobs:
             logger.warning("%d tasks were claimed by a statement whose answer was lost; running them", len(jobs))

@@ -18,7 +18,7 @@ class Switchboard:
 
     def __init__(self, database: Database, children: Children, *, cancelled: Callable[[], object]) -> None:
         self._children, self._cancelled = children, cancelled
-        self._listener = Listener(database, "wake", self._heard)
+        self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_resting(listening=False))
         self.queues: tuple[str, ...] = ()
 
     def start(self) -> None:
@@ -39,10 +39,12 @@ class Switchboard:
         child.resting = resting
         self.update()
         if resting:  # Until the lock is held a task may come unannounced: the child looks once more after this.
-            self._listener.when_heard(lambda: child.pipe.send("rest"))
+            self._listener.when_heard(lambda: child.pipe.send("rest", listening=True))
 
     def _heard(self, payload: str | None) -> None:
         """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
+        if payload is None:
+            self._tell_resting(listening=True)
         if payload is not None and payload.startswith("x"):
             if payload[1:].partition(":")[0] in {str(child.worker_id) for child in self._children.ready}:
                 self._cancelled()
@@ -55,3 +57,8 @@ class Switchboard:
             for child in self._children.ready:
                 if child.resting or back is not None:
                     child.pipe.nudge("wake", what=found[0])
+
+    def _tell_resting(self, *, listening: bool) -> None:
+        for child in self._children.ready:
+            if child.resting:
+                child.pipe.send("rest", listening=listening)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 import uuid
 from collections import Counter
@@ -203,6 +204,15 @@ def test_a_lane_says_when_its_first_task_is_due(tx: Tx) -> None:
     [(_, _, now), (_, _, later)] = tasks.discover_lanes(tx, ["celery"])
     assert now == 0
     assert 3500 < later <= 3600
+
+
+def test_a_task_that_is_never_due_hides_no_other_lane(tx: Tx) -> None:
+    """Up to PostgreSQL 16 no time can be subtracted from infinity."""
+    send(tx)
+    send(tx, priority=1)
+    rows(tx, "update lavoro.waiting set due = 'infinity' where priority = 1 returning 1")
+    [(_, first, never), (_, second, now)] = tasks.discover_lanes(tx, ["celery"])
+    assert (first, never, second, now) == (1, math.inf, 0, 0)
 
 
 def test_a_paused_queue_has_no_lanes(tx: Tx) -> None:

@@ -28,7 +28,8 @@ class Ears:
 
     def __init__(self, database: Database) -> None:
         self.heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.listener = Listener(database, "wake", self.heard.put)
+        self.lost = threading.Event()
+        self.listener = Listener(database, "wake", self.heard.put, lost=self.lost.set)
 
     def next(self) -> str | None:
         return self.heard.get(timeout=60)
@@ -67,6 +68,13 @@ def test_locks_are_held_only_while_wanted(ears: Ears, tx: Tx, eventually: Callab
     ears.listener.want([])
     assert ears.listener.wait_until_heard(60)
     assert value(tx, LOCKS) == 0
+
+
+def test_a_loss_is_told_and_then_the_connection_that_replaces_it(ears: Ears, tx: Tx) -> None:
+    assert ears.next() is None
+    rows(tx, f"select pg_terminate_backend(pid) from ({PID}) listener")
+    assert ears.lost.wait(60)
+    assert ears.next() is None
 
 
 def test_calls_come_when_everything_wanted_is_held(ears: Ears, tx: Tx) -> None:

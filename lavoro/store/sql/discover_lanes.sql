@@ -13,7 +13,9 @@ with recursive lane as (
         order by w.priority desc, w.due limit 1
     ) next
 )
-select lane.queue, lane.priority, greatest(extract(epoch from lane.due - clock_timestamp()), 0)::float8 as due_in
+select lane.queue, lane.priority,
+    -- The difference of the times themselves is an error up to PostgreSQL 16 if one is infinite.
+    greatest(extract(epoch from lane.due) - extract(epoch from clock_timestamp()), 0)::float8 as due_in
 from lane
 where not exists (select from lavoro.queue q where q.name = lane.queue and q.paused is not null)
 order by lane.priority desc, array_position(%(queues)s::text[], lane.queue)

@@ -203,9 +203,9 @@ class Publisher:
             self._store(messages, repeated)
 
     def _store_shared(self, messages: Sequence[Message], repeated: bool) -> None:
-        queue, now = messages[0].queue, time.monotonic()
-        look = now >= self._nobody_sleeps.get(queue, 0.0)
         with self._app.database.kept() as tx:  # the outbox lets one in at a time
+            queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
+            look = now >= self._nobody_sleeps.get(queue, 0.0)
             if tasks.insert(tx, messages, repeated=repeated, look=look):
                 self._nobody_sleeps[queue] = now + AWAKE
 

@@ -10,7 +10,8 @@ from benchmarks.stage.processes import environment, migrate, produce, running, w
 from benchmarks.stage.server import empty_database, quiet_autovacuum, transactions
 from benchmarks.values import Sample, Series, Setting, Step
 
-SECONDS, SETTLE = 30.0, 5.0
+SECONDS, SETTLE = 30.0, 15.0
+"""The first upkeep of partitions comes within some seconds, the next after ten minutes."""
 
 
 def steps(setting: Setting) -> list[Step]:

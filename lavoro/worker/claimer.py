@@ -168,8 +168,8 @@ class Claimer(Service):
 
     def _curious(self, jobs: list[Job]) -> bool:
         """Whether to look for new lanes, for what is below the bounds, and for when the next task is due."""
-        recently = time.monotonic() - self._looked < self._poll_interval / 2
-        known = self._resting and self._looked >= self._all_announced and recently
+        enough = self._poll_interval / 2 if self._looked >= self._all_announced else LOOK_AROUND
+        known = self._resting and time.monotonic() - self._looked < enough
         hiding = self._more_behind and len(jobs) < BUSY
         return (not jobs and not known) or self._must_look or self._due_at is not None or hiding
 

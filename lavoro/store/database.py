@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,11 +17,13 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
 from psycopg import pq
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, PatientConnection
+from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
@@ -46,13 +48,14 @@ _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
 class Tx:
     """A place to run statements: a cursor of one connection, whose owner decides when it commits."""
 
-    __slots__ = ("connection", "cursor", "schema")
+    __slots__ = ("connection", "cursor", "prepared", "schema")
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.connection = connection
         self.cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # a caller's connection may have other ideas
         self.cursor.format = pq.Format.BINARY
         self.schema = schema
+        self.prepared: dict[str, Prepared] = {}
 
     def run(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run the statement of that name and return its rows."""
@@ -65,6 +68,13 @@ class Tx:
     def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Run the statement of that name."""
         return self.cursor.execute(statement(name, self.schema), parameters)
+
+    def swiftly(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
+        """Run the statement of that name with values as libpq takes them; not in a caller's connection."""
+        known = self.prepared.get(name)
+        if known is None:
+            known = self.prepared[name] = Prepared(self.connection, name, self.schema, formats)
+        return known.run(values)
 
 
 class Database:

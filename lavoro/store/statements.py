@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "sql"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _QUALIFIER = re.compile(r"(?<!['\"])\blavoro\.(?=[a-z_]+)")
 """Not after a quotation mark: there it is the name of a Python module."""
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _CHANNEL_OR_KEY = re.compile(r"'lavoro_(?=[a-z]+)")
 
 
@@ -37,3 +38,11 @@ def statement(name: str, schema: str = "lavoro") -> str:
     """Return the statement of that name, without its comments, for a schema."""
     lines = (FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
     return render("\n".join(line for line in lines if not line.lstrip().startswith("--")), schema)
+
+
+@lru_cache(maxsize=512)
+def numbered(name: str, schema: str = "lavoro") -> tuple[bytes, tuple[str, ...]]:
+    """Return a statement as libpq reads it, with ``$1`` for its first parameter, and the parameters' names."""
+    text = statement(name, schema)
+    names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    return _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", text).encode(), names

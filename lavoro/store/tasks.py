@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from psycopg import pq
 from psycopg.errors import UniqueViolation
 
 from lavoro.message import Job, Message
@@ -37,7 +38,7 @@ def insert(
         return False
     if repeated or not _are_new(messages, joined=always_wake):
         _insert_any(tx, messages, always=always_wake, repeated=repeated)
-    elif len(messages) == 1 and _is_plain(messages[0]):
+    elif len(messages) == 1 and _is_plain(messages[0]) and tx.connection.autocommit:
         return _insert_plain(tx, messages[0], look=look)
     else:
         _insert_new(tx, messages, always=always_wake)
@@ -61,10 +62,12 @@ def _is_plain(message: Message) -> bool:
 
 
 def _insert_plain(tx: Tx, message: Message, *, look: bool) -> bool:
+    texts = message.queue, str(message.priority), message.name, message.args, message.kwargs, message.options
+    values = [message.id.bytes, *[None if text is None else text.encode() for text in texts]]
     with contextlib.suppress(UniqueViolation):
         if look:
-            return tx.row("insert_task", message._asdict()) == ("true",)
-        tx.execute("insert_task_quietly", message._asdict())
+            return tx.swiftly("insert_task", values, _PLAIN_FORMATS).get_value(0, 0) == b"true"
+        tx.swiftly("insert_task_quietly", values, _PLAIN_FORMATS)
     return False
 
 
@@ -88,6 +91,8 @@ def _insert_any(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: 
     tx.execute("insert_tasks", parameters | {"always": always, "repeated": repeated})
 
 
+_PLAIN_FORMATS = (pq.Format.BINARY, *[pq.Format.TEXT] * 6)
+"""Of the parameters of insert_task and insert_task_quietly."""
 _SHARED = (
     "name", "queue", "priority", "retries", "eta", "countdown", "expires", "expires_in", "options", "payload",
 )  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 
 import lavoro.store
 from lavoro.store.database import Tx
-from lavoro.store.statements import FOLDER, render, statement
+from lavoro.store.statements import FOLDER, numbered, render, statement
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 PACKAGE = Path(lavoro.store.__file__).parents[1]
@@ -54,16 +54,13 @@ def test_a_file_says_first_what_it_promises_and_holds_one_statement(name: str) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_statement_can_be_prepared(tx: Tx, name: str) -> None:
-    order: list[str] = []
+    text, _ = numbered(name)
+    assert b"%" not in text
+    tx.connection.execute(b"prepare the_statement as " + text)
 
-    def number(found: re.Match[str]) -> str:
-        if found[1] not in order:
-            order.append(found[1])
-        return f"${order.index(found[1]) + 1}"
 
-    text = re.sub(r"%\((\w+)\)s", number, statement(name))
-    assert "%" not in text
-    tx.connection.execute(f"prepare the_statement as {text}".encode())
+def test_the_short_ways_to_store_a_call_take_the_same_parameters_in_the_same_order() -> None:
+    assert numbered("insert_task")[1] == numbered("insert_task_quietly")[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

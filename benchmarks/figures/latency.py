@@ -20,7 +20,7 @@ BURST, BURSTS, HIGH = 10_000, 3, 9
 RELAY = "benchmarks.subjects.relay"
 PATH = "benchmarks.subjects.path"
 STAGES = (
-    "from the call to the child's notification", "from there to the claim", "the claim", "from there to the task",
+    "from the call to the child's notification", "from there to the reading", "the reading", "from there to the task",
 )  # fmt: skip
 LENGTHS = {"no-op tasks": 0.0, "20 ms tasks": 0.02}
 

@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 import threading
+import uuid
 from typing import Any
 
 from benchmarks.stage.hits import record
@@ -27,6 +28,7 @@ from lavoro.store.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.holding import Holding
+from lavoro.worker.offers import Offers
 from lavoro.worker.upkeep import Hooks, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
@@ -58,14 +60,17 @@ class Node:
         self.listener.start()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
         self.claimer: Claimer | None = None
+        self.worker_id = 0
         self.upkeep.register(lease, self.begin)
 
     def begin(self, worker_id: int) -> None:
         """Start claiming, as a child does when it has its lease."""
+        self.worker_id = worker_id
         pool: Any = Pool()
+        holding = Holding()
         self.claimer = Claimer(
-            self.database, pool, Holding(), worker_id=worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
-            rest=self.rest,
+            self.database, pool, holding, worker_id=worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
+            rest=self.rest, offers=Offers(holding, worker_id=worker_id, slots=SLOTS),
         )  # fmt: skip
         self.claimer.start()
 
@@ -76,8 +81,14 @@ class Node:
             self.listener.when_heard(self.claimer.confirm_rest)
 
     def heard(self, payload: str | None) -> None:
-        """Pass a notification on."""
-        if self.claimer is not None:
+        """Pass a notification on, as the switchboard does."""
+        if self.claimer is None:
+            return
+        if payload is not None and payload.startswith(">"):
+            worker_id, _, id = payload[1:].partition(":")
+            if int(worker_id) == self.worker_id:
+                self.claimer.hand(uuid.UUID(id))
+        else:
             self.claimer.notified(payload or "!")
 
 

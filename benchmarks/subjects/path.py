@@ -13,32 +13,32 @@ import click
 from benchmarks.stage.hits import mark
 from benchmarks.subjects.produce import pace
 from lavoro import Lavoro
-from lavoro.store import tasks
+from lavoro.store import offers, tasks
 from lavoro.worker.claimer import Claimer
 
 app = Lavoro("path", broker=os.environ.get("BENCHMARKS_DSN"))
-passed = dict.fromkeys(("notified", "claim", "claimed"), 0.0)
+passed = dict.fromkeys(("notified", "read", "there"), 0.0)
 """When the last call passed each stage; the first calls are found without a notification."""
 
 
 def noting(function: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
-    """Return the function with notes of when it was called and when it returned."""
+    """Return the function with notes of when it was called and when it returned, if it brought anything."""
 
     def noted(*args: Any, **kwargs: Any) -> Any:
-        passed[before] = time.time()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            passed[after] = time.time()
+        begun = time.time()
+        found = function(*args, **kwargs)
+        if found or found is None:
+            passed.update({before: begun, after: time.time()})
+        return found
 
     return noted
 
 
 @app.task(name="probe")
 def probe(sent: float) -> None:
-    """Record the seconds of each stage: until notified, until the claim, of the claim, until here."""
+    """Record the seconds of each stage: until notified, until it is claimed or read, of that, until here."""
     now = time.time()
-    stages = [sent, passed["notified"], passed["claim"], passed["claimed"], now]
+    stages = [sent, passed["notified"], passed["read"], passed["there"], now]
     for begin, end in itertools.pairwise(stages):
         mark(end - begin)
 
@@ -58,4 +58,6 @@ if __name__ == "__main__":
     main()
 else:
     Claimer.notified = noting(Claimer.notified, "notified", "heard")  # type: ignore[method-assign]
-    tasks.claim = noting(tasks.claim, "claim", "claimed")
+    Claimer.hand = noting(Claimer.hand, "notified", "heard")  # type: ignore[method-assign]
+    tasks.claim = noting(tasks.claim, "read", "there")
+    offers.fetch = noting(offers.fetch, "read", "there")

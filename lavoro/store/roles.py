@@ -12,7 +12,10 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 """The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
 LIMITED = ("producer", "worker", "readonly")
 
-FUNCTIONS = {"enqueue": ("producer", "worker"), "make_partition": ("worker",), "drop_partition": ("worker",)}
+FUNCTIONS = {
+    **dict.fromkeys(("enqueue", "hand_over"), ("producer", "worker")),
+    **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
+}
 """Who may call each function; nobody else may, for PUBLIC has no rights."""
 
 _WORKER = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -70,6 +71,7 @@ class Tables:
         self.finished = self._finished()
         self.attempt = self._attempt()
         self.worker = self._worker()
+        self.offer = self._offer()
         self.duty = self._table(
             "duty",
             sa.Column("name", sa.Text, primary_key=True),
@@ -84,8 +86,8 @@ class Tables:
         self.schedule = self._schedule()
         self.tick = self._tick()
 
-    def _table(self, name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
-        return sa.Table(name, self.metadata, *columns)
+    def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
+        return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
 
     def _domain(self, name: str, kind: sa.types.TypeEngine[object], check: str) -> DOMAIN:
         domain = DOMAIN(name, kind, check=check, metadata=self.metadata, schema=self.metadata.schema)
@@ -186,6 +188,17 @@ class Tables:
             _text("end_reason"),
         )
         sa.Index("worker_live", table.c.expires, postgresql_where=table.c.stopped.is_(None))
+        return table
+
+    def _offer(self) -> sa.Table:
+        table = self._table(
+            "offer",
+            _text("queue", required=True),
+            _time("until", nullable=False),
+            sa.Column("worker_id", sa.BigInteger, nullable=False),
+            prefixes=["UNLOGGED"],
+        )
+        sa.Index("offer_open", table.c.queue, table.c.until)
         return table
 
     def _key(self) -> sa.Table:

@@ -66,7 +66,7 @@ def _insert_plain(tx: Tx, message: Message, *, look: bool) -> bool:
     values = [message.id.bytes, *[None if text is None else text.encode() for text in texts]]
     with contextlib.suppress(UniqueViolation):
         if look:
-            return tx.swiftly("insert_task", values, _PLAIN_FORMATS).get_value(0, 0) == b"true"
+            return tx.swiftly("insert_task", values, _PLAIN_FORMATS).get_value(0, 0) == b"t"
         tx.swiftly("insert_task_quietly", values, _PLAIN_FORMATS)
     return False
 

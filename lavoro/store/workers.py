@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lavoro.store import offers
 from lavoro.store.database import Tx
 
 
@@ -89,6 +90,7 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
     To be run in one transaction with whatever ended the lease.
     """
     tx.run("stop_worker", {"id": rescue.worker_id, "reason": rescue.reason})
+    offers.withdraw(tx, rescue.worker_id)  # before: what a call is just handing over must be there to be rescued
     parameters = {**rescue._asdict(), "max_crashes": max_crashes}
     # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.
     first, second = (tx.row("rescue_tasks", parameters) or (0, 0) for _ in range(2))

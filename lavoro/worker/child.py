@@ -35,6 +35,7 @@ from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
 from lavoro.worker.guard import Guard
 from lavoro.worker.holding import Holding
+from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import pool_class
@@ -182,16 +183,18 @@ class Child:
         self.guard = Guard(self.board, self._plan.lease)
         self.ticker = Ticker(self.board, self._give_back_stuck)
         self.holding = Holding()
+        self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
         self.relief = Relief(
-            self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], relieved=self._relieved
-        )
+            self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
+            relieved=self._relieved,
+        )  # fmt: skip
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
             prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
-            rest=lambda resting: self.pipe.send("rest", resting=resting),
+            rest=lambda resting: self.pipe.send("rest", resting=resting), offers=self.offers,
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
@@ -280,6 +283,9 @@ class Child:
 
     def _on_wake(self, order: Message) -> None:
         self.claimer.notified(order["what"])
+
+    def _on_hand(self, order: Message) -> None:
+        self.claimer.hand(uuid.UUID(order["id"]))
 
     def _on_rest(self, order: Message) -> None:
         self.claimer.confirm_rest(listening=order["listening"])

@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterable
 
 from psycopg.errors import UniqueViolation
@@ -17,6 +18,7 @@ from lavoro.store.database import LOST, OUTAGE, Database, Tx
 from lavoro.store.deadline import ANSWER
 from lavoro.store.tasks import Lane
 from lavoro.worker.holding import Holding
+from lavoro.worker.offers import Offers
 from lavoro.worker.pools.base import Pool
 
 logger = logging.getLogger("lavoro.worker")
@@ -71,8 +73,12 @@ class Claimer(Service):
         prefetch: int,
         poll_interval: float,
         rest: Callable[[bool], object],
+        offers: Offers,
     ) -> None:
         super().__init__()
+        self._offers = offers
+        self._called, self._next = True, 0.0
+        """Whether somebody wants the next claim now, and when it is due otherwise."""
         self._database, self._pool, self._holding = database, pool, holding
         self._worker_id, self._queues = worker_id, list(queues)
         self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
@@ -92,10 +98,22 @@ class Claimer(Service):
         self._asked_to_rest = self._resting = self._blocked = False
         self._heard_since = 0.0
         """When the supervisor began to listen for us."""
+        self._missed_some = False
+        """Whether a task may have been handed over without our being told."""
         self._rate = 0.0
         self._counted = (time.monotonic(), 0)
 
     # From other threads
+
+    def wake(self) -> None:
+        """Have the next claim made now."""
+        self._called = True
+        super().wake()
+
+    def hand(self, id: uuid.UUID) -> None:
+        """Take in that a call has claimed a task for us: it is read, and nothing need be claimed."""
+        self._offers.tell(id)
+        super().wake()
 
     def notified(self, payload: str) -> None:
         """Take in a notification: ``+priority:queue`` has a task, ``~`` one for later, ``!queue`` got tasks back.
@@ -122,12 +140,29 @@ class Claimer(Service):
         """The supervisor listens for us from now on, or cannot; nobody was told of what was stored just before."""
         self._heard_since = time.monotonic()
         self._resting, self._idle_rounds = listening and self._asked_to_rest, 0
+        self._missed_some = True
         self.wake()
 
     # The loop
 
     def step(self) -> float | None:
-        """Claim if there is room; return how long to wait for more."""
+        """Take what was handed over; claim when it is time; return how long to wait."""
+        try:
+            self._take_handed()
+            if self._called or time.monotonic() >= self._next:
+                self._called = False  # before: who calls meanwhile must not be overheard
+                pause = self._claim_if_room()
+                self._next = math.inf if pause is None else time.monotonic() + pause
+        except LOST:
+            self._lose()
+            self._called = True
+            raise
+        over = self._offers.over if self._offers.left else math.inf
+        wait = min(self._next, over) - time.monotonic()
+        return None if wait == math.inf else max(wait, 0.0)
+
+    def _claim_if_room(self) -> float | None:
+        """Claim if there is room; return how long to wait for more, None until there is room."""
         self._blocked = True  # before the room is counted: what ends during that must wake us
         room = self._room()
         if room <= 0:
@@ -142,19 +177,42 @@ class Claimer(Service):
             logger.warning("%d tasks wait for one of the same id to end", tasks.postpone_doubles(self._open()))
             self._must_look = True  # when they are due
             return 0
-        except LOST:
-            self._lose()
-            raise
 
     def close(self) -> None:
-        """Close the connection."""
+        """Take back all offers, and what calls have handed over until then; close the connection."""
+        try:
+            if self._offers.left or self._offers.told:
+                self._pool.add([*self._offers.take(self._open()), *self._offers.end(self._open())])
+        except OUTAGE as error:  # the supervisor gives them back when this process has ended
+            logger.warning("offers to take tasks could not be withdrawn: %s", error)
         self._lose()
+
+    # What is handed over
+
+    def _take_handed(self) -> None:
+        """Run what calls have claimed for us; offers that are over are counted, for one may have been taken untold."""
+        if self._offers.told:
+            self._accept(self._offers.take(self._open()))
+            self._offer(self._open())
+        if self._offers.left and (self._missed_some or time.monotonic() >= self._offers.over):
+            self._missed_some = False
+            self._accept(self._offers.end(self._open()))
+            self._called = self._called or self._blocked  # there is room again
+
+    def _accept(self, jobs: list[Job]) -> None:
+        self._offers.saw(jobs)
+        self._pool.add(jobs)
+
+    def _offer(self, tx: Tx) -> None:
+        """Let calls hand over tasks while we are told of them."""
+        if self._resting and not self.stopping:
+            self._offers.renew(tx, free=self._pool.slots - self._pool.outstanding)
 
     def _supply(self, tx: Tx, limit: int) -> float | None:
         jobs = self._claim(tx, limit)
         if jobs:
             self._idle_rounds = 0
-            self._pool.add(jobs)
+            self._accept(jobs)
         self._full_rounds = self._full_rounds + 1 if len(jobs) == limit else 0
         if len(jobs) >= BUSY or self._full_rounds > 3:
             self._rest(False)
@@ -164,6 +222,7 @@ class Claimer(Service):
             return 0
         if len(jobs) < BUSY:
             self._rest(True)
+            self._offer(tx)
         return self._pause()
 
     def _curious(self, jobs: list[Job]) -> bool:
@@ -211,11 +270,12 @@ class Claimer(Service):
             return []
         sweeping = self._may(self._swept, self._sweep_cost, at_least=SWEEP)
         bounds, lanes = self._bounds, self._lanes_with_bounds(now, sweeping=sweeping)
-        jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
+        with self._offers.alone():
+            jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
+            self._holding.add(jobs)
         self._claim_cost = time.monotonic() - now
         if sweeping:
             self._swept, self._sweep_cost = now, self._claim_cost
-        self._holding.add(jobs)
         first = {(job.queue, job.priority): job.due for job in reversed(jobs)}
         bounds.update((lane, due - LAG) for lane, due in first.items())
         return jobs
@@ -262,7 +322,7 @@ class Claimer(Service):
         if self._holding.count - self._pool.outstanding > 2 * BATCH:
             return 0  # storing outcomes falls behind
         ahead = min(self._prefetch, int(self._rate * 0.1))
-        return self._pool.slots + ahead - self._pool.outstanding
+        return self._pool.slots + ahead - self._pool.outstanding - self._offers.open
 
     def _measure(self) -> None:
         now, done = time.monotonic(), self._holding.released
@@ -283,10 +343,9 @@ class Claimer(Service):
     def _adopt(self, tx: Tx) -> None:
         """Take over what a claim gave us whose answer was lost with the connection; a look may have been lost too."""
         self._bounds, self._must_look = {}, True
-        jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
+        jobs = self._offers.found(tx)
         if jobs:
             logger.warning("%d tasks were claimed by a statement whose answer was lost; running them", len(jobs))
-            self._holding.add(jobs)
             self._pool.add(jobs)
 
     def _lose(self) -> None:

@@ -15,6 +15,7 @@ from lavoro.store.deadline import ANSWER
 from lavoro.worker.board import Board
 from lavoro.worker.finisher import Finisher
 from lavoro.worker.guard import unpatched
+from lavoro.worker.offers import Offers
 from lavoro.worker.pools.base import Pool
 
 logger = logging.getLogger("lavoro.worker")
@@ -32,11 +33,11 @@ class Relief:
     """
 
     def __init__(
-        self, board: Board, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int,
+        self, board: Board, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int, offers: Offers,
         relieved: Callable[[list[Job]], object],
     ) -> None:  # fmt: skip
         self._board, self._pool, self._finisher, self._database = board, pool, finisher, database
-        self._worker_id, self._relieved = worker_id, relieved
+        self._worker_id, self._offers, self._relieved = worker_id, offers, relieved
         self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 
     def start(self) -> None:
@@ -46,7 +47,7 @@ class Relief:
     def _watch(self) -> None:
         while True:
             self._sleep(LOOK)
-            if self._pool.waiting and time.monotonic() - self._board.ticked > STUCK:
+            if (self._pool.waiting or self._offers.left) and time.monotonic() - self._board.ticked > STUCK:
                 self._relieve(self._pool.take_back())
 
     def _relieve(self, jobs: list[Job]) -> None:
@@ -54,11 +55,15 @@ class Relief:
         try:
             tx = self._database.open("lavoro-relief", patience=ANSWER)
             with closing(tx.connection):
-                tasks.give_back(tx, self._worker_id, back)
+                handed = self._offers.disown(tx)
+                if back:
+                    tasks.give_back(tx, self._worker_id, back)
         except Exception as error:  # then as soon as the loop turns
-            logger.warning("%d tasks behind a blocked loop could not be given back yet: %s", len(jobs), error)
+            if jobs:
+                logger.warning("%d tasks behind a blocked loop could not be given back yet: %s", len(jobs), error)
             for returned in back:
                 self._finisher.put(returned)
         else:
-            logger.info("%d tasks behind a blocked loop went back to their queues", len(jobs))
+            if jobs or handed:
+                logger.info("%d tasks behind a blocked loop went back to their queues", len(jobs) + len(handed))
             self._relieved(jobs)

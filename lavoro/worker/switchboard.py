@@ -10,6 +10,7 @@ from lavoro.store.listener import Listener
 from lavoro.worker.children import Children
 from lavoro.worker.process import ChildProcess
 
+_HANDED = re.compile(r">(?P<worker>\d+):(?P<id>[0-9a-f-]{36})")
 _WAKE = re.compile(r"[+~]-?\d+:(?P<lane>.*)|!(?P<back>.*)", re.DOTALL)
 
 
@@ -45,6 +46,9 @@ class Switchboard:
         """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
         if payload is None:
             self._tell_resting(listening=True)
+        if handed := _HANDED.fullmatch(payload or ""):
+            self._hand(int(handed["worker"]), handed["id"])
+            return
         if payload is not None and payload.startswith("x"):
             if payload[1:].partition(":")[0] in {str(child.worker_id) for child in self._children.ready}:
                 self._cancelled()
@@ -57,6 +61,11 @@ class Switchboard:
             for child in self._children.ready:
                 if child.resting or back is not None:
                     child.pipe.nudge("wake", what=found[0])
+
+    def _hand(self, worker_id: int, id: str) -> None:
+        for child in self._children.ready:
+            if child.worker_id == worker_id:
+                child.pipe.send("hand", id=id)
 
     def _tell_resting(self, *, listening: bool) -> None:
         for child in self._children.ready:

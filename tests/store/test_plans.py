@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from lavoro import outcome
 from lavoro.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
-from lavoro.store.statements import statement
+from lavoro.store.statements import numbered
 from tests.postgres import Cluster
 from tests.store.walk import LONG_AGO, lane, message, registered, rows, sent_and_taken, succeeded, take, value
 
@@ -106,6 +105,8 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "insert_calls": message()._asdict()
         | {"ids": running, "args": ["[]"] * len(running), "kwargs": [None] * len(running), "always": False},
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
+        "fetch_handed": {"ids": running, "worker_id": 1},
+        "withdraw_offers": {"worker_id": 1},
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
         "forget_task": {"id": first},
@@ -119,16 +120,9 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
 
 def explained(connection: psycopg.Connection, name: str, mode: str) -> list[dict[str, Any]]:
     """The nodes of the plan that the server makes for a prepared statement."""
-    parameters, order = parameters_for(connection, name), list[str]()
-
-    def number(found: re.Match[str]) -> str:
-        if found[1] not in order:
-            order.append(found[1])
-        return f"${order.index(found[1]) + 1}"
-
+    parameters, (text, order) = parameters_for(connection, name), numbered(name)
     connection.execute(f"set plan_cache_mode = {mode}".encode())
-    text = re.sub(r"%\((\w+)\)s", number, statement(name))
-    connection.execute(f"prepare it as {text}".encode())
+    connection.execute(b"prepare it as " + text)
     call = f"explain (format json) execute it({', '.join(['%s'] * len(order))})"
     values = [
         parameters.get(parameter, []) if name.endswith("_tasks") else parameters.get(parameter) for parameter in order
@@ -164,7 +158,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 HOT = [
     "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task",
     "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks",
-    "accepted_outcomes", "renew_leases",
+    "accepted_outcomes", "renew_leases", "fetch_handed", "withdraw_offers",
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from lavoro.result import AsyncResult
 from lavoro.store.database import Database
 from lavoro.worker.finisher import Finisher
 from lavoro.worker.holding import Holding
+from lavoro.worker.offers import Offers
 from lavoro.worker.pools.base import Pool
 from lavoro.worker.relief import Relief
 from tests.conftest import Eventually
@@ -107,7 +108,9 @@ def test_what_cannot_go_back_now_does_when_the_loop_turns(migrated_url: str) -> 
     holding.add([job])
     finisher = Finisher(database, holding, worker_id=worker_id, stored=lambda: None)
     board, pool = make_board(1), Pool(1, lambda job, slot: None)
-    Relief(board, pool, finisher, nowhere, worker_id=worker_id, relieved=holding.release)._relieve([job])
+    offers = Offers(holding, worker_id=worker_id, slots=1)
+    relief = Relief(board, pool, finisher, nowhere, worker_id=worker_id, offers=offers, relieved=holding.release)
+    relief._relieve([job])
     assert (stage_of(tx, job.id), holding.count) == ("running", 1)
     finisher.step()
     finisher.close()

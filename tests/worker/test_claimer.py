@@ -14,10 +14,11 @@ from lavoro.store.database import Database, Tx
 from lavoro.worker import claimer
 from lavoro.worker.claimer import BUSY, RESTING, Claimer
 from lavoro.worker.holding import Holding
+from lavoro.worker.offers import MOST, SHARE, Offers
 from lavoro.worker.pools.threads import ThreadPool
 from tests.store.walk import message, registered, rows, value
 
-POLL = 0.5
+POLL, SLOTS = 0.5, 100
 LATER = 6.0
 """Seconds: sooner than a rest ends, and later than a slow machine needs for a test's first steps."""
 
@@ -27,21 +28,27 @@ class Node:
 
     def __init__(self, database: Database, worker_id: int) -> None:
         self.asked: list[bool] = []
-        self.pool = ThreadPool(100, lambda job, slot: None)
+        self.pool, holding = ThreadPool(SLOTS, lambda job, slot: None), Holding()
+        self.offers = Offers(holding, worker_id=worker_id, slots=SLOTS)
         self.claimer = Claimer(
-            database, self.pool, Holding(), worker_id=worker_id, queues=["celery", "other"], prefetch=500,
-            poll_interval=POLL, rest=self.asked.append,
+            database, self.pool, holding, worker_id=worker_id, queues=["celery", "other"], prefetch=500,
+            poll_interval=POLL, rest=self.asked.append, offers=self.offers,
         )  # fmt: skip
+
+    def step(self) -> float | None:
+        """Take a step that claims, be it time or not."""
+        self.claimer.wake()
+        return self.claimer.step()
 
     def rest(self) -> None:
         """Take the first step, and give the supervisor's answer to the claimer's wish to rest."""
-        self.claimer.step()
+        self.step()
         assert self.asked == [True]
         self.claimer.confirm_rest()
 
     def settle(self) -> float:
         """Take steps, each on its time, until a pause is longer than a poll interval; return that pause."""
-        while (pause := self.claimer.step()) is not None and pause <= POLL:
+        while (pause := self.step()) is not None and pause <= POLL:
             time.sleep(pause)
         assert pause is not None
         return pause
@@ -68,14 +75,14 @@ def running(tx: Tx) -> int:
 
 def test_it_rests_while_nothing_waits(node: Node) -> None:
     node.rest()
-    assert node.settle() == POLL * RESTING
+    assert node.settle() == pytest.approx(POLL * RESTING, rel=0.01)
 
 
 def test_it_rests_no_longer_when_nobody_listens(node: Node) -> None:
     node.rest()
     node.settle()
     node.claimer.confirm_rest(listening=False)
-    assert [node.claimer.step() for _ in range(6)][-1] == POLL
+    assert [node.step() for _ in range(6)][-1] == pytest.approx(POLL, rel=0.01)
 
 
 def test_a_task_for_later_is_met_on_its_time(node: Node, tx: Tx) -> None:
@@ -95,15 +102,15 @@ def test_a_task_for_later_is_met_on_its_time_after_one_that_was_due(node: Node, 
 @pytest.mark.parametrize("sent", [message(priority=5), message(queue="other"), message(countdown=0.0)])
 def test_what_comes_before_the_supervisor_listens_is_met(node: Node, tx: Tx, sent: Message) -> None:
     """Nobody slept yet, so nobody is told of it: not even of a queue or priority that had no tasks before."""
-    node.claimer.step()
+    node.step()
     tasks.insert(tx, [sent])
     node.claimer.confirm_rest()
-    assert node.settle() == POLL * RESTING
+    assert node.settle() == pytest.approx(POLL * RESTING, rel=0.01)
     assert running(tx) == 1
 
 
 def test_what_comes_for_later_before_the_supervisor_listens_is_met_on_its_time(node: Node, tx: Tx) -> None:
-    node.claimer.step()
+    node.step()
     tasks.insert(tx, [message(countdown=LATER)])
     node.claimer.confirm_rest()
     assert POLL < node.settle() <= LATER
@@ -116,12 +123,12 @@ def test_what_commits_late_is_met_although_its_lane_is_known(node: Node, tx: Tx)
     node.rest()
     node.settle()
     tasks.insert(tx, [message(priority=1)])
-    assert node.claimer.step() is not None
+    assert node.step() is not None
     assert running(tx) == 2
     tasks.insert(tx, [late])
     rows(tx, "update lavoro.waiting set due = due - interval '5 seconds' returning 1")
     node.claimer.notified("+1:celery")
-    assert node.settle() == POLL * RESTING
+    assert node.settle() > POLL
     assert running(tx) == 3
 
 
@@ -132,9 +139,9 @@ def test_a_look_that_failed_is_made_again(node: Node, tx: Tx) -> None:
     rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
     node.claimer.notified("!celery")
     with pytest.raises(psycopg.OperationalError):
-        node.claimer.step()
-    node.claimer.step()  # looks
-    node.claimer.step()  # and claims
+        node.step()
+    node.step()  # looks
+    node.step()  # and claims
     assert running(tx) == 1
 
 
@@ -146,10 +153,10 @@ def test_a_task_that_somebody_holds_hides_others_for_a_poll_interval_at_most(nod
         rows(tx, "select 1 from lavoro.waiting for update")
         node.rest()
         for _ in range(8):
-            pauses.append(node.claimer.step() or 0)
+            pauses.append(node.step() or 0)
             time.sleep(pauses[-1])
     assert sum(pause < 0.005 for pause in pauses) <= 3
-    assert max(pauses) == POLL
+    assert max(pauses) == pytest.approx(POLL, rel=0.01)
 
 
 def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +172,135 @@ def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, m
 
 def test_many_tasks_at_a_time_are_no_reason_to_rest(node: Node, tx: Tx) -> None:
     tasks.insert(tx, [message() for _ in range(BUSY)])
-    node.claimer.step()
+    node.step()
     assert running(tx) == BUSY
     assert node.asked == []
+
+
+# What calls hand over
+
+
+@pytest.fixture
+def warm(node: Node, tx: Tx, migrated_url: str) -> Iterator[Node]:
+    """A node at rest that has run a task lately, and whose supervisor holds the lock for it."""
+    rows(tx, "update lavoro.worker set queues = array['celery', 'other'] returning 1")
+    node.rest()
+    tasks.insert(tx, [message()])
+    node.settle()
+    with psycopg.connect(migrated_url, autocommit=True) as supervisor:
+        supervisor.execute("select pg_advisory_lock_shared(hashtextextended('lavoro_queue:celery', 0))")
+        yield node
+
+
+def offered(tx: Tx) -> int:
+    return int(value(tx, "select count(*) from lavoro.offer"))
+
+
+def handed_over(tx: Tx, node: Node) -> Message:
+    sent = message()
+    before = offered(tx)
+    tasks.insert(tx, [sent])
+    assert offered(tx) == before - 1
+    return sent
+
+
+def test_it_offers_slots_once_it_has_had_a_task(warm: Node, tx: Tx) -> None:
+    assert offered(tx) == warm.offers.open == MOST
+    assert value(tx, "select max(until - clock_timestamp()) <= '10 s' from lavoro.offer")
+
+
+def test_what_is_handed_over_is_run_without_a_claim(warm: Node, tx: Tx) -> None:
+    ran = warm.pool.outstanding
+    sent = handed_over(tx, warm)
+    warm.claimer.hand(sent.id)
+    tasks.insert(tx, [message(priority=3)], look=False)  # a claim would find it
+    assert (warm.claimer.step() or 0) > POLL
+    assert warm.pool.outstanding == ran + 1
+    assert value(tx, "select count(*) from lavoro.waiting") == 1
+
+
+def test_what_is_told_twice_is_run_once(warm: Node, tx: Tx) -> None:
+    ran = warm.pool.outstanding
+    sent = handed_over(tx, warm)
+    for _ in range(2):
+        warm.claimer.hand(sent.id)
+        warm.claimer.step()
+    assert warm.pool.outstanding == ran + 1
+
+
+def test_nobody_elses_task_is_run_because_somebody_says_so(warm: Node, tx: Tx) -> None:
+    ran = warm.pool.outstanding
+    other = handed_over(tx, warm)
+    rows(tx, "update lavoro.running set worker_id = 999 where id = %s returning 1", other.id)
+    warm.claimer.hand(other.id)
+    warm.claimer.step()
+    assert warm.pool.outstanding == ran
+
+
+def test_offers_are_made_anew_when_half_of_them_are_taken(warm: Node, tx: Tx) -> None:
+    for left in (7, 6, 5, MOST):
+        warm.claimer.hand(handed_over(tx, warm).id)
+        warm.claimer.step()
+        assert warm.offers.open == left
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_what_was_handed_over_while_nobody_listened_is_found(warm: Node, tx: Tx, listening: bool) -> None:
+    ran = warm.pool.outstanding
+    handed_over(tx, warm)
+    warm.claimer.confirm_rest(listening=listening)
+    warm.claimer.step()
+    assert warm.pool.outstanding == ran + 1
+
+
+def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
+    warm: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = warm.pool.outstanding
+    handed_over(tx, warm)
+    warm.offers._until = time.monotonic()
+    warm.claimer.step()
+    assert warm.pool.outstanding == ran + 1
+    assert offered(tx) == warm.offers.left == 0
+
+
+def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -> None:
+    ran = warm.pool.outstanding
+    sent = handed_over(tx, warm)
+    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    warm.claimer.hand(sent.id)
+    with pytest.raises(psycopg.OperationalError):
+        warm.claimer.step()
+    warm.claimer.step()
+    assert warm.pool.outstanding == ran + 1
+
+
+def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_handed_over(warm: Node, tx: Tx) -> None:
+    ran = warm.pool.outstanding
+    handed_over(tx, warm)
+    warm.claimer.close()
+    assert offered(tx) == 0
+    assert warm.pool.outstanding == ran + 1
+
+
+def test_behind_a_blocked_loop_what_was_handed_over_goes_back(warm: Node, tx: Tx) -> None:
+    sent = handed_over(tx, warm)
+    held = running(tx) - 1
+    assert [job.id for job in warm.offers.disown(tx)] == [sent.id]
+    assert offered(tx) == warm.offers.left == 0
+    assert rows(tx, "select id, attempt from lavoro.waiting") == [(sent.id, 0)]
+    warm.claimer.hand(sent.id)  # of which the loop hears later
+    warm.claimer.step()
+    assert running(tx) == held
+
+
+def test_what_is_just_being_claimed_does_not_go_back(warm: Node, tx: Tx) -> None:
+    handed_over(tx, warm)
+    with warm.offers.alone():
+        assert warm.offers.disown(tx) == []
+    assert offered(tx) == 0
+
+
+def test_with_few_slots_it_offers_none() -> None:
+    offers = Offers(Holding(), worker_id=1, slots=SHARE - 1)
+    assert offers._most == 0

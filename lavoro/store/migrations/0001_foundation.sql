@@ -125,6 +125,15 @@ create table lavoro.worker (
 );
 create index worker_live on lavoro.worker (expires) where stopped is null;
 
+-- What resting workers have offered to take at once: each row one task, until its time is up. Unlogged: a crash ends all
+-- sessions, and with them what was offered. Nothing is lost with an offer, for tasks do not depend on any.
+create unlogged table lavoro.offer (
+    queue text not null,
+    until timestamptz not null,
+    worker_id bigint not null
+);
+create index offer_open on lavoro.offer (queue, until);
+
 create table lavoro.duty (
     name text primary key,
     term bigint not null,
@@ -203,6 +212,48 @@ create function lavoro.enqueue(
     select id;
 $$;
 
+-- Stores one task that is due at once; true if no worker sleeps on its queue. If one does, the task is claimed for a worker
+-- that has offered to take one, in this very commit, or else it waits and who sleeps is woken. Fails if the id is taken.
+create function lavoro.hand_over(
+    task_id uuid, to_queue lavoro.label, priority smallint, name lavoro.label, args json, kwargs json, options json
+) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    taker bigint;
+begin
+    -- A sleeping node holds the queue's lock shared. When it is free nobody sleeps, and NOTIFY, which takes a lock on the
+    -- whole database at commit, is spared.
+    if pg_try_advisory_lock(hashtextextended('lavoro_queue:' || to_queue, 0)) then
+        perform pg_advisory_unlock(hashtextextended('lavoro_queue:' || to_queue, 0));
+        insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
+            values (task_id, to_queue, priority, name, args, kwargs, options);
+        return true;
+    end if;
+    -- What a claim would look at too, and an id that waits already, be it a caller's own.
+    if not exists (select from lavoro.queue q where q.name = to_queue and q.paused is not null)
+        and not exists (select from lavoro.revoked r where r.id = task_id)
+        and not exists (select from lavoro.waiting w where w.id = task_id)
+    then
+        -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
+        delete from lavoro.offer o where o.ctid = (
+            select ctid from lavoro.offer where queue = to_queue and until > statement_timestamp()
+            order by until desc limit 1 for update skip locked)
+        returning o.worker_id into taker;
+    end if;
+    if taker is null then
+        insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
+            values (task_id, to_queue, priority, name, args, kwargs, options);
+        perform pg_notify('lavoro_wake', '+' || priority || ':' || to_queue);
+    else
+        insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
+            args, kwargs, options)
+            values (task_id, taker, to_queue, priority, 1, 0, 0, clock_timestamp(), clock_timestamp(), name,
+                args, kwargs, options);
+        -- Only the id: whoever may connect may listen.
+        perform pg_notify('lavoro_wake', '>' || taker || ':' || task_id);
+    end if;
+    return false;
+end $$;
+
 -- Retention needs an owner's rights. Workers are none: they have these two functions, which do nothing else.
 
 -- Makes one partition of a table and returns its name; null if rows of its time lie in the default partition already.
@@ -239,4 +290,4 @@ begin
 end $body$;
 
 -- Rights are given by name: see `lavoro migrate --roles`.
-revoke all on function lavoro.enqueue, lavoro.make_partition, lavoro.drop_partition from public;
+revoke all on function lavoro.enqueue, lavoro.hand_over, lavoro.make_partition, lavoro.drop_partition from public;

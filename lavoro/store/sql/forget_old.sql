@@ -1,6 +1,9 @@
--- Deletes what nobody asks for any more: revokes after a day, workers that stopped before any kept task can name them.
+-- Deletes what nobody asks for any more: revokes after a day, offers that have run out, workers that stopped before any kept
+-- task can name them.
 with revokes as (
     delete from lavoro.revoked where revoked < clock_timestamp() - interval '1 day' returning id
+), offers as (
+    delete from lavoro.offer where until < statement_timestamp() - interval '1 minute'
 ), workers as (
     delete from lavoro.worker where stopped < clock_timestamp() - %(kept)s::float8 * interval '1 second' returning id
 )

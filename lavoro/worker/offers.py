@@ -19,7 +19,7 @@ MOST = 8
 """Offers of a child at a time: calls that come together find one each. Half of them taken, they are made anew."""
 SHARE = 4
 """A child offers one slot of so many that are free: the others are for what it claims itself."""
-OPEN = 10.0
+OPEN = 5.0
 """Seconds for which an offer holds. What is handed to a node that is just being cut off waits for its lease to end."""
 
 

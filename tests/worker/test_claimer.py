@@ -206,7 +206,7 @@ def handed_over(tx: Tx, node: Node) -> Message:
 
 def test_it_offers_slots_once_it_has_had_a_task(warm: Node, tx: Tx) -> None:
     assert offered(tx) == warm.offers.open == MOST
-    assert value(tx, "select max(until - clock_timestamp()) <= '10 s' from lavoro.offer")
+    assert value(tx, "select max(until - clock_timestamp()) <= '5 s' from lavoro.offer")
 
 
 def test_what_is_handed_over_is_run_without_a_claim(warm: Node, tx: Tx) -> None:

@@ -217,39 +217,42 @@ $$;
 create function lavoro.hand_over(
     task_id uuid, to_queue lavoro.label, priority smallint, name lavoro.label, args json, kwargs json, options json
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
 declare
-    taker bigint;
+    told text;
 begin
     -- A sleeping node holds the queue's lock shared. When it is free nobody sleeps, and NOTIFY, which takes a lock on the
     -- whole database at commit, is spared.
     if pg_try_advisory_lock(hashtextextended('lavoro_queue:' || to_queue, 0)) then
         perform pg_advisory_unlock(hashtextextended('lavoro_queue:' || to_queue, 0));
         insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
-            values (task_id, to_queue, priority, name, args, kwargs, options);
+            values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
+                hand_over.options);
         return true;
     end if;
-    -- What a claim would look at too, and an id that waits already, be it a caller's own.
-    if not exists (select from lavoro.queue q where q.name = to_queue and q.paused is not null)
-        and not exists (select from lavoro.revoked r where r.id = task_id)
-        and not exists (select from lavoro.waiting w where w.id = task_id)
-    then
-        -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
+    with taken as (
         delete from lavoro.offer o where o.ctid = (
             select ctid from lavoro.offer where queue = to_queue and until > statement_timestamp()
+                -- What a claim would look at too, and an id that waits already, be it a caller's own.
+                and not exists (select from lavoro.queue q where q.name = to_queue and q.paused is not null)
+                and not exists (select from lavoro.revoked r where r.id = task_id)
+                and not exists (select from lavoro.waiting w where w.id = task_id)
+            -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
             order by until desc limit 1 for update skip locked)
-        returning o.worker_id into taker;
-    end if;
-    if taker is null then
+        returning o.worker_id
+    )
+    insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
+        args, kwargs, options)
+    select task_id, t.worker_id, to_queue, hand_over.priority, 1, 0, 0, clock_timestamp(), clock_timestamp(),
+        hand_over.name, hand_over.args, hand_over.kwargs, hand_over.options
+    from taken t
+    -- Only the ids: whoever may connect may listen.
+    returning pg_notify('lavoro_wake', '>' || running.worker_id || ':' || running.id) into told;
+    if not found then
         insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
-            values (task_id, to_queue, priority, name, args, kwargs, options);
+            values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
+                hand_over.options);
         perform pg_notify('lavoro_wake', '+' || priority || ':' || to_queue);
-    else
-        insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
-            args, kwargs, options)
-            values (task_id, taker, to_queue, priority, 1, 0, 0, clock_timestamp(), clock_timestamp(), name,
-                args, kwargs, options);
-        -- Only the id: whoever may connect may listen.
-        perform pg_notify('lavoro_wake', '>' || taker || ':' || task_id);
     end if;
     return false;
 end $$;

@@ -22,7 +22,7 @@ from lavoro.store.database import LOST, Database
 
 logger = logging.getLogger("lavoro.store")
 
-PROBE = 20.0
+PROBE = 60.0
 """Seconds after which a silent connection is asked whether it still lives."""
 ANSWER = 10.0
 """Seconds that it has for the answer, and for all others."""

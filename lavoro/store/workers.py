@@ -63,9 +63,14 @@ def register(tx: Tx, registration: Registration) -> int:
     return int(row[0])
 
 
-def renew(tx: Tx, worker_ids: Sequence[int], *, back: float = EVER) -> Renewal:
-    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later."""
-    rows = tx.run("renew_leases", {"ids": list(worker_ids), "back": back})
+def renew(
+    tx: Tx, worker_ids: Sequence[int], *, back: float = EVER, factor: float = 1.0, shortening: bool = False
+) -> Renewal:
+    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later.
+
+    They last ``factor`` times as long as they were registered for; others are told if that may be ``shortening`` them.
+    """
+    rows = tx.run("renew_leases", {"ids": list(worker_ids), "back": back, "factor": factor, "shortening": shortening})
     return Renewal(
         {row[1] for row in rows if row[0] == "renewed"},
         [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],

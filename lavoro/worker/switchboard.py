@@ -10,14 +10,26 @@ from lavoro.store.listener import Listener
 from lavoro.worker.children import Children
 from lavoro.worker.process import ChildProcess
 
+_LEASE = re.compile(r"l(\d{1,9}(?:\.\d{1,9})?)")
 _WAKE = re.compile(r"[+~]-?\d+:(?P<lane>.*)|!(?P<back>.*)", re.DOTALL)
 
 
 class Switchboard:
-    """One listening connection for all children; ``cancelled`` is called when some task of theirs is to be."""
+    """One listening connection for all children.
 
-    def __init__(self, database: Database, children: Children, *, cancelled: Callable[[], object]) -> None:
-        self._children, self._cancelled = children, cancelled
+    ``renew`` is called when some task of theirs is to be cancelled, or that may have been missed; ``foretell`` when
+    the lease of some node begins, or gets short: in how many seconds it may end.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        children: Children,
+        *,
+        renew: Callable[[], object],
+        foretell: Callable[[float], object],
+    ) -> None:
+        self._children, self._renew, self._foretell = children, renew, foretell
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_resting(listening=False))
         self.queues: tuple[str, ...] = ()
 
@@ -45,9 +57,13 @@ class Switchboard:
         """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
         if payload is None:
             self._tell_resting(listening=True)
+            self._renew()
         if payload is not None and payload.startswith("x"):
             if payload[1:].partition(":")[0] in {str(child.worker_id) for child in self._children.ready}:
-                self._cancelled()
+                self._renew()
+            return
+        if lease := _LEASE.fullmatch(payload or ""):
+            self._foretell(float(lease[1]))
             return
         found = _WAKE.fullmatch(payload or "!")
         if found is None:

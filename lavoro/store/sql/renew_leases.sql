@@ -1,10 +1,11 @@
 -- Renews the leases of a node's live children, and tells what else the node has to know: an idle one asks nothing else.
--- A worker that is missing among the renewed has been given up by others.
+-- A worker that is missing among the renewed has been given up by others. Nodes that renew seldom are told of a lease
+-- that gets shorter: else they would look for its end when the long one was to end.
 with renewed as (
-    update lavoro.worker set seen_at = clock_timestamp(), expires = clock_timestamp() + lease
+    update lavoro.worker set seen_at = clock_timestamp(), expires = clock_timestamp() + lease * %(factor)s::float8
     -- That is: stopped is null. So written, the index of all live workers, which is longer, does not fit.
     where id = any (%(ids)s::bigint[]) and coalesce(stopped, 'infinity') = 'infinity'
-    returning id
+    returning id, lease
 )
 select 'renewed' as what, id as worker_id, null::uuid as id, null::int as attempt, null::text as how,
     null::float8 as seconds
@@ -12,6 +13,10 @@ from renewed
 union all
 select 'cancel', worker_id, id, attempt, cancel, null from lavoro.running
 where worker_id = any (%(ids)s::bigint[]) and cancel is not null
+union all
+select 'told', null, null, null, null, null
+from (select extract(epoch from max(lease)) as seconds from renewed) r, pg_notify('lavoro_wake', 'l' || r.seconds)
+where %(shortening)s::boolean and r.seconds is not null
 union all
 -- When the first lease of somebody else ends. Not from the beginning of the index: with a snapshot held, what all the
 -- renewals since have left there cannot be cleaned up.

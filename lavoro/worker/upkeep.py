@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
 import time
@@ -80,7 +81,8 @@ class Upkeep(Service):
         self._long = max(lease, min(IDLE * lease, LONGEST))
         self._in_force = lease
         """The lease that was given last: the usual, or the long one; if it may have been shortened, the usual."""
-        self._idle = self._shortening = False
+        self._known: dt.datetime | None = None
+        self._idle = self._perhaps_long = False
         self.trusted_until = -math.inf
 
     # From other threads
@@ -182,13 +184,15 @@ class Upkeep(Service):
         # Before: what is asked for, or told, meanwhile must not be lost.
         sent, self._renew_now, self._foretold = time.monotonic(), False, math.inf
         lease = self._wanted()
-        if lease < self._in_force:
-            self._shorten(lease, sent)
+        if lease < self._in_force:  # the answer may be lost: trust the long one no more
+            self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
+        shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
         renewal = workers.renew(
             tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
-            factor=lease / self._lease, shortening=self._shortening,
+            factor=lease / self._lease, known=self._known, shortening=shortening and lease == self._lease,
         )  # fmt: skip
-        self._renewed, self.trusted_until, self._in_force, self._shortening = sent, sent + lease, lease, False
+        self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
+        self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
         self._expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)
         lost = self._leases - renewal.live
@@ -197,11 +201,6 @@ class Upkeep(Service):
             self._hooks.lost(lost)
         self._hooks.cancel(renewal.cancels)
         return renewal
-
-    def _shorten(self, lease: float, sent: float) -> None:
-        """Trust the long lease no more: it may be shortened, and the answer be lost."""
-        self.trusted_until = min(self.trusted_until, sent + lease)
-        self._in_force, self._shortening = lease, True
 
     def _register_newcomers(self, tx: Tx) -> None:
         """Give leases to new children, once a renewal has gone well: one that cannot be renewed is worth nothing.

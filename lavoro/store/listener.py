@@ -176,12 +176,15 @@ class Listener(Service):
 
     def _wait(self, connection: psycopg.Connection[TupleRow]) -> None:
         assert self._alarm is not None
-        ready, _, _ = select.select([connection.fileno(), self._alarm[0]], [], [], PROBE)
+        silent_for = time.monotonic() - self._spoke
+        ready, _, _ = select.select([connection.fileno(), self._alarm[0]], [], [], max(0.0, PROBE - silent_for))
         if self._alarm[0] in ready:
             os.read(self._alarm[0], 4096)
-        if not ready and time.monotonic() - self._spoke >= PROBE:
+        if not ready and silent_for >= PROBE:
             connection.execute("select 1")  # a half-open socket would be silent for ever
-            self._spoke = time.monotonic()
+        elif connection.fileno() not in ready:
+            return
+        self._spoke = time.monotonic()
 
     def _lose(self) -> None:
         with self._lock:

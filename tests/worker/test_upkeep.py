@@ -242,6 +242,8 @@ def test_children_do_not_trust_a_long_lease_without_their_supervisor(
     """It may be shortened while nobody can tell them."""
     worker = start_worker("-n", "w", url=migrated_url, environment=SHORT | {"TEST_LEASE": "6"})
     eventually(lambda: long_lease(sender, "w"), timeout=PATIENCE, why="it is idle")
+    since = time.monotonic()
+    eventually(lambda: time.monotonic() > since + 1, timeout=PATIENCE, why="the supervisor has looked several times")
     [child] = worker.children
     supervisor = psutil.Process(worker.process.pid)
     supervisor.suspend()

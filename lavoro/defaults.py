@@ -192,7 +192,7 @@ DEFAULTS: dict[str, Default] = {
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
     "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", _COUNT),
     "lavoro_poll_interval": Default(
-        1.0, "Most seconds until an idle worker looks for tasks; 15 times as many while it is notified.", _DURATION
+        1.0, "Most seconds until an idle worker looks for tasks; 120 times as many while it is notified.", _DURATION
     ),
     "lavoro_lease": Default(30.0, "Seconds without a sign of life until a worker counts as lost.", _DURATION),
     "lavoro_blocked_grace": Default(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from random import SystemRandom
@@ -31,8 +32,8 @@ class Service:
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
-        self.turned = time.monotonic()
-        """When the last step ended, well or not."""
+        self.due = time.monotonic()
+        """When the step that is under way began, or the next one will."""
         self.stopping = False
 
     def step(self) -> float | None:
@@ -70,8 +71,9 @@ class Service:
     def _run(self) -> None:
         while not self.stopping:
             self._wakeup.clear()  # before the step: what arrives during it must not be lost
+            self.due = time.monotonic()
             delay = self._guarded_step()
-            self.turned = time.monotonic()
+            self.due = time.monotonic() + (math.inf if delay is None else delay)
             if delay != 0 and not self.stopping:
                 self._wakeup.wait(delay)
         self.close()

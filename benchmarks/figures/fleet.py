@@ -18,7 +18,8 @@ from benchmarks.values import Sample, Series, Setting, Skipped, Step
 
 NODES, EACH, CONNECTIONS_OF_A_NODE = (100, 500), 50, 3
 CONNECTIONS = max(NODES) * (CONNECTIONS_OF_A_NODE + 1) + 100
-SECONDS, SETTLE = 30.0, 90.0
+SECONDS, SETTLE = 180.0, 180.0
+"""Two renewals of an idle node, and until each has renewed as one, and begun with its duties."""
 CALLS, RATE = 50, 5
 ASLEEP = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted"
 

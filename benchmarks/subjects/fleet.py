@@ -1,7 +1,8 @@
 """Many idle nodes in one process, `python -m benchmarks.subjects.fleet DSN NODES`: a worker's services, no children.
 
-Each node has its listener, its upkeep and its claimer with their connections, as an idle worker of one process has.
-What they claim is recorded as started and never finished.
+Each node has its switchboard, its upkeep and its claimer with their connections, as an idle worker of one process has.
+What they claim is recorded as started and never finished. A node that holds nothing says so after half a minute, by
+what a child says it with, so that its lease gets long.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import socket
 import sys
-import threading
+import time
 import uuid
 from typing import Any
 
@@ -23,15 +24,17 @@ from benchmarks.stage.hits import record
 from lavoro import __version__
 from lavoro.message import Job
 from lavoro.store.database import Database
-from lavoro.store.listener import Listener
 from lavoro.store.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.holding import Holding
 from lavoro.worker.offers import Offers
+from lavoro.worker.switchboard import Switchboard
 from lavoro.worker.upkeep import Hooks, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
+LOOK = 1.0
+"""Seconds between looks whether a child is idle, as of its ticker."""
 
 
 class Pool:
@@ -45,6 +48,29 @@ class Pool:
             record(*json.loads(job.args or "[0]"))
 
 
+class Child:
+    """What the switchboard knows of a child, and the pipe to it: orders reach its claimer at once."""
+
+    worker_id: int | None = None
+    resting = False
+
+    def __init__(self) -> None:
+        self.claimer: Claimer | None = None
+        self.pipe = self
+
+    def send(self, kind: str, *, listening: bool = False, id: str = "") -> None:
+        """Tell the claimer whether it is listened for, or what was handed over."""
+        if self.claimer is not None and kind == "rest":
+            self.claimer.confirm_rest(listening=listening)
+        elif self.claimer is not None:
+            self.claimer.hand(uuid.UUID(id))
+
+    def nudge(self, kind: str, *, what: str) -> None:
+        """Pass a notification on."""
+        if self.claimer is not None:
+            self.claimer.notified(what)
+
+
 class Node:
     """What a supervisor and its one child hold, without the processes."""
 
@@ -55,48 +81,36 @@ class Node:
         self.upkeep = Upkeep(
             self.database, hooks, node=name, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION)
         )
-        self.listener = Listener(self.database, "wake", self.heard)
+        self.child: Any = Child()
+        self.ready = [self.child]
+        children: Any = self
+        self.switchboard = Switchboard(self.database, children, renew=self.upkeep.renew, foretell=self.upkeep.foretell)
+        self.switchboard.queues = ("celery",)
+        self.holding = Holding(self.upkeep.idle)
         self.upkeep.start()
-        self.listener.start()
+        self.switchboard.start()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
-        self.claimer: Claimer | None = None
-        self.worker_id = 0
         self.upkeep.register(lease, self.begin)
 
     def begin(self, worker_id: int) -> None:
         """Start claiming, as a child does when it has its lease."""
-        self.worker_id = worker_id
         pool: Any = Pool()
-        holding = Holding()
-        self.claimer = Claimer(
-            self.database, pool, holding, worker_id=worker_id, queues=["celery"], prefetch=500, poll_interval=POLL,
-            rest=self.rest, offers=Offers(holding, worker_id=worker_id, slots=SLOTS),
+        self.child.worker_id = worker_id
+        self.child.claimer = Claimer(
+            self.database, pool, self.holding, worker_id=worker_id, queues=["celery"], prefetch=500,
+            poll_interval=POLL, rest=lambda resting: self.switchboard.rest(self.child, resting=resting),
+            offers=Offers(self.holding, worker_id=worker_id, slots=SLOTS),
         )  # fmt: skip
-        self.claimer.start()
-
-    def rest(self, resting: bool) -> None:
-        """Listen while the claimer sleeps, and tell it from when on."""
-        self.listener.want(["queue:celery"] if resting else [])
-        if resting and self.claimer is not None:
-            self.listener.when_heard(self.claimer.confirm_rest)
-
-    def heard(self, payload: str | None) -> None:
-        """Pass a notification on, as the switchboard does."""
-        if self.claimer is None:
-            return
-        if payload is not None and payload.startswith(">"):
-            worker_id, _, id = payload[1:].partition(":")
-            if int(worker_id) == self.worker_id:
-                self.claimer.hand(uuid.UUID(id))
-        else:
-            self.claimer.notified(payload or "!")
+        self.child.claimer.start()
 
 
 def main(dsn: str, count: int) -> None:
     """Start the nodes and stay until killed."""
     nodes = [Node(dsn, number) for number in range(count)]
-    threading.Event().wait()
-    del nodes
+    while True:
+        time.sleep(LOOK)
+        for node in nodes:
+            node.holding.look()
 
 
 if __name__ == "__main__":

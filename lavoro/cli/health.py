@@ -61,7 +61,7 @@ def _ask_file(path: Path, max_age: float) -> tuple[bool, str]:
 def _ask_workers(node: str, workers: list[WorkerStatus], max_age: float) -> tuple[bool, str]:
     if not workers:
         return True, f"not well: {node} has no process with a live lease"
-    silent = max(worker.seen for worker in workers)
-    if silent > max_age:
-        return True, f"not well: {node} has not renewed a lease for {silent:.0f} s"
-    return False, f"{node} is well: {len(workers)} processes, leases renewed {max(silent, 0.0):.0f} s ago"
+    seen = max(worker.seen for worker in workers)
+    if max(worker.silent for worker in workers) > max_age:
+        return True, f"not well: {node} has not renewed a lease for {seen:.0f} s"
+    return False, f"{node} is well: {len(workers)} processes, leases renewed {max(seen, 0.0):.0f} s ago"

@@ -260,11 +260,12 @@ _RESUME = "update lavoro.queue set paused = null where name = {name}; select pg_
 
 
 def _silent_workers(exam: Exam) -> Iterator[Finding]:
-    """Leases are renewed four times before they run out: two that were missed are no chance."""
+    """Leases are renewed long before half of them is over, short or long: if not, it is no chance."""
     query = """
         select node || '/' || process, host, pid, extract(epoch from clock_timestamp() - seen_at)::float8,
             expires < clock_timestamp(), (select count(*) from lavoro.running r where r.worker_id = w.id)
-        from lavoro.worker w where stopped is null and seen_at < clock_timestamp() - lease / 2 order by 1"""
+        from lavoro.worker w where stopped is null and clock_timestamp() > seen_at + (expires - seen_at) / 2
+        order by 1"""
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:
             state = "its lease has run out, and no other node is there to take its tasks over"

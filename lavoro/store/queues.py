@@ -42,6 +42,8 @@ class WorkerStatus(NamedTuple):
     started: dt.datetime
     seen: float
     """Seconds since its lease was renewed."""
+    silent: float
+    """The same, without those for which an idle worker, whose lease is longer, is silent anyway."""
 
 
 def queue_status(database: Database) -> list[QueueStatus]:
@@ -74,13 +76,18 @@ def worker_status(database: Database) -> list[WorkerStatus]:
     w, r = t.worker.c, t.running.c
     running = sa.select(sa.func.count()).where(r.worker_id == w.id).scalar_subquery()
     seen = sa.func.extract("epoch", sa.func.clock_timestamp() - w.seen_at)
+    longer = sa.func.extract("epoch", w.expires - w.seen_at - w.lease)
     query = (
-        sa.select(w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen)
+        sa.select(
+            w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen, seen - longer / 2
+        )
         .where(w.stopped.is_(None), w.expires > sa.func.clock_timestamp())
         .order_by(w.node, w.process)
-    )
+    )  # fmt: skip
     with translated(), database.engine.connect() as connection:
-        return [WorkerStatus._make((*row[:9], float(row[9]))) for row in connection.execute(query)]
+        return [
+            WorkerStatus._make((*row[:9], float(row[9]), max(0.0, float(row[10])))) for row in connection.execute(query)
+        ]
 
 
 def pause(database: Database, names: Sequence[str]) -> None:

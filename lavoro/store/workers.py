@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import uuid
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ class Renewal(NamedTuple):
     """The tasks of theirs that are to be ended."""
     expiry: float
     """Seconds until the first lease of somebody else runs out; negative if one has."""
+    seen: dt.datetime | None
+    """When, by the database's clock: who knows that may shorten the leases."""
 
 
 class Rescue(NamedTuple):
@@ -64,13 +67,27 @@ def register(tx: Tx, registration: Registration) -> int:
     return int(row[0])
 
 
-def renew(tx: Tx, worker_ids: Sequence[int], *, back: float = EVER) -> Renewal:
-    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later."""
-    rows = tx.run("renew_leases", {"ids": list(worker_ids), "back": back})
+def renew(
+    tx: Tx,
+    worker_ids: Sequence[int],
+    *,
+    back: float = EVER,
+    factor: float = 1.0,
+    known: dt.datetime | None = None,
+    shortening: bool = False,
+) -> Renewal:
+    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later.
+
+    They last ``factor`` times as long as they were registered for. If that is shorter than before, it is done only if
+    the last renewal was ``known``; others are told if ``shortening`` is possible.
+    """
+    parameters = {"ids": list(worker_ids), "back": back, "factor": factor, "known": known, "shortening": shortening}
+    rows = tx.run("renew_leases", parameters)
     return Renewal(
         {row[1] for row in rows if row[0] == "renewed"},
         [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
         next((row[5] for row in rows if row[0] == "expires"), math.inf),
+        next((row[6] for row in rows if row[0] == "renewed"), None),
     )
 
 

@@ -181,8 +181,8 @@ class Child:
         conf, database = self.app.conf, self.app.database
         self.board = Board(self._board_descriptor, lease["slots"])
         self.guard = Guard(self.board, self._plan.lease)
-        self.ticker = Ticker(self.board, self._give_back_stuck)
-        self.holding = Holding()
+        self.ticker = Ticker(self.board, self._look)
+        self.holding = Holding(lambda idle: self.pipe.send("idle", idle=idle))
         self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
@@ -357,6 +357,10 @@ class Child:
             if self.holding.count == 0 or left <= 0:
                 return
             self._news.wait(None if left == math.inf else left)
+
+    def _look(self) -> None:
+        self._give_back_stuck()
+        self.holding.look()
 
     def _give_back_stuck(self) -> None:
         """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it."""

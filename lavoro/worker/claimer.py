@@ -41,7 +41,7 @@ REMEMBERED = 300.0
 """Seconds for which a lane stays known after its last task: claiming from an empty one costs a few microseconds."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
-RESTING = 15
+RESTING = 120
 """How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
 EARLY = 0.005
 """Seconds by which a timer may end early: what it waited for may have become due only after the claim."""

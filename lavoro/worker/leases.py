@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
+import time
 from collections.abc import Sequence
 
 import lavoro
@@ -31,6 +32,7 @@ class Leases:
 
     def __init__(self, database: Database, plan: Plan, *, loop: Loop, children: Children, node: str) -> None:
         self._loop, self._children, self._node, self._plan = loop, children, node, plan
+        self._listens = database.listens
         self._watches: dict[ChildProcess, Watch] = {}
         hooks = Hooks(
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
@@ -66,8 +68,8 @@ class Leases:
             self.upkeep.rescue(Rescue(worker_id, "it had ended before it could begin", [], blameless=True))
             return
         board = child.lease(
-            worker_id, trusted_until=self.upkeep.trusted_until, slots=registration.slots, pool=registration.pool,
-            queues=registration.queues, hostname=self._node,
+            worker_id, trusted_until=self._trusted_by_children(time.monotonic()), slots=registration.slots,
+            pool=registration.pool, queues=registration.queues, hostname=self._node,
         )  # fmt: skip
         self._watches[child] = Watch(
             child,
@@ -76,14 +78,25 @@ class Leases:
             blocked_after=self._plan.blocked_warning,
             blocked_grace=self._plan.blocked_grace,
         )
+        self._tell_whether_idle()
 
     def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
         """Have the tasks of a child that is gone rescued; None: it had no lease."""
         watch = self._watches.pop(child, None)
         if watch is not None:
             watch.close()
+            self._tell_whether_idle()
         if rescue is not None:
             self.upkeep.rescue(rescue)
+
+    def idle(self, child: ChildProcess, *, idle: bool) -> None:
+        """A child has held nothing for a while, or holds something again."""
+        child.idle = idle
+        self._tell_whether_idle()
+
+    def _tell_whether_idle(self) -> None:
+        """While nobody can tell us that the lease of some other node begins, ours are renewed as always."""
+        self.upkeep.idle(self._listens and all(child.idle for child in self._watches))
 
     # What the upkeep finds out
 
@@ -102,18 +115,25 @@ class Leases:
 
     def alive(self, now: float) -> bool:
         """Whether the upkeep goes on, be it that the database is away: only a new process would heal what hangs."""
-        return now - self.upkeep.turned < self._plan.lease
+        return now - self.upkeep.due < self._plan.lease
 
     # While they last
 
     def look(self, now: float) -> float:
         """Look at every board, and end what may no longer run; return when a hard limit passes next."""
-        trusted_until = self.upkeep.trusted_until
-        if now > trusted_until - MARGIN * self._plan.lease:
+        if now > self.upkeep.trusted_until - MARGIN * self._plan.lease:
             self._fence()
+        trusted_until = self._trusted_by_children(now)
         for watch in self._watches.values():
             watch.look(trusted_until)
         return min((watch.deadline for watch in self._watches.values()), default=math.inf)
+
+    def _trusted_by_children(self, now: float) -> float:
+        """Say until when children may live though they hear nothing more of us: no longer than a usual lease.
+
+        So it does not matter to them that a long one was shortened after we were killed, or stopped.
+        """
+        return min(now + self._plan.lease, self.upkeep.trusted_until)
 
     def _fence(self) -> None:
         """End what may soon be taken over by others, for we have not been able to renew its lease."""

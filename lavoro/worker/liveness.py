@@ -27,10 +27,10 @@ class Liveness(Service):
 
     name = "liveness"
 
-    def __init__(self, path: str | None, upkeep: Upkeep, children: Children, *, lease: float) -> None:
+    def __init__(self, path: str | None, upkeep: Upkeep, children: Children) -> None:
         super().__init__()
         self._path = Path(path) if path else None
-        self._upkeep, self._children, self._lease = upkeep, children, lease
+        self._upkeep, self._children = upkeep, children
 
     def step(self) -> float | None:
         """Touch the file if all is well."""
@@ -52,7 +52,7 @@ class Liveness(Service):
 
     def _well(self) -> bool:
         children = self._children.ready
-        renewed = time.monotonic() < self._upkeep.trusted_until - self._lease / 2
+        renewed = time.monotonic() < self._upkeep.well_until
         return renewed and bool(children) and all(map(_turns, children))
 
 

@@ -49,6 +49,8 @@ class ChildProcess:
         self.board: Board | None = None
         self.worker_id: int | None = None
         self.greeted = self.ready = self.resting = False
+        self.idle = False
+        """Whether it has held nothing for a while."""
         self.leave_by: float | None = None
         """When it has to be gone (monotonic; infinity: once its tasks have ended); None while it is to stay."""
         self.told_to_leave = math.inf

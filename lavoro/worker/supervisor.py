@@ -96,9 +96,9 @@ class Supervisor:
             logger.warning("purged %d tasks from %s", queues.purge(database, plan.queues), ", ".join(plan.queues))
         database.dispose()  # what follows has connections of its own
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
-        switchboard = Switchboard(database, self._children, cancelled=leases.upkeep.renew)
+        switchboard = Switchboard(database, self._children, renew=leases.upkeep.renew, foretell=leases.upkeep.foretell)
         switchboard.queues = plan.queues
-        liveness = Liveness(self.wishes.liveness_file, leases.upkeep, self._children, lease=plan.lease)
+        liveness = Liveness(self.wishes.liveness_file, leases.upkeep, self._children)
         self._services = Services(database, leases, switchboard, liveness)
         self._children.begun = True
         leases.start()
@@ -272,6 +272,10 @@ class Supervisor:
     def _on_rest(self, child: ChildProcess, message: Message) -> None:
         if self._services is not None:
             self._services.switchboard.rest(child, resting=message["resting"])
+
+    def _on_idle(self, child: ChildProcess, message: Message) -> None:
+        if self._services is not None:
+            self._services.leases.idle(child, idle=message["idle"])
 
     def _on_worn(self, child: ChildProcess, message: Message) -> None:
         logger.info("process %d is replaced after %s", child.pid, message["reason"])

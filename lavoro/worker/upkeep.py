@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
 import time
@@ -19,8 +20,13 @@ logger = logging.getLogger("lavoro.worker")
 
 RENEWALS = 4
 """Renewals per lease: two may fail before we fence ourselves off, and others take over."""
+IDLE, LONGEST = 8, 240.0
+"""How many times longer a lease is while the children hold nothing, unless that is more than so many seconds."""
+IDLE_RENEWAL = 3 / 8
+"""The part of such a lease after which it is renewed: 500 idle nodes cost a database little, and retries have time."""
 RETENTION_INTERVAL = 600.0
 STRAYS_INTERVAL = 60.0
+"""Idle nodes look more seldom, but for a minute after they have ended somebody's lease."""
 LOCK_TIMEOUT = "2s"
 """A row that somebody holds must not keep us from renewing leases; what had to wait is tried again."""
 IDLE_TIMEOUT = "5s"
@@ -40,7 +46,7 @@ class Upkeep(Service):
     """The node's own duties in the database, one round after the other.
 
     ``trusted_until`` is when, by our monotonic clock, the leases may have run out: counted from before the last
-    renewal that was answered.
+    renewal that was answered, or before one that shortens them, answered or not. All children have the same.
     """
 
     name = "upkeep"
@@ -65,13 +71,18 @@ class Upkeep(Service):
         self._leases: set[int] = set()
         self._newcomers: deque[tuple[Registration, Callable[[int], None]]] = deque()
         self._lost: deque[Rescue] = deque()
-        self._renewed = self._looked_for_strays = -math.inf
+        self._renewed = self._strays_from = -math.inf
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
         self._strangers_from = -math.inf
-        self._expiry = math.inf
-        """When, by our monotonic clock, the first lease of another node runs out."""
+        self._expiry = self._foretold = math.inf
+        """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
         self._renew_now = False
+        self._long = max(lease, min(IDLE * lease, LONGEST))
+        self._in_force = lease
+        """The lease that was given last: the usual, or the long one; if it may have been shortened, the usual."""
+        self._known: dt.datetime | None = None
+        self._idle = self._perhaps_long = False
         self.trusted_until = -math.inf
 
     # From other threads
@@ -87,9 +98,25 @@ class Upkeep(Service):
         self.wake()
 
     def renew(self) -> None:
-        """Renew now: some task is to be cancelled, and a renewal tells which."""
+        """Renew now: some task is to be cancelled, and a renewal tells which; or we may have missed something."""
         self._renew_now = True
         self.wake()
+
+    def idle(self, idle: bool) -> None:
+        """Say whether the children have held nothing for a while; as soon as they do, their lease gets short again."""
+        self._idle = idle
+        if not idle:
+            self.wake()
+
+    def foretell(self, seconds: float) -> None:
+        """Some lease ends in so many seconds unless it is renewed, perhaps sooner than the last renewal told."""
+        self._foretold = min(self._foretold, time.monotonic() + seconds + jitter(0, 0.5))
+        self.wake()
+
+    @property
+    def well_until(self) -> float:
+        """Until when (monotonic) it is no wonder that there was no renewal: for half of the lease."""
+        return self.trusted_until - self._in_force / 2
 
     # The loop
 
@@ -97,7 +124,7 @@ class Upkeep(Service):
         """Do what is due, leases first: one that runs out harms the most."""
         renewal = None
         with self._connection() as tx:
-            if self._renew_now or time.monotonic() >= self._next_renewal():
+            if self._must_renew():
                 renewal = self._renew(tx)
             self._register_newcomers(tx)
             self._rescue_children(tx)
@@ -115,8 +142,9 @@ class Upkeep(Service):
                 self._guarded_step()
         if self._lost:
             logger.error(
-                "the tasks of %d processes could not be given back: others will, in %g s", len(self._lost), self._lease
-            )
+                "the tasks of %d processes could not be given back: others will, in %g s",
+                len(self._lost), self._in_force,
+            )  # fmt: skip
         self._disconnect()
 
     @contextmanager
@@ -141,12 +169,30 @@ class Upkeep(Service):
     # Leases
 
     def _next_renewal(self) -> float:
-        return self._renewed + self._lease / RENEWALS
+        return self._renewed + self._in_force * (IDLE_RENEWAL if self._in_force > self._lease else 1 / RENEWALS)
+
+    def _must_renew(self) -> bool:
+        """Also before a rescue: who seemed to be gone may have renewed since, and the next lease may end soon."""
+        due = time.monotonic() >= min(self._next_renewal(), self._next_rescue())
+        return self._renew_now or due or self._wanted() < self._in_force
+
+    def _wanted(self) -> float:
+        """Which lease to ask for; a newcomer begins with the usual one, and all children have the same."""
+        return self._long if self._idle and not self._newcomers else self._lease
 
     def _renew(self, tx: Tx) -> Renewal:
-        sent, self._renew_now = time.monotonic(), False  # before: what is asked for meanwhile must not be lost
-        renewal = workers.renew(tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._lease)
-        self._renewed, self.trusted_until = sent, sent + self._lease
+        # Before: what is asked for, or told, meanwhile must not be lost.
+        sent, self._renew_now, self._foretold = time.monotonic(), False, math.inf
+        lease = self._wanted()
+        if lease < self._in_force:  # the answer may be lost: trust the long one no more
+            self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
+        shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
+        renewal = workers.renew(
+            tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
+            factor=lease / self._lease, known=self._known, shortening=shortening and lease == self._lease,
+        )  # fmt: skip
+        self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
+        self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
         self._expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)
         lost = self._leases - renewal.live
@@ -159,9 +205,10 @@ class Upkeep(Service):
     def _register_newcomers(self, tx: Tx) -> None:
         """Give leases to new children, once a renewal has gone well: one that cannot be renewed is worth nothing.
 
-        Who has it would claim tasks and be ended with it, before they are done, and so would its successor.
+        Who has it would claim tasks and be ended with it, before they are done, and so would its successor. Nor while
+        the others have the long lease: what is trusted is the same for all.
         """
-        while self._newcomers:
+        while self._newcomers and self._in_force <= self._lease:
             registration, registered = self._newcomers[0]
             worker_id = workers.register(tx, registration)
             self._leases.add(worker_id)
@@ -176,20 +223,20 @@ class Upkeep(Service):
             self._leases.discard(self._lost.popleft().worker_id)
 
     def _next_rescue(self) -> float:
-        return max(self._expiry, self._strangers_from)
+        return max(min(self._expiry, self._foretold), self._strangers_from)
 
     def _rescue_strangers(self, tx: Tx) -> None:
         """Any node may do this for any other: a lease is ended by one statement, by one of them."""
         while self._rescue_stranger(tx):
             pass
-        self._expiry = math.inf  # until the next renewal tells
+        self._expiry = time.monotonic() + self._lease / RENEWALS  # a renewal will tell; another node may be at it now
 
     def _strays_due(self) -> bool:
-        return time.monotonic() - self._looked_for_strays > STRAYS_INTERVAL
+        return time.monotonic() >= self._strays_from
 
     def _rescue_strays(self, tx: Tx) -> None:
         if self._strays_due() and time.monotonic() >= self._strangers_from:
-            self._looked_for_strays = time.monotonic()
+            self._strays_from = time.monotonic() + STRAYS_INTERVAL * (IDLE if self._in_force > self._lease else 1)
             for worker_id in workers.strays(tx):
                 self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))
 
@@ -200,6 +247,8 @@ class Upkeep(Service):
             if found is not None:
                 worker_id, name = found
                 self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+                # A claim that was under way may come after this.
+                self._strays_from = min(self._strays_from, time.monotonic() + STRAYS_INTERVAL)
         return found is not None
 
     def _rescue(self, tx: Tx, lost: Rescue) -> None:

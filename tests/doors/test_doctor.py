@@ -260,18 +260,32 @@ def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
     repaired(tx, examine, finding)
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(20, "runs out soon"), (60, "has run out")])
-def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, seconds: int, words: str) -> None:
+def silent_for(tx: Tx, seconds: int, lease: int) -> None:
+    rows(
+        tx,
+        "update lavoro.worker set (seen_at, expires) = (now() - %s * interval '1 second',"
+        " now() + %s * interval '1 second') returning 1",
+        seconds, lease - seconds,
+    )  # fmt: skip
+
+
+def test_an_idle_worker_renews_seldom(tx: Tx, examine: Examine) -> None:
+    registered(tx)
+    silent_for(tx, 100, 240)
+    assert examine() == []
+
+
+@pytest.mark.parametrize(
+    ("lease", "seconds", "words"),
+    [(30, 20, "runs out soon"), (30, 60, "has run out"), (240, 150, "runs out soon"), (240, 300, "has run out")],
+)
+def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, lease: int, seconds: int, words: str) -> None:
+    """An idle one has a lease of eight times as long."""
     registered(tx, queues=["celery"])
     send(tx)
     take(tx)
     assert examine() == []
-    rows(
-        tx,
-        "update lavoro.worker set (seen_at, expires) = (now() - %s * interval '1 second',"
-        " now() + lease - %s * interval '1 second') returning 1",
-        seconds, seconds,
-    )  # fmt: skip
+    silent_for(tx, seconds, lease)
     finding = the_one(examine())
     assert (finding.check, finding.which) == ("worker", "node@test/0")
     assert words in finding.problem

@@ -17,7 +17,8 @@ Scenario = Callable[..., list[Violation]]
 POLL = 0.3
 """Seconds of `lavoro_poll_interval` where a notification is lost."""
 RESTING = 15
-"""How many poll intervals a worker rests that is told of new tasks."""
+"""How many poll intervals a worker rests that is told of new tasks: fewer than usual, for a test waits for it."""
+RESTS = {"lavoro.worker.claimer.RESTING": RESTING}
 
 
 def settle(trial: Trial, patience: float) -> None:
@@ -67,7 +68,7 @@ def partition(trial: Trial, **rig: Any) -> list[Violation]:
 
 def lost_notifications(trial: Trial, **rig: Any) -> list[Violation]:
     """Nobody tells a resting worker of new tasks."""
-    trial.worker("-c", "2", settings={"lavoro_poll_interval": POLL}, **rig)
+    trial.worker("-c", "2", settings={"lavoro_poll_interval": POLL}, constants=RESTS, **rig)
     resting = "select 1 from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and granted"
     trial.until(lambda: trial.rows(resting), why="it rests")
     for number in range(3):

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.faults.scenarios import POLL, RESTING, port_of
+from tests.faults.scenarios import POLL, RESTING, RESTS, port_of
 from tests.faults.trial import Trial
 from tests.postgres import Cluster
 from tests.worker.conftest import rows, sending_to
 
-QUICK = {
+QUICK = RESTS | {
     "lavoro.store.listener.PROBE": 1.0,
     "lavoro.worker.claimer.ANSWER": 1.0,
     "lavoro.worker.finisher.ANSWER": 1.0,

@@ -95,6 +95,21 @@ def test_what_is_notified_while_locks_are_exchanged_is_heard_at_once(ears: Ears,
     assert ears.heard.get(timeout=8) == "+0:a"  # less than the probe's interval
 
 
+def test_a_silent_connection_is_probed_though_the_loop_is_woken(
+    ears: Ears, tx: Tx, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who rests and gets up all the time does not hear that the other end is gone."""
+    monkeypatch.setattr("lavoro.store.listener.PROBE", 0.3)
+    assert ears.next() is None
+
+    def probed() -> bool:
+        ears.listener.wake()
+        query = "select count(*) from pg_stat_activity where datname = current_database() and query = 'select 1'"
+        return bool(value(tx, query))
+
+    eventually(probed, why="it is asked whether it lives")
+
+
 def test_who_is_told_to_look_is_told_when_the_locks_are_held(
     database: Database, tx: Tx, until_it_waits: Callable[..., None]
 ) -> None:

@@ -112,7 +112,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "forget_task": {"id": first},
         "ready_tasks": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
-        "renew_leases": {"ids": [1, 2], "back": 60.0},
+        "renew_leases": {"ids": [1, 2], "back": 60.0, "factor": 1.0, "known": None, "shortening": False},
         "stop_worker": {"id": 1, "reason": "gone"},
     }  # fmt: skip
     return every[name]

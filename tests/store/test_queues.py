@@ -100,6 +100,21 @@ def test_live_workers(database: Database, tx: Tx) -> None:
     assert gone != mine
     assert worker[:8] == ("node@test", 9, "test", 4711, "threads", 4, ["a", "b"], 2)
     assert 0 <= worker.seen < 60
+    assert worker.silent == pytest.approx(worker.seen, abs=1)
+
+
+@pytest.mark.parametrize(("seen", "silent"), [(100, 0), (150, 45)])
+def test_idle_workers_are_silent_for_longer(database: Database, tx: Tx, seen: int, silent: int) -> None:
+    """A lease of 240 seconds is renewed after 90."""
+    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    registered(tx)
+    query = (
+        "update lavoro.worker set seen_at = now() - %s * interval '1 s', expires = now() + (240 - %s) * interval '1 s'"
+    )
+    rows(tx, f"{query} where stopped is null returning 1", seen, seen)
+    [worker] = worker_status(database)
+    assert seen <= worker.seen < seen + 20
+    assert silent <= worker.silent < silent + 20
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,22 @@ def test_a_renewal_need_not_look_at_what_ran_out_long_ago(tx: Tx) -> None:
     assert workers.renew(tx, []).expiry < -99
 
 
+def test_a_renewal_that_comes_late_shortens_nothing(tx: Tx) -> None:
+    """A node gave it up, and has asked for a long lease since: it trusts that one."""
+    mine, query = registered(tx), "select expires - clock_timestamp() > 2 * lease from lavoro.worker where id = %s"
+    before = workers.renew(tx, [mine]).seen
+    long = workers.renew(tx, [mine], factor=8.0, known=before).seen
+    assert value(tx, query, mine)
+    workers.renew(tx, [mine], known=None)
+    assert value(tx, query, mine)
+    long = workers.renew(tx, [mine], factor=8.0, known=long).seen
+    workers.renew(tx, [mine], known=before)
+    assert value(tx, query, mine)
+    long = workers.renew(tx, [mine], factor=8.0, known=before).seen
+    workers.renew(tx, [mine], known=long)
+    assert not value(tx, query, mine)
+
+
 def test_a_duty_has_one_holder_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> None:
     """Nobody else gets it before its time is up; each holder has a term of its own."""
     assert workers.take_duty(tx, "retention", holder="a", seconds=3600) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -155,6 +156,16 @@ def test_a_wake_up_ends_the_wait_after_an_error(started: Start, eventually: Even
     eventually(lambda: service.count == 1)
     service.wake()
     eventually(lambda: service.count == 2)
+
+
+def test_it_is_known_since_when_a_step_hangs(started: Start, eventually: Eventually) -> None:
+    """A loop that waits for long does not hang."""
+    service = started(Steps(then=3600.0))
+    eventually(lambda: service.due > time.monotonic() + 3000)
+    service.go_on.clear()
+    service.wake()
+    eventually(lambda: service.count == 2)
+    assert service.due <= time.monotonic()
 
 
 def test_stopping_before_it_started() -> None:

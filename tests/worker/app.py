@@ -16,6 +16,7 @@ from gevent.monkey import get_original
 
 from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
+from lavoro.worker import holding
 
 UNPATCHED_SLEEP = get_original("time", "sleep")
 app = Lavoro(
@@ -24,6 +25,7 @@ app = Lavoro(
     lavoro_unknown_task_delay=0.2,
     lavoro_unknown_task_delay_max=2,
 )
+holding.IDLE_AFTER = float(os.environ.get("TEST_IDLE_AFTER", holding.IDLE_AFTER))
 if os.environ.get("TEST_BLOCKED_GRACE"):
     app.conf.lavoro_blocked_grace = float(os.environ["TEST_BLOCKED_GRACE"])
 

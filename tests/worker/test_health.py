@@ -15,7 +15,7 @@ import pytest
 from lavoro import Lavoro
 from tests.conftest import Eventually
 from tests.postgres import Cluster
-from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, sending_to
+from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, rows, sending_to
 
 Health = Callable[..., tuple[int, str]]
 
@@ -49,6 +49,19 @@ def test_the_database_tells(start_worker: StartWorker, migrated_url: str, health
     assert health(*ask[:-1], "w2@host", url=migrated_url)[0] == 1
     assert worker.stop() == 0
     assert health(*ask, url=migrated_url)[0] == 1
+
+
+def test_the_database_knows_that_idle_workers_renew_seldom(
+    start_worker: StartWorker, migrated_url: str, sender: Lavoro, health: Health
+) -> None:
+    """Here by 240 seconds longer than usual; the next renewal is in a quarter of an hour."""
+    start_worker("-n", "w1@host", url=migrated_url, environment={"TEST_LEASE": "3600"})
+    ask = ("-A", "tests.worker.app", "-n", "w1@host")
+    silent = "update lavoro.worker set seen_at = now() - interval '100 s', expires = now() - interval '100 s' + lease"
+    rows(sender, silent)
+    assert health(*ask, url=migrated_url) == (1, "not well: w1@host has not renewed a lease for 100 s")
+    rows(sender, f"{silent} + interval '240 s'")
+    assert health(*ask, url=migrated_url)[0] == 0
 
 
 def test_no_database(health: Health) -> None:

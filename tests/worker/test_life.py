@@ -56,7 +56,7 @@ def test_unknown_task_is_offered_again(
 def test_idle_worker_is_cheap(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
 ) -> None:
-    """Two statements a second for each process, next to no CPU, and no more connections than promised."""
+    """Few statements, fewer still after half a minute; next to no CPU, and no more connections than promised."""
     worker = start_worker("-c", "50", url=migrated_url)
     assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
     available = "select from pg_available_extensions where name = 'pg_stat_statements'"

@@ -81,6 +81,30 @@ def test_what_was_claimed_anew_is_still_held() -> None:
     assert (holding.jobs(), holding.released) == ([], 1)
 
 
+def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told when that begins and when it ends, and not for each task between."""
+    values: list[Any] = [None] * len(Job._fields)
+    jobs = [Job(*values)._replace(id=uuid.uuid4()) for _ in range(3)]
+    told: list[bool] = []
+    holding = Holding(told.append)
+    holding.look()
+    assert told == []
+    monkeypatch.setattr("lavoro.worker.holding.IDLE_AFTER", 0.0)
+    holding.look()
+    holding.look()
+    holding.add([])
+    assert told == [True]
+    for job in jobs:
+        holding.add([job])
+        holding.look()
+    assert told == [True, False]
+    holding.release(jobs)
+    holding.look()  # it has held something since the last look
+    assert told == [True, False]
+    holding.look()
+    assert told == [True, False, True]
+
+
 def test_plan() -> None:
     app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", task_default_queue="mine", result_expires=0)
     plan = make_plan(app, Wishes("plan", pool="prefork", concurrency=3))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 from psycopg.errors import LockNotAvailable
 
@@ -29,9 +32,9 @@ def database(migrated_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def node(database: Database, name: str) -> Upkeep:
+def node(database: Database, name: str, *, lease: float = 30.0) -> Upkeep:
     hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None)
-    return Upkeep(database, hooks, node=name, lease=30.0, max_crashes=3, retention=RETENTION)
+    return Upkeep(database, hooks, node=name, lease=lease, max_crashes=3, retention=RETENTION)
 
 
 def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
@@ -88,6 +91,165 @@ def test_no_new_child_gets_a_lease_while_renewals_fail(database: Database, migra
     assert len(given) == 2
     assert upkeep.trusted_until > before
     upkeep.close()
+
+
+# Idle nodes
+
+LEASE, LONG, RENEWED = 30.0, 240.0, 90.0
+LEASE_OF = "select extract(epoch from expires - seen_at)::float8 from lavoro.worker where stopped is null order by id"
+SHORT = {"TEST_LEASE": "3", "TEST_IDLE_AFTER": "0.5"}
+"""Environment of workers whose lease is 3 s, and 24 s while they are idle."""
+
+
+@pytest.fixture
+def idle(database: Database) -> Iterator[Upkeep]:
+    """A node with one child that has held nothing for a while."""
+    node_ = node(database, "idle")
+    node_.register(Registration("idle", 0, "host", 1, "gevent", 1, [], "1", LEASE), lambda id: None)
+    node_.step()
+    node_.idle(True)
+    node_.renew()
+    node_.step()
+    yield node_
+    node_.close()
+
+
+def leases(database: Database) -> list[float]:
+    with database.tx() as tx:
+        return [seconds for (seconds,) in tx.connection.execute(LEASE_OF.encode()).fetchall()]
+
+
+def test_an_idle_node_has_a_long_lease_and_renews_it_seldom(database: Database, idle: Upkeep) -> None:
+    assert leases(database) == pytest.approx([LONG], abs=1)
+    assert idle.trusted_until - time.monotonic() == pytest.approx(LONG, abs=5)
+    assert idle.step() == pytest.approx(RENEWED, abs=5)
+    assert idle.well_until - time.monotonic() == pytest.approx(LONG / 2, abs=5)
+
+
+def test_a_node_that_is_no_longer_idle_renews_at_once(database: Database, idle: Upkeep) -> None:
+    """With its usual lease, and others are told that it may end so soon."""
+    with database.tx() as tx:
+        tx.connection.execute("listen lavoro_wake")
+        idle.idle(False)
+        assert idle.step() <= LEASE / 4
+        [told] = tx.connection.notifies(timeout=PATIENCE, stop_after=1)
+        tx.connection.execute("unlisten *")
+    assert float(told.payload.removeprefix("l")) == LEASE
+    assert leases(database) == pytest.approx([LEASE], abs=1)
+    assert idle.trusted_until <= time.monotonic() + LEASE
+
+
+def test_a_long_lease_that_may_have_been_shortened_is_trusted_no_more(migrated_url: str, database: Database) -> None:
+    """Here the renewal fails; as well its answer might be lost."""
+    upkeep = node(Database(f"{migrated_url}?options=-c%20lock_timeout%3D50ms"), "node")
+    upkeep.register(Registration("node", 0, "host", 1, "gevent", 1, [], "1", LEASE), lambda id: None)
+    upkeep.step()
+    upkeep.idle(True)
+    upkeep.renew()
+    upkeep.step()
+    with database.tx() as tx, tx.connection.transaction():
+        tx.connection.execute("select from lavoro.worker for update")
+        upkeep.idle(False)
+        for _ in range(2):
+            with pytest.raises(LockNotAvailable):
+                upkeep.step()
+    assert upkeep.trusted_until <= time.monotonic() + LEASE
+    assert upkeep.well_until <= time.monotonic() + LEASE / 2
+    upkeep.step()
+    assert leases(database) == pytest.approx([LEASE], abs=1)
+    upkeep.close()
+
+
+def test_a_new_child_of_an_idle_node_makes_the_lease_of_all_short(database: Database, idle: Upkeep) -> None:
+    """What is trusted is the same for all, and the new one begins with the usual lease."""
+    trusted: list[float] = []
+    registration = Registration("idle", 1, "host", 2, "gevent", 1, [], "1", LEASE)
+    idle.register(registration, lambda id: trusted.append(idle.trusted_until - time.monotonic()))
+    idle.step()
+    assert trusted[0] <= LEASE
+    assert leases(database) == pytest.approx([LEASE, LEASE], abs=1)
+
+
+def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
+    database: Database, idle: Upkeep, eventually: Eventually
+) -> None:
+    """Several times since it looked; its own next renewal would be in 90 seconds."""
+    other = node(database, "other", lease=2.0)
+    other.register(Registration("other", 0, "host", 1, "gevent", 1, [], "1", 2.0), lambda id: None)
+    other.step()
+    idle.renew()
+    idle.start()
+    with database.tx() as tx:
+        for _ in range(5):
+            before = tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'").fetchall()
+            eventually(lambda: time.monotonic() >= other._next_renewal(), timeout=PATIENCE, why="it is time")
+            other.step()
+            assert tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'") != before
+        late = "select extract(epoch from stopped - expires)::float8 from lavoro.worker where node = 'other'"
+        ended = lambda: tx.connection.execute(f"{late} and stopped is not null".encode()).fetchall()  # noqa: E731
+        [(seconds,)] = eventually(ended, timeout=PATIENCE, why="it is rescued")
+    idle.stop(PATIENCE)
+    other.close()
+    assert 0 <= seconds < 1.5
+
+
+def long_lease(sender: Lavoro, node: str) -> bool:
+    query = f"select expires - seen_at > 4 * lease from lavoro.worker where node like '{node}%%' and stopped is null"
+    return rows(sender, query) == [(True,)]
+
+
+def test_a_worker_that_gets_work_has_a_short_lease_at_once(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """And a long one again when it has held nothing for a while."""
+    worker = start_worker("-n", "w", "-c", "1", url=migrated_url, environment=SHORT | {"TEST_LEASE": "10"})
+    eventually(lambda: long_lease(sender, "w"), timeout=PATIENCE, why="it is idle")
+    result = sender.send_task("hold", [str(tmp_path / "gate")])
+    eventually(lambda: not long_lease(sender, "w"), timeout=5, why="its next renewal would be in half a minute")
+    (tmp_path / "gate").touch()
+    assert result.get(timeout=PATIENCE) == "held"
+    eventually(lambda: long_lease(sender, "w"), timeout=PATIENCE, why="it is idle again")
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("before", ["is not there", "is idle"])
+def test_an_idle_node_is_told_when_the_lease_of_another_gets_short(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
+    tmp_path: Path, before: str,
+) -> None:  # fmt: skip
+    """The other one dies before this one would renew, and look, by itself: the task waits no longer than for it."""
+    doomed = lambda: start_worker("-n", "doomed", "-Q", "other", url=migrated_url, environment=SHORT)  # noqa: E731
+    worker = doomed() if before == "is idle" else None
+    start_worker("-n", "heir", url=migrated_url, environment=SHORT | {"TEST_LEASE": "30"})
+    for node in ("heir", *(["doomed"] if worker else [])):
+        eventually(lambda node=node: long_lease(sender, node), timeout=PATIENCE, why="it is idle")
+    worker = worker or doomed()
+    task = sender.send_task("hold", [str(tmp_path / "gate")], queue="other")
+    eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
+    eventually(lambda: not long_lease(sender, "doomed"), timeout=PATIENCE, why="it has told")
+    worker.destroy()
+    late = "select extract(epoch from stopped - expires)::float8 from lavoro.worker where node like 'doomed%%'"
+    [(seconds,)] = eventually(
+        lambda: rows(sender, f"{late} and stopped is not null"), timeout=PATIENCE, why="it is rescued"
+    )
+    assert 0 <= seconds < 1.5
+    assert rows(sender, "select crashes from lavoro.waiting") == [(1,)]
+
+
+def test_children_do_not_trust_a_long_lease_without_their_supervisor(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
+) -> None:
+    """It may be shortened while nobody can tell them."""
+    worker = start_worker("-n", "w", url=migrated_url, environment=SHORT | {"TEST_LEASE": "6"})
+    eventually(lambda: long_lease(sender, "w"), timeout=PATIENCE, why="it is idle")
+    since = time.monotonic()
+    eventually(lambda: time.monotonic() > since + 1, timeout=PATIENCE, why="the supervisor has looked several times")
+    [child] = worker.children
+    supervisor = psutil.Process(worker.process.pid)
+    supervisor.suspend()
+    eventually(lambda: child.status() == psutil.STATUS_ZOMBIE, timeout=PATIENCE, why="its guard has ended it")
+    assert rows(sender, "select expires - clock_timestamp() > 3 * lease from lavoro.worker") == [(True,)]
+    supervisor.resume()
 
 
 COUNT_RENEWALS = """

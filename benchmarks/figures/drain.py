@@ -60,16 +60,19 @@ def lavoro(setting: Setting, processes: int) -> list[Sample | Series]:
 
 
 def prototype_run(setting: Setting, processes: int) -> list[Sample | Series]:
-    """Fill the prototype's queue and measure so many processes of it."""
-    count = setting.scaled(TASKS)
+    """Measure so many processes of the prototype."""
+    return prototype_drained(setting, processes, setting.scaled(TASKS)).samples("prototype", _figure(processes))
+
+
+def prototype_drained(setting: Setting, processes: int, count: int) -> watch.Drained:
+    """Fill the prototype's queue and have it emptied."""
     with empty_database(setting.server) as dsn, new_hits() as hits:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(SCHEMA.read_bytes())
             _preload_prototype(connection, count)
         commands = [[sys.executable, "-m", prototype.__name__, dsn, str(n + 1)] for n in range(processes)]
         with held_snapshot(dsn, wanted=setting.pinned):
-            drained = watch.drain(commands, dsn=dsn, hits=hits, count=count, processes=processes, schema="prototype")
-    return drained.samples("prototype", _figure(processes))
+            return watch.drain(commands, dsn=dsn, hits=hits, count=count, processes=processes, schema="prototype")
 
 
 def _preload_prototype(connection: psycopg.Connection, count: int) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 import psutil
 
+from benchmarks.figures import drain
 from benchmarks.stage import fill, watch
 from benchmarks.stage.hits import new_hits
 from benchmarks.stage.processes import migrate, worker
@@ -17,12 +18,18 @@ HOUR = 3_600.0
 
 
 def steps(setting: Setting) -> list[Step]:
-    """Measure 1, 2, 4 and 8 nodes of one process each."""
-    return [partial(_lavoro, setting, nodes) for nodes in NODES]
+    """Measure 1, 2, 4 and 8 nodes of one process each, and as many processes of the prototype."""
+    return [partial(measure, setting, nodes) for nodes in NODES for measure in (_prototype, _lavoro)]
+
+
+def _prototype(setting: Setting, nodes: int) -> list[Sample | Series]:
+    """What the machine itself loses with many processes, it loses with these too."""
+    drained = drain.prototype_drained(setting, nodes, setting.scaled(TASKS))
+    return _samples("prototype", nodes, drained)
 
 
 def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
-    count, figure = setting.scaled(TASKS), f"drain, {nodes} node{'s' if nodes > 1 else ''}"
+    count = setting.scaled(TASKS)
     with empty_database(setting.server) as dsn, new_hits() as hits:
         migrate(dsn)
         with connect(dsn) as connection:
@@ -34,9 +41,19 @@ def _lavoro(setting: Setting, nodes: int) -> list[Sample | Series]:
         busy = psutil.cpu_percent()
         spent = transactions(setting.server) - before
     return [
-        Sample("lavoro", figure, "tasks/s", drained.started),
-        Sample("lavoro", figure, "transactions/task", spent / count),
-        Sample("lavoro", figure, "worker CPU us/task", drained.worker_cpu * 1e6),
-        Sample("lavoro", figure, "server CPU us/task", drained.server_cpu * 1e6),
-        Sample("lavoro", figure, "% of the machine busy", busy),
+        *_samples("lavoro", nodes, drained),
+        Sample("lavoro", _figure(nodes), "transactions/task", spent / count),
+        Sample("lavoro", _figure(nodes), "% of the machine busy", busy),
+    ]
+
+
+def _figure(nodes: int) -> str:
+    return f"drain, {nodes} node{'s' if nodes > 1 else ''}"
+
+
+def _samples(subject: str, nodes: int, drained: watch.Drained) -> list[Sample | Series]:
+    return [
+        Sample(subject, _figure(nodes), "tasks/s", drained.started),
+        Sample(subject, _figure(nodes), "worker CPU us/task", drained.worker_cpu * 1e6),
+        Sample(subject, _figure(nodes), "server CPU us/task", drained.server_cpu * 1e6),
     ]

@@ -34,6 +34,7 @@ class Target:
 TARGETS = (
     Target("drain, 1 process, finished", "tasks/s", at_least=0.5, of="prototype"),
     Target("drain, 2 processes, finished", "tasks/s", at_least=0.6, of="prototype"),
+    Target("drain, * node*", "tasks/s", at_least=0.6, of="prototype"),
     Target("enqueue in turns, one by one, of the floor", "ratio", at_least=0.9),
     Target("enqueue in turns, in lists, of the floor", "ratio", at_least=0.7),
     Target("enqueue, 32 threads", "tasks/s", at_least=0.9, of="floor"),

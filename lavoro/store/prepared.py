@@ -20,18 +20,19 @@ class Prepared:
     and errors are psycopg's.
     """
 
-    __slots__ = ("_connection", "_formats", "_name", "_ready", "_sql")
+    __slots__ = ("_connection", "_formats", "_name", "_pooled", "_ready", "_sql")
 
     def __init__(self, connection: psycopg.Connection[Any], name: str, schema: str, formats: Sequence[int]) -> None:
         self._connection, self._formats = connection, formats
         self._sql = numbered(name, schema)[0]
         self._name = f"lavoro_{name}".encode()
+        self._pooled = connection.prepare_threshold is None  # a pooler's session is not our own
         self._ready = False
 
     def run(self, values: Sequence[bytes | None]) -> PGresult:
         """Run the statement and return libpq's result; raises psycopg's errors."""
         pgconn = self._connection.pgconn
-        if self._connection.prepare_threshold is None:  # a pooler's session is not our own
+        if self._pooled:
             pgconn.send_query_params(self._sql, values, None, self._formats)
             return self._answer()
         if not self._ready:

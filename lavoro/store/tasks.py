@@ -38,10 +38,10 @@ def insert(
         return False
     if repeated or not _are_new(messages, joined=always_wake):
         _insert_any(tx, messages, always=always_wake, repeated=repeated)
-    elif len(messages) == 1 and _is_plain(messages[0]) and tx.connection.autocommit:
-        return _insert_plain(tx, messages[0], look=look)
-    else:
+    elif len(messages) > 1 or always_wake or not _is_plain(messages[0]) or not tx.connection.autocommit:
         _insert_new(tx, messages, always=always_wake)
+    else:
+        return _insert_plain(tx, messages[0], look=look)
     return False
 
 
@@ -51,7 +51,7 @@ def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
     Ids of our own making, of version 7, are new. One that a caller chose may look like them, and would end the
     transaction it joins; many calls have no chosen ids.
     """
-    return (len(messages) > 1 or not joined) and {message.id.int >> 76 & 0xF for message in messages} == {7}
+    return (len(messages) > 1 or not joined) and all(message.id.int >> 76 & 0xF == 7 for message in messages)
 
 
 def _is_plain(message: Message) -> bool:

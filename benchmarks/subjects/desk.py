@@ -14,7 +14,8 @@ from lavoro.store import tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.tasks import Lane
 from lavoro.store.workers import Registration
-from lavoro.worker.claimer import BATCH, EVERYTHING, LAG
+from lavoro.worker.claimer import BATCH
+from lavoro.worker.lanes import EVERYTHING, LAG
 
 
 class Desk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import math
 import time
@@ -18,6 +17,7 @@ from lavoro.store.database import LOST, OUTAGE, Database, Tx
 from lavoro.store.deadline import ANSWER
 from lavoro.store.tasks import Lane
 from lavoro.worker.holding import Holding
+from lavoro.worker.lanes import Lanes, may, rest_after
 from lavoro.worker.offers import Offers
 from lavoro.worker.pools.base import Pool
 
@@ -25,20 +25,12 @@ logger = logging.getLogger("lavoro.worker")
 
 BATCH = 500
 """Most tasks of one claim: beyond it a batch gets no cheaper per task."""
-LAG = dt.timedelta(seconds=0.02)
-"""How far the lower bound of a lane trails its last claim: transactions that commit this late are still seen."""
-EVERYTHING = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 PATIENT, SOON, LATE = 3, 0.01, 0.1
 """A full child waits for more room: for as long as so many claims take, at least SOON and at most LATE seconds.
 
 A more urgent task may have to wait for that. On a busy database a third fewer claims and finishes: a tenth faster."""
 LOOK_AROUND = 0.05
 """Seconds between looks for new lanes while busy: a queue or priority that had no tasks lately is seen this late."""
-CHEAP = 0.01
-DUTY = 50
-"""A look that took t seconds, more than CHEAP, is repeated after DUTY * t at the earliest: 2 % of the time."""
-REMEMBERED = 300.0
-"""Seconds for which a lane stays known after its last task: claiming from an empty one costs a few microseconds."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 RESTING = 120
@@ -47,17 +39,10 @@ EARLY = 0.005
 """Seconds by which a timer may end early: what it waited for may have become due only after the claim."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
-SWEEP = 2.0
-"""Seconds between looks at whole lanes, without their lower bounds."""
 
 
 class Claimer(Service):
-    """Claims what the pool has room for, best lane first.
-
-    Each lane (queue and priority) has a lower bound that trails the last claim, so that the dead index entries of
-    what was claimed before are not read again: under a held snapshot they cannot be cleaned up. The bound is a hint:
-    looks below it, further back the rarer, catch what committed late or was given back.
-    """
+    """Claims what the pool has room for, best lane first, and takes in what calls hand over meanwhile."""
 
     name = "claimer"
     expected = OUTAGE
@@ -76,24 +61,20 @@ class Claimer(Service):
         offers: Offers,
     ) -> None:
         super().__init__()
-        self._offers = offers
-        self._called, self._next = True, 0.0
-        """Whether somebody wants the next claim now, and when it is due otherwise."""
-        self._database, self._pool, self._holding = database, pool, holding
+        self._database, self._pool, self._holding, self._offers = database, pool, holding, offers
         self._worker_id, self._queues = worker_id, list(queues)
         self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
         self._tx: Tx | None = None
-        self._lanes: dict[tuple[str, int], float] = {}
-        """The lanes known, best first, and when each last had a task."""
+        self._called, self._next = True, 0.0
+        """Whether somebody wants the next claim now, and when it is due otherwise."""
+        self._lanes = Lanes(self._queues)
         self._claimed = self._claim_cost = 0.0
-        self._bounds: dict[tuple[str, int], dt.datetime] = {}
         self._looked = self._look_cost = 0.0
         self._look_costs = (0.0, 0.0)
         self._must_look = True
         self._due_at: float | None = None
         self._more_behind = False
         """Whether the last look met tasks that were due, which hide when the next one is."""
-        self._swept = self._sweep_cost = self._swept_back = 0.0
         self._idle_rounds = self._full_rounds = 0
         self._asked_to_rest = self._resting = self._blocked = False
         self._heard_since = 0.0
@@ -122,7 +103,7 @@ class Claimer(Service):
         """
         kind, (priority, _, queue) = payload[0], payload[1:].partition(":")
         if kind == "!":  # what came back may be older than what was claimed last
-            self._bounds = {}  # a new one: the claim that is under way writes into the old one
+            self._lanes.forget_bounds()
         if kind != "+" or (queue, int(priority)) not in self._lanes:
             self._must_look = True
         self.wake()
@@ -191,11 +172,11 @@ class Claimer(Service):
 
     def _take_handed(self) -> None:
         """Run what calls have claimed for us; offers that are over are counted, for one may have been taken untold."""
+        missed_some, self._missed_some = self._missed_some, False
         if self._offers.told:
             self._accept(self._offers.take(self._open()))
             self._offer(self._open())
-        if self._offers.left and (self._missed_some or time.monotonic() >= self._offers.over):
-            self._missed_some = False
+        if self._offers.left and (missed_some or time.monotonic() >= self._offers.over):
             self._accept(self._offers.end(self._open()))
             self._called = self._called or self._blocked  # there is room again
 
@@ -218,7 +199,7 @@ class Claimer(Service):
             self._rest(False)
         if self._full_rounds:
             return 0
-        if self._curious(jobs) and self._may(self._looked, self._look_cost) and self._look_around(tx):
+        if self._curious(jobs) and may(self._looked, self._look_cost) and self._look_around(tx):
             return 0
         if len(jobs) < BUSY:
             self._rest(True)
@@ -247,13 +228,8 @@ class Claimer(Service):
         if due_in > 0:
             pause = min(pause, due_in)
         if due_in <= 0 or self._must_look:
-            pause = min(pause, self._looked + _rest_after(self._look_cost) - now)
+            pause = min(pause, self._looked + rest_after(self._look_cost) - now)
         return max(pause, 0.001)
-
-    @staticmethod
-    def _may(last: float, cost: float, *, at_least: float = 0.0) -> bool:
-        """Whether something that took ``cost`` seconds the last time may be done again by now."""
-        return time.monotonic() - last >= max(at_least, _rest_after(cost))
 
     def _rest(self, resting: bool) -> None:
         if resting != self._asked_to_rest:
@@ -264,29 +240,19 @@ class Claimer(Service):
 
     def _claim(self, tx: Tx, limit: int) -> list[Job]:
         self._claimed = now = time.monotonic()
-        if not self._resting and self._may(self._looked, self._look_cost, at_least=LOOK_AROUND):
+        if not self._resting and may(self._looked, self._look_cost, at_least=LOOK_AROUND):
             self._look_around(tx)
         if not self._lanes:
             return []
-        sweeping = self._may(self._swept, self._sweep_cost, at_least=SWEEP)
-        bounds, lanes = self._bounds, self._lanes_with_bounds(now, sweeping=sweeping)
+        jobs = self._lanes.claim(lambda lanes: self._take(tx, lanes, limit))
+        self._claim_cost = time.monotonic() - now
+        return jobs
+
+    def _take(self, tx: Tx, lanes: list[Lane], limit: int) -> list[Job]:
         with self._offers.alone():
             jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
             self._holding.add(jobs)
-        self._claim_cost = time.monotonic() - now
-        if sweeping:
-            self._swept, self._sweep_cost = now, self._claim_cost
-        first = {(job.queue, job.priority): job.due for job in reversed(jobs)}
-        bounds.update((lane, due - LAG) for lane, due in first.items())
         return jobs
-
-    def _lanes_with_bounds(self, now: float, *, sweeping: bool) -> list[Lane]:
-        back = dt.timedelta(0)
-        if sweeping:
-            return [Lane(*lane, EVERYTHING) for lane in self._lanes]
-        if now - self._swept_back > 1:
-            self._swept_back, back = now, dt.timedelta(seconds=1)
-        return [Lane(*lane, self._bounds.get(lane, EVERYTHING + back) - back) for lane in self._lanes]
 
     def _look_around(self, tx: Tx) -> bool:
         """List the lanes; tell whether to claim again at once: something is due by now, or the bounds may hide it."""
@@ -296,23 +262,14 @@ class Claimer(Service):
         now = time.monotonic()
         self._look_costs = (self._look_costs[1], now - self._looked)
         self._look_cost = min(self._look_costs)  # one slow answer of a busy machine is no dear look
-        new = self._remember([(queue, priority) for queue, priority, _ in found], now)
+        new = self._lanes.remember((queue, priority) for queue, priority, _ in found)
         later = [due_in for _, _, due_in in found if due_in > 0]
         self._due_at = now + min(later) if later else None
         self._more_behind = len(later) < len(found)
-        hidden = self._more_behind and (new or self._may(self._swept, self._sweep_cost, at_least=SWEEP))
+        hidden = self._more_behind and (new or self._lanes.sweep_due)
         if hidden:
-            self._bounds = {}
+            self._lanes.forget_bounds()
         return hidden or (expected and self._more_behind)
-
-    def _remember(self, lanes: list[tuple[str, int]], now: float) -> bool:
-        """Keep the lanes that have tasks, or had lately, in the order of claiming; tell whether one is new."""
-        new = any(lane not in self._lanes for lane in lanes)
-        self._lanes.update(dict.fromkeys(lanes, now))
-        kept = [lane for lane, seen in self._lanes.items() if now - seen < REMEMBERED]
-        kept.sort(key=lambda lane: (-lane[1], self._queues.index(lane[0])))
-        self._lanes = {lane: self._lanes[lane] for lane in kept}
-        return new
 
     # Room
 
@@ -342,7 +299,8 @@ class Claimer(Service):
 
     def _adopt(self, tx: Tx) -> None:
         """Take over what a claim gave us whose answer was lost with the connection; a look may have been lost too."""
-        self._bounds, self._must_look = {}, True
+        self._lanes.forget_bounds()
+        self._must_look = True
         jobs = self._offers.found(tx)
         if jobs:
             logger.warning("%d tasks were claimed by a statement whose answer was lost; running them", len(jobs))
@@ -352,8 +310,3 @@ class Claimer(Service):
         if self._tx is not None:
             self._tx.connection.close()
             self._tx = None
-
-
-def _rest_after(cost: float) -> float:
-    """How long to leave alone what took so many seconds."""
-    return DUTY * cost if cost > CHEAP else 0.0

@@ -11,7 +11,7 @@ import pytest
 from lavoro.message import Message
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
-from lavoro.worker import claimer
+from lavoro.worker import lanes
 from lavoro.worker.claimer import BUSY, RESTING, Claimer
 from lavoro.worker.holding import Holding
 from lavoro.worker.offers import MOST, SHARE, Offers
@@ -160,7 +160,7 @@ def test_a_task_that_somebody_holds_hides_others_for_a_poll_interval_at_most(nod
 
 
 def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claimer, "CHEAP", 0.0)  # so that the next look has to wait a little
+    monkeypatch.setattr(lanes, "CHEAP", 0.0)  # so that the next look has to wait a little
     tasks.insert(tx, [message(countdown=LATER)])
     node.rest()
     node.settle()

@@ -20,17 +20,16 @@ def offer(tx: Tx, worker_id: int, counts: Mapping[str, int], *, seconds: float) 
     tx.execute("offer_slots", parameters | {"worker_id": worker_id, "seconds": seconds})
 
 
-def withdraw(tx: Tx, worker_id: int) -> int:
-    """Take back a worker's offers; return how many were left. What was taken is in ``running`` after this."""
-    row = tx.row("withdraw_offers", {"worker_id": worker_id})
-    return row[0] if row else 0
+def withdraw(tx: Tx, worker_id: int) -> None:
+    """Take back a worker's offers. What calls have taken is in ``running`` after this."""
+    tx.execute("withdraw_offers", {"worker_id": worker_id})
 
 
 def fetch(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> list[Job]:
     """Read tasks that were claimed for this worker, those that are still running."""
     wanted = ",".join(map(str, ids))
     found = tx.swiftly("fetch_handed", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
-    return [_job(*(_text(found.get_value(row, column)) for column in range(9))) for row in range(found.ntuples)]
+    return [_job(*(_text(found.get_value(row, column)) for column in range(10))) for row in range(found.ntuples)]
 
 
 _FORMATS = (pq.Format.TEXT, pq.Format.TEXT)
@@ -41,11 +40,12 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _job(
-    id: Any, name: Any, args: Any, kwargs: Any, options: Any, queue: Any, priority: Any, attempt: Any, due: Any
-) -> Job:
+    id: Any, name: Any, args: Any, kwargs: Any, options: Any, queue: Any, priority: Any, attempt: Any, due: Any,
+    cancel: Any,
+) -> Job:  # fmt: skip
     """Make a job of a row's texts; what is handed over has no payload, is new, and never expires."""
     moment = dt.datetime.fromtimestamp(float(due), dt.timezone.utc)
     return Job(
         uuid.UUID(id), name, args, kwargs, options, None, queue, int(priority), int(attempt), 0, 0, moment, None,
-        False, False,
+        False, cancel == "t",
     )  # fmt: skip

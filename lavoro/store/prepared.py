@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,15 +32,25 @@ class Prepared:
 
     def run(self, values: Sequence[bytes | None]) -> PGresult:
         """Run the statement and return libpq's result; raises psycopg's errors."""
-        pgconn = self._connection.pgconn
         if self._pooled:
-            pgconn.send_query_params(self._sql, values, None, self._formats)
+            self._connection.pgconn.send_query_params(self._sql, values, None, self._formats)
             return self._answer()
         if not self._ready:
-            pgconn.send_prepare(self._name, self._sql)
+            self._prepare()
+        try:
+            return self._run_prepared(values)
+        except psycopg.errors.InvalidSqlStatementName:  # psycopg forgets all that is prepared after a rollback
+            self._prepare()
+            return self._run_prepared(values)
+
+    def _prepare(self) -> None:
+        self._connection.pgconn.send_prepare(self._name, self._sql)
+        with contextlib.suppress(psycopg.errors.DuplicatePreparedStatement):  # we were interrupted before we noted it
             self._answer()
-            self._ready = True
-        pgconn.send_query_prepared(self._name, values, self._formats)
+        self._ready = True
+
+    def _run_prepared(self, values: Sequence[bytes | None]) -> PGresult:
+        self._connection.pgconn.send_query_prepared(self._name, values, self._formats)
         return self._answer()
 
     def _answer(self) -> PGresult:

@@ -97,7 +97,7 @@ def excluded(role: str) -> list[Right]:
         return [Right("create", "schema", "")]
     if role == "readonly":
         writing = [Right(privilege, "table", name) for name in tables for privilege in ("insert", "update", "delete")]
-        return [*writing, Right("execute", "function", "enqueue")]
+        return [*writing, *(Right("execute", "function", name) for name in FUNCTIONS)]
     reading = [
         Right("select", "table", table, (column,))
         for table in ("waiting", "running", "finished")

@@ -88,7 +88,10 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
 def _insert_any(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False) -> None:
     columns = zip(*messages, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
-    tx.execute("insert_tasks", parameters | {"always": always, "repeated": repeated})
+    with tx.connection.transaction() if repeated else contextlib.nullcontext():
+        if repeated:  # a statement of its own: the next one sees what those calls have done
+            tx.execute("await_calls", {"ids": parameters["ids"]})
+        tx.execute("insert_tasks", parameters | {"always": always, "repeated": repeated})
 
 
 _PLAIN_FORMATS = (pq.Format.BINARY, *[pq.Format.TEXT] * 6)

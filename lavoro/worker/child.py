@@ -48,6 +48,8 @@ logger = logging.getLogger("lavoro.worker")
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
+LATECOMERS = 1.0
+"""Seconds between looks for what a claimer that was told to stop may still have brought."""
 """Seconds for which the last outcomes are tried to be stored."""
 
 
@@ -356,7 +358,8 @@ class Child:
             left = self._leave_by - time.monotonic()
             if self.holding.count == 0 or left <= 0:
                 return
-            self._news.wait(None if left == math.inf else left)
+            self._give_back_unstarted()  # the claimer may still have brought something, and the slots have ended
+            self._news.wait(min(left, LATECOMERS))
 
     def _look(self) -> None:
         self._give_back_stuck()

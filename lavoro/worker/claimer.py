@@ -138,7 +138,7 @@ class Claimer(Service):
             self._lose()
             self._called = True
             raise
-        over = self._offers.over if self._offers.left else math.inf
+        over = self._offers.over if self._offers.made else math.inf
         wait = min(self._next, over) - time.monotonic()
         return None if wait == math.inf else max(wait, 0.0)
 
@@ -162,8 +162,8 @@ class Claimer(Service):
     def close(self) -> None:
         """Take back all offers, and what calls have handed over until then; close the connection."""
         try:
-            if self._offers.left or self._offers.told:
-                self._pool.add([*self._offers.take(self._open()), *self._offers.end(self._open())])
+            if self._offers.made:
+                self._pool.add(self._offers.end(self._open()))
         except OUTAGE as error:  # the supervisor gives them back when this process has ended
             logger.warning("offers to take tasks could not be withdrawn: %s", error)
         self._lose()
@@ -171,12 +171,12 @@ class Claimer(Service):
     # What is handed over
 
     def _take_handed(self) -> None:
-        """Run what calls have claimed for us; offers that are over are counted, for one may have been taken untold."""
+        """Run what calls have claimed for us, and when offers are over, what they had not told us of."""
         missed_some, self._missed_some = self._missed_some, False
         if self._offers.told:
             self._accept(self._offers.take(self._open()))
             self._offer(self._open())
-        if self._offers.left and (missed_some or time.monotonic() >= self._offers.over):
+        if self._offers.made and (missed_some or time.monotonic() >= self._offers.over):
             self._accept(self._offers.end(self._open()))
             self._called = self._called or self._blocked  # there is room again
 

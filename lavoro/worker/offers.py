@@ -27,15 +27,15 @@ class Offers:
     """What this child has offered, and what it has been handed.
 
     A call that takes an offer tells the task's id by a notification, a hint like any other: what was handed over
-    stands in ``running``, where it is looked for when more was taken than told. One thread at a time takes tasks in:
-    what the claimer reads and what ``disown`` gives back must not be the same.
+    stands in ``running``, where it is looked for at the end of each time in which there may have been offers. One
+    thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
     """
 
     def __init__(self, holding: Holding, *, worker_id: int, slots: int) -> None:
         self._holding, self._worker_id = holding, worker_id
         self._most = min(MOST, slots // SHARE)
         self._told: deque[uuid.UUID] = deque()
-        self._left, self._until = 0, 0.0
+        self._made, self._left, self._until = False, 0, 0.0
         self._recent: dict[str, float] = {}
         """The queues that have had a task lately, and when."""
         self._taking = unpatched("_thread", "allocate_lock")()
@@ -50,13 +50,13 @@ class Offers:
         return bool(self._told)
 
     @property
-    def left(self) -> int:
-        """How many have not been taken, as far as was told."""
-        return self._left
+    def made(self) -> bool:
+        """Whether there may have been offers since the last ``end``."""
+        return self._made
 
     @property
     def open(self) -> int:
-        """How many slots may be taken at any moment."""
+        """How many slots may be taken at any moment, as far as was told."""
         return self._left if time.monotonic() < self._until else 0
 
     @property
@@ -74,13 +74,13 @@ class Offers:
     def renew(self, tx: Tx, *, free: int) -> None:
         """Offer some of the free slots for the queues that had tasks lately, if few offers are left."""
         now, most = time.monotonic(), min(self._most, free // SHARE)
-        if self.open * 2 > most or most == 0:
+        if self.open * 2 > most or most == 0 or (self._made and now >= self._until):
             return
         self._recent = {queue: seen for queue, seen in self._recent.items() if now - seen < OPEN}
         queues = sorted(self._recent, key=self._recent.__getitem__, reverse=True)[: most - self.open]
         if queues:
             each = (most - self.open) // len(queues)
-            self._left, self._until = self.open + each * len(queues), now + OPEN
+            self._made, self._left, self._until = True, self.open + each * len(queues), now + OPEN
             offers.offer(tx, self._worker_id, dict.fromkeys(queues, each), seconds=OPEN)
 
     # Taking in
@@ -96,13 +96,15 @@ class Offers:
         except BaseException:
             self._told.extend(told)
             raise
-        self._left = max(0, self._left - len(told))
+        self._left = max(0, self._left - len(jobs))  # not what was told: anybody may tell anything
         return jobs
 
     def end(self, tx: Tx) -> list[Job]:
         """Withdraw all offers; hold and return what had been taken without our being told."""
-        expected, self._left = self._left, 0
-        return self.found(tx) if offers.withdraw(tx, self._worker_id) < expected else []
+        offers.withdraw(tx, self._worker_id)
+        jobs = self.found(tx)
+        self._made, self._left = False, 0
+        return jobs
 
     def found(self, tx: Tx) -> list[Job]:
         """Hold what is ours in the database without our knowing it, and return it."""
@@ -117,7 +119,6 @@ class Offers:
         For another thread, while the claimer's loop is blocked; what it was just taking in stays.
         """
         offers.withdraw(tx, self._worker_id)
-        self._left = 0
         if not self._taking.acquire(blocking=False):
             return []
         try:

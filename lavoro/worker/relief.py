@@ -45,9 +45,12 @@ class Relief:
         unpatched("_thread", "start_new_thread")(self._watch, ())
 
     def _watch(self) -> None:
+        relieved = 0.0
         while True:
             self._sleep(LOOK)
-            if (self._pool.waiting or self._offers.left) and time.monotonic() - self._board.ticked > STUCK:
+            ticked = self._board.ticked
+            if time.monotonic() - ticked > STUCK and (self._pool.waiting or (self._offers.made and ticked != relieved)):
+                relieved = ticked  # offers are withdrawn once for each time the loop stands still
                 self._relieve(self._pool.take_back())
 
     def _relieve(self, jobs: list[Job]) -> None:

@@ -58,3 +58,19 @@ def test_a_lost_connection_is_told(tx: Tx, database: Database) -> None:
         other.execute("select pg_terminate_backend(%s)", (tx.connection.info.backend_pid,))
     with pytest.raises(psycopg.OperationalError):
         tx.swiftly("insert_task_quietly", values(), FORMATS)
+
+
+def test_what_was_forgotten_is_prepared_again(tx: Tx) -> None:
+    """psycopg forgets all that is prepared after a rollback."""
+    tx.swiftly("insert_task_quietly", values(), FORMATS)
+    tx.connection.execute("deallocate all")
+    tx.swiftly("insert_task_quietly", values(), FORMATS)
+    assert len(rows(tx, "select 1 from lavoro.waiting")) == 2
+
+
+def test_what_was_prepared_without_our_noting_it_is_run(tx: Tx) -> None:
+    """An interruption may come between the answer and the note."""
+    tx.swiftly("insert_task_quietly", values(), FORMATS)
+    tx.prepared.clear()
+    tx.swiftly("insert_task_quietly", values(), FORMATS)
+    assert len(rows(tx, "select 1 from lavoro.waiting")) == 2

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from lavoro.ids import uuid7
 from lavoro.message import Message
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
@@ -261,7 +262,7 @@ def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
     warm.offers._until = time.monotonic()
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
-    assert offered(tx) == warm.offers.left == 0
+    assert offered(tx) == warm.offers.open == 0
 
 
 def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -> None:
@@ -273,6 +274,27 @@ def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -
         warm.claimer.step()
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
+
+
+def test_what_was_handed_over_while_the_listener_and_the_connection_were_lost_is_found(warm: Node, tx: Tx) -> None:
+    """The offers stand in the database until they are over, whoever has forgotten them."""
+    ran = warm.pool.outstanding
+    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    warm.claimer.confirm_rest(listening=False)
+    with pytest.raises(psycopg.OperationalError):
+        warm.claimer.step()
+    warm.claimer.step()
+    handed_over(tx, warm)
+    warm.claimer.confirm_rest(listening=True)
+    warm.claimer.step()
+    assert warm.pool.outstanding == ran + 1
+
+
+def test_what_anybody_may_say_makes_no_offers(warm: Node, tx: Tx) -> None:
+    for _ in range(20):
+        warm.claimer.hand(uuid7())
+        warm.claimer.step()
+    assert offered(tx) == MOST
 
 
 def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_handed_over(warm: Node, tx: Tx) -> None:
@@ -287,7 +309,7 @@ def test_behind_a_blocked_loop_what_was_handed_over_goes_back(warm: Node, tx: Tx
     sent = handed_over(tx, warm)
     held = running(tx) - 1
     assert [job.id for job in warm.offers.disown(tx)] == [sent.id]
-    assert offered(tx) == warm.offers.left == 0
+    assert offered(tx) == 0
     assert rows(tx, "select id, attempt from lavoro.waiting") == [(sent.id, 0)]
     warm.claimer.hand(sent.id)  # of which the loop hears later
     warm.claimer.step()

@@ -6,11 +6,13 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from lavoro import Lavoro
+from lavoro.ids import uuid7
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 
@@ -65,6 +67,44 @@ def test_what_a_process_did_not_live_to_take_in_runs_in_the_next(
     assert sent.get(timeout=PATIENCE) not in (child.pid, os.getpid())
     assert rows(sender, f"select attempt, crashes from lavoro.finished where id = '{sent.id}'") == [(2, 0)]
     assert rows(sender, f"select state from lavoro.attempt where id = '{sent.id}'") == [("LOST",)]
+
+
+def test_it_can_be_cancelled_before_it_is_taken_in(
+    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, ledger: Ledger
+) -> None:
+    hand_over("add", [1, 2], eventually=eventually)
+    (child,) = worker.children
+    child.send_signal(signal.SIGSTOP)
+    sent = sender.send_task("hold", ["/nowhere"])
+    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    sent.revoke(terminate=True)
+    child.send_signal(signal.SIGCONT)
+    eventually(lambda: sent.state == "REVOKED", timeout=PATIENCE, why="it is over")
+    assert ledger.starts(sent.id) == 0
+
+
+def test_what_comes_when_a_worn_process_has_stopped_claiming_goes_back(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, hand_over: HandOver, eventually: Eventually,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A call whose commit is slow keeps it from withdrawing its offers until it has said that it leaves."""
+    gate = tmp_path / "gate"
+    worker = start_worker("-c", "32", "--max-tasks-per-child", "40", url=migrated_url)
+    (child,) = worker.children
+    held = sender.send_task("hold", [str(gate)])
+    hand_over("add", [1, 2], eventually=eventually)
+    late = uuid7()
+    with psycopg.connect(migrated_url) as slow:
+        slow.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'add', '[1, 2]', null, null)", (late,))
+        assert slow.execute("select 1 from lavoro.running where id = %s", (late,)).fetchall()
+        for result in [sender.send_task("add", [1, 1]) for _ in range(45)]:
+            result.get(timeout=PATIENCE)
+        worker.until("is replaced after")
+        eventually(lambda: len(worker.children) > 1, timeout=PATIENCE, why="its successor has begun")
+    gate.touch()
+    assert held.get(timeout=PATIENCE) == "held"
+    assert sender.AsyncResult(str(late)).get(timeout=PATIENCE) == 3
+    eventually(lambda: not child.is_running(), timeout=PATIENCE, why="it has left")
 
 
 def test_what_is_handed_to_a_worker_that_is_told_to_stop_goes_back(

@@ -223,13 +223,17 @@ declare
 begin
     -- A sleeping node holds the queue's lock shared. When it is free nobody sleeps, and NOTIFY, which takes a lock on the
     -- whole database at commit, is spared.
-    if pg_try_advisory_lock(hashtextextended('lavoro_queue:' || to_queue, 0)) then
-        perform pg_advisory_unlock(hashtextextended('lavoro_queue:' || to_queue, 0));
+    -- One expression, for between two statements a cancel would leave the lock behind. In parentheses, for IF ends at THEN.
+    if (case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || to_queue, 0))
+        then pg_advisory_unlock(hashtextextended('lavoro_queue:' || to_queue, 0)) else false end)
+    then
         insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
             values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
                 hand_over.options);
         return true;
     end if;
+    -- Who repeats this call, its answer being lost, waits for it: no index of waiting would keep the two apart.
+    perform pg_advisory_xact_lock(hashtextextended('lavoro_call:' || task_id, 0));
     with taken as (
         delete from lavoro.offer o where o.ctid = (
             select ctid from lavoro.offer where queue = to_queue and until > statement_timestamp()

@@ -114,9 +114,9 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
     return first[0] + second[0], first[1] + second[1]
 
 
-def strays(tx: Tx) -> list[int]:
-    """List workers without a lease that hold tasks all the same."""
-    return [row[0] for row in tx.run("stray_workers")]
+def strays(tx: Tx, *, ever: bool = True) -> list[int]:
+    """List workers without a lease that hold tasks all the same; unless ``ever``, only if one was ended lately."""
+    return [row[0] for row in tx.run("stray_workers", {"ever": ever})]
 
 
 def take_duty(tx: Tx, name: str, *, holder: str, seconds: float) -> int | None:

@@ -236,8 +236,9 @@ class Upkeep(Service):
 
     def _rescue_strays(self, tx: Tx) -> None:
         if self._strays_due() and time.monotonic() >= self._strangers_from:
+            ever = self._strays_from == -math.inf  # the first look finds what nobody was there to see
             self._strays_from = time.monotonic() + STRAYS_INTERVAL * (IDLE if self._in_force > self._lease else 1)
-            for worker_id in workers.strays(tx):
+            for worker_id in workers.strays(tx, ever=ever):
                 self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))
 
     def _rescue_stranger(self, tx: Tx) -> bool:

@@ -113,7 +113,9 @@ def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:
     rows(tx, "update lavoro.worker set stopped = now() where id = 1 returning 1")
     assert workers.strays(tx) == []  # its rescue may be under way
     rows(tx, "update lavoro.running set started = now() - interval '2 minutes' returning 1")
-    assert workers.strays(tx) == [1]
+    assert workers.strays(tx) == workers.strays(tx, ever=False) == [1]
+    rows(tx, "update lavoro.worker set stopped = now() - interval '1 hour' where id = 1 returning 1")
+    assert (workers.strays(tx), workers.strays(tx, ever=False)) == ([1], [])
 
 
 def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:

@@ -262,3 +262,12 @@ def test_a_node_that_is_stopped_in_the_middle_keeps_no_lock(
 
     with pytest.raises(LOST):
         partitions._briefly(bare, half)
+
+
+def test_partitions_are_not_vacuumed_because_they_grew(tx: Tx) -> None:
+    """They are dropped as a whole: to vacuum them would read all outcomes once more, beside the work."""
+    make_ahead(tx, dict(DEFAULT_RETENTION))
+    query = (
+        "select distinct reloptions from pg_class where relname ~ '^(finished|attempt).*_[0-9]{8}t' and relkind = 'r'"
+    )
+    assert rows(tx, query) == [(["autovacuum_vacuum_insert_threshold=-1"],)]

@@ -276,7 +276,9 @@ begin
         raise exception '% has no partitions of times', kind using errcode = 'invalid_parameter_value';
     end if;
     -- Attached, because `create table ... partition of` would lock the whole table.
-    execute format('create table %s (like %s including all)', parent || suffix, parent);
+    -- What is dropped as a whole need not be vacuumed because it grew: that reads all of it once more, and writes.
+    execute format('create table %s (like %s including all) with (autovacuum_vacuum_insert_threshold = -1)',
+        parent || suffix, parent);
     execute format('alter table %s attach partition %s for values from (%L) to (%L)', parent, parent || suffix, begins, ends);
     return kind || suffix;
 exception when check_violation then

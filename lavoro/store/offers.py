@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import pq
+from psycopg.errors import LockNotAvailable
 
 from lavoro.message import Job
 from lavoro.store.arrays import integers, texts
@@ -23,6 +24,18 @@ def offer(tx: Tx, worker_id: int, counts: Mapping[str, int], *, seconds: float) 
 def withdraw(tx: Tx, worker_id: int) -> None:
     """Take back a worker's offers. What calls have taken is in ``running`` after this."""
     tx.execute("withdraw_offers", {"worker_id": worker_id})
+
+
+def withdraw_soon(tx: Tx, worker_id: int, *, patience: float) -> bool:
+    """Do so in a transaction of its own; False if some call that takes one does not end in so many seconds."""
+    try:
+        with tx.connection.transaction():
+            timeout = f"{round(patience * 1000)}ms"
+            tx.connection.execute("select set_config('lock_timeout', %s, true)", (timeout,))
+            withdraw(tx, worker_id)
+    except LockNotAvailable:
+        return False
+    return True
 
 
 def fetch(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> list[Job]:

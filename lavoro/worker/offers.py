@@ -22,6 +22,9 @@ SHARE = 4
 OPEN = 5.0
 """Seconds for which an offer holds. What is handed to a node that is just being cut off waits for its lease to end."""
 
+PATIENCE, AGAIN = 0.5, 1.0
+"""Seconds for which a call that takes an offer is waited for, and until the next try: claims have to go on."""
+
 
 class Offers:
     """What this child has offered, and what it has been handed.
@@ -100,10 +103,16 @@ class Offers:
         return jobs
 
     def end(self, tx: Tx) -> list[Job]:
-        """Withdraw all offers; hold and return what had been taken without our being told."""
-        offers.withdraw(tx, self._worker_id)
+        """Withdraw all offers; hold and return what had been taken without our being told.
+
+        Where a call is slow to commit, some offers stay, and are withdrawn a moment later.
+        """
+        over = offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
         jobs = self.found(tx)
-        self._made, self._left = False, 0
+        if over:
+            self._made, self._left = False, 0
+        else:
+            self._until = time.monotonic() + AGAIN
         return jobs
 
     def found(self, tx: Tx) -> list[Job]:
@@ -118,7 +127,7 @@ class Offers:
 
         For another thread, while the claimer's loop is blocked; what it was just taking in stays.
         """
-        offers.withdraw(tx, self._worker_id)
+        offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
         if not self._taking.acquire(blocking=False):
             return []
         try:

@@ -297,6 +297,22 @@ def test_what_anybody_may_say_makes_no_offers(warm: Node, tx: Tx) -> None:
     assert offered(tx) == MOST
 
 
+def test_a_call_that_is_slow_to_commit_does_not_keep_it_from_claiming(
+    warm: Node, tx: Tx, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = warm.pool.outstanding
+    monkeypatch.setattr("lavoro.worker.offers.AGAIN", 0.0)
+    with psycopg.connect(migrated_url) as slow:
+        slow.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
+        warm.offers._until = time.monotonic()
+        tasks.insert(tx, [message(countdown=0.0)], always_wake=True)
+        warm.step()
+        assert warm.offers.made
+        assert warm.pool.outstanding == ran + 1
+    warm.step()
+    assert warm.pool.outstanding == ran + 2
+
+
 def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_handed_over(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
     handed_over(tx, warm)

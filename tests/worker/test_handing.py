@@ -7,12 +7,15 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
 from lavoro import Lavoro
 from lavoro.ids import uuid7
+from lavoro.result import AsyncResult
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 
@@ -45,6 +48,18 @@ def worker(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> Work
     return start_worker("-c", "32", url=migrated_url)
 
 
+def hand_to_stopped(
+    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, *call: Any
+) -> tuple[psutil.Process, AsyncResult[Any]]:
+    """Stop the worker's process, and hand a task over to it that it cannot take in."""
+    hand_over("add", [1, 2], eventually=eventually)
+    (child,) = worker.children
+    child.send_signal(signal.SIGSTOP)
+    sent = sender.send_task(*call)
+    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    return child, sent
+
+
 def test_it_runs_like_any_other(worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually) -> None:
     id = hand_over("add", [1, 2], eventually=eventually)
     assert sender.AsyncResult(id).get(timeout=PATIENCE) == 3
@@ -58,11 +73,7 @@ def test_what_a_process_did_not_live_to_take_in_runs_in_the_next(
     worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, ledger: Ledger
 ) -> None:
     """Its start is recorded as lost, and no crash is counted: it had not begun."""
-    hand_over("add", [1, 2], eventually=eventually)
-    (child,) = worker.children
-    child.send_signal(signal.SIGSTOP)
-    sent = sender.send_task("where")
-    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "where")
     child.kill()
     assert sent.get(timeout=PATIENCE) not in (child.pid, os.getpid())
     assert rows(sender, f"select attempt, crashes from lavoro.finished where id = '{sent.id}'") == [(2, 0)]
@@ -72,11 +83,7 @@ def test_what_a_process_did_not_live_to_take_in_runs_in_the_next(
 def test_it_can_be_cancelled_before_it_is_taken_in(
     worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, ledger: Ledger
 ) -> None:
-    hand_over("add", [1, 2], eventually=eventually)
-    (child,) = worker.children
-    child.send_signal(signal.SIGSTOP)
-    sent = sender.send_task("hold", ["/nowhere"])
-    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "hold", ["/nowhere"])
     sent.revoke(terminate=True)
     child.send_signal(signal.SIGCONT)
     eventually(lambda: sent.state == "REVOKED", timeout=PATIENCE, why="it is over")
@@ -110,11 +117,7 @@ def test_what_comes_when_a_worn_process_has_stopped_claiming_goes_back(
 def test_what_is_handed_to_a_worker_that_is_told_to_stop_goes_back(
     worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually
 ) -> None:
-    hand_over("add", [1, 2], eventually=eventually)
-    (child,) = worker.children
-    child.send_signal(signal.SIGSTOP)
-    sent = sender.send_task("where")
-    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "where")
     worker.send(signal.SIGTERM)
     worker.until("SIGTERM")
     child.send_signal(signal.SIGCONT)

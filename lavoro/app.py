@@ -409,7 +409,9 @@ class Lavoro:
                 db.session.commit()
 
         ``connection`` is a SQLAlchemy session or connection, or a psycopg connection, on this application's database.
-        The block holds for its thread or greenlet and does not commit. ``after_task_publish`` is not sent.
+        The block holds for its thread, greenlet or asyncio task, and does not commit. A call from another one that was
+        started inside raises ``RuntimeError`` while the block lasts; afterwards it is sent on its own.
+        ``after_task_publish`` is not sent.
         """
         with self.publisher.joining(connection):
             yield

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from lavoro import signals
 from lavoro.announce import announced, tell_published
 from lavoro.compose import Call, Template, calling_task, split_call, template
 from lavoro.errors import OperationalError, SchemaOutdated
+from lavoro.joining import joined, joining
 from lavoro.message import Message
 from lavoro.overlap import in_turn, overlapped
 from lavoro.result import AsyncResult
@@ -22,11 +21,6 @@ from lavoro.signing import Keyring, keyring_of
 from lavoro.store import tasks
 from lavoro.store.database import translated
 from lavoro.store.outbox import Outbox
-
-_transactions: contextvars.ContextVar[Mapping[Any, Any]] = contextvars.ContextVar(
-    "lavoro_transactions", default=MappingProxyType({})
-)
-"""The transactions that calls join here, by publisher."""
 
 AWAKE = 0.01
 """Seconds for which nobody sleeps, once that was seen: who falls asleep meanwhile looks again after 5, 25 and 125 ms.
@@ -145,18 +139,13 @@ class Publisher:
 
     # Transactions
 
-    @contextlib.contextmanager
-    def joining(self, connection: Any) -> Iterator[None]:
+    def joining(self, connection: Any) -> contextlib.AbstractContextManager[None]:
         """Let the calls of a block join a caller's transaction."""
-        token = _transactions.set({**_transactions.get(), self: connection})
-        try:
-            yield
-        finally:
-            _transactions.reset(token)
+        return joining(self, connection)
 
     def _joined(self, options: Mapping[str, Any]) -> Any:
         connection = options.get("connection")
-        return connection if connection is not None else _transactions.get().get(self)
+        return connection if connection is not None else joined(self)
 
     @contextlib.contextmanager
     def _own_transaction(self) -> Iterator[Any]:

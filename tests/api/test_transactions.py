@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -199,6 +201,76 @@ def test_inner_block_wins(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
         assert len(rows()) == 1
         outer.commit()
         assert len(rows()) == 2
+
+
+def test_copied_context_joins_no_block_that_has_ended(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Session(engine) as outer, Session(engine) as inner:
+        with app.transaction(outer):
+            with app.transaction(inner):
+                copied = contextvars.copy_context()
+            copied.run(task.delay)
+            assert rows() == []
+            outer.commit()
+            assert len(rows()) == 1
+        outer.close()
+        copied.run(task.delay)
+        copied.run(task.delay_many, [(), ()])
+    assert len(rows()) == 4
+
+
+def test_thread_joins_no_block_of_another(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+    with Session(engine) as session, app.transaction(session), ThreadPoolExecutor(1) as threads:
+        foreign = threads.submit(contextvars.copy_context().run, task.delay)
+        with pytest.raises(RuntimeError, match=r"inside the block app\.transaction"):
+            foreign.result(timeout=10)
+        many = threads.submit(contextvars.copy_context().run, task.delay_many, [(), ()])
+        with pytest.raises(RuntimeError, match=r"inside the block app\.transaction"):
+            many.result(timeout=10)
+        own = threads.submit(contextvars.copy_context().run, task.apply_async, connection=None)
+        assert own.exception(timeout=10) is not None
+        task.delay()
+        session.commit()
+    assert len(rows()) == 1
+
+
+def test_asyncio_task_joins_no_block_of_another(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+
+    async def call(ended: asyncio.Event | None) -> str:
+        if ended is not None:
+            await ended.wait()
+        return str(task.delay().id)
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        with Session(engine) as session, app.transaction(session):
+            late = asyncio.create_task(call(ended))
+            with pytest.raises(RuntimeError, match="asyncio task"):
+                await asyncio.create_task(call(None))
+            await call(None)  # the same asyncio task
+            session.rollback()
+        ended.set()
+        alone = await late
+        assert [str(row["id"]) for row in rows()] == [alone]
+
+    asyncio.run(main())
+
+
+def test_block_of_a_generator_may_end_in_another_context(app: Lavoro, engine: sa.Engine, rows: Rows) -> None:
+    task = app.task(nothing)
+
+    def steps(session: Session) -> Iterator[None]:
+        with app.transaction(session):
+            yield
+
+    with Session(engine) as session:
+        generator = steps(session)
+        contextvars.copy_context().run(next, generator)
+        generator.close()
+        task.delay()
+    assert len(rows()) == 1
 
 
 def test_what_is_no_connection_is_refused(app: Lavoro) -> None:

@@ -447,4 +447,17 @@ def _import_related(package: str, related_name: str | None) -> None:
             raise
 
 
-current.when_missing(lambda: Lavoro("default", set_as_current=False))
+class _DefaultApp(Lavoro):
+    """The default application of a process that made none: it has a database only where one is configured."""
+
+    def _find_database(self) -> Database:
+        folder = self.conf.lavoro_data_folder or os.environ.get("LAVORO_DATA_FOLDER")
+        if self.conf.database_url is None and not folder:
+            raise ImproperlyConfigured(
+                "no application was made in this process, so its tasks and results have no database: import the module"
+                " that makes it (app = Lavoro(...)), or set LAVORO_DATABASE_URL"
+            )
+        return super()._find_database()
+
+
+current.when_missing(lambda: _DefaultApp("default", set_as_current=False))

@@ -9,6 +9,8 @@ from typing import Any
 _local = threading.local()
 _default: Any = None
 _make_default: Callable[[], Any] | None = None
+_made: Any = None
+"""What that has made; an application that is created later is the default in its place."""
 
 finders: list[Callable[[], Any]] = []
 """Asked first: a framework whose own context says which application is meant returns it, else None."""
@@ -46,11 +48,11 @@ def when_missing(make: Callable[[], Any]) -> None:
 
 
 def get() -> Any:
-    """Return the current application: this thread's, else the default."""
+    """Return the current application: this thread's, else the default, else one that is made for this process."""
+    global _made
     app = get_existing()
     if app is None and _make_default is not None:
-        app = _make_default()
-        set_default(app)
+        app = _made = _made or _make_default()
     return app
 
 

@@ -26,7 +26,7 @@ def no_current_app() -> Iterator[None]:
     """What a test makes current is forgotten after it."""
     yield
     current.forget(current.get_existing())
-    current._default = None
+    current._default = current._made = None
 
 
 @pytest.fixture

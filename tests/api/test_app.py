@@ -6,7 +6,9 @@ import gc
 import pickle
 import sys
 import threading
+import uuid
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -292,6 +294,39 @@ def test_framework_may_say_which_application_is_meant(monkeypatch: pytest.Monkey
 def test_application_is_made_where_there_is_none() -> None:
     assert current.get_existing() is None
     assert current_app.main == "default"
+
+
+DOORS: dict[str, Callable[[], Any]] = {
+    "shared task": lambda: shared_task(name="door")(add).delay(1),
+    "many": lambda: shared_task(name="door")(add).delay_many([(1,)]),
+    "state": lambda: AsyncResult(str(uuid.uuid4())).state,
+    "get": lambda: AsyncResult(str(uuid.uuid4())).get(timeout=1),
+    "forget": lambda: AsyncResult(str(uuid.uuid4())).forget(),
+    "send_task": lambda: current_app.send_task("door"),
+    "revoke": lambda: current_app.revoke(str(uuid.uuid4())),
+    "database_url": lambda: current_app.database_url,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_database_is_made_up_for_an_application_that_nobody_made(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("LAVORO_DATABASE_URL", "DATABASE_URL", "LAVORO_DATA_FOLDER"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ImproperlyConfigured, match=r"no application was made in this process.*LAVORO_DATABASE_URL"):
+        DOORS[door]()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_configured_database_serves_where_no_application_was_made(
+    migrated_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAVORO_DATABASE_URL", migrated_url)
+    shared_task(name="door")(add).delay(1)
+    assert [row["name"] for row in rows()] == ["door"]
+    current_app.close()
 
 
 def test_results_may_be_compared_copied_and_stored_in_json() -> None:

@@ -41,7 +41,13 @@ def test_a_missing_task_says_what_may_be_wrong() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"_local": threading.local(), "_default": None, "_make_default": None, "finders": []}.items():
+    for name, value in {
+        "_local": threading.local(),
+        "_default": None,
+        "_make_default": None,
+        "_made": None,
+        "finders": [],
+    }.items():
         monkeypatch.setattr(current, name, value)
 
 
@@ -57,10 +63,15 @@ def test_none_is_current_until_one_is_made() -> None:
     assert current.get() is None
     assert current.get_existing() is None
     made = object()
-    current.when_missing(lambda: made)
+    makers = iter([made])
+    current.when_missing(lambda: next(makers))
     assert current.get_existing() is None
     assert current.get() is made
+    assert current.get() is made
     assert in_another_thread() is made
+    created = object()
+    current.set_current(created)
+    assert in_another_thread() is created
 
 
 def test_each_thread_has_its_own_the_others_the_first() -> None:

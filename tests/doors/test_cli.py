@@ -43,9 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lavoro(folder: Path, *arguments: str, url: str = NOWHERE) -> subprocess.CompletedProcess[str]:
+def lavoro(
+    folder: Path, *arguments: str, url: str = NOWHERE, data_folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
     environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    if data_folder is not None:
+        environment["LAVORO_DATA_FOLDER"] = str(data_folder)
     command = [sys.executable, "-m", "lavoro", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
 
@@ -118,6 +122,15 @@ def test_help(folder: Path) -> None:
 @pytest.mark.parametrize("verb", ["worker", "migrate", "status"])
 def test_no_server(folder: Path, verb: str) -> None:
     refuses(lavoro(folder, verb, "-A", "hasty"), "127.0.0.1:1/nowhere", "refused", "LAVORO_DATABASE_URL")
+
+
+@pytest.mark.parametrize("verb", ["worker", "status"])
+def test_folder_that_cannot_be_used(folder: Path, verb: str) -> None:
+    """What cannot get better is not tried again."""
+    refuses(
+        lavoro(folder, verb, "-A", "shop", url="", data_folder=folder / "shop.py"),
+        "shop.py", "LAVORO_DATA_FOLDER", "LAVORO_DATABASE_URL",
+    )  # fmt: skip
 
 
 def test_wrong_password(folder: Path, cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.plural import counted
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.worker.plan import node_name
@@ -64,4 +65,5 @@ def _ask_workers(node: str, workers: list[WorkerStatus], max_age: float) -> tupl
     seen = max(worker.seen for worker in workers)
     if max(worker.silent for worker in workers) > max_age:
         return True, f"not well: {node} has not renewed a lease for {seen:.0f} s"
-    return False, f"{node} is well: {len(workers)} processes, leases renewed {max(seen, 0.0):.0f} s ago"
+    processes = counted(len(workers), "process", "processes")
+    return False, f"{node} is well: {processes}, leases renewed {max(seen, 0.0):.0f} s ago"

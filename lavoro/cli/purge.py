@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lavoro.cli.common import APP_OPTION, comma_separated, load_app
+from lavoro.plural import counted
 from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
@@ -24,4 +25,4 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
         click.confirm(f"Delete everything that waits on {', '.join(names)}?", abort=True)
     with translated():
         count = store.purge(found.database, names)
-    click.echo(f"deleted {count:,} tasks from {', '.join(names)}")
+    click.echo(f"deleted {counted(count, 'task')} from {', '.join(names)}")

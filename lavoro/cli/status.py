@@ -39,8 +39,8 @@ def _queues(rows: list[QueueStatus]) -> Table:
     table = Table("queue", "ready", "scheduled", "running", "oldest", "", title="Queues")
     for row in rows:
         oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
-        paused = "paused" if row.paused else ""
-        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, paused)
+        marks = ", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))
+        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, marks)
     return table
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.plural import counted as _many
 from lavoro.routing import checked_name, queue_names
 
 
@@ -184,7 +185,3 @@ def node_name(wish: str | None) -> str:
     marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
     text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
     return text if "@" in text else f"{text}@{host}"
-
-
-def _many(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.plural import counted
 from lavoro.store import queues
 from lavoro.store.database import Database
 from lavoro.store.workers import Rescue
@@ -93,7 +94,8 @@ class Supervisor:
         database = database_of(plan)
         self._wait_for(database, plan)
         if self.wishes.purge:
-            logger.warning("purged %d tasks from %s", queues.purge(database, plan.queues), ", ".join(plan.queues))
+            purged = counted(queues.purge(database, plan.queues), "task")
+            logger.warning("purged %s from %s", purged, ", ".join(plan.queues))
         database.dispose()  # what follows has connections of its own
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
         switchboard = Switchboard(database, self._children, renew=leases.upkeep.renew, foretell=leases.upkeep.foretell)

@@ -174,10 +174,10 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     found = json.loads(status.stdout)
     assert found["workers"] == []
     ((queue),) = found["queues"]
-    assert (queue["queue"], queue["ready"], queue["running"]) == ("celery", 1, 0)
+    assert (queue["queue"], queue["ready"], queue["running"], queue["served"]) == ("celery", 1, 0, False)
     shown = lavoro(folder, "-A", "shop", "status", url=database_url)
-    assert re.search(r"celery\W+1\W", shown.stdout)
-    assert "deleted 1 tasks" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
+    assert re.search(r"celery\W+1\W.*no worker serves it", shown.stdout)
+    assert "deleted 1 task from celery" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
 
 
 def test_roles_are_printed_without_a_database(folder: Path) -> None:

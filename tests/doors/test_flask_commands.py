@@ -88,7 +88,7 @@ def test_migrate_status_and_purge(app: Flask, runner: FlaskCliRunner, monkeypatc
     assert [queue["ready"] for queue in json.loads(status.output)["queues"]] == [1]
 
     purged = runner.invoke(args=["lavoro", "purge", "--force"])
-    assert "deleted 1 tasks" in purged.output
+    assert "deleted 1 task from celery" in purged.output
 
 
 def test_the_verbs_are_those_of_lavoro(runner: FlaskCliRunner) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import datetime as dt
-import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from lavoro import current, serialization, states
+from lavoro.commands import command
 from lavoro.compose import calling_task
 from lavoro.errors import LavoroError, OperationalError, TaskError, TaskPredicate, TimeoutError
 from lavoro.ids import task_uuid
@@ -316,7 +316,7 @@ class AsyncResult(Generic[R]):
         if paused:
             return ", which is paused"
         if not nodes:
-            return f", and no live worker serves that: start one with -Q {shlex.quote(queue)}"
+            return f", and no live worker serves that: start one: {command('worker', '-Q', queue)}"
         return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
 
     def _fetch_patiently(self, deadline: float | None) -> StoredTask | None:

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import click
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION
 from lavoro.plural import counted
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.worker.plan import node_name
-
-LIVENESS_OPTION = click.option(
-    "--liveness-file",
-    type=click.Path(dir_okay=False),
-    envvar="LAVORO_LIVENESS_FILE",
-    help="A file that a worker touches each second while it is well.",
-)
 
 
 @click.command()
@@ -27,7 +21,7 @@ LIVENESS_OPTION = click.option(
 @LIVENESS_OPTION
 @click.option(
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
-    help="Seconds for which it may have been unwell.",
+    metavar="SECONDS", help="For how long it may have been unwell.",
 )  # fmt: skip
 @click.pass_context
 def health(

@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION
 from lavoro.store import migrate as migrations
 from lavoro.store.database import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status

@@ -21,7 +21,7 @@ from lavoro.app import Lavoro
 from lavoro.context import current as current_request
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.embedded_worker import EmbeddedWorker
-from lavoro.ext.flask_commands import commands, import_path
+from lavoro.ext.flask_commands import commands, import_path, name_app
 from lavoro.routing import Router
 from lavoro.settings import Settings
 from lavoro.store.database import Database
@@ -127,6 +127,7 @@ class FlaskLavoro(Lavoro):
         app.extensions["lavoro"] = self
         app.extensions.setdefault("celery", self)
         app.cli.add_command(commands)
+        name_app(click.get_current_context(silent=True))
         self.set_default()
         self.set_current()
 

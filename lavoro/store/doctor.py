@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from lavoro.commands import command
 from lavoro.plural import counted
 from lavoro.store import partitions, roles
 from lavoro.store.database import Row, Tx
@@ -34,7 +35,8 @@ class Exam:
 
     tx: Tx
     retention: Mapping[str, float | None]
-    app: str = "yourapp"
+    app: str | None = None
+    """What commands name; None: as this process was told."""
     pooled: bool = False
     direct_url: str | None = None
     patience: float = 300.0
@@ -54,6 +56,8 @@ class Exam:
 
     def command(self, verb: str, *options: str) -> str:
         """Write a command of ours as a shell takes it."""
+        if self.app is None:
+            return command(verb, *options)
         return shlex.join(("lavoro", verb, "-A", self.app, *options))
 
 

@@ -69,11 +69,14 @@ class Plan:
     """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What the application's user should hear when the worker begins."""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Plan:
         """Read what came over the pipe."""
-        return cls(**{**told, "queues": tuple(told["queues"]), "tasks": tuple(told["tasks"])})
+        lists = {name: tuple(told[name]) for name in ("queues", "tasks", "notes")}
+        return cls(**{**told, **lists})
 
     def fixed(self, former: Plan) -> list[str]:
         """Name what differs from a former plan and cannot be taken over by a worker that runs."""
@@ -96,7 +99,7 @@ class Plan:
         return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
 
 
-RELOADED = ("slots", "processes", "queues", "grace", "tasks")
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")
 """What a reload takes over: all that concerns new processes alone."""
 _SETTINGS = {
     "url": "broker_url",

@@ -15,6 +15,7 @@ from lavoro.plural import counted
 from lavoro.store import queues
 from lavoro.store.database import Database
 from lavoro.store.workers import Rescue
+from lavoro.worker import notes
 from lavoro.worker.children import Children, StartFailed
 from lavoro.worker.leases import Leases
 from lavoro.worker.liveness import Liveness
@@ -93,6 +94,8 @@ class Supervisor:
         plan = self._learn_plan()
         database = database_of(plan)
         self._wait_for(database, plan)
+        for note in (*plan.notes, *notes.of_the_node(database, self.hostname)):
+            logger.warning("%s", note)
         if self.wishes.purge:
             purged = counted(queues.purge(database, plan.queues), "task")
             logger.warning("purged %s from %s", purged, ", ".join(plan.queues))

@@ -169,6 +169,16 @@ class FlaskLavoro(Lavoro):
         with super().transaction(_session() if connection is None else connection):
             yield
 
+    def engines(self) -> list[tuple[str, Any]]:
+        """Return the SQLAlchemy engines that tasks use: those of Flask-SQLAlchemy, and of ``lavoro_engines``."""
+        flask_app = self.flask_app
+        db: Any = flask_app.extensions.get("sqlalchemy") if flask_app is not None else None
+        if flask_app is None or not hasattr(type(db), "engines"):  # which Flask-SQLAlchemy has from 3.0
+            return super().engines()
+        with flask_app.app_context():
+            own = [("Flask-SQLAlchemy" + (f" ({bind})" if bind else ""), engine) for bind, engine in db.engines.items()]
+        return own + super().engines()
+
     def embed_worker(
         self, app: Flask | None = None, *, concurrency: int = 10, load: str | None = None
     ) -> EmbeddedWorker:

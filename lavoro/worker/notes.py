@@ -8,6 +8,7 @@ from typing import Any
 
 from lavoro.loading import ambiguity
 from lavoro.plural import counted
+from lavoro.store.capacity import smallest
 from lavoro.store.database import Database
 from lavoro.store.queues import worker_status
 from lavoro.worker.plan import Plan, Wishes
@@ -23,6 +24,13 @@ def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
             " (settings include and imports, app.autodiscover_tasks, option -I)"
         )
     yield from _numbers(wishes, plan.pool, app.conf.worker_concurrency)
+    pool = smallest(app.engines())
+    if plan.slots > pool.connections:
+        yield (
+            f"each process runs {plan.slots} tasks at once, but {pool.name} has"
+            f" {counted(int(pool.connections), 'connection')} (pool_size + max_overflow): a task that waits longer than"
+            f" {pool.timeout:g} s for one fails; start the worker with -c {pool.connections:g}, or enlarge the pool"
+        )
 
 
 def _numbers(wishes: Wishes, pool: str, setting: int | None) -> Iterator[str]:

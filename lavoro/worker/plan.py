@@ -12,6 +12,7 @@ from typing import Any
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.plural import counted as _many
 from lavoro.routing import checked_name, queue_names
+from lavoro.store.capacity import smallest
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
     pool = wishes.pool or conf.worker_pool
-    slots, processes = _shape(pool, wishes.concurrency or conf.worker_concurrency, wishes.processes)
+    wish = wishes.concurrency or conf.worker_concurrency
+    slots, processes = _shape(pool, wish, wishes.processes)
+    if wish is None:
+        slots = max(1, int(min(slots, smallest(app.engines()).connections)))
     return Plan(
         url=conf.database_url,
         data_folder=conf.lavoro_data_folder,

@@ -57,7 +57,7 @@ def test_a_site_with_tasks(site: Site, eventually: Eventually) -> None:
     app = shop.create_app()
     with app.app_context():
         shop.db.create_all()
-    site.start(*FLASK, *shown("flask --app shop lavoro worker -c 50").split()[1:])
+    site.start(*FLASK, *shown("flask --app shop lavoro worker -l info").split()[1:])
 
     client = app.test_client()
     task = client.post("/sign-up", data={"email": "ada@example.org"}).json["task"]

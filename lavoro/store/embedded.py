@@ -38,7 +38,8 @@ class EmbeddedPostgres:
         check_wheel()
         self.folder = folder
         self._process = os.getpid()
-        self._told = False
+        self.told = False
+        """Whether the log has said which folder it is."""
         with _own_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._users = (folder / "users.lock").open("a")
@@ -69,8 +70,8 @@ class EmbeddedPostgres:
         """
         with self._opening, _own_errors(self.folder), _exclusive(self.folder / "start.lock"):
             address = embedded_server.ensure_running(place_of(self.folder))
-        if not self._told:
-            self._told = True
+        if not self.told:
+            self.told = True
             logger.info("the database is the embedded PostgreSQL in %s", self.folder)
         return address.url
 

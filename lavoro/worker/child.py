@@ -154,12 +154,12 @@ class Child:
         """Start everything, in an order in which each finds what it needs."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
+        if self.app.conf.database_url is None:  # a share in it, before the first claim; the supervisor names it
+            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder).told = True
         self._make_services(lease)
         self.guard.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
         signals.worker_process_init.send(None)
-        if self.app.conf.database_url is None:
-            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder)  # a share in it, before the first claim
         for task in self.app.tasks.values():
             task.settle()
         self.ticker.start()

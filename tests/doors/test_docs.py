@@ -193,6 +193,8 @@ def test_quick_start_of_the_readme_works_as_typed() -> None:
         with worker(command.text.strip(), folder, None):
             run(__file__, "call.script", folder=folder, url=None)
         assert (folder / ".lavoro").is_dir()
+        said = f"the database is the embedded PostgreSQL in {folder / '.lavoro'}\n"
+        assert (folder / "worker.log").read_text().count(said) == 1
 
 
 def test_flask_example_of_the_readme_works(tmp_path: Path, migrated_url: str) -> None:

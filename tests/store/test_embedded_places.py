@@ -139,8 +139,8 @@ def test_root_keeps_the_data_where_the_server_may_be(closed_folder: Path) -> Non
     assert count == 1
     assert data.parent.parent == embedded_place.SYSTEM_FOLDER
     (line,) = [line for line in log.splitlines() if line.startswith("WARNING")]
-    assert f"for the server of {folder}" in line
-    assert f"keep the data in {data}" in line
+    assert f"the server of {folder} runs as {SERVER_USER}; " in line
+    assert f"its data are in {data}" in line
     assert (rights(closed_folder), rights(embedded_place._programs())) == (before, programs)
 
     count, log = used(folder, root=True)

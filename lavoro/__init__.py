@@ -1,23 +1,10 @@
 """Lavoro: a task queue for Python web applications that stores every task in PostgreSQL."""
 
-from lavoro.app import Lavoro
-from lavoro.context import current as _request
-from lavoro.current import Proxy as _Proxy
-from lavoro.current import get as _get_app
-from lavoro.log import get_task_logger
-from lavoro.result import AsyncResult, EagerResult, allow_join_result
-from lavoro.shared import shared_task
-from lavoro.task import Task
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-
-Celery = Lavoro
-current_app: Lavoro = _Proxy(_get_app)  # type: ignore[assignment]
-"""The application of this thread, looked up at each use."""
-current_task: Task[..., object] = _Proxy(  # type: ignore[assignment]
-    lambda: (request := _request.get()) and _get_app().tasks.get(request.task)
-)
-"""The task that is running here, looked up at each use."""
 
 __all__ = [
     "AsyncResult",
@@ -31,3 +18,36 @@ __all__ = [
     "get_task_logger",
     "shared_task",
 ]
+
+if TYPE_CHECKING:
+    from lavoro.public import (
+        AsyncResult,
+        Celery,
+        EagerResult,
+        Lavoro,
+        Task,
+        allow_join_result,
+        current_app,
+        current_task,
+        get_task_logger,
+        shared_task,
+    )
+else:
+    from importlib import import_module
+
+    def __getattr__(name):
+        """Load what is asked for, a public name or a module: `lavoro --version` needs none."""
+        if name in __all__:
+            public = import_module("lavoro.public")
+            globals().update({each: getattr(public, each) for each in __all__})
+            return globals()[name]
+        if not name.startswith("_"):
+            try:
+                return import_module(f"lavoro.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"lavoro.{name}":
+                    raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

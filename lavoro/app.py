@@ -353,6 +353,16 @@ class Lavoro:
         """The database's URL in SQLAlchemy's form, for an engine of one's own on the same database."""
         return self.database.url.replace("postgresql://", "postgresql+psycopg://", 1)
 
+    def engines(self) -> list[tuple[str, Any]]:
+        """Return the SQLAlchemy engines that tasks use, with names for people: those of ``lavoro_engines``.
+
+        By default a process of a worker runs no more tasks at once than each has connections.
+        """
+        given = self.conf["lavoro_engines"]
+        given = given() if callable(given) else given
+        found = given if isinstance(given, (list, tuple)) else [given]
+        return [(f"the engine of {engine.url.render_as_string()}", engine) for engine in found if engine is not None]
+
     @property
     def result_listener(self) -> ResultListener:
         """What tells this process of finished tasks."""

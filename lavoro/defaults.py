@@ -132,6 +132,9 @@ DEFAULTS: dict[str, Default] = {
         None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY
     ),
     "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", _ANY),
+    "lavoro_engines": Default(
+        None, "SQLAlchemy engines that tasks use: one, several, or a function that returns them.", _ANY
+    ),
     # Calling tasks
     "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", _FLAG),
     "task_eager_propagates": Default(False, "Exceptions of eager tasks are raised to the caller.", _FLAG),
@@ -183,7 +186,9 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_require_signature": Default(False, "True: the worker runs no task without a valid signature.", _FLAG),
     # The worker
     "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),
-    "worker_concurrency": Default(None, "Tasks run at once; None: 100 with gevent, else one per CPU.", _COUNT),
+    "worker_concurrency": Default(
+        None, "Tasks run at once; None: 100 with gevent, else one per CPU; both within `lavoro_engines`.", _COUNT
+    ),
     "worker_max_tasks_per_child": Default(None, "Tasks after which a process is replaced; 0 or None: never.", _COUNT),
     "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", _COUNT),
     "worker_proc_alive_timeout": Default(4.0, "Seconds a new process has to come up.", _DURATION),

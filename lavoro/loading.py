@@ -43,6 +43,22 @@ def find_app(name: str) -> Lavoro:
     return _made_by_factory(module, name)
 
 
+def ambiguity(name: str, app: Lavoro) -> str | None:
+    """Say which other applications a module has that was named alone, and how one of them is chosen."""
+    module = None if ":" in name else sys.modules.get(_module_at(name) if _is_file(name) else name)
+    found: dict[int, str] = {}
+    for variable, value in list(vars(module or object).items()):
+        if _is_app(value):
+            found.setdefault(id(getattr(value, "flask_app", value)), variable)
+    taken = found.pop(id(getattr(app, "flask_app", app)), None)
+    if taken is None or not found:
+        return None
+    others = list(found.values())
+    return f"{name} has more than one application: {taken} is taken; choose with -A {name}:{others[0]}" + (
+        f" (or {', '.join(others[1:])})" if others[1:] else ""
+    )
+
+
 def _made_by_factory(module: ModuleType, name: str) -> Lavoro:
     for candidate in FACTORIES:
         factory = getattr(module, candidate, None)

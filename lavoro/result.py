@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from lavoro import current, serialization, states
+from lavoro.commands import command
 from lavoro.compose import calling_task
-from lavoro.errors import OperationalError, TaskError, TaskPredicate, TimeoutError
+from lavoro.errors import LavoroError, OperationalError, TaskError, TaskPredicate, TimeoutError
 from lavoro.ids import task_uuid
-from lavoro.store import results
+from lavoro.plural import counted
+from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
 
 R = TypeVar("R", covariant=True)
@@ -290,8 +292,32 @@ class AsyncResult(Generic[R]):
             return interval
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(f"task {self.id} has no result yet: {task.stage if task else 'unknown or expired'}")
+            raise TimeoutError(f"task {self._described(task)}")
         return min(interval, left)
+
+    def _described(self, task: StoredTask | None) -> str:
+        """Say where the task stands, and what keeps it from starting."""
+        name = f"{self._name or (task and task.name)}[{self.id}]" if self._name or task else self.id
+        if task is None:
+            return (
+                f"{name} is not in the database: a transaction that it was sent in (connection= or app.transaction())"
+                " is not committed yet or was rolled back, or it is unknown, forgotten or expired"
+            )
+        if task.stage != "waiting":
+            return f"{name} has no result yet: it is running, on {task.worker or 'a worker that is gone'}"
+        why = f" ({task.reason})" if task.reason else ""
+        return f"{name} has no result yet: it is waiting{why} in the queue {task.queue!r}{self._served(task.queue)}"
+
+    def _served(self, queue: str) -> str:
+        try:
+            nodes, paused = queues.workers_of(self.app.database, queue)
+        except LavoroError:  # an outage, or no right to read that
+            return ""
+        if paused:
+            return ", which is paused"
+        if not nodes:
+            return f", and no live worker serves that: start one: {command('worker', '-Q', queue)}"
+        return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
 
     def _fetch_patiently(self, deadline: float | None) -> StoredTask | None:
         try:

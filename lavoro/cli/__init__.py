@@ -5,32 +5,24 @@ from __future__ import annotations
 import sys
 
 import click
-import sqlalchemy as sa
 
 import lavoro
-from lavoro.cli.common import APP_OPTION
-from lavoro.cli.doctor import doctor
-from lavoro.cli.health import health
-from lavoro.cli.migrate import migrate
-from lavoro.cli.purge import purge
-from lavoro.cli.status import status
-from lavoro.cli.worker import worker
+from lavoro.cli.options import APP_OPTION, Verbs
 from lavoro.errors import LavoroError, OperationalError
 
 _WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"})
+@click.group(
+    commands=Verbs(("worker", "migrate", "status", "purge", "doctor", "health")),
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
+)
 @APP_OPTION
 @click.version_option(lavoro.__version__, prog_name="lavoro")
 @click.pass_context
 def cli(context: click.Context, app: str | None) -> None:
     """Run and look after the tasks of a Lavoro application."""
     context.obj = app
-
-
-for verb in (worker, migrate, status, purge, doctor, health):
-    cli.add_command(verb)
 
 
 def main() -> None:
@@ -55,10 +47,12 @@ def _run() -> int:
         if "debug" in (argument.lower() for argument in sys.argv):
             click.echo(getattr(error, "details", None) or "", err=True)
         return _failed(str(error) + (_WHERE if isinstance(error, OperationalError) else ""))
-    except sa.exc.DBAPIError as error:
-        return _failed(f"the database refused that: {error.orig}")
     except OSError as error:
         return _failed(str(error))
+    except Exception as error:
+        if (refusal := getattr(error, "orig", None)) is None:
+            raise
+        return _failed(f"the database refused that: {refusal}")  # SQLAlchemy's DBAPIError, which is not imported here
     return code if isinstance(code, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: the option ``-A`` and the way to the application."""
+"""What the verbs share: the way to the application that ``-A`` names."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from pathlib import Path
 
 import click
 
+from lavoro import commands
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
-from lavoro.loading import find_app
-
-APP_OPTION = click.option(
-    "-A",
-    "--app",
-    metavar="MODULE[:APP]",
-    help="The application, for example shop.tasks or shop:app.",
-    envvar="LAVORO_APP",
-)
+from lavoro.loading import ambiguity, find_app
 
 
 def app_name(context: click.Context, app: str | None) -> str:
@@ -25,6 +18,7 @@ def app_name(context: click.Context, app: str | None) -> str:
     name = app or context.obj
     if not name:
         raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
+    commands.name_app(str(name))
     return str(name)
 
 
@@ -38,13 +32,12 @@ def load_app(context: click.Context, app: str | None) -> Lavoro:
     sys.path.insert(0, str(Path.cwd()))
     name = app_name(context, app)
     try:
-        return find_app(name)
+        found = find_app(name)
     except LavoroError:
         raise
     except Exception as error:
         raise click.ClickException(f"{name!r} could not be imported: {type(error).__name__}: {error}") from error
-
-
-def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Split ``a,b``."""
-    return tuple(part.strip() for part in (value or "").split(",") if part.strip())
+    commands.name_app(name)  # again, for a Flask application names itself
+    if doubt := ambiguity(name, found):
+        click.echo(f"lavoro: {doubt}", err=True)
+    return found

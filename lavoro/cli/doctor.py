@@ -7,7 +7,8 @@ import json
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION
 from lavoro.store import doctor as store
 from lavoro.store.database import Tx, translated
 from lavoro.store.doctor import Exam, Finding
@@ -31,7 +32,7 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
     tx = lavoro.database.open("lavoro-doctor", direct=True)
     try:
         with translated():
-            exam = _exam(lavoro, tx, app or (context.obj if isinstance(context.obj, str) else None))
+            exam = _exam(lavoro, tx)
             findings = store.examine_role(exam, role) if role else store.examine(exam)
             unseen = [] if role else store.unseen(exam)
     finally:
@@ -40,14 +41,13 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
     context.exit(1 if findings else 0)
 
 
-def _exam(lavoro: Lavoro, tx: Tx, app: str | None) -> Exam:
+def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
     conf = lavoro.conf
     failures = conf.seconds("lavoro_failure_expires") or None
     successes = conf.seconds("result_expires") or None
     return Exam(
         tx=tx,
         retention={"finished_success": successes, "finished_failure": failures, "attempt": failures},
-        app=app or "yourapp",
         pooled=conf.lavoro_pooled,
         direct_url=conf.lavoro_direct_url,
     )

@@ -7,17 +7,12 @@ from pathlib import Path
 
 import click
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION
+from lavoro.plural import counted
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.worker.plan import node_name
-
-LIVENESS_OPTION = click.option(
-    "--liveness-file",
-    type=click.Path(dir_okay=False),
-    envvar="LAVORO_LIVENESS_FILE",
-    help="A file that a worker touches each second while it is well.",
-)
 
 
 @click.command()
@@ -26,7 +21,7 @@ LIVENESS_OPTION = click.option(
 @LIVENESS_OPTION
 @click.option(
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
-    help="Seconds for which it may have been unwell.",
+    metavar="SECONDS", help="For how long it may have been unwell.",
 )  # fmt: skip
 @click.pass_context
 def health(
@@ -64,4 +59,5 @@ def _ask_workers(node: str, workers: list[WorkerStatus], max_age: float) -> tupl
     seen = max(worker.seen for worker in workers)
     if max(worker.silent for worker in workers) > max_age:
         return True, f"not well: {node} has not renewed a lease for {seen:.0f} s"
-    return False, f"{node} is well: {len(workers)} processes, leases renewed {max(seen, 0.0):.0f} s ago"
+    processes = counted(len(workers), "process", "processes")
+    return False, f"{node} is well: {processes}, leases renewed {max(seen, 0.0):.0f} s ago"

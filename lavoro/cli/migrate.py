@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION
 from lavoro.store import migrate as migrations
 from lavoro.store.roles import statements
 

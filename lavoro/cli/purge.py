@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from lavoro.cli.common import APP_OPTION, comma_separated, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION, comma_separated
+from lavoro.plural import counted
 from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
@@ -21,7 +23,10 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
     migrations.check(found.database)
     names = list(queues or found.queues)
     if not force:
-        click.confirm(f"Delete everything that waits on {', '.join(names)}?", abort=True)
+        with translated():
+            waiting = sum(row.ready + row.scheduled for row in store.queue_status(found.database) if row.queue in names)
+        what = counted(waiting, "task that waits", "tasks that wait")
+        click.confirm(f"Delete {what} on {', '.join(names)}?", abort=True)
     with translated():
         count = store.purge(found.database, names)
-    click.echo(f"deleted {count:,} tasks from {', '.join(names)}")
+    click.echo(f"deleted {counted(count, 'task')} from {', '.join(names)}")

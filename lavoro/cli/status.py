@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import load_app
+from lavoro.cli.options import APP_OPTION
 from lavoro.store import migrate as migrations
 from lavoro.store.database import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
@@ -39,8 +40,8 @@ def _queues(rows: list[QueueStatus]) -> Table:
     table = Table("queue", "ready", "scheduled", "running", "oldest", "", title="Queues")
     for row in rows:
         oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
-        paused = "paused" if row.paused else ""
-        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, paused)
+        marks = ", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))
+        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, marks)
     return table
 
 

@@ -6,21 +6,22 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 from rich.console import Console
 
 from lavoro import log
-from lavoro.cli.common import APP_OPTION, app_name, comma_separated
-from lavoro.cli.health import LIVENESS_OPTION
+from lavoro.cli.common import app_name
+from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION, Grouped, comma_separated
 from lavoro.worker import supervisor
 from lavoro.worker.plan import Wishes
 from lavoro.worker.pools import NAMES
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
+COUNT = click.IntRange(1)
 SECONDS = click.FloatRange(0, min_open=True)
 _DETACHED = "leave the background to systemd, a container or `&`"
 _PERIODIC = "periodic tasks are not part of this release; start the worker without it"
@@ -39,25 +40,34 @@ def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
     return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
 
 
-@click.command()
+class _Worker(Grouped):
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "What it runs": ("app", "queues", "exclude_queues", "include", "broker", "purge"),
+        "How it runs tasks": ("pool", "concurrency", "processes", "time_limit", "soft_time_limit"),
+        "How long it lives": ("grace", "max_tasks_per_child", "max_memory_per_child"),
+        "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
+    }
+
+
+@click.command(cls=_Worker)
 @APP_OPTION
-@click.option("-c", "--concurrency", type=click.IntRange(1), help="Tasks at once in each process (prefork: processes).")
+@click.option("-c", "--concurrency", type=COUNT, metavar="N", help="Tasks at once in a process (prefork: processes).")
 @click.option(
     "-P", "--pool", type=click.Choice([*NAMES, "processes"]), help="How tasks run side by side; default gevent."
 )
-@click.option("--processes", type=click.IntRange(1), help="Processes of a gevent or thread pool; default 1.")
+@click.option("--processes", type=COUNT, metavar="N", help="Processes of a gevent or thread pool; default 1.")
 @click.option("-Q", "--queues", callback=comma_separated, metavar="A,B", help="Queues to serve; default: the app's.")
 @click.option("-X", "--exclude-queues", callback=comma_separated, metavar="A,B", help="Queues not to serve.")
-@click.option("-n", "--hostname", help="Name of this node; %h host, %n its first part, %d its domain, %p process id.")
+@click.option("-n", "--hostname", metavar="NAME", help="This node; %h host, %n its first part, %d its domain, %p pid.")
 @click.option("-l", "--loglevel", default="WARNING", type=click.Choice(LEVELS, case_sensitive=False), show_default=True)
 @click.option("-f", "--logfile", type=click.Path(dir_okay=False), help="Log there instead of standard error.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
-@click.option("--time-limit", type=SECONDS, help="Hard limit of all tasks, in seconds.")
-@click.option("--soft-time-limit", type=SECONDS, help="Soft limit of all tasks, in seconds.")
-@click.option("--max-tasks-per-child", type=click.IntRange(1), help="Replace a process after so many tasks.")
-@click.option("--max-memory-per-child", type=click.IntRange(1), help="Replace a process that has grown to so many KiB.")
-@click.option("--grace", type=click.FloatRange(0), help="Seconds that running tasks get when the worker stops.")
+@click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit of all tasks.")
+@click.option("--soft-time-limit", type=SECONDS, metavar="SECONDS", help="Soft limit of all tasks.")
+@click.option("--max-tasks-per-child", type=COUNT, metavar="N", help="Replace a process after N tasks.")
+@click.option("--max-memory-per-child", type=COUNT, metavar="N", help="Replace a process that has grown to N KiB.")
+@click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="For running tasks when the worker stops.")
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")

@@ -21,7 +21,7 @@ from lavoro.app import Lavoro
 from lavoro.context import current as current_request
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.embedded_worker import EmbeddedWorker
-from lavoro.ext.flask_commands import commands, import_path
+from lavoro.ext.flask_commands import commands, import_path, name_app
 from lavoro.routing import Router
 from lavoro.settings import Settings
 from lavoro.store.database import Database
@@ -127,6 +127,7 @@ class FlaskLavoro(Lavoro):
         app.extensions["lavoro"] = self
         app.extensions.setdefault("celery", self)
         app.cli.add_command(commands)
+        name_app(click.get_current_context(silent=True))
         self.set_default()
         self.set_current()
 
@@ -167,6 +168,16 @@ class FlaskLavoro(Lavoro):
         """
         with super().transaction(_session() if connection is None else connection):
             yield
+
+    def engines(self) -> list[tuple[str, Any]]:
+        """Return the SQLAlchemy engines that tasks use: those of Flask-SQLAlchemy, and of ``lavoro_engines``."""
+        flask_app = self.flask_app
+        db: Any = flask_app.extensions.get("sqlalchemy") if flask_app is not None else None
+        if flask_app is None or not hasattr(type(db), "engines"):  # which Flask-SQLAlchemy has from 3.0
+            return super().engines()
+        with flask_app.app_context():
+            own = [("Flask-SQLAlchemy" + (f" ({bind})" if bind else ""), engine) for bind, engine in db.engines.items()]
+        return own + super().engines()
 
     def embed_worker(
         self, app: Flask | None = None, *, concurrency: int = 10, load: str | None = None

@@ -16,6 +16,7 @@ from flask import current_app
 from flask.cli import ScriptInfo, with_appcontext
 from sqlalchemy.exc import DBAPIError
 
+from lavoro import commands as spelling
 from lavoro.errors import LavoroError
 
 
@@ -53,6 +54,7 @@ class Verbs(click.Group):
 def commands(context: click.Context) -> None:
     """Run and look after background tasks."""
     context.obj = current_app.extensions["lavoro"]
+    name_app(context)
 
 
 @click.command("worker", add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -69,6 +71,11 @@ def worker(context: click.Context, arguments: tuple[str, ...]) -> None:
     # This process has imported the application, which the worker's supervisor must not have: it gives way to a new one.
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "lavoro", "worker", "-A", path, *arguments])
+
+
+def name_app(context: click.Context | None) -> None:
+    """Have errors name the commands of Flask's command line, for the application of this process."""
+    spelling.name_flask_app(import_path(context) or os.environ.get("FLASK_APP") or "yourapp")
 
 
 def import_path(context: click.Context | None) -> str | None:

@@ -20,6 +20,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
+from lavoro.commands import command
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, PatientConnection
@@ -356,7 +357,7 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
     if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)):
         return SchemaOutdated(
             f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
-            " run `lavoro migrate -A yourapp`"
+            f" run `{command('migrate')}`"
         )
     what = "did not answer" if isinstance(error, LOST) else "refused this"
     return OperationalError(f"the database {what}: {first_line(error)}")

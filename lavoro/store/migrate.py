@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from lavoro.commands import command
 from lavoro.errors import SchemaOutdated
 from lavoro.store import partitions
 from lavoro.store.database import Database, Tx, translated
@@ -88,5 +89,5 @@ def check(database: Database) -> None:
     if version < latest:
         state = f"is at version {version}" if version else "has no tables of Lavoro's"
         raise SchemaOutdated(
-            f"schema {database.schema!r} {state}, this release needs {latest}: run `lavoro migrate -A yourapp`"
+            f"schema {database.schema!r} {state}, this release needs {latest}: run `{command('migrate')}`"
         )

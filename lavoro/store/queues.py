@@ -26,6 +26,8 @@ class QueueStatus(NamedTuple):
     oldest: float | None
     """Seconds for which the oldest due task has waited."""
     paused: bool
+    served: bool
+    """Whether a live worker takes tasks from it."""
 
 
 class WorkerStatus(NamedTuple):
@@ -58,16 +60,17 @@ def queue_status(database: Database) -> list[QueueStatus]:
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
     paused = sa.select(t.queue.c.name).where(t.queue.c.paused.is_not(None))
+    served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c))
     with translated(), database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
         for queue, ready, scheduled, oldest in connection.execute(waiting):
             counts[queue] = [ready, scheduled, 0, float(oldest) if oldest is not None else None]
         for queue, count in connection.execute(running):
             counts.setdefault(queue, [0, 0, 0, None])[2] = count
-        stopped = set(connection.scalars(paused))
+        stopped, known = set(connection.scalars(paused)), set(connection.scalars(served))
     for queue in stopped:
         counts.setdefault(queue, [0, 0, 0, None])
-    return [QueueStatus._make((queue, *counts[queue], queue in stopped)) for queue in sorted(counts)]
+    return [QueueStatus._make((queue, *counts[queue], queue in stopped, queue in known)) for queue in sorted(counts)]
 
 
 def worker_status(database: Database) -> list[WorkerStatus]:
@@ -81,13 +84,31 @@ def worker_status(database: Database) -> list[WorkerStatus]:
         sa.select(
             w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen, seen - longer / 2
         )
-        .where(w.stopped.is_(None), w.expires > sa.func.clock_timestamp())
+        .where(*_alive(w))
         .order_by(w.node, w.process)
     )  # fmt: skip
     with translated(), database.engine.connect() as connection:
         return [
             WorkerStatus._make((*row[:9], float(row[9]), max(0.0, float(row[10])))) for row in connection.execute(query)
         ]
+
+
+def workers_of(database: Database, queue: str) -> tuple[list[str], bool]:
+    """Return the nodes of the live workers that serve a queue, and whether it is paused."""
+    t = tables_of(database.schema)
+    nodes = (
+        sa.select(t.worker.c.node)
+        .distinct()
+        .where(*_alive(t.worker.c), sa.literal(queue) == sa.any_(t.worker.c.queues))
+    )
+    paused = sa.select(t.queue.c.paused.is_not(None)).where(t.queue.c.name == queue)
+    with translated(), database.engine.connect() as connection:
+        return sorted(connection.scalars(nodes)), bool(connection.scalar(paused))
+
+
+def _alive(worker: Any) -> tuple[Any, ...]:
+    """Return the conditions that the lease of a worker runs."""
+    return worker.stopped.is_(None), worker.expires > sa.func.clock_timestamp()
 
 
 def pause(database: Database, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lavoro.message import Job
 from lavoro.outcome import Outcome
 from lavoro.signing import keyring_of
 from lavoro.store import embedded
+from lavoro.worker import notes
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
@@ -90,7 +91,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
     app.conf.update({name: value for name, value in limits.items() if value is not None})
     app.import_modules()
     app.conf.check()
-    return app, make_plan(app, wishes)
+    plan = make_plan(app, wishes)
+    return app, replace(plan, notes=tuple(notes.of_the_application(app, wishes, plan)))
 
 
 def _one_line(error: BaseException, app: str) -> str:
@@ -152,12 +154,12 @@ class Child:
         """Start everything, in an order in which each finds what it needs."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
+        if self.app.conf.database_url is None:  # a share in it, before the first claim; the supervisor names it
+            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder).told = True
         self._make_services(lease)
         self.guard.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
         signals.worker_process_init.send(None)
-        if self.app.conf.database_url is None:
-            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder)  # a share in it, before the first claim
         for task in self.app.tasks.values():
             task.settle()
         self.ticker.start()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from lavoro.errors import ImproperlyConfigured
+from lavoro.plural import counted
 from lavoro.store.workers import Rescue
 from lavoro.worker.loop import Loop
 from lavoro.worker.pipe import Message
@@ -123,7 +124,7 @@ class Children:
         numbers = {child.number for child in self.present} | {number for _, number in self._starts}
         if self._dying_out or numbers == set(range(count)):
             return
-        logger.info("there are to be %d processes from now on", count)
+        logger.info("there is to be room for %s from now on", counted(count, "process", "processes"))
         now = time.monotonic()
         self._starts = [start for start in self._starts if start[1] < count]
         self._starts += [(now, number) for number in range(count) if number not in numbers]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from psycopg.errors import UniqueViolation
 
 from lavoro.message import Job
+from lavoro.plural import counted
 from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import LOST, OUTAGE, Database, Tx
@@ -155,7 +156,8 @@ class Claimer(Service):
         try:
             return self._supply(self._open(), min(room, BATCH))
         except UniqueViolation:
-            logger.warning("%d tasks wait for one of the same id to end", tasks.postpone_doubles(self._open()))
+            doubles = counted(tasks.postpone_doubles(self._open()), "task waits", "tasks wait")
+            logger.warning("%s for one of the same id to end", doubles)
             self._must_look = True  # when they are due
             return 0
 
@@ -303,7 +305,8 @@ class Claimer(Service):
         self._must_look = True
         jobs = self._offers.found(tx)
         if jobs:
-            logger.warning("%d tasks were claimed by a statement whose answer was lost; running them", len(jobs))
+            what = counted(len(jobs), "task was", "tasks were")
+            logger.warning("%s claimed by a statement whose answer was lost: running now", what)
             self._pool.add(jobs)
 
     def _lose(self) -> None:

@@ -16,6 +16,7 @@ from lavoro import outcome as outcomes
 from lavoro import serialization
 from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
+from lavoro.plural import counted
 from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
@@ -93,7 +94,8 @@ class Finisher(Service):
             if delay:
                 self._wakeup.wait(delay)
         if self._outcomes:
-            logger.error("%d outcomes could not be stored; their tasks will run again", len(self._outcomes))
+            what = counted(len(self._outcomes), "outcome")
+            logger.error("%s could not be stored; what has no outcome will run again", what)
         self._lose()
 
     def store_progress(self, job: Job, state: str, meta: object) -> None:

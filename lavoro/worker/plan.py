@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.plural import counted as _many
 from lavoro.routing import checked_name, queue_names
+from lavoro.store.capacity import smallest
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,14 @@ class Plan:
     """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What the application's user should hear when the worker begins."""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Plan:
         """Read what came over the pipe."""
-        return cls(**{**told, "queues": tuple(told["queues"]), "tasks": tuple(told["tasks"])})
+        lists = {name: tuple(told[name]) for name in ("queues", "tasks", "notes")}
+        return cls(**{**told, **lists})
 
     def fixed(self, former: Plan) -> list[str]:
         """Name what differs from a former plan and cannot be taken over by a worker that runs."""
@@ -95,7 +100,7 @@ class Plan:
         return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
 
 
-RELOADED = ("slots", "processes", "queues", "grace", "tasks")
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")
 """What a reload takes over: all that concerns new processes alone."""
 _SETTINGS = {
     "url": "broker_url",
@@ -118,7 +123,10 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
     pool = wishes.pool or conf.worker_pool
-    slots, processes = _shape(pool, wishes.concurrency or conf.worker_concurrency, wishes.processes)
+    wish = wishes.concurrency or conf.worker_concurrency
+    slots, processes = _shape(pool, wish, wishes.processes)
+    if wish is None:
+        slots = max(1, int(min(slots, smallest(app.engines()).connections)))
     return Plan(
         url=conf.database_url,
         data_folder=conf.lavoro_data_folder,
@@ -184,7 +192,3 @@ def node_name(wish: str | None) -> str:
     marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
     text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
     return text if "@" in text else f"{text}@{host}"
-
-
-def _many(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"

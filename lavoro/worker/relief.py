@@ -9,6 +9,7 @@ from contextlib import closing
 
 from lavoro import outcome
 from lavoro.message import Job
+from lavoro.plural import counted
 from lavoro.store import tasks
 from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
@@ -63,10 +64,12 @@ class Relief:
                     tasks.give_back(tx, self._worker_id, back)
         except Exception as error:  # then as soon as the loop turns
             if jobs:
-                logger.warning("%d tasks behind a blocked loop could not be given back yet: %s", len(jobs), error)
+                stuck = counted(len(jobs), "task")
+                logger.warning("%s behind a blocked loop could not be given back yet: %s", stuck, error)
             for returned in back:
                 self._finisher.put(returned)
         else:
             if jobs or handed:
-                logger.info("%d tasks behind a blocked loop went back to their queues", len(jobs) + len(handed))
+                freed = counted(len(jobs) + len(handed), "task")
+                logger.info("%s behind a blocked loop went back to the queue", freed)
             self._relieved(jobs)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.plural import counted
 from lavoro.store import queues
 from lavoro.store.database import Database
 from lavoro.store.workers import Rescue
+from lavoro.worker import notes
 from lavoro.worker.children import Children, StartFailed
 from lavoro.worker.leases import Leases
 from lavoro.worker.liveness import Liveness
@@ -92,8 +94,11 @@ class Supervisor:
         plan = self._learn_plan()
         database = database_of(plan)
         self._wait_for(database, plan)
+        for note in (*plan.notes, *notes.of_the_node(database, self.hostname)):
+            logger.warning("%s", note)
         if self.wishes.purge:
-            logger.warning("purged %d tasks from %s", queues.purge(database, plan.queues), ", ".join(plan.queues))
+            purged = counted(queues.purge(database, plan.queues), "task")
+            logger.warning("purged %s from %s", purged, ", ".join(plan.queues))
         database.dispose()  # what follows has connections of its own
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
         switchboard = Switchboard(database, self._children, renew=leases.upkeep.renew, foretell=leases.upkeep.foretell)

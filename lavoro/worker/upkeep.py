@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lavoro.plural import counted
 from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
@@ -142,8 +143,8 @@ class Upkeep(Service):
                 self._guarded_step()
         if self._lost:
             logger.error(
-                "the tasks of %d processes could not be given back: others will, in %g s",
-                len(self._lost), self._in_force,
+                "the tasks of %s could not be given back: others will, in %g s",
+                counted(len(self._lost), "process", "processes"), self._in_force,
             )  # fmt: skip
         self._disconnect()
 
@@ -256,7 +257,8 @@ class Upkeep(Service):
         with self._impatient(tx):
             waiting, ended = workers.rescue(tx, lost, max_crashes=self._max_crashes)
         if waiting or ended:
-            logger.warning("%s: %d tasks wait again, %d have ended", lost.reason, waiting, ended)
+            back = counted(waiting, "task waits again", "tasks wait again")
+            logger.warning("%s: %s, %s", lost.reason, back, counted(ended, "has ended", "have ended"))
 
     @contextmanager
     def _impatient(self, tx: Tx) -> Iterator[None]:

@@ -10,6 +10,7 @@ import time
 import uuid
 from typing import Any
 
+from lavoro.plural import counted
 from lavoro.worker.board import Board
 from lavoro.worker.deputy import Deputy
 from lavoro.worker.guard import MARGIN
@@ -138,8 +139,8 @@ class Watch:
         if stacks or now > self._stack_by:
             self._stack_by = -math.inf
             logger.error(
-                "process %d has been blocked for %.1f s: none of its %d running tasks goes on until this ends\n%s",
-                self._child.pid, now - self._blocked_since, len(self._board.entries()),
+                "process %d has been blocked for %.1f s: nothing in it (%s) goes on until this ends\n%s",
+                self._child.pid, now - self._blocked_since, counted(len(self._board.entries()), "running task"),
                 stacks or "(it does not even say where: it is stopped, or the machine is overloaded)",
             )  # fmt: skip
 

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from lavoro.plural import counted
+
 MEMORY_INTERVAL = 1.0
 """Seconds between looks at the memory."""
 
@@ -23,7 +25,7 @@ class Wear:
     def count(self) -> str | None:
         """Count a task that has ended; return what has worn the process out, once, when something has."""
         self._ended += 1
-        reason = f"{self._ended} tasks" if 0 < self._most_tasks <= self._ended else self._growth()
+        reason = counted(self._ended, "task") if 0 < self._most_tasks <= self._ended else self._growth()
         if reason is not None:
             self.limited = False
         return reason

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from lavoro import AsyncResult
 from lavoro.errors import MaxRetriesExceededError, Reject, TaskError, TaskRevokedError, TimeoutError
+from lavoro.store import queues
 from tests.api import tasks
 from tests.conftest import Eventually
 
@@ -204,12 +206,35 @@ def test_delay_many_runs_all() -> None:
 
 def test_get_in_time_or_timeout_error() -> None:
     result = tasks.add.apply_async((1, 1), countdown=3600)
-    with pytest.raises(TimeoutError, match="waiting"):
+    with pytest.raises(
+        TimeoutError, match=r"tasks\.add\[.* it is waiting in the queue 'celery', which 1 live worker serv"
+    ):
         result.get(timeout=0.05)
-    with pytest.raises(TimeoutError, match="unknown or expired"):
+    with pytest.raises(TimeoutError, match="unknown, forgotten or expired"):
         AsyncResult(str(uuid.uuid4()), app=tasks.app).get(timeout=0)
     assert (result.state, result.result, result.ready()) == ("PENDING", None, False)
     result.revoke()
+
+
+def test_a_timeout_says_what_keeps_the_task_from_starting() -> None:
+    result = tasks.add.apply_async((1, 1), queue="no one's")
+    match = "in the queue .*no one's.*, and no live worker serves that: start one: lavoro worker -A yourapp -Q"
+    with pytest.raises(TimeoutError, match=match):
+        result.get(timeout=0.05)
+    queues.pause(tasks.app.database, ["no one's"])
+    with pytest.raises(TimeoutError, match="which is paused"):
+        result.get(timeout=0)
+    queues.resume(tasks.app.database, ["no one's"])
+    result.revoke()
+
+
+def test_a_timeout_in_a_transaction_says_that_it_may_not_be_committed() -> None:
+    with sa.create_engine(tasks.app.database_url, poolclass=sa.NullPool).connect() as connection:
+        with tasks.app.transaction(connection):
+            result = tasks.add.delay(1, 1)
+        with pytest.raises(TimeoutError, match="transaction .* is not committed yet or was rolled back"):
+            result.get(timeout=0.05)
+        connection.rollback()
 
 
 def test_revoked_task() -> None:

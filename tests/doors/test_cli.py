@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lavoro import Lavoro, __version__
 from lavoro.cli import main
+from lavoro.store import workers
+from lavoro.store.database import Database
+from lavoro.store.workers import Registration
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +35,11 @@ APPS = {
     "mistyped": "def f(:\n",
     "leaving": "import sys\nsys.exit('not today')\n",
     "empty": "x = 1\n",
+    "idle": "from lavoro import Lavoro\napp = Lavoro('idle')\n",
+    "twins": (
+        "from lavoro import Lavoro\nfirst = Lavoro('first')\nsecond = Lavoro('second')\nagain = first\n"
+        "@first.task\ndef add(x, y): return x + y\n"
+    ),
     "odd": "from lavoro import Lavoro\napp = Lavoro('odd', worker_pool='eventlet')\n",
     "on_redis": "from lavoro import Lavoro\napp = Lavoro('on_redis', broker='redis://localhost')\n",
 }
@@ -43,9 +54,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lavoro(folder: Path, *arguments: str, url: str = NOWHERE) -> subprocess.CompletedProcess[str]:
+def lavoro(
+    folder: Path, *arguments: str, url: str = NOWHERE, data_folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
     environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    if data_folder is not None:
+        environment["LAVORO_DATA_FOLDER"] = str(data_folder)
     command = [sys.executable, "-m", "lavoro", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
 
@@ -120,6 +135,15 @@ def test_no_server(folder: Path, verb: str) -> None:
     refuses(lavoro(folder, verb, "-A", "hasty"), "127.0.0.1:1/nowhere", "refused", "LAVORO_DATABASE_URL")
 
 
+@pytest.mark.parametrize("verb", ["worker", "status"])
+def test_folder_that_cannot_be_used(folder: Path, verb: str) -> None:
+    """What cannot get better is not tried again."""
+    refuses(
+        lavoro(folder, verb, "-A", "shop", url="", data_folder=folder / "shop.py"),
+        "shop.py", "LAVORO_DATA_FOLDER", "LAVORO_DATABASE_URL",
+    )  # fmt: skip
+
+
 def test_wrong_password(folder: Path, cluster: Cluster) -> None:
     result = lavoro(folder, "worker", "-A", "hasty", url=cluster.guarded_url(password="guessed"))
     refuses(result, "password authentication failed", "guarded:***@")
@@ -133,7 +157,7 @@ def test_wrong_database(folder: Path, cluster: Cluster) -> None:
 @pytest.mark.parametrize("verb", ["worker", "status", "purge"])
 def test_missing_schema(folder: Path, database_url: str, verb: str) -> None:
     arguments = ["--force"] if verb == "purge" else []
-    refuses(lavoro(folder, verb, "-A", "shop", *arguments, url=database_url), "run `lavoro migrate -A")
+    refuses(lavoro(folder, verb, "-A", "shop", *arguments, url=database_url), "run `lavoro migrate -A shop`")
 
 
 @pytest.mark.parametrize("option", ["-Q", "-X"])
@@ -161,10 +185,100 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     found = json.loads(status.stdout)
     assert found["workers"] == []
     ((queue),) = found["queues"]
-    assert (queue["queue"], queue["ready"], queue["running"]) == ("celery", 1, 0)
+    assert (queue["queue"], queue["ready"], queue["running"], queue["served"]) == ("celery", 1, 0, False)
     shown = lavoro(folder, "-A", "shop", "status", url=database_url)
-    assert re.search(r"celery\W+1\W", shown.stdout)
-    assert "deleted 1 tasks" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
+    assert re.search(r"celery\W+1\W.*no worker serves it", shown.stdout)
+    assert "deleted 1 task from celery" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
+
+
+def test_purge_asks_with_a_number(folder: Path, migrated_url: str) -> None:
+    tasks = Lavoro("sender", broker=migrated_url, set_as_current=False)
+    with tasks:
+        tasks.send_task("shop.add", (1, 2))
+        tasks.send_task("shop.add", (1, 2), countdown=3600)
+    asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
+    assert "Delete 2 tasks that wait on celery?" in asked.stdout
+    assert asked.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-A", "idle"], "the application idle has no tasks: name the modules that define them"),
+        (["-A", "twins"], "twins has more than one application: first is taken; choose with -A twins:second"),
+        (["-A", "shop", "-P", "solo", "-c", "4"], "-c 4 means nothing for the pool solo"),
+        (["-A", "shop", "-P", "prefork", "-c", "4", "--processes", "1"], "-c 4 means nothing beside --processes 1"),
+        (
+            ["-A", "shop", "-n", "known@%h"],
+            f"a worker named known@{socket.gethostname()} is alive already (1 process, ",
+        ),
+    ],
+)
+def test_what_a_worker_warns_of(folder: Path, migrated_url: str, arguments: list[str], words: str) -> None:
+    alive = Registration(f"known@{socket.gethostname()}", 0, "elsewhere", 4711, "solo", 1, ["mail"], "0.1.0", 3600.0)
+    database = Database(migrated_url)
+    with database.tx() as tx:
+        workers.register(tx, alive)
+    database.dispose()
+    output = warnings_of(folder, migrated_url, *arguments)
+    assert [line for line in output if words in line], output
+    assert len([line for line in output if "WARNING" in line]) == 1, output
+
+
+def test_a_worker_without_fault_warns_of_nothing(folder: Path, migrated_url: str) -> None:
+    for arguments in (["-A", "shop"], ["-A", "twins:first"], ["-A", "shop", "-P", "prefork", "-c", "1"]):
+        assert not [line for line in warnings_of(folder, migrated_url, *arguments) if "WARNING" in line]
+
+
+def warnings_of(folder: Path, url: str, *arguments: str) -> list[str]:
+    """Return what a worker logs until it is ready."""
+    environment = {**os.environ, "LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lavoro", "worker", "-l", "info", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder) as process:
+        assert process.stderr is not None
+        lines = list(itertools.takewhile(lambda line: " ready: " not in line, process.stderr))
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(60) == 0
+    return lines
+
+
+def test_an_ambiguous_module_is_told_by_each_verb(folder: Path, migrated_url: str) -> None:
+    assert (
+        "first is taken; choose with -A twins:second"
+        in lavoro(folder, "status", "-A", "twins", url=migrated_url).stderr
+    )
+    assert lavoro(folder, "status", "-A", "twins:second", url=migrated_url).stderr == ""
+
+
+def test_the_release_is_told_without_loading_the_package() -> None:
+    program = (
+        "import sys\nfrom lavoro.__main__ import main\nsys.argv = ['lavoro', '--version']\n"
+        "try: main()\nexcept SystemExit as end: assert end.code == 0\n"
+        "print(sorted(name for name in ('sqlalchemy', 'psycopg', 'rich', 'gevent') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines() == [f"lavoro, version {__version__}", "[]"]
+
+
+def test_completion_for_the_shell(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COMP_CWORD": "2", "COMP_WORDS": "lavoro worker --max-t"}
+    program = "from lavoro.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, "_LAVORO_COMPLETE": "bash_complete"},
+        capture_output=True, text=True, check=True, cwd=folder,
+    )  # fmt: skip
+    assert done.stdout == "plain,--max-tasks-per-child\n"
+
+
+def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
+    shown = lavoro(folder, "worker", "--help").stdout
+    titles = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
+    assert titles == ["What it runs", "How it runs tasks", "How long it lives", "What it says", "Other options"]
+    rest = shown.partition("Other options:")[2]
+    assert re.findall(r"(--[\w-]+)", rest) == ["--task-events", "--help"]
+    assert "--grace SECONDS" in shown
+    assert "--concurrency N" in shown
 
 
 def test_roles_are_printed_without_a_database(folder: Path) -> None:

@@ -23,6 +23,7 @@ import pytest
 import lavoro
 from lavoro import errors
 from lavoro.cli import cli
+from lavoro.worker.children import FAILED_STARTS
 from tests.conftest import Eventually
 from tests.postgres import public_folder
 
@@ -131,8 +132,32 @@ def test_code_runs_as_shown(page: Path, tmp_path: Path, migrated_url: str) -> No
     if not (tmp_path / "tasks.py").exists():
         run(__file__, script, folder=tmp_path, url=migrated_url)
         return
-    with worker("lavoro worker -A tasks -l info", tmp_path, migrated_url):
+    with worker(worker_of(page), tmp_path, migrated_url):
         run(__file__, script, folder=tmp_path, url=migrated_url)
+
+
+def worker_of(page: Path) -> str:
+    """Return the command for a worker of ``tasks.py`` that the page shows, else the plain one."""
+    found = [command for command in commands(page) if command.startswith("lavoro worker -A tasks")]
+    return found[0] if found else "lavoro worker -A tasks -l info"
+
+
+@each([*GUIDES, ROOT / "README.md"])
+def test_queues_that_a_page_sends_to_are_served_by_its_worker(page: Path) -> None:
+    code = "".join(block.text for block in blocks(page) if block.language == "python" and block.file != "settings.py")
+    named = set(re.findall(r"""\bqueue="(\w+)\"""", code))
+    served = {queue for command in commands(page) for queue in ",".join(re.findall(r"-Q (\S+)", command)).split(",")}
+    assert named <= served
+
+
+def test_pages_say_after_how_many_failed_starts_a_worker_gives_up() -> None:
+    words = {5: "five", 10: "ten"}
+    told = {word for page in PAGES for word in re.findall(r"(\w+) processes in\s+a\s+row", page.read_text())}
+    assert told == {words[FAILED_STARTS]}
+
+
+def test_one_unit_for_systemd() -> None:
+    assert [name_of(page) for page in PAGES if "[Service]" in page.read_text()] == ["docs/production/systemd.md"]
 
 
 def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventually: Eventually) -> None:
@@ -168,17 +193,21 @@ def test_quick_start_of_the_readme_works_as_typed() -> None:
         with worker(command.text.strip(), folder, None):
             run(__file__, "call.script", folder=folder, url=None)
         assert (folder / ".lavoro").is_dir()
+        said = f"the database is the embedded PostgreSQL in {folder / '.lavoro'}\n"
+        assert (folder / "worker.log").read_text().count(said) == 1
 
 
 def test_flask_example_of_the_readme_works(tmp_path: Path, migrated_url: str) -> None:
-    (block,) = [block for block in blocks(ROOT / "README.md") if block.file == "shop.py"]
+    shown = blocks(ROOT / "README.md")
+    (block,) = [block for block in shown if block.file == "shop.py"]
+    (start,) = [block.text for block in shown if block.language == "sh" and "flask --app shop run" in block.text]
     (tmp_path / "shop.py").write_text(block.text)
     (tmp_path / "call.script").write_text(
         "from shop import app, lavoro\n"
         "id = app.test_client().post('/greet/Ada').get_json()['task']\n"
         "lavoro.AsyncResult(id).get(timeout=30)  # 'Hello Ada, this is shop'\n"
     )
-    with worker("lavoro worker -A shop", tmp_path, migrated_url):
+    with worker(start.splitlines()[0], tmp_path, migrated_url):
         run(__file__, "call.script", folder=tmp_path, url=migrated_url)
 
 

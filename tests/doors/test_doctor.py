@@ -46,7 +46,10 @@ def server() -> Iterator[Cluster]:
 
 @pytest.fixture
 def url(server: Cluster) -> Iterator[str]:
+    """A healthy database, where a worker of another queue is alive."""
     name = server.create_database(template="healthy")
+    with closing(Database(server.url(name)).open("lavoro-test").connection) as connection:
+        registered(Tx(connection, "lavoro"), process=99, queues=["elsewhere"], lease=3600.0)
     yield server.url(name)
     server.drop_database(name)
 
@@ -231,6 +234,17 @@ def test_a_pooler_without_a_way_past_it(examine: Examine) -> None:
 # Queues and workers
 
 
+def test_no_worker_at_all(tx: Tx, examine: Examine) -> None:
+    """It is told at once, and not only when tasks have waited."""
+    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    finding = the_one(examine())
+    assert finding == Finding("worker", "all", "no worker is alive: no task starts", "lavoro worker -A shop")
+    send(tx, queue="mail")
+    assert the_one(examine()).problem == "no worker is alive: no task starts, and 1 task waits"
+    registered(tx)
+    assert examine() == []
+
+
 def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
     registered(tx, queues=["video"])
     send(tx, queue="mail")
@@ -239,7 +253,7 @@ def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
     assert examine() == []  # they have just come
     finding = the_one(examine(backlog=0.0))
     assert (finding.check, finding.which, finding.repair) == ("queue", "mail", "lavoro worker -A shop -Q mail")
-    assert finding.problem.startswith("1 tasks wait")
+    assert finding.problem.startswith("1 task waits, ")
     registered(tx, queues=["mail"])
     assert examine(backlog=0.0) == []
 
@@ -256,7 +270,7 @@ def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
     send(tx, queue="lavoro.mail")
     finding = the_one(examine(backlog=0.0))
     assert (finding.check, finding.which) == ("queue", "lavoro.mail")
-    assert "1 tasks wait on it" in finding.problem
+    assert "1 task waits on it" in finding.problem
     repaired(tx, examine, finding)
 
 
@@ -264,7 +278,7 @@ def silent_for(tx: Tx, seconds: int, lease: int) -> None:
     rows(
         tx,
         "update lavoro.worker set (seen_at, expires) = (now() - %s * interval '1 second',"
-        " now() + %s * interval '1 second') returning 1",
+        " now() + %s * interval '1 second') where process = 0 returning 1",
         seconds, lease - seconds,
     )  # fmt: skip
 
@@ -281,22 +295,22 @@ def test_an_idle_worker_renews_seldom(tx: Tx, examine: Examine) -> None:
 )
 def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, lease: int, seconds: int, words: str) -> None:
     """An idle one has a lease of eight times as long."""
-    registered(tx, queues=["celery"])
+    worker_id = registered(tx, queues=["celery"])
     send(tx)
-    take(tx)
+    take(tx, worker_id=worker_id)
     assert examine() == []
     silent_for(tx, seconds, lease)
     finding = the_one(examine())
     assert (finding.check, finding.which) == ("worker", "node@test/0")
     assert words in finding.problem
-    assert "holds 1 tasks" in finding.problem
+    assert "holds 1 task:" in finding.problem
 
 
 def test_tasks_of_a_worker_that_is_gone(tx: Tx, examine: Examine) -> None:
     worker_id = registered(tx)
     send(tx)
     take(tx, worker_id=worker_id)
-    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    rows(tx, "update lavoro.worker set stopped = now() where process = 0 returning 1")
     assert examine() == []  # it may be being rescued
     rows(tx, "update lavoro.running set started = now() - interval '10 minutes' returning 1")
     assert the_one(examine()).which == str(worker_id)
@@ -327,6 +341,7 @@ def test_another_schema(url: str, examine: Examine) -> None:
     database = Database(url, schema="order")
     migrate(database)
     with database.tx() as tx:
+        registered(tx)
         rows(tx, """insert into "order".queue values ('mail', now()) returning 1""")
         finding = the_one(examine(tx=tx))
         repaired(tx, examine, finding, tx=tx)

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from flask import Flask, current_app, g, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import make_url
@@ -18,6 +19,8 @@ from lavoro import Lavoro, Task, shared_task
 from lavoro import current_app as current_lavoro
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.flask import FlaskLavoro, FlaskTask
+from lavoro.store.capacity import smallest
+from lavoro.worker.plan import Wishes, make_plan
 from tests.conftest import Eventually
 from tests.doors.flask_sites import migrated_database
 from tests.postgres import Cluster
@@ -378,3 +381,24 @@ def test_an_application_that_is_gone_takes_its_connections_along(
         gc.collect()
         assert gone() is None
         assert eventually(lambda: connection.execute(query).fetchone() == (0,), timeout=30)
+
+
+def test_the_engines_of_the_site_limit_a_worker(lavoro: FlaskLavoro, migrated_url: str) -> None:
+    """Flask-SQLAlchemy's pools, of which there may be several, decide how many tasks run at once."""
+    uri = migrated_url.replace("postgresql:", "postgresql+psycopg:")
+    small = {"url": uri, "pool_size": 2, "max_overflow": 2}
+    db = SQLAlchemy()
+    db.init_app(make_app(lavoro, SQLALCHEMY_DATABASE_URI=uri, SQLALCHEMY_BINDS={"archive": small}))
+    assert sorted(name for name, _ in lavoro.engines()) == ["Flask-SQLAlchemy", "Flask-SQLAlchemy (archive)"]
+    assert smallest(lavoro.engines()) == ("Flask-SQLAlchemy (archive)", 4, 30.0)
+    assert make_plan(lavoro, Wishes("site")).slots == 4
+    db.init_app(make_app(lavoro, SQLALCHEMY_DATABASE_URI=uri))
+    assert make_plan(lavoro, Wishes("site")).slots == 15
+    lavoro.conf.lavoro_engines = [sa.create_engine(uri, pool_size=3, max_overflow=0)]
+    assert make_plan(lavoro, Wishes("site")).slots == 3
+
+
+def test_a_site_without_flask_sqlalchemy_has_no_engines(lavoro: FlaskLavoro) -> None:
+    lavoro.init_app(Flask("plain"))
+    assert lavoro.engines() == []
+    assert make_plan(lavoro, Wishes("site")).slots == 100

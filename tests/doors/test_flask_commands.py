@@ -88,7 +88,7 @@ def test_migrate_status_and_purge(app: Flask, runner: FlaskCliRunner, monkeypatc
     assert [queue["ready"] for queue in json.loads(status.output)["queues"]] == [1]
 
     purged = runner.invoke(args=["lavoro", "purge", "--force"])
-    assert "deleted 1 tasks" in purged.output
+    assert "deleted 1 task from celery" in purged.output
 
 
 def test_the_verbs_are_those_of_lavoro(runner: FlaskCliRunner) -> None:
@@ -115,7 +115,7 @@ def test_an_error_is_one_line() -> None:
 def test_a_missing_schema_is_one_line(runner: FlaskCliRunner) -> None:
     answer = runner.invoke(args=["lavoro", "purge", "--force"])
     assert (answer.exit_code, answer.output[:7]) == (1, "Error: ")
-    assert "lavoro migrate" in answer.output or "does not exist" in answer.output
+    assert "run `flask --app yourapp lavoro migrate`" in answer.output
 
 
 def test_a_worker_needs_an_application_that_can_be_named(runner: FlaskCliRunner) -> None:
@@ -145,6 +145,13 @@ def test_a_worker_serves_the_application_of_flask(
     process.terminate()
     assert process.wait(60) == 0, site.log()
     lavoro.close()
+
+
+def test_a_missing_schema_names_the_command_of_flask(site: Site, database_url: str) -> None:
+    site.environment["LAVORO_DATABASE_URL"] = database_url
+    answer = site.run(*FLASK, "--app", "shop:create_app('live')", "lavoro", "status")
+    assert answer.returncode == 1
+    assert """run `flask --app 'shop:create_app('"'"'live'"'"')' lavoro migrate`""" in answer.stderr
 
 
 def test_the_help_of_the_worker(site: Site) -> None:

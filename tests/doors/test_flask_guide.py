@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from lavoro import AsyncResult, Lavoro
 from lavoro.store.migrate import migrate
 from tests.conftest import Eventually
 from tests.doors.flask_sites import FLASK, LAVORO, ROOT, Site, Web, site_in
+from tests.postgres import Cluster
 
 PAGE = ROOT / "docs" / "guides" / "flask.md"
 
@@ -55,9 +57,9 @@ def test_a_site_with_tasks(site: Site, eventually: Eventually) -> None:
     assert migrated.returncode == 0, migrated.stderr
     shop = site.load("shop")
     app = shop.create_app()
-    with app.app_context():
-        shop.db.create_all()
-    site.start(*FLASK, *shown("flask --app shop lavoro worker -c 50").split()[1:])
+    made = site.run(*FLASK, *shown("flask --app shop create-tables").split()[1:])
+    assert made.returncode == 0, made.stderr
+    site.start(*FLASK, *shown("flask --app shop lavoro worker -l info").split()[1:])
 
     client = app.test_client()
     task = client.post("/sign-up", data={"email": "ada@example.org"}).json["task"]
@@ -77,10 +79,29 @@ def test_a_site_with_tasks(site: Site, eventually: Eventually) -> None:
     shop.lavoro.close()
 
 
-def test_the_tests_of_the_page_pass(site: Site) -> None:
-    done = site.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py")
+
+
+def test_the_tests_of_the_page_pass(site: Site, cluster: Cluster) -> None:
+    name = cluster.create_database(f"{site.url.rpartition('/')[2]}_test")
+    site.environment["TEST_DATABASE_URL"] = cluster.url(name).replace("postgresql:", "postgresql+psycopg:")
+    done = site.run(*PYTEST)
+    cluster.drop_database(name)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_tests_of_the_page_leave_the_database_of_the_site_alone(site: Site, *, named: bool) -> None:
+    """Whether the variable names the site's database, or is not set."""
+    assert site.run(*FLASK, "--app", "shop", "create-tables").returncode == 0
+    if named:
+        site.environment["TEST_DATABASE_URL"] = site.url.replace("postgresql:", "postgresql+psycopg:")
+    done = site.run(*PYTEST)
+    assert done.returncode == 1
+    assert ("must end in _test" if named else "KeyError: 'TEST_DATABASE_URL'") in done.stdout
+    with psycopg.connect(site.url) as connection:
+        assert connection.execute("select to_regclass('public.user') is not null").fetchone() == (True,)
 
 
 def test_the_settings_of_the_page_are_right(site: Site) -> None:

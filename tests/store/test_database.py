@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from lavoro import commands
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx, clean_url, masked
@@ -341,6 +342,7 @@ def test_a_session_that_cannot_be_set_up_is_ended(
 
 
 def test_missing_tables_say_what_to_do(database_url: str) -> None:
+    commands.name_app("yourapp")
     database = Database(database_url)
     with (
         pytest.raises(SchemaOutdated, match="lacks Lavoro's tables .*: run `lavoro migrate -A yourapp`"),

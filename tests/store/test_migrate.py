@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from lavoro import commands
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.store import migrate as migrating
 from lavoro.store.database import Database
@@ -196,6 +197,7 @@ def test_what_is_no_name_for_a_schema(schema: str) -> None:
 
 
 def test_check_says_what_is_missing_and_what_to_do(database_url: str) -> None:
+    commands.name_app("yourapp")
     database = Database(database_url)
     with pytest.raises(SchemaOutdated) as caught:
         check(database)

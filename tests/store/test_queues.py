@@ -10,7 +10,7 @@ import pytest
 from lavoro.errors import OperationalError, SchemaOutdated
 from lavoro.store import queues, tasks
 from lavoro.store.database import Database, Tx
-from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status
+from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status, workers_of
 from tests.conftest import Eventually
 from tests.store.walk import lane, message, registered, rows, send, sent_and_taken, take
 
@@ -23,12 +23,14 @@ def test_each_queue_is_counted(database: Database, tx: Tx) -> None:
     sent_and_taken(tx, queue="b")
     tasks.insert(tx, [message(queue="a"), message(queue="a", countdown=3600.0), message(queue="c", countdown=60.0)])
     rows(tx, "update lavoro.waiting set due = due - interval '90 s' where queue = 'a' returning 1")
+    registered(tx, queues=["c", "d"], process=2)
+    registered(tx, queues=["a"], process=3, lease=0.0)
     a, b, c = queue_status(database)
-    assert a == QueueStatus("a", ready=1, scheduled=1, running=0, oldest=a.oldest, paused=False)
+    assert a == QueueStatus("a", ready=1, scheduled=1, running=0, oldest=a.oldest, paused=False, served=False)
     assert a.oldest is not None
     assert 90 <= a.oldest < 150
-    assert b == QueueStatus("b", ready=0, scheduled=0, running=1, oldest=None, paused=False)
-    assert c == QueueStatus("c", ready=0, scheduled=1, running=0, oldest=None, paused=False)
+    assert b == QueueStatus("b", ready=0, scheduled=0, running=1, oldest=None, paused=False, served=False)
+    assert c == QueueStatus("c", ready=0, scheduled=1, running=0, oldest=None, paused=False, served=True)
 
 
 def test_a_paused_queue_starts_nothing_until_it_is_resumed(database: Database, tx: Tx) -> None:
@@ -103,6 +105,16 @@ def test_live_workers(database: Database, tx: Tx) -> None:
     assert worker.silent == pytest.approx(worker.seen, abs=1)
 
 
+def test_workers_of_a_queue(database: Database, tx: Tx) -> None:
+    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    registered(tx, queues=["b", "a"], process=1)
+    registered(tx, queues=["a"], process=2)
+    assert workers_of(database, "a") == (["node@test"], False)
+    assert workers_of(database, "c") == ([], False)
+    pause(database, ["a"])
+    assert workers_of(database, "a") == (["node@test"], True)
+
+
 @pytest.mark.parametrize(("seen", "silent"), [(100, 0), (150, 45)])
 def test_idle_workers_are_silent_for_longer(database: Database, tx: Tx, seen: int, silent: int) -> None:
     """A lease of 240 seconds is renewed after 90."""
@@ -130,5 +142,5 @@ def test_errors_are_the_packages_own(database_url: str, ask: Callable[[Database]
 
 
 def test_the_names_are_those_of_the_command_line() -> None:
-    assert QueueStatus._fields == ("queue", "ready", "scheduled", "running", "oldest", "paused")
+    assert QueueStatus._fields == ("queue", "ready", "scheduled", "running", "oldest", "paused", "served")
     assert queues.__doc__

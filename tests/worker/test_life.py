@@ -130,7 +130,7 @@ def test_usr1_tells_where_it_is(
 def test_purge_at_start(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
     sender.send_task("add", [1, 2])
     kept = sender.send_task("add", [3, 4], queue="kept")
-    start_worker("--purge", url=migrated_url).until("purged 1 tasks from celery")
+    start_worker("--purge", url=migrated_url).until("purged 1 task from celery")
     assert rows(sender, "select id::text from lavoro.tasks") == [(kept.id,)]
 
 

@@ -9,10 +9,14 @@ import uuid
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from lavoro import Lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
+from lavoro.store.capacity import smallest
+from lavoro.worker import notes
 from lavoro.worker.board import Board, unnamed_file
 from lavoro.worker.child import _limit_of
 from lavoro.worker.holding import Holding
@@ -118,6 +122,47 @@ def test_plan() -> None:
     app.conf.task_create_missing_queues = False
     with pytest.raises(QueueNotFound, match="'other'.*mine"):
         make_plan(app, Wishes("plan", queues=("other",)))
+
+
+@pytest.mark.parametrize(
+    ("options", "connections"),
+    [
+        ({}, 15),
+        ({"pool_size": 2, "max_overflow": 1}, 3),
+        ({"pool_size": 0}, None),
+        ({"max_overflow": -1}, None),
+        ({"poolclass": sa.NullPool}, None),
+        ({"poolclass": sa.StaticPool}, None),
+    ],
+)
+def test_no_more_tasks_at_once_than_the_application_has_connections(
+    options: dict[str, Any], connections: int | None
+) -> None:
+    """The default number gives way; a number that somebody chose stays, with a warning of both numbers."""
+    engine = sa.create_engine("postgresql+psycopg://ada:secret@h/d", **options)
+    for given in (engine, [engine], lambda: [engine]):
+        app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=given)
+        app.task(len, name="len")
+        assert make_plan(app, Wishes("plan")).slots == (connections or 100)
+    assert make_plan(app, Wishes("plan", pool="prefork", concurrency=50)).slots == 1
+
+    chosen = Wishes("plan", concurrency=50)
+    plan = make_plan(app, chosen)
+    assert plan.slots == 50
+    told = list(notes.of_the_application(app, chosen, plan))
+    if connections is None:
+        assert told == []
+        return
+    [warning] = told
+    assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
+    assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
+    assert list(notes.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+
+
+def test_engines_of_asyncio_have_pools_as_well() -> None:
+    engine = create_async_engine("postgresql+psycopg_async://h/d", pool_size=1, max_overflow=3)
+    assert smallest([("none", sa.create_engine("postgresql+psycopg://h/d")), ("it", engine)]) == ("it", 4, 30.0)
+    assert smallest([]).connections == math.inf
 
 
 def test_node_name() -> None:

@@ -73,7 +73,7 @@ def _is_rate(value: Any) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,47}", value) is not None
+    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", value) is not None
 
 
 _ROUTE = (str, Mapping, list, tuple)
@@ -103,7 +103,7 @@ _RATE = Rule("a number (per second) or a text such as '10/s', '100/m', '500/h'",
 _LEVEL = Rule("a log level such as 'INFO'", _is_level)
 _ZONE = Rule("the name of a time zone such as 'Europe/Rome' (the tzdata package has them all), or a tzinfo", _is_zone)
 _POOL = Rule(f"one of {', '.join(POOLS)}; gevent does what eventlet did", lambda value: value in POOLS)
-_SCHEMA = Rule("1 to 48 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
+SCHEMA = Rule("1 to 40 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
 _ROUTES = Rule(
     "a dict, a list, a router or its dotted path", lambda value: callable(value) or isinstance(value, _ROUTE)
 )
@@ -126,7 +126,7 @@ DEFAULTS: dict[str, Default] = {
     "broker_pool_limit": Default(10, "Connections kept open for calling tasks; 0 or None: none.", _COUNT_OR_NONE),
     "broker_pool_acquire_timeout": Default(None, "Seconds a call waits for a connection; None: for ever.", _SECONDS),
     "database_engine_options": Default({}, "Options for SQLAlchemy's `create_engine`.", _MAPPING),
-    "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", _SCHEMA),
+    "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", SCHEMA),
     "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", _FLAG),
     "lavoro_direct_url": Default(
         None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY

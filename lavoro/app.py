@@ -18,6 +18,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from lavoro import current, signals
 from lavoro.arguments import Arguments
 from lavoro.context import current as current_request
+from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.ids import task_uuid
 from lavoro.message import Message
@@ -260,7 +261,8 @@ class Lavoro:
         """Make a task of a function: ``@app.task`` or ``@app.task(bind=True, queue="slow", ...)``.
 
         ``bind=True`` passes the task itself as first argument; ``name`` (default: ``module.function``) names it;
-        ``base`` is its class; other options become its attributes. A second task of the same name is the first one::
+        ``base`` is its class; other options become its attributes. The same function under the same name is the same
+        task, however often its module is imported; other code under that name raises ``ImproperlyConfigured``::
 
             @app.task(bind=True, autoretry_for=(OSError,), retry_backoff=True)
             def fetch(self: Task[..., Any], url: str) -> int: ...
@@ -274,8 +276,9 @@ class Lavoro:
         shared: bool = True, filter: Callable[[Any], Any] | None = None, lazy: bool = True, **options: Any,
     ) -> Any:  # fmt: skip
         name = name or self.gen_task_name(function.__name__, function.__module__)
+        definition = Definition(function, {**options, "bind": bind, "base": base})
         with self._lock:
-            if name not in self._tasks:
+            if self._tasks.known(name, definition) is None:
                 body = filter(function) if filter else function
                 attributes = {
                     **options,
@@ -288,7 +291,9 @@ class Lavoro:
                     "__arguments__": Arguments(name, function, skip_first=bind) if self.strict_typing else None,
                 }
                 cls = type(function.__name__, (base or self.Task,), attributes)
-                self.register_task(cls())
+                task = cls()
+                task.definition = definition
+                self.register_task(task)
             return self._tasks[name]
 
     def register_task(self, task: Any) -> Any:
@@ -296,8 +301,11 @@ class Lavoro:
         task = task() if inspect.isclass(task) else task
         if not getattr(task, "name", None):
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
+        if self._tasks.get(task.name) is not task:
+            if task.definition is None:
+                task.definition = Definition(type(task), dict(vars(task)))
+            self._tasks.register(task)
         task.bind(self)
-        self._tasks.register(task)
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:

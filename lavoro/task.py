@@ -12,6 +12,7 @@ from lavoro import redaction
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, split_call, start_time
 from lavoro.context import Context, current, request_of
+from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
 from lavoro.errors import Ignore, MaxRetriesExceededError, OperationalError, Reject, Retry
 from lavoro.result import AsyncResult, EagerResult
@@ -105,6 +106,8 @@ class Task(Generic[P, R]):
     before_start_overridden: bool = False
     bound: bool = False
     _run_once: Callable[..., Any] | None = None
+    definition: Definition | None = None
+    """What the task was made from; a second task of its name must be made from the same."""
     __arguments__: Arguments | None = None
     usual_form: Any = None
     """What the publisher has worked out for calls without options."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro import current, signals
-from lavoro.arguments import Arguments
 from lavoro.context import current as current_request
 from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.ids import task_uuid
+from lavoro.making import check_callable, name_parts, task_class
 from lavoro.message import Message
 from lavoro.publisher import Publisher
 from lavoro.registry import TaskRegistry
@@ -275,22 +275,15 @@ class Lavoro:
         self, function: Callable[..., Any], *, name: str | None = None, base: Any = None, bind: bool = False,
         shared: bool = True, filter: Callable[[Any], Any] | None = None, lazy: bool = True, **options: Any,
     ) -> Any:  # fmt: skip
-        name = name or self.gen_task_name(function.__name__, function.__module__)
+        check_callable(function)
+        name = name or self.gen_task_name(*name_parts(function))
         definition = Definition(function, {**options, "bind": bind, "base": base})
         with self._lock:
             if self._tasks.known(name, definition) is None:
                 body = filter(function) if filter else function
-                attributes = {
-                    **options,
-                    "name": name,
-                    "bound": bind,
-                    "run": body if bind else staticmethod(body),
-                    "__doc__": function.__doc__,
-                    "__module__": function.__module__,
-                    "__wrapped__": function,
-                    "__arguments__": Arguments(name, function, skip_first=bind) if self.strict_typing else None,
-                }
-                cls = type(function.__name__, (base or self.Task,), attributes)
+                cls = task_class(
+                    name, function, body, base or self.Task, options, bind=bind, check_calls=self.strict_typing
+                )
                 task = cls()
                 task.definition = definition
                 self.register_task(task)

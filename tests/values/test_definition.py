@@ -90,6 +90,8 @@ class Client:
         (plain(f), plain(g), (f"around {line(f)}", f"around {line(g)}")),
         (f, twice(f), (line(f), f"{HERE} {twice(f).__code__.co_firstlineno}")),
         (lambda x: x * 2, lambda x: x * 3, ("(<lambda>)", "(<lambda>, other code)")),
+        (functools.partial(f, 1), functools.partial(f, 2), (f"{line(f)} with args=a tuple",) * 2),
+        (functools.partial(f, 1), functools.partial(g, 1), (line(f), line(g))),
         (A().run, B().run, (line(A.run), line(B.run))),
         (f, A, (line(f), line(A.run))),
     ],

@@ -1,0 +1,65 @@
+"""A callable and its options become the class of a task."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lavoro.arguments import Arguments, signature_of
+
+
+def check_callable(function: Any) -> None:
+    """Raise TypeError for what no task can be made from."""
+    if not callable(function):
+        raise TypeError(f"a task is made from a callable, not from {function!r:.100}; its name is given as name=...")
+
+
+def name_parts(function: Any) -> tuple[str, str]:
+    """Return the name of a callable and its module; raises TypeError for an object that has no name."""
+    name, module = getattr(function, "__name__", None), getattr(function, "__module__", None)
+    if name is None or module is None:
+        raise TypeError(f"{type(function).__name__} objects have no name: give the task one, name=...")
+    return name, module
+
+
+def task_class(
+    name: str, function: Callable[..., Any], body: Callable[..., Any], base: type, options: Mapping[str, Any], *,
+    bind: bool, check_calls: bool,
+) -> type:  # fmt: skip
+    """Return a subclass of ``base`` whose ``run`` is ``body`` and which shows itself as ``function``.
+
+    ``inspect.signature`` of the task says what a call may give; ``__wrapped__`` is the function as it was decorated.
+    """
+    named = _named(function)
+    attributes = {
+        **options,
+        "name": name,
+        "bound": bind,
+        "run": _bound(body) if bind else staticmethod(body),
+        "__doc__": named.__doc__,
+        "__module__": named.__module__,
+        "__wrapped__": staticmethod(function),
+        "__signature__": signature_of(function, skip_first=bind, follow_wrapped=True),
+        "__arguments__": Arguments(name, function, skip_first=bind) if check_calls else None,
+    }
+    return type(getattr(named, "__name__", name), (base,), attributes)
+
+
+def _named(function: Any) -> Any:
+    """Return what says a name, module and text: the function in a partial, the class of a callable object."""
+    if isinstance(function, functools.partial):
+        return _named(function.func)
+    return function if hasattr(function, "__name__") else type(function)
+
+
+def _bound(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes the task first; only functions get that from Python."""
+    if isinstance(body, types.FunctionType):
+        return body
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return body(self, *args, **kwargs)
+
+    return run

@@ -297,8 +297,9 @@ class Lavoro:
         if self._tasks.get(task.name) is not task:
             if task.definition is None:
                 task.definition = Definition(type(task), dict(vars(task)))
-            self._tasks.register(task)
+            self._tasks.known(task.name, task.definition)
         task.bind(self)
+        self._tasks.register(task)
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 from lavoro import serialization
 from lavoro.context import Context, current
+from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
+from lavoro.options import check_call, check_limits
 from lavoro.settings import Settings
 
 KEPT = frozenset({
@@ -169,10 +171,13 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
     extra: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for key, value in options.items():
-        if key in CONSUMED or key in IGNORED or value is None:
+        if value is None:
+            continue
+        check_call(key, value)
+        if key in CONSUMED or key in IGNORED:
             continue
         if key in KEPT:
-            extra[key] = seconds(key, value) if key in ("time_limit", "soft_time_limit") else value
+            extra[key] = as_seconds(value) if key in ("time_limit", "soft_time_limit") else value
         elif key not in REFUSED:
             unknown[key] = value
         elif value:
@@ -182,13 +187,8 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
     if request is not None:
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id)
-    _check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
+    check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
     return extra
-
-
-def _check_limits(hard: float | None, soft: float | None) -> None:
-    if hard and soft and soft > hard:
-        raise ValueError(f"soft_time_limit ({soft:g} s) must not be longer than time_limit ({hard:g} s)")
 
 
 def _priority(options: Mapping[str, Any], settings: Settings, request: Context | None) -> Any:

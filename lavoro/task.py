@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
 from lavoro import redaction
 from lavoro.arguments import Arguments
-from lavoro.compose import Call, retry_changes, split_call, start_time
+from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, request_of
 from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
-from lavoro.errors import Ignore, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.options import TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
 
@@ -119,6 +120,7 @@ class Task(Generic[P, R]):
     def bind(self, app: Any) -> None:
         """Make the task one of this application."""
         self.app = app
+        self._check_options()
         cls = type(self)
         self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
         self.before_start_overridden = "before_start" in self.handlers
@@ -127,8 +129,31 @@ class Task(Generic[P, R]):
         if self.autoretry_for and self._run_once is None:
             self._run_once = self.run
             self.run = _retrying(self, self.run)  # type: ignore[method-assign]
-        self.throws = _as_tuple(self.throws)
         self.on_bound(app)
+
+    def _check_options(self) -> None:
+        """Bring the options into their usual form, also those that a class or a setting gave.
+
+        None stands for the default: for what a setting decides, that setting.
+        """
+        for option in TASKS:
+            holder = self if option in vars(self) else type(self)
+            value = getattr(holder, option)
+            if isinstance(value, (FromSettings, property)):
+                continue
+            if value is None and isinstance(default := vars(Task)[option], FromSettings):
+                setattr(type(self), option, default)
+            elif (usual := checked(self.name, option, value)) is not value:
+                setattr(holder, option, usual)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        limits = [vars(self).get(name, getattr(type(self), name)) for name in ("time_limit", "soft_time_limit")]
+        if not any(isinstance(limit, (FromSettings, property)) for limit in limits):
+            try:
+                check_limits(*limits)
+            except ValueError as error:
+                raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -311,10 +336,13 @@ class Task(Generic[P, R]):
         request = self.request
         if request.called_directly:
             raise_with_context(exc or Retry("Task can be retried", None))
+        check_call("max_retries", max_retries)
+        if max_retries is not None:
+            request.update(retry_limit=max_retries)  # autoretry_for keeps to it, should it see what is raised here
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries >= limit:
             raise_with_context(exc or self._out_of_retries(request, args, kwargs))
-        when = self.default_retry_delay if countdown is None else countdown
+        when = self.default_retry_delay if countdown is None else seconds("countdown", countdown)
         retry = Retry(
             exc=exc or sys.exc_info()[1],
             when=when if eta is None else start_time(eta, self.app.conf),
@@ -382,10 +410,6 @@ def _check_forms(args: object, kwargs: object) -> None:
         raise TypeError(f"task kwargs must be a mapping, not {type(kwargs).__name__}")
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list, set)) else (value,)
-
-
 def _is_unentered(request: Context, name: str) -> bool:
     """Tell whether a worker began a run of this task whose function has not been called yet."""
     return request.job is not None and request.task == name and not request.get("entered")
@@ -408,9 +432,11 @@ def _retrying(task: Task[Any, Any], run: Callable[..., Any]) -> Callable[..., An
             return run(*args, **kwargs)
         except (Ignore, Retry, Reject):
             raise
-        except tuple(task.dont_autoretry_for):
+        except task.dont_autoretry_for:
             raise
-        except tuple(task.autoretry_for) as error:
-            raise task.retry(exc=error, **autoretry_options(task, task.request.retries)) from error
+        except task.autoretry_for as error:
+            request = task.request
+            options = autoretry_options(task, request.retries, limit=vars(request).get("retry_limit"))
+            raise task.retry(exc=error, **options) from error
 
     return run_or_retry

@@ -141,6 +141,18 @@ def _circle() -> list[Any]:
         (ValueError, (1,), {"queue": "a\x00b"}),
         (NotImplementedError, (1,), {"link": "task"}),
         (TypeError, (1,), {"connection": "no connection"}),
+        (ValueError, (1,), {"time_limit": -1}),
+        (ValueError, (1,), {"time_limit": "60"}),
+        (ValueError, (1,), {"soft_time_limit": dt.timedelta(seconds=-1)}),
+        (ValueError, (1,), {"ignore_result": "no"}),
+        (ValueError, (1,), {"acks_late": "no"}),
+        (ValueError, (1,), {"headers": [1]}),
+        (ValueError, (1,), {"properties": "x"}),
+        (ValueError, (1,), {"retries": -1}),
+        (ValueError, (1,), {"retries": "2"}),
+        (ValueError, (1,), {"shadow": 5}),
+        (ValueError, (1,), {"serializer": 5}),
+        (ValueError, (1,), {"retry_policy": 3}),
     ],
 )
 def test_what_cannot_be_sent_is_refused_at_the_call(

@@ -244,6 +244,28 @@ def test_autoretry(app: Lavoro) -> None:
         calculate("zero")
 
 
+@pytest.mark.parametrize("own", [{}, {"max_retries": None}, {"retry_kwargs": {"max_retries": 5}}])
+@pytest.mark.parametrize("limit", [0, 1])
+def test_the_limit_of_a_retry_holds_for_autoretry_too(app: Lavoro, own: dict[str, Any], limit: int) -> None:
+    tries: list[int] = []
+
+    @app.task(bind=True, autoretry_for=(Exception,), default_retry_delay=0, **own)
+    def give_up(self: Task[..., Any], other: bool) -> None:
+        tries.append(self.request.retries)
+        try:
+            raise self.retry(exc=KeyError("enough"), max_retries=limit)
+        except KeyError:
+            if other:
+                raise ValueError("another") from None
+            raise
+
+    for other, kind in ((False, KeyError), (True, ValueError)):
+        tries.clear()
+        with pytest.raises(kind):
+            give_up.delay(other).get()
+        assert tries == list(range(limit + 1))
+
+
 def test_backoff_of_autoretry_is_celerys(app: Lavoro) -> None:
     times: list[Any] = []
 

@@ -1,5 +1,8 @@
 """Lavoro: a task queue for Python web applications that stores every task in PostgreSQL."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from lavoro import absent as _absent
 from lavoro.app import Lavoro
 from lavoro.context import current as _request
 from lavoro.current import Proxy as _Proxy
@@ -31,3 +34,10 @@ __all__ = [
     "get_task_logger",
     "shared_task",
 ]
+
+if not _TYPE_CHECKING:  # or every wrong name would pass the type check
+
+    def __getattr__(name: str) -> object:
+        """Say of what Celery's package has, and this has not, what to do instead."""
+        _absent.missing(f"lavoro.{name}", _absent.MissingName)
+        raise AttributeError(f"module 'lavoro' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from lavoro import serialization
+from lavoro import absent, serialization, spelling
 from lavoro.context import Context, current
 from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
@@ -32,7 +32,8 @@ IGNORED = frozenset({
     "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
 })  # fmt: skip
 """Options of Celery that mean nothing once the message is a row."""
-REFUSED = frozenset({"link", "link_error", "chord", "chain"})
+OPTIONS = KEPT | CONSUMED | IGNORED
+"""All options of a call that are known."""
 
 _message = tuple.__new__
 """What ``Message()`` ends in: half of its time."""
@@ -103,7 +104,7 @@ def template(
     ``TypeError`` or ``ValueError`` for options that mean nothing.
     """
     extra = _travelling(options, request)
-    if task is not None and not task.acks_late:
+    if task is not None and (not task.acks_late or task.reject_on_worker_lost is False):
         extra["acks_late"] = False
     task_id = options.get("task_id") or None
     if task_id is not None and str(task_uuid(task_id)) != (task_id := str(task_id)):
@@ -178,10 +179,11 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
             continue
         if key in KEPT:
             extra[key] = as_seconds(value) if key in ("time_limit", "soft_time_limit") else value
-        elif key not in REFUSED:
+        else:
+            if value:
+                absent.missing(f"apply_async.{key}")
+            spelling.warn_of("apply_async: the option", key, OPTIONS)
             unknown[key] = value
-        elif value:
-            raise NotImplementedError(f"apply_async({key}=...) is not supported by this release")
     if unknown or options.get("properties"):
         extra["properties"] = {**(options.get("properties") or {}), **unknown}
     if request is not None:

@@ -1,4 +1,4 @@
-"""Every setting: its default, one line about it, and what it may be; and Celery's settings that are refused."""
+"""Every setting: its default, one line about it, and what it may be."""
 
 from __future__ import annotations
 
@@ -215,32 +215,6 @@ DEFAULTS: dict[str, Default] = {
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", _ANY),
 }
 """Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""
-
-_USE_URL = "name the database in broker_url: postgresql://user:password@host:port/name"
-_USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
-UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it away"
-_FIXED = "the worker's parts cannot be replaced: leave it away"
-
-REFUSED: dict[str, str] = {
-    **dict.fromkeys(("broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost"), _USE_URL),
-    "broker_transport": _USE_URL,
-    **dict.fromkeys(("database_table_names", "database_table_schemas"), _USE_SCHEMA),
-    **dict.fromkeys(("security_key", "security_key_password", "security_certificate", "security_cert_store"), UNSIGNED),
-    "task_default_exchange_type": "there are no exchanges: give each task its queue in task_routes",
-    **dict.fromkeys(("worker_agent", "worker_autoscaler", "worker_consumer", "worker_timer"), _FIXED),
-}
-"""Settings of Celery that `Settings.check` reports when they are set, and what to do instead.
-
-Ignoring them would break a promise.
-"""
-
-HARMLESS = {
-    "broker_transport": ("postgres", "postgresql", "postgresql+psycopg"),
-    "task_default_exchange_type": ("direct",),
-    "worker_autoscaler": ("celery.worker.autoscale:Autoscaler",),
-    "worker_consumer": ("celery.worker.consumer:Consumer",),
-}
-"""Values of refused settings that say what is so anyway."""
 
 
 def table() -> list[tuple[str, Any, str]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lavoro import spelling
 from lavoro.defaults import COUNT, FLAG, MAPPING, PRIORITY, RATE, SECONDS, TEXT, Rule, as_seconds
 from lavoro.errors import ImproperlyConfigured
 
@@ -91,6 +92,12 @@ TASKS: dict[str, Rule] = {
 }
 """Attributes of tasks that the decorator takes as options; None stands for the default where there is one."""
 
+NAMES = frozenset({
+    *TASKS, "base", "bind", "exchange", "filter", "lazy", "name", "pydantic", "pydantic_context",
+    "pydantic_dump_kwargs", "pydantic_strict", "routing_key", "shared",
+})  # fmt: skip
+"""All options of the decorator that are known; others become attributes of the task."""
+
 _DURATIONS = ("default_retry_delay", "retry_backoff", "retry_backoff_max", "time_limit", "soft_time_limit")
 
 
@@ -111,6 +118,12 @@ def checked(task: str, option: str, value: Any) -> Any:
     if rule is _ERRORS:
         return (value,) if isinstance(value, type) else tuple(value)
     return value.total_seconds() if option in _DURATIONS and isinstance(value, dt.timedelta) else value
+
+
+def warn_of_unknown(task: str, options: Iterable[str]) -> None:
+    """Warn of options that are nearly known ones: unknown ones become attributes."""
+    for option in options:
+        spelling.warn_of(f"task {task!r}: the option", option, NAMES)
 
 
 def check_limits(hard: float | None, soft: float | None) -> None:

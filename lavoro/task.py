@@ -6,16 +6,17 @@ import datetime as dt
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
-from lavoro import redaction
+from lavoro import redaction, spelling
+from lavoro.absent import MissingAttribute, missing
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, request_of
 from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
 from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
-from lavoro.options import TASKS, check_call, check_limits, checked
+from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
 
@@ -148,12 +149,22 @@ class Task(Generic[P, R]):
         self._check_limits()
 
     def _check_limits(self) -> None:
-        limits = [vars(self).get(name, getattr(type(self), name)) for name in ("time_limit", "soft_time_limit")]
-        if not any(isinstance(limit, (FromSettings, property)) for limit in limits):
-            try:
-                check_limits(*limits)
-            except ValueError as error:
-                raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
+        try:
+            check_limits(self.own("time_limit"), self.own("soft_time_limit"))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
+
+    def own(self, option: str) -> Any:
+        """Return an option as the task itself says it; None where it leaves that to the settings."""
+        value = vars(self).get(option, getattr(type(self), option))
+        return None if isinstance(value, (FromSettings, property)) else value
+
+    if not TYPE_CHECKING:  # or every wrong name would pass the type check
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of what Celery's tasks have, and these have not, what to do instead."""
+            missing(f"task.{name}", MissingAttribute)
+            return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -177,6 +188,7 @@ class Task(Generic[P, R]):
         given = self.app.conf["task_annotations"] or ()
         for changes in given if isinstance(given, (list, tuple)) else [given]:
             for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():
+                spelling.warn_of(f"task_annotations of {self.name!r}: the option", attribute, NAMES)
                 setattr(type(self), attribute, value)
         if given:
             self.bind(self.app)

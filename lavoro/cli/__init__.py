@@ -8,6 +8,7 @@ import click
 import sqlalchemy as sa
 
 import lavoro
+from lavoro import absent, spelling
 from lavoro.cli.common import APP_OPTION
 from lavoro.cli.doctor import doctor
 from lavoro.cli.health import health
@@ -15,12 +16,28 @@ from lavoro.cli.migrate import migrate
 from lavoro.cli.purge import purge
 from lavoro.cli.status import status
 from lavoro.cli.worker import worker
-from lavoro.errors import LavoroError, OperationalError
+from lavoro.errors import LavoroError, NotSupported, OperationalError
 
 _WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"})
+class Verbs(click.Group):
+    """The verbs; one that Celery has and Lavoro has not, or that is misspelt, is told of with what to do instead."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a verb; raises UsageError for one that there is not, if there is something to say of it."""
+        found = super().get_command(context, name)
+        if found is None:
+            try:
+                absent.missing(f"lavoro {name}")
+            except NotSupported as error:
+                raise click.UsageError(str(error), context) from None
+            if meant := spelling.nearest(name, frozenset(self.commands)):
+                raise click.UsageError(f"no such command {name!r}: did you mean {meant!r}?", context)
+        return found
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"})
 @APP_OPTION
 @click.version_option(lavoro.__version__, prog_name="lavoro")
 @click.pass_context

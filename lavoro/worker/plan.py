@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from lavoro import absent
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.routing import checked_name, queue_names
 
@@ -68,11 +69,20 @@ class Plan:
     """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What the application asks for that this release does not do."""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Plan:
         """Read what came over the pipe."""
-        return cls(**{**told, "queues": tuple(told["queues"]), "tasks": tuple(told["tasks"])})
+        return cls(
+            **{
+                **told,
+                "queues": tuple(told["queues"]),
+                "tasks": tuple(told["tasks"]),
+                "warnings": tuple(told["warnings"]),
+            }
+        )
 
     def fixed(self, former: Plan) -> list[str]:
         """Name what differs from a former plan and cannot be taken over by a worker that runs."""
@@ -95,7 +105,7 @@ class Plan:
         return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
 
 
-RELOADED = ("slots", "processes", "queues", "grace", "tasks")
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "warnings")
 """What a reload takes over: all that concerns new processes alone."""
 _SETTINGS = {
     "url": "broker_url",
@@ -117,6 +127,9 @@ _SETTINGS = {
 def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
+    if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
+        raise ImproperlyConfigured("\n".join(problems))
+    _ = app.publisher.router  # reads the routes, which may be wrong
     pool = wishes.pool or conf.worker_pool
     slots, processes = _shape(pool, wishes.concurrency or conf.worker_concurrency, wishes.processes)
     return Plan(
@@ -139,6 +152,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.seconds("lavoro_failure_expires") or None,
         tasks=tuple(sorted(app.tasks)),
+        warnings=(*absent.of_settings(conf.changes, "warned"), *absent.of_tasks(app.tasks.values(), "warned")),
     )
 
 

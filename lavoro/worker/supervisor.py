@@ -90,6 +90,8 @@ class Supervisor:
     def _begin(self) -> None:
         """Start in an order in which each finds what it needs."""
         plan = self._learn_plan()
+        for warning in plan.warnings:
+            logger.warning("%s", warning)
         database = database_of(plan)
         self._wait_for(database, plan)
         if self.wishes.purge:

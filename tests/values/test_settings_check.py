@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from compat.settings import IGNORED, OLD_NAMES, ignored, unused_defaults
-from lavoro.defaults import DEFAULTS, REFUSED
+from lavoro.absent import REFUSED
+from lavoro.defaults import DEFAULTS
 from lavoro.errors import ImproperlyConfigured
 from lavoro.settings import Settings, load
 

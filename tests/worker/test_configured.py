@@ -108,3 +108,33 @@ def test_reload_takes_settings_over(
     )
     assert worker.stop() == 0
     assert worker.log.count("only a restart") == 1
+
+
+def test_what_this_release_does_not_do_is_told_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path
+) -> None:
+    """Settings and options of tasks are warned of once, however many processes there are."""
+    more = "@app.task(rate_limit='5/s')\ndef slow(): ...\n@app.task\ndef plain(): ...\n"
+    (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + more)
+    environment = configure(
+        shop, beat_schedule={"tick": {"task": "talk", "schedule": 1}}, worker_send_task_events=True, beat_scheduler=None
+    )
+    worker = start_worker("-P", "prefork", "-c", "2", app="shop", url=migrated_url, environment=environment)
+    assert worker.stop() == 0
+    warned = [line.partition("] ")[2] for line in worker.log.splitlines() if "is not supported" in line]
+    assert [line.partition(":")[0] for line in warned] == [
+        "beat_schedule is not supported",
+        "worker_send_task_events is not supported",
+        "rate_limit of shop.slow is not supported",
+    ]
+
+
+def test_what_would_break_a_promise_is_refused_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path
+) -> None:
+    """Each task that asks for it is named."""
+    more = "@app.task(acks_on_failure_or_timeout=False)\ndef again(): ...\n"
+    (shop / "shop.py").write_text(APP + more)
+    worker = start_worker(app="shop", url=migrated_url, ready=False, environment=configure(shop))
+    assert worker.wait() == 1
+    assert "acks_on_failure_or_timeout of shop.again is not supported: a task that failed" in worker.log

@@ -296,9 +296,7 @@ class Lavoro:
             if self._tasks.known(name, definition) is None:
                 warn_of_unknown(name, options)
                 body = filter(function) if filter else function
-                cls = task_class(
-                    name, function, body, base or self.Task, options, bind=bind, check_calls=self.strict_typing
-                )
+                cls = task_class(name, function, body, self, options, base=base or self.Task, bind=bind)
                 task = cls()
                 task.definition = definition
                 self.register_task(task)

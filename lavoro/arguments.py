@@ -28,7 +28,7 @@ class Arguments:
         if self._signature is None:
             return
         parameters = list(self._signature.parameters.values())
-        self.names = _names(parameters, function, skip_first=skip_first)
+        self.names = _names(self._signature, function, skip_first=skip_first)
         if {p.kind for p in parameters} == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
             self._signature = None  # to bind such calls takes 5 us each and refuses none
         elif all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
@@ -69,15 +69,17 @@ def signature_of(
     return signature
 
 
-def _names(parameters: list[inspect.Parameter], function: Callable[..., Any], *, skip_first: bool) -> tuple[str, ...]:
+def positional_names(signature: inspect.Signature) -> list[str]:
+    """Return the names of the parameters that take positional arguments, in order."""
+    return [parameter.name for parameter in signature.parameters.values() if parameter.kind in _POSITIONAL]
+
+
+def _names(signature: inspect.Signature, function: Callable[..., Any], *, skip_first: bool) -> tuple[str, ...]:
     """Return the names of positional arguments; where a decorator takes ``*args``, those of what it decorates."""
-    names = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+    names = positional_names(signature)
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()):
         inner = signature_of(function, skip_first=skip_first, follow_wrapped=True)
-        found = inner.parameters.values() if inner is not None else ()
-        names += [
-            parameter.name for parameter in found if parameter.kind in _POSITIONAL and parameter.name not in names
-        ]
+        names += [name for name in positional_names(inner) if name not in names] if inner is not None else []
     return tuple(names)
 
 

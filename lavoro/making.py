@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lavoro.arguments import Arguments, signature_of
+from lavoro.defaults import FLAG, MAPPING
+from lavoro.errors import ImproperlyConfigured
+from lavoro.models import Models
 
 
 def check_callable(function: Any) -> None:
@@ -25,26 +28,41 @@ def name_parts(function: Any) -> tuple[str, str]:
 
 
 def task_class(
-    name: str, function: Callable[..., Any], body: Callable[..., Any], base: type, options: Mapping[str, Any], *,
-    bind: bool, check_calls: bool,
+    name: str, function: Callable[..., Any], body: Callable[..., Any], app: Any, options: Mapping[str, Any], *,
+    base: type, bind: bool,
 ) -> type:  # fmt: skip
     """Return a subclass of ``base`` whose ``run`` is ``body`` and which shows itself as ``function``.
 
     ``inspect.signature`` of the task says what a call may give; ``__wrapped__`` is the function as it was decorated.
     """
-    named = _named(function)
+    named, models = _named(function), _models(name, body, app, options)
+    body = body if models is None else models.function
     attributes = {
-        **options,
+        **{option: value for option, value in options.items() if option not in _PYDANTIC},
         "name": name,
         "bound": bind,
         "run": _bound(body) if bind else staticmethod(body),
+        "models": models,
         "__doc__": named.__doc__,
         "__module__": named.__module__,
         "__wrapped__": staticmethod(function),
         "__signature__": signature_of(function, skip_first=bind, follow_wrapped=True),
-        "__arguments__": Arguments(name, function, skip_first=bind) if check_calls else None,
+        "__arguments__": Arguments(name, function, skip_first=bind) if app.strict_typing else None,
     }
     return type(getattr(named, "__name__", name), (base,), attributes)
+
+
+_PYDANTIC = {"pydantic": FLAG, "pydantic_strict": FLAG, "pydantic_context": MAPPING, "pydantic_dump_kwargs": MAPPING}
+
+
+def _models(name: str, function: Callable[..., Any], app: Any, options: Mapping[str, Any]) -> Models | None:
+    given = {option: options[option] for option in _PYDANTIC if options.get(option) is not None}
+    for option, value in given.items():
+        if not _PYDANTIC[option].accepts(value):
+            raise ImproperlyConfigured(f"task {name!r}: {option} must be {_PYDANTIC[option].text}, not {value!r:.100}")
+    if not given.pop("pydantic", False):
+        return None
+    return Models(function, app, name, **{option.removeprefix("pydantic_"): value for option, value in given.items()})
 
 
 def _named(function: Any) -> Any:

@@ -16,6 +16,7 @@ from lavoro.context import Context, current, request_of
 from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
 from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.models import Models
 from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
@@ -111,6 +112,8 @@ class Task(Generic[P, R]):
     definition: Definition | None = None
     """What the task was made from; a second task of its name must be made from the same."""
     __arguments__: Arguments | None = None
+    models: Models | None = None
+    """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
     usual_form: Any = None
     """What the publisher has worked out for calls without options."""
 
@@ -255,6 +258,8 @@ class Task(Generic[P, R]):
         _check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
+        if self.models is not None:
+            args, kwargs = self._without_models(args, kwargs, options)
         if task_id is not None or link is not None or link_error is not None or shadow is not None:
             given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
             options.update({name: value for name, value in given.items() if value is not None})
@@ -281,7 +286,21 @@ class Task(Generic[P, R]):
             raise TypeError("task_id cannot be given for many calls: each has an id of its own")
         if self.app.conf["task_always_eager"]:
             return [self.apply_async(*split_call(call), **options) for call in calls]
+        if self.models is not None:
+            calls = (self._call_without_models(call, options) for call in calls)
         return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
+
+    def _without_models(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return arguments with plain data for models; pickle can send those as they are."""
+        if self.models is None or (options.get("serializer") or self.serializer) == "pickle":
+            return args, kwargs
+        return self.models.dumped(args, kwargs, bound=self.bound)
+
+    def _call_without_models(self, call: Call, options: Mapping[str, Any]) -> Call:
+        args, kwargs = self._without_models(*split_call(call), options)
+        return kwargs if isinstance(call, Mapping) else args
 
     def apply(
         self,
@@ -302,7 +321,8 @@ class Task(Generic[P, R]):
             add.apply((2, 3)).get()
         """
         options.update(task_id=task_id, retries=retries, link=link, link_error=link_error)
-        return run_eagerly(self.app, self, args or (), kwargs or {}, options, throw=throw, through_serializer=False)
+        args, kwargs = self._without_models(args or (), kwargs or {}, options)
+        return run_eagerly(self.app, self, args, kwargs, options, throw=throw, through_serializer=False)
 
     def call_options(self) -> dict[str, Any]:
         """Return the options that the task itself gives to every call; those of a call win over them."""
@@ -360,6 +380,9 @@ class Task(Generic[P, R]):
             when=when if eta is None else start_time(eta, self.app.conf),
             is_eager=request.is_eager,
         )
+        if self.models is not None and (args is not None or kwargs is not None):
+            args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
+            args, kwargs = self._without_models(args, kwargs, options)
         retry.changes = retry_changes(self, request, args, kwargs, options)
         if throw:
             raise retry

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
-from lavoro import redaction, spelling
+from lavoro import context, redaction, spelling
 from lavoro.absent import MissingAttribute, missing
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
@@ -20,6 +21,8 @@ from lavoro.models import Models
 from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
+
+logger = logging.getLogger("lavoro.task")
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -408,14 +411,22 @@ class Task(Generic[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ``meta`` is anything that JSON can carry. Outside of a worker, in eager mode and for another task's id nothing
-        happens::
+        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, if it is one of this worker
+        process: so a thread of the task's own can tell of it. Of what cannot be stored a warning is logged. In eager
+        mode, and when the function is called directly, there is nothing to store::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})
         """
-        request = self.request
-        if request.report is not None and request.job is not None and task_id in (None, request.id):
-            request.report(request.job, state or "PROGRESS", meta)
+        request, state = request_of(self.name), state or "PROGRESS"
+        if request is not None and task_id in (None, request.id):
+            if request.report is not None and request.job is not None:
+                request.report(request.job, state, meta)
+        elif task_id is None:
+            logger.warning(
+                "state %s of a task %s is dropped: none runs in this thread; give its id, task_id=...", state, self.name
+            )
+        elif context.report_by_id is None or not context.report_by_id(task_id, state, meta):
+            logger.warning("state %s of %s[%s] is dropped: it does not run in this process", state, self.name, task_id)
 
     # Handlers of subclasses
 

@@ -385,3 +385,22 @@ def test_class_of_ones_own(app: Lavoro) -> None:
     assert app.register_task(Greet()).delay("you").get() == "hello you"
     assert app.tasks["greet"].apply(("me",)).get() == "hello me"
     assert app.register_task(Unnamed).delay().get() == f"{__name__}.Unnamed"
+
+
+def test_states_have_no_place_outside_of_a_worker(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    """Eager and direct runs say nothing, for progress belongs to them; a state of no run is warned of."""
+
+    @app.task(bind=True)
+    def report(self: Task[..., Any]) -> None:
+        self.update_state(state="HALF")
+        self.update_state(self.request.id, state="HALF")
+
+    report.delay().get()
+    report()
+    assert not caplog.records
+    report.update_state(state="HALF")
+    report.update_state("an id", "HALF")
+    assert [record.message for record in caplog.records] == [
+        f"state HALF of a task {report.name} is dropped: none runs in this thread; give its id, task_id=...",
+        f"state HALF of {report.name}[an id] is dropped: it does not run in this process",
+    ]

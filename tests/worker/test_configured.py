@@ -110,6 +110,48 @@ def test_reload_takes_settings_over(
     assert worker.log.count("only a restart") == 1
 
 
+THREADS = """
+import threading
+
+def aside(function, *args, **kwargs):
+    thread = threading.Thread(target=function, args=args, kwargs=kwargs)
+    thread.start()
+    thread.join()
+
+@app.task(name="report", bind=True)
+def report(self, other):
+    aside(self.update_state, self.request.id, "HALF", {"done": 1})
+    half = app.AsyncResult(self.request.id).state
+    report.update_state(task_id=other, state="THEIRS")
+    theirs = app.AsyncResult(other).state
+    aside(self.update_state, state="NOBODYS")
+    self.update_state("unheard-of", state="LOST")
+    return [half, theirs]
+
+@app.task(name="wait")
+def wait():
+    while not (here / "enough").exists():
+        threading.Event().wait(0.02)
+"""
+
+
+@pytest.mark.parametrize("pool", ["gevent", "threads"])
+def test_states_told_from_a_thread_or_by_id(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, pool: str, eventually: Eventually
+) -> None:
+    """A state is stored for a task of this process, and a warning says of each other one that it is not."""
+    (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + THREADS)
+    worker = start_worker("-P", pool, "-c", "2", app="shop", url=migrated_url, environment=configure(shop))
+    other = sender.send_task("wait", task_id="their own", queue="celery")
+    eventually(lambda: sender.AsyncResult(other.id).stage == "running", timeout=PATIENCE)
+    assert sender.send_task("report", [other.id], queue="celery").get(timeout=PATIENCE) == ["HALF", "THEIRS"]
+    (shop / "enough").touch()
+    other.get(timeout=PATIENCE)
+    assert worker.stop() == 0
+    assert "state LOST of report[unheard-of] is dropped: it does not run in this process" in worker.log
+    assert "state NOBODYS of a task report is dropped: none runs in this thread; give its id" in worker.log
+
+
 def test_what_this_release_does_not_do_is_told_at_the_start(
     start_worker: StartWorker, migrated_url: str, shop: Path
 ) -> None:

@@ -16,6 +16,7 @@ from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
 from lavoro.options import check_call, check_limits
 from lavoro.settings import Settings
+from lavoro.unsendable import unsendable
 
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
@@ -64,16 +65,21 @@ class Template(NamedTuple):
     options: str | None
     """``extra`` as JSON."""
     size_limit: int
+    names: tuple[str, ...]
+    """The names of positional arguments, as far as they are known here."""
 
     def message(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
         """Encode one call; raises ``TypeError`` or ``ValueError`` for what cannot be encoded or is too long."""
         text = keywords = payload = None
         options = self.options
-        if self.serializer == "json":
-            text = serialization.dumps(args)
-            keywords = serialization.dumps(kwargs) if kwargs else None
-        else:
-            payload, options = self._payload(args, kwargs)
+        try:
+            if self.serializer == "json":
+                text = serialization.dumps(args)
+                keywords = serialization.dumps(kwargs) if kwargs else None
+            else:
+                payload, options = self._payload(args, kwargs)
+        except (TypeError, ValueError) as error:
+            raise unsendable(self.name, self.serializer, self.names, args, kwargs, error) from error
         size = _bytes(text) + _bytes(keywords) + _bytes(options) + len(payload or b"")
         if size > self.size_limit:
             raise self._too_long(size)
@@ -123,6 +129,7 @@ def template(
         extra,
         _packed(extra),
         settings["lavoro_max_argument_size"],
+        arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
     )
 
 

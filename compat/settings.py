@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lavoro.defaults import DEFAULTS, REFUSED
+from lavoro.absent import ABSENT, REFUSED, SETTINGS
+from lavoro.defaults import DEFAULTS
 
 
 class Ignored(NamedTuple):
@@ -19,171 +19,10 @@ class Ignored(NamedTuple):
     reason: str
 
 
-_STORED = "results are stored in PostgreSQL"
-_RPC = "results are rows, not messages"
-_SERVER = "this is a setting of message brokers, and there is none"
-_CONTROL = "commands and events are rows, not messages"
-_CHORD = "a chord's body starts in the transaction that finishes the last member: nothing polls"
-_RETRIED = "the worker tries to store a result for as long as it runs"
-_CLAIMED = "the worker claims rows when it has room, and adapts by itself to how long tasks take"
-_ETA = "tasks with an ETA wait in the database, not in the worker"
-_NOT_YET = "not implemented yet"
-
-_REASONS: dict[str, dict[str, Any]] = {
-    _STORED: {
-        "arangodb_backend_settings": None,
-        "azureblockblob_base_path": "",
-        "azureblockblob_connection_timeout": 20,
-        "azureblockblob_container_name": "celery",
-        "azureblockblob_read_timeout": 120,
-        "azureblockblob_retry_increment_base": 2,
-        "azureblockblob_retry_initial_backoff_sec": 2,
-        "azureblockblob_retry_max_attempts": 3,
-        "cache_backend": None,
-        "cache_backend_options": {},
-        "cassandra_auth_kwargs": None,
-        "cassandra_auth_provider": None,
-        "cassandra_bundle_path": None,
-        "cassandra_entry_ttl": None,
-        "cassandra_keyspace": None,
-        "cassandra_options": {},
-        "cassandra_port": None,
-        "cassandra_read_consistency": None,
-        "cassandra_servers": None,
-        "cassandra_table": None,
-        "cassandra_write_consistency": None,
-        "cosmosdbsql_collection_name": "celerycol",
-        "cosmosdbsql_consistency_level": "Session",
-        "cosmosdbsql_database_name": "celerydb",
-        "cosmosdbsql_max_retry_attempts": 9,
-        "cosmosdbsql_max_retry_wait_time": 30,
-        "couchbase_backend_settings": None,
-        "elasticsearch_max_retries": None,
-        "elasticsearch_retry_on_timeout": None,
-        "elasticsearch_save_meta_as_text": True,
-        "elasticsearch_timeout": None,
-        "gcs_base_path": "",
-        "gcs_bucket": None,
-        "gcs_project": None,
-        "gcs_ttl": 0,
-        "mongodb_backend_settings": None,
-        "override_backends": None,
-        "redis_backend_credential_provider": None,
-        "redis_backend_health_check_interval": None,
-        "redis_backend_use_ssl": None,
-        "redis_client_name": None,
-        "redis_db": None,
-        "redis_host": None,
-        "redis_max_connections": None,
-        "redis_password": None,
-        "redis_port": None,
-        "redis_retry_on_timeout": False,
-        "redis_socket_connect_timeout": None,
-        "redis_socket_keepalive": False,
-        "redis_socket_timeout": 120.0,
-        "redis_username": None,
-        "result_backend_thread_safe": False,
-        "result_backend_transport_options": {},
-        "s3_access_key_id": None,
-        "s3_base_path": None,
-        "s3_bucket": None,
-        "s3_endpoint_url": None,
-        "s3_region": None,
-        "s3_secret_access_key": None,
-    },
-    _RPC: {
-        "result_exchange": "celeryresults",
-        "result_exchange_type": "direct",
-        "result_persistent": None,
-    },
-    _RETRIED: {
-        "result_backend_always_retry": False,
-        "result_backend_base_sleep_between_retries_ms": 10,
-        "result_backend_max_retries": math.inf,
-        "result_backend_max_sleep_between_retries_ms": 10000,
-    },
-    _CHORD: {
-        "result_chord_join_timeout": 3.0,
-        "result_chord_retry_interval": 1.0,
-    },
-    _SERVER: {
-        "broker_channel_error_retry": False,
-        "broker_login_method": None,
-        "broker_native_delayed_delivery_queue_type": "quorum",
-        "broker_transport_options": {},
-        "task_create_missing_queue_exchange_type": None,
-        "task_create_missing_queue_type": "classic",
-        "task_default_exchange": None,
-        "task_default_queue_type": "classic",
-        "task_protocol": 2,
-        "worker_detect_quorum_queues": True,
-    },
-    _CONTROL: {
-        "control_exchange": "celery",
-        "control_queue_durable": False,
-        "control_queue_exclusive": True,
-        "control_queue_expires": 10.0,
-        "control_queue_ttl": 300.0,
-        "event_exchange": "celeryev",
-        "event_queue_durable": False,
-        "event_queue_exclusive": True,
-        "event_queue_expires": 60.0,
-        "event_queue_prefix": "celeryev",
-        "event_queue_ttl": 5.0,
-        "event_serializer": "json",
-    },
-    _CLAIMED: {
-        "worker_disable_prefetch": False,
-        "worker_enable_prefetch_count_reduction": True,
-        "worker_prefetch_multiplier": 4,
-    },
-    _ETA: {
-        "worker_eta_task_limit": None,
-        "worker_timer_precision": 1.0,
-    },
-    "the URL says how the connection is secured: sslmode=require and its like": {"broker_use_ssl": False},
-    "the URL may name several servers: postgresql://host1,host2/name": {"broker_failover_strategy": None},
-    "workers keep their leases alive: lavoro_lease": {"broker_heartbeat": 120, "broker_heartbeat_checkrate": 3.0},
-    "the worker reconnects for as long as it runs": {"broker_connection_max_retries": 100},
-    "a queue is found by its name": {"task_default_routing_key": None},
-    "priorities always work": {"task_queue_max_priority": None},
-    "a task is always durable": {"task_default_delivery_mode": 2},
-    "PostgreSQL compresses long values by itself": {"result_compression": None, "task_compression": None},
-    "results are not kept in memory": {"result_cache_max": -1},
-    "tables are made by `lavoro migrate`": {"database_create_tables_at_setup": True},
-    "give lavoro a connection or session of your own instead": {
-        "database_engine_callback": None,
-        "database_short_lived_sessions": False,
-    },
-    "there are no certificates": {"security_digest": "sha256"},
-    "when a task last ran is in the database": {
-        "beat_schedule_filename": "celerybeat-schedule",
-        "beat_sync_every": 0,
-    },
-    "revokes are in the database": {"worker_state_db": None},
-    "a task's outcome is accepted once": {"worker_deduplicate_successful_tasks": False},
-    "no task travels through a pipe": {"worker_pool_putlocks": True},
-    "a lost process is seen at once": {"worker_lost_wait": 10.0},
-    "a worker that loses its lease always ends its tasks": {
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-    },
-    "lavoro_shutdown_grace says how long running tasks may take when the worker stops": {
-        "worker_enable_soft_shutdown_on_idle": False,
-        "worker_soft_shutdown_timeout": 0.0,
-    },
-    _NOT_YET: {
-        "beat_cron_starting_deadline": None,
-        "beat_max_loop_interval": 0,
-        "task_remote_tracebacks": False,
-        "task_send_sent_event": False,
-        "worker_direct": False,
-        "worker_pool_restarts": False,
-        "worker_send_task_events": False,
-    },
-}
-
 IGNORED: dict[str, Ignored] = {
-    name: Ignored(default, reason) for reason, names in _REASONS.items() for name, default in names.items()
+    name: Ignored(row.harmless[0], row.sentence)
+    for name, row in ABSENT.items()
+    if name in SETTINGS and row.happens != "refused" and name not in DEFAULTS
 }
 """Settings of Celery that are accepted without effect."""
 

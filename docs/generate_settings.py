@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lavoro.defaults import DEFAULTS, REFUSED, table
+from lavoro.absent import ABSENT, SETTINGS
+from lavoro.defaults import DEFAULTS, table
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference/settings.md"
@@ -17,7 +18,7 @@ TARGET = ROOT / "docs/reference/settings.md"
 _HEAD = """\
 # Settings
 
-<!-- Written by docs/generate_settings.py: change lavoro/defaults.py and run that. -->
+<!-- Written by docs/generate_settings.py: change lavoro/defaults.py or lavoro/absent.py and run that. -->
 
 Settings have Celery's lower-case names; those that begin with `lavoro_` are Lavoro's own. Durations are seconds.
 
@@ -26,14 +27,22 @@ in a module or dict (`app.config_from_object("shop.config")`), or in Flask's con
 What code sets wins over configuration objects, before or after.
 
 A worker checks them when it starts, and says which value is wrong. Names that are not in this list are kept, can be
-read, and change nothing.
+read, and change nothing; one that is nearly a known name warns when it is set.
 """
-_TAIL = """\
+_REFUSED = """\
 ## Settings of Celery that are refused
 
-Ignoring them would break a promise, so the worker does not start.
+Ignoring them would break a promise, so the worker does not start. `False` is refused for those that are on by default.
 
 | setting | instead |
+|---|---|
+"""
+_WARNED = """\
+## Settings of Celery that are warned of
+
+This release does not have what they ask for. The worker says so when it starts, and goes on.
+
+| setting | why, or what to do instead |
 |---|---|
 """
 _UNREAD = "**Not read by this release.** "
@@ -43,17 +52,20 @@ def page() -> str:
     """Return the page as Markdown."""
     unread = unread_settings()
     sections = (_section(title, names, unread) for title, names in _sections())
-    refused = "".join(f"| `{name}` | {_cell(instead)} |\n" for name, instead in REFUSED.items())
-    return "\n".join([_HEAD, *sections, _TAIL]) + refused
+    return "\n".join([_HEAD, *sections, _REFUSED + _absent("refused"), _WARNED + _absent("warned")])
+
+
+def _absent(happens: str) -> str:
+    rows = [(name, ABSENT[name].sentence) for name in ABSENT if name in SETTINGS and ABSENT[name].happens == happens]
+    return "".join(f"| `{name}` | {_cell(sentence)} |\n" for name, sentence in rows)
 
 
 def unread_settings() -> set[str]:
     """Return the settings that no code of the package asks for: they are accepted and checked, and change nothing."""
     trees = {file: ast.parse(file.read_text()) for file in (ROOT / "lavoro").rglob("*.py")}
     attributes = dict(_declarations(trees[ROOT / "lavoro/task.py"]))
-    asked = {
-        word for file, tree in trees.items() if file.name not in ("settings.py", "defaults.py") for word in _words(tree)
-    }
+    tables = ("settings.py", "defaults.py", "absent.py", "options.py")
+    asked = {word for file, tree in trees.items() if file.name not in tables for word in _words(tree)}
     unread = {name for name in DEFAULTS if name not in asked and attributes.get(name) not in asked}
     return unread - {"broker_read_url", "broker_write_url"}  # all there is to do about them is the check
 

@@ -47,6 +47,8 @@ else:
             except ModuleNotFoundError as error:
                 if error.name != f"lavoro.{name}":
                     raise
+            absent = import_module("lavoro.absent")
+            absent.missing(f"lavoro.{name}", absent.MissingName)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import inspect
 import json
@@ -13,14 +14,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from zoneinfo import ZoneInfo
 
-from lavoro import current, signals
-from lavoro.arguments import Arguments
+from lavoro import absent, current, signals, spelling
 from lavoro.context import current as current_request
+from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.ids import task_uuid
+from lavoro.making import check_callable, name_parts, task_class
 from lavoro.message import Message
+from lavoro.options import warn_of_unknown
 from lavoro.publisher import Publisher
 from lavoro.registry import TaskRegistry
 from lavoro.result import AsyncResult
@@ -32,6 +36,10 @@ from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
 from lavoro.task import Task as BaseTask
 
+_ARGUMENTS = frozenset({
+    "main", "broker", "backend", "include", "config_source", "namespace", "task_cls", "set_as_current", "autofinalize",
+    "strict_typing", "changes",
+})  # fmt: skip
 P = ParamSpec("P")
 R = TypeVar("R")
 App = TypeVar("App", bound="Lavoro")
@@ -81,8 +89,13 @@ class Lavoro:
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
         self.publisher = Publisher(self)
+        self.on_after_configure = signals.Signal("on_after_configure", "source")
+        self.on_after_finalize = signals.Signal("on_after_finalize")
+        self.finalized = False
         self._discoveries: list[Callable[[], None]] = []
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
+        for name in settings:
+            spelling.warn_of(f"{type(self).__name__}(): the argument", name, _ARGUMENTS)
         self.conf.update({name: value for name, value in given.items() if value is not None})
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
@@ -203,6 +216,8 @@ class Lavoro:
         """The tasks by name: this application's own, and its copies of the shared ones."""
         if len(self._copies) < len(current.shared):
             self._copy_shared_tasks()
+        if not self.finalized:
+            self.finalize(auto=True)
         return self._tasks
 
     def _copy_shared_tasks(self) -> None:
@@ -260,7 +275,8 @@ class Lavoro:
         """Make a task of a function: ``@app.task`` or ``@app.task(bind=True, queue="slow", ...)``.
 
         ``bind=True`` passes the task itself as first argument; ``name`` (default: ``module.function``) names it;
-        ``base`` is its class; other options become its attributes. A second task of the same name is the first one::
+        ``base`` is its class; other options become its attributes. The same function under the same name is the same
+        task, however often its module is imported; other code under that name raises ``ImproperlyConfigured``::
 
             @app.task(bind=True, autoretry_for=(OSError,), retry_backoff=True)
             def fetch(self: Task[..., Any], url: str) -> int: ...
@@ -273,22 +289,17 @@ class Lavoro:
         self, function: Callable[..., Any], *, name: str | None = None, base: Any = None, bind: bool = False,
         shared: bool = True, filter: Callable[[Any], Any] | None = None, lazy: bool = True, **options: Any,
     ) -> Any:  # fmt: skip
-        name = name or self.gen_task_name(function.__name__, function.__module__)
+        check_callable(function)
+        name = name or self.gen_task_name(*name_parts(function))
+        definition = Definition(function, {**options, "bind": bind, "base": base})
         with self._lock:
-            if name not in self._tasks:
+            if self._tasks.known(name, definition) is None:
+                warn_of_unknown(name, options)
                 body = filter(function) if filter else function
-                attributes = {
-                    **options,
-                    "name": name,
-                    "bound": bind,
-                    "run": body if bind else staticmethod(body),
-                    "__doc__": function.__doc__,
-                    "__module__": function.__module__,
-                    "__wrapped__": function,
-                    "__arguments__": Arguments(name, function, skip_first=bind) if self.strict_typing else None,
-                }
-                cls = type(function.__name__, (base or self.Task,), attributes)
-                self.register_task(cls())
+                cls = task_class(name, function, body, self, options, base=base or self.Task, bind=bind)
+                task = cls()
+                task.definition = definition
+                self.register_task(task)
             return self._tasks[name]
 
     def register_task(self, task: Any) -> Any:
@@ -296,6 +307,11 @@ class Lavoro:
         task = task() if inspect.isclass(task) else task
         if not getattr(task, "name", None):
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
+        if self._tasks.get(task.name) is not task:
+            if task.definition is None:
+                warn_of_unknown(task.name, (word for word, value in vars(type(task)).items() if not callable(value)))
+                task.definition = Definition(type(task), dict(vars(task)))
+            self._tasks.known(task.name, task.definition)
         task.bind(self)
         self._tasks.register(task)
         return task
@@ -309,8 +325,20 @@ class Lavoro:
         return f"{module}.{name}"
 
     def finalize(self, auto: bool = False) -> None:
-        """Copy the shared tasks now; all others exist from the moment they are decorated."""
+        """Read the settings, copy the shared tasks, and send ``on_after_configure`` and ``on_after_finalize``; once.
+
+        It happens by itself when the tasks or the database are asked for, and so when a worker starts.
+        """
+        if auto and not self.autofinalize:
+            return
+        _ = self.conf.changes  # imports modules, for which the lock must be free
+        with self._lock:
+            if self.finalized:
+                return
+            self.finalized = True  # what receivers do may ask for the tasks too
+        self.on_after_configure.send(self, source=self.conf)
         self._copy_shared_tasks()
+        self.on_after_finalize.send(self)
 
     # Where tasks go
 
@@ -325,6 +353,7 @@ class Lavoro:
         database = self._database
         if database is not None and place == self._place:
             return database
+        self.finalize(auto=True)
         with self._lock:
             if self._database is None or place != self._place:
                 self._disconnect()
@@ -439,6 +468,28 @@ class Lavoro:
     def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
         return AsyncResult(id, app=self, **options)
+
+    # Time
+
+    @property
+    def timezone(self) -> dt.tzinfo:
+        """The time zone of the setting ``timezone``, else UTC; with ``enable_utc`` off, the machine's."""
+        zone = self.conf["timezone"]
+        if zone:
+            return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
+        local = dt.datetime.now().astimezone().tzinfo
+        return dt.timezone.utc if self.conf["enable_utc"] or local is None else local
+
+    def now(self) -> dt.datetime:
+        """Return the time, in the application's time zone."""
+        return dt.datetime.now(self.timezone)
+
+    if not TYPE_CHECKING:  # or every wrong name would pass the type check
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of what Celery's applications have, and these have not, what to do instead."""
+            absent.missing(f"app.{name}", absent.MissingAttribute)
+            return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

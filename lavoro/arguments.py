@@ -9,6 +9,8 @@ from typing import Any
 Keywords = tuple[frozenset[str], frozenset[str]]
 """The names of the keywords that a call must give, and of those that it may give."""
 
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 
 class Arguments:
     """Checks calls against a function's signature: fast for the right ones, precise for the wrong ones.
@@ -18,23 +20,19 @@ class Arguments:
 
     def __init__(self, name: str, function: Callable[..., Any], *, skip_first: bool) -> None:
         self.name = name
-        self._signature: inspect.Signature | None = None
+        self._signature = signature_of(function, skip_first=skip_first)
         self._keywords: list[Keywords] = []
         """By the number of positional arguments; empty where that does not decide it."""
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # a builtin without a signature accepts what it likes
-            return
-        parameters = list(signature.parameters.values())[1 if skip_first else 0 :]
-        self._signature = signature.replace(parameters=parameters)
-        if all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
-            self._keywords = _keywords_by_count(parameters)
-
-    @property
-    def names(self) -> list[str]:
+        self.names: tuple[str, ...] = ()
         """The names of the parameters that take positional arguments, in order."""
-        parameters = self._signature.parameters.values() if self._signature is not None else ()
-        return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if self._signature is None:
+            return
+        parameters = list(self._signature.parameters.values())
+        self.names = _names(self._signature, function, skip_first=skip_first)
+        if {p.kind for p in parameters} == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+            self._signature = None  # to bind such calls takes 5 us each and refuses none
+        elif all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
+            self._keywords = _keywords_by_count(parameters)
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise ``TypeError``, as the function itself would, unless it accepts the arguments."""
@@ -51,6 +49,38 @@ class Arguments:
             return False
         required, allowed = self._keywords[count]
         return required <= kwargs.keys() <= allowed if kwargs else not required
+
+
+def signature_of(
+    function: Callable[..., Any], *, skip_first: bool, follow_wrapped: bool = False
+) -> inspect.Signature | None:
+    """Return what a call may give, without the ``self`` of a bound task; None for a builtin that does not tell.
+
+    Without ``follow_wrapped`` it is what the function itself takes, whatever ``functools.wraps`` says of it: a
+    decorator may add arguments and take some away.
+    """
+    try:
+        signature = inspect.signature(function, follow_wrapped=follow_wrapped)
+    except (TypeError, ValueError):
+        return None
+    parameters = list(signature.parameters.values())
+    if skip_first and parameters and parameters[0].kind in _POSITIONAL:
+        return signature.replace(parameters=parameters[1:])
+    return signature
+
+
+def positional_names(signature: inspect.Signature) -> list[str]:
+    """Return the names of the parameters that take positional arguments, in order."""
+    return [parameter.name for parameter in signature.parameters.values() if parameter.kind in _POSITIONAL]
+
+
+def _names(signature: inspect.Signature, function: Callable[..., Any], *, skip_first: bool) -> tuple[str, ...]:
+    """Return the names of positional arguments; where a decorator takes ``*args``, those of what it decorates."""
+    names = positional_names(signature)
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()):
+        inner = signature_of(function, skip_first=skip_first, follow_wrapped=True)
+        names += [name for name in positional_names(inner) if name not in names] if inner is not None else []
+    return tuple(names)
 
 
 def _keywords_by_count(parameters: list[inspect.Parameter]) -> list[Keywords]:

@@ -9,11 +9,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from lavoro import serialization
+from lavoro import absent, serialization, spelling
 from lavoro.context import Context, current
+from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
+from lavoro.options import check_call, check_limits
 from lavoro.settings import Settings
+from lavoro.unsendable import unsendable
 
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
@@ -30,7 +33,8 @@ IGNORED = frozenset({
     "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
 })  # fmt: skip
 """Options of Celery that mean nothing once the message is a row."""
-REFUSED = frozenset({"link", "link_error", "chord", "chain"})
+OPTIONS = KEPT | CONSUMED | IGNORED
+"""All options of a call that are known."""
 
 _message = tuple.__new__
 """What ``Message()`` ends in: half of its time."""
@@ -61,16 +65,21 @@ class Template(NamedTuple):
     options: str | None
     """``extra`` as JSON."""
     size_limit: int
+    names: tuple[str, ...]
+    """The names of positional arguments, as far as they are known here."""
 
     def message(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
         """Encode one call; raises ``TypeError`` or ``ValueError`` for what cannot be encoded or is too long."""
         text = keywords = payload = None
         options = self.options
-        if self.serializer == "json":
-            text = serialization.dumps(args)
-            keywords = serialization.dumps(kwargs) if kwargs else None
-        else:
-            payload, options = self._payload(args, kwargs)
+        try:
+            if self.serializer == "json":
+                text = serialization.dumps(args)
+                keywords = serialization.dumps(kwargs) if kwargs else None
+            else:
+                payload, options = self._payload(args, kwargs)
+        except (TypeError, ValueError) as error:
+            raise unsendable(self.name, self.serializer, self.names, args, kwargs, error) from error
         size = _bytes(text) + _bytes(keywords) + _bytes(options) + len(payload or b"")
         if size > self.size_limit:
             raise self._too_long(size)
@@ -101,7 +110,7 @@ def template(
     ``TypeError`` or ``ValueError`` for options that mean nothing.
     """
     extra = _travelling(options, request)
-    if task is not None and not task.acks_late:
+    if task is not None and (not task.acks_late or task.reject_on_worker_lost is False):
         extra["acks_late"] = False
     task_id = options.get("task_id") or None
     if task_id is not None and str(task_uuid(task_id)) != (task_id := str(task_id)):
@@ -120,6 +129,7 @@ def template(
         extra,
         _packed(extra),
         settings["lavoro_max_argument_size"],
+        arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
     )
 
 
@@ -169,26 +179,25 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
     extra: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for key, value in options.items():
-        if key in CONSUMED or key in IGNORED or value is None:
+        if value is None:
+            continue
+        check_call(key, value)
+        if key in CONSUMED or key in IGNORED:
             continue
         if key in KEPT:
-            extra[key] = seconds(key, value) if key in ("time_limit", "soft_time_limit") else value
-        elif key not in REFUSED:
+            extra[key] = as_seconds(value) if key in ("time_limit", "soft_time_limit") else value
+        else:
+            if value:
+                absent.missing(f"apply_async.{key}")
+            spelling.warn_of("apply_async: the option", key, OPTIONS)
             unknown[key] = value
-        elif value:
-            raise NotImplementedError(f"apply_async({key}=...) is not supported by this release")
     if unknown or options.get("properties"):
         extra["properties"] = {**(options.get("properties") or {}), **unknown}
     if request is not None:
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id)
-    _check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
+    check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
     return extra
-
-
-def _check_limits(hard: float | None, soft: float | None) -> None:
-    if hard and soft and soft > hard:
-        raise ValueError(f"soft_time_limit ({soft:g} s) must not be longer than time_limit ({hard:g} s)")
 
 
 def _priority(options: Mapping[str, Any], settings: Settings, request: Context | None) -> Any:

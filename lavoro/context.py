@@ -142,6 +142,10 @@ current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("lavoro
 """The request of the innermost task that is running here."""
 
 
+report_by_id: Callable[[str, str, Any], bool] | None = None
+"""In a worker: stores a state for a task by its id, and tells whether this process holds that task."""
+
+
 def request_of(name: str) -> Context | None:
     """Return the request of the innermost run of the task of that name, None outside."""
     request = current.get()

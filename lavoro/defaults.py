@@ -1,4 +1,4 @@
-"""Every setting: its default, one line about it, and what it may be; and Celery's settings that are refused."""
+"""Every setting: its default, one line about it, and what it may be."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _is_rate(value: Any) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,47}", value) is not None
+    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", value) is not None
 
 
 _ROUTE = (str, Mapping, list, tuple)
@@ -82,28 +82,28 @@ _COLLECTION = (Mapping, list, tuple, set, frozenset)
 POOLS = ("gevent", "threads", "prefork", "solo")
 
 _ANY = Rule("anything", lambda _: True)
-_FLAG = Rule("True or False", lambda value: value in (True, False))
-_TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and value != "")
+FLAG = Rule("True or False", lambda value: value in (True, False))
+TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and value != "")
 _KEYS = Rule(
     "a list or tuple of texts of 16 characters or more each",
     lambda value: _is_texts(value) and all(len(key) >= 16 for key in value),
 )
 _TEXTS = Rule("a list or tuple of names", _is_texts)
 _IMPORTS = Rule("a module's name or a list of them", lambda value: isinstance(value, str) or _is_texts(value))
-_MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
-_COUNT = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
-_COUNT_OR_NONE = Rule("a whole number, 0 or more, or None", lambda value: _COUNT.accepts(value or 0))
+MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
+COUNT = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
+_COUNT_OR_NONE = Rule("a whole number, 0 or more, or None", lambda value: COUNT.accepts(value or 0))
 _POSITIVE = Rule("a whole number, 1 or more", lambda value: _is_whole(value) and value >= 1)
 _SIZE = Rule("a whole number of bytes, 1 to 1,000,000,000", lambda value: _is_whole(value) and 1 <= value <= 10**9)
-_SECONDS = Rule("a number of seconds or a timedelta, 0 or more", lambda value: as_seconds(value) >= 0)
-_KEPT = Rule("a number of seconds or a timedelta, 0 or more, or None", lambda value: _SECONDS.accepts(value or 0))
+SECONDS = Rule("a number of seconds or a timedelta, 0 or more", lambda value: as_seconds(value) >= 0)
+_KEPT = Rule("a number of seconds or a timedelta, 0 or more, or None", lambda value: SECONDS.accepts(value or 0))
 _DURATION = Rule("a number of seconds or a timedelta, more than 0", lambda value: as_seconds(value) > 0)
-_PRIORITY = Rule("a whole number, -32768 to 32767", lambda value: _is_whole(value) and -(2**15) <= value < 2**15)
-_RATE = Rule("a number (per second) or a text such as '10/s', '100/m', '500/h'", _is_rate)
+PRIORITY = Rule("a whole number, -32768 to 32767", lambda value: _is_whole(value) and -(2**15) <= value < 2**15)
+RATE = Rule("a number (per second) or a text such as '10/s', '100/m', '500/h'", _is_rate)
 _LEVEL = Rule("a log level such as 'INFO'", _is_level)
 _ZONE = Rule("the name of a time zone such as 'Europe/Rome' (the tzdata package has them all), or a tzinfo", _is_zone)
 _POOL = Rule(f"one of {', '.join(POOLS)}; gevent does what eventlet did", lambda value: value in POOLS)
-_SCHEMA = Rule("1 to 48 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
+SCHEMA = Rule("1 to 40 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
 _ROUTES = Rule(
     "a dict, a list, a router or its dotted path", lambda value: callable(value) or isinstance(value, _ROUTE)
 )
@@ -121,13 +121,13 @@ DEFAULTS: dict[str, Default] = {
     "broker_read_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
     "broker_write_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
     "broker_connection_timeout": Default(4, "Seconds to wait for a connection to the database.", _DURATION),
-    "broker_connection_retry": Default(True, "False: a worker that starts without a database exits.", _FLAG),
-    "broker_connection_retry_on_startup": Default(None, "The same; None: as `broker_connection_retry`.", _FLAG),
+    "broker_connection_retry": Default(True, "False: a worker that starts without a database exits.", FLAG),
+    "broker_connection_retry_on_startup": Default(None, "The same; None: as `broker_connection_retry`.", FLAG),
     "broker_pool_limit": Default(10, "Connections kept open for calling tasks; 0 or None: none.", _COUNT_OR_NONE),
-    "broker_pool_acquire_timeout": Default(None, "Seconds a call waits for a connection; None: for ever.", _SECONDS),
-    "database_engine_options": Default({}, "Options for SQLAlchemy's `create_engine`.", _MAPPING),
-    "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", _SCHEMA),
-    "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", _FLAG),
+    "broker_pool_acquire_timeout": Default(None, "Seconds a call waits for a connection; None: for ever.", SECONDS),
+    "database_engine_options": Default({}, "Options for SQLAlchemy's `create_engine`.", MAPPING),
+    "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", SCHEMA),
+    "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", FLAG),
     "lavoro_direct_url": Default(
         None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY
     ),
@@ -136,45 +136,45 @@ DEFAULTS: dict[str, Default] = {
         None, "SQLAlchemy engines that tasks use: one, several, or a function that returns them.", _ANY
     ),
     # Calling tasks
-    "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", _FLAG),
-    "task_eager_propagates": Default(False, "Exceptions of eager tasks are raised to the caller.", _FLAG),
-    "task_store_eager_result": Default(False, "Store results of eager tasks too.", _FLAG),
-    "task_serializer": Default("json", "Serializer of arguments.", _TEXT),
-    "task_publish_retry": Default(True, "Try again when the database cannot be reached while calling a task.", _FLAG),
-    "task_publish_retry_policy": Default(_RETRY_POLICY, "How often and after how many seconds that is.", _MAPPING),
-    "task_default_priority": Default(None, "Priority of calls without one, None is 0; the higher is first.", _PRIORITY),
-    "task_inherit_parent_priority": Default(False, "Tasks called by a task take its priority.", _FLAG),
+    "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", FLAG),
+    "task_eager_propagates": Default(False, "Exceptions of eager tasks are raised to the caller.", FLAG),
+    "task_store_eager_result": Default(False, "Store results of eager tasks too.", FLAG),
+    "task_serializer": Default("json", "Serializer of arguments.", TEXT),
+    "task_publish_retry": Default(True, "Try again when the database cannot be reached while calling a task.", FLAG),
+    "task_publish_retry_policy": Default(_RETRY_POLICY, "How often and after how many seconds that is.", MAPPING),
+    "task_default_priority": Default(None, "Priority of calls without one, None is 0; the higher is first.", PRIORITY),
+    "task_inherit_parent_priority": Default(False, "Tasks called by a task take its priority.", FLAG),
     "lavoro_max_argument_size": Default(1_000_000, "Longest serialized arguments of one call, in bytes.", _SIZE),
     "lavoro_batch": Default(1000, "Tasks per insert statement of `delay_many`.", _POSITIVE),
     # Queues
-    "task_default_queue": Default("celery", "Queue of calls that nothing else routes.", _TEXT),
+    "task_default_queue": Default("celery", "Queue of calls that nothing else routes.", TEXT),
     "task_queues": Default(None, "Queues the worker serves and routing knows; None: the default queue.", _QUEUES),
     "task_routes": Default(None, "Queue or options by task name, glob or pattern, or a router.", _ROUTES),
-    "task_create_missing_queues": Default(True, "False: only queues in `task_queues` may be used.", _FLAG),
+    "task_create_missing_queues": Default(True, "False: only queues in `task_queues` may be used.", FLAG),
     # Running tasks
-    "task_acks_late": Default(True, "Run again when the worker was lost. False: fail, WorkerLostError.", _FLAG),
-    "task_reject_on_worker_lost": Default(None, "Worker lost. False: fail; None: as `task_acks_late`.", _FLAG),
-    "task_acks_on_failure_or_timeout": Default(True, "False: tasks that failed or timed out are put back.", _FLAG),
-    "task_acks_on_failure": Default(None, "For failures alone; None: `task_acks_on_failure_or_timeout`.", _FLAG),
-    "task_acks_on_timeout": Default(None, "For time limits alone; None: `task_acks_on_failure_or_timeout`.", _FLAG),
-    "task_time_limit": Default(None, "Seconds until the process of a task is ended; 0 or None: no limit.", _SECONDS),
-    "task_soft_time_limit": Default(None, "Seconds until SoftTimeLimitExceeded; 0 or None: no limit.", _SECONDS),
-    "task_default_rate_limit": Default(None, "Most starts of a task per second, minute or hour, per worker.", _RATE),
-    "worker_disable_rate_limits": Default(False, "Ignore all rate limits.", _FLAG),
+    "task_acks_late": Default(True, "Run again when the worker was lost. False: fail, WorkerLostError.", FLAG),
+    "task_reject_on_worker_lost": Default(None, "Worker lost. False: fail; None: as `task_acks_late`.", FLAG),
+    "task_acks_on_failure_or_timeout": Default(True, "False: tasks that failed or timed out are put back.", FLAG),
+    "task_acks_on_failure": Default(None, "For failures alone; None: `task_acks_on_failure_or_timeout`.", FLAG),
+    "task_acks_on_timeout": Default(None, "For time limits alone; None: `task_acks_on_failure_or_timeout`.", FLAG),
+    "task_time_limit": Default(None, "Seconds until the process of a task is ended; 0 or None: no limit.", SECONDS),
+    "task_soft_time_limit": Default(None, "Seconds until SoftTimeLimitExceeded; 0 or None: no limit.", SECONDS),
+    "task_default_rate_limit": Default(None, "Most starts of a task per second, minute or hour, per worker.", RATE),
+    "worker_disable_rate_limits": Default(False, "Ignore all rate limits.", FLAG),
     "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", _ANY),
-    "task_track_started": Default(False, "Report the state STARTED while a task runs.", _FLAG),
-    "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", _FLAG),
+    "task_track_started": Default(False, "Report the state STARTED while a task runs.", FLAG),
+    "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", FLAG),
     "lavoro_max_crashes": Default(3, "A task that was running in so many crashes becomes FAILURE.", _POSITIVE),
     "lavoro_unknown_task_delay": Default(1.0, "Seconds until an unknown task is offered again; doubles.", _DURATION),
     "lavoro_unknown_task_delay_max": Default(300.0, "Most seconds `lavoro_unknown_task_delay` grows to.", _DURATION),
     # Results
     "result_backend": Default(None, "Results are stored in the database, whatever stands here.", _ANY),
-    "result_serializer": Default("json", "Serializer of results.", _TEXT),
+    "result_serializer": Default("json", "Serializer of results.", TEXT),
     "result_expires": Default(_DAY, "How long results of successful tasks are kept; 0 or None: for ever.", _KEPT),
     "lavoro_failure_expires": Default(30 * _DAY, "How long failed tasks are kept; 0 or None: for ever.", _KEPT),
-    "result_extended": Default(False, "Show name, arguments, worker and queue with results.", _FLAG),
-    "task_ignore_result": Default(False, "Do not keep results.", _FLAG),
-    "task_store_errors_even_if_ignored": Default(False, "Keep failures also of tasks that ignore results.", _FLAG),
+    "result_extended": Default(False, "Show name, arguments, worker and queue with results.", FLAG),
+    "task_ignore_result": Default(False, "Do not keep results.", FLAG),
+    "task_store_errors_even_if_ignored": Default(False, "Keep failures also of tasks that ignore results.", FLAG),
     "lavoro_max_result_size": Default(16_000_000, "Longest serialized result, in bytes.", _SIZE),
     "accept_content": Default(("json",), "Serializers the worker accepts, by name or MIME type.", _TEXTS),
     "result_accept_content": Default(None, "Serializers accepted for results; None: `accept_content`.", _TEXTS),
@@ -183,19 +183,19 @@ DEFAULTS: dict[str, Default] = {
         (), "Messages are signed with the first and verified with all; (): not signed.", _KEYS
     ),
     "lavoro_redact": Default(_SECRETS, "Names of arguments whose values logs and errors show as `***`.", _TEXTS),
-    "lavoro_require_signature": Default(False, "True: the worker runs no task without a valid signature.", _FLAG),
+    "lavoro_require_signature": Default(False, "True: the worker runs no task without a valid signature.", FLAG),
     # The worker
     "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),
     "worker_concurrency": Default(
-        None, "Tasks run at once; None: 100 with gevent, else one per CPU; both within `lavoro_engines`.", _COUNT
+        None, "Tasks run at once; None: 100 with gevent, else one per CPU; both within `lavoro_engines`.", COUNT
     ),
-    "worker_max_tasks_per_child": Default(None, "Tasks after which a process is replaced; 0 or None: never.", _COUNT),
-    "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", _COUNT),
+    "worker_max_tasks_per_child": Default(None, "Tasks after which a process is replaced; 0 or None: never.", COUNT),
+    "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", COUNT),
     "worker_proc_alive_timeout": Default(4.0, "Seconds a new process has to come up.", _DURATION),
-    "worker_enable_remote_control": Default(True, "False: the worker answers no commands.", _FLAG),
+    "worker_enable_remote_control": Default(True, "False: the worker answers no commands.", FLAG),
     "imports": Default((), "Modules the worker imports when it starts.", _IMPORTS),
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
-    "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", _COUNT),
+    "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", COUNT),
     "lavoro_poll_interval": Default(
         1.0, "Most seconds until an idle worker looks for tasks; 120 times as many while it is notified.", _DURATION
     ),
@@ -203,49 +203,23 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_blocked_grace": Default(
         None, "Seconds until a process whose loop does not turn is ended; None: only limits end it.", _DURATION
     ),
-    "lavoro_shutdown_grace": Default(30.0, "Seconds a warm stop gives tasks until they are put back.", _SECONDS),
+    "lavoro_shutdown_grace": Default(30.0, "Seconds a warm stop gives tasks until they are put back.", SECONDS),
     # Logs
-    "worker_hijack_root_logger": Default(True, "False: leave the handlers of the root logger alone.", _FLAG),
-    "worker_log_format": Default(_LOG + "%(message)s", "Format of the worker's log.", _TEXT),
+    "worker_hijack_root_logger": Default(True, "False: leave the handlers of the root logger alone.", FLAG),
+    "worker_log_format": Default(_LOG + "%(message)s", "Format of the worker's log.", TEXT),
     "worker_task_log_format": Default(
-        _LOG + "%(task_name)s[%(task_id)s]: %(message)s", "Format of log lines written inside tasks.", _TEXT
+        _LOG + "%(task_name)s[%(task_id)s]: %(message)s", "Format of log lines written inside tasks.", TEXT
     ),
-    "worker_log_color": Default(None, "Colours in the log; None: if it goes to a terminal.", _FLAG),
-    "worker_redirect_stdouts": Default(True, "What tasks print goes to the log.", _FLAG),
+    "worker_log_color": Default(None, "Colours in the log; None: if it goes to a terminal.", FLAG),
+    "worker_redirect_stdouts": Default(True, "What tasks print goes to the log.", FLAG),
     "worker_redirect_stdouts_level": Default("WARNING", "Log level of what tasks print.", _LEVEL),
     # Time
     "timezone": Default(None, "Time zone of schedules and of what is shown; None: UTC.", _ZONE),
-    "enable_utc": Default(True, "False: times without a zone are local ones.", _FLAG),
-    "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", _MAPPING),
+    "enable_utc": Default(True, "False: times without a zone are local ones.", FLAG),
+    "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", _ANY),
 }
 """Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""
-
-_USE_URL = "name the database in broker_url: postgresql://user:password@host:port/name"
-_USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
-UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it away"
-_FIXED = "the worker's parts cannot be replaced: leave it away"
-
-REFUSED: dict[str, str] = {
-    **dict.fromkeys(("broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost"), _USE_URL),
-    "broker_transport": _USE_URL,
-    **dict.fromkeys(("database_table_names", "database_table_schemas"), _USE_SCHEMA),
-    **dict.fromkeys(("security_key", "security_key_password", "security_certificate", "security_cert_store"), UNSIGNED),
-    "task_default_exchange_type": "there are no exchanges: give each task its queue in task_routes",
-    **dict.fromkeys(("worker_agent", "worker_autoscaler", "worker_consumer", "worker_timer"), _FIXED),
-}
-"""Settings of Celery that `Settings.check` reports when they are set, and what to do instead.
-
-Ignoring them would break a promise.
-"""
-
-HARMLESS = {
-    "broker_transport": ("postgres", "postgresql", "postgresql+psycopg"),
-    "task_default_exchange_type": ("direct",),
-    "worker_autoscaler": ("celery.worker.autoscale:Autoscaler",),
-    "worker_consumer": ("celery.worker.consumer:Consumer",),
-}
-"""Values of refused settings that say what is so anyway."""
 
 
 def table() -> list[tuple[str, Any, str]]:

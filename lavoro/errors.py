@@ -11,6 +11,7 @@
     ├── ImproperlyConfigured
     │   └── SchemaOutdated          the database needs `lavoro migrate`
     ├── SecurityError
+    ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
     └── OperationalError            the database cannot be reached or refused
     SoftTimeLimitExceeded           stands apart: `except LavoroError` in a task must not swallow it
     LavoroWarning                   a UserWarning
@@ -148,6 +149,10 @@ class SchemaOutdated(ImproperlyConfigured):
 
 class SecurityError(LavoroError):
     """A message was refused: its serializer is not in ``accept_content``, or its signature is wrong or missing."""
+
+
+class NotSupported(LavoroError, NotImplementedError):
+    """Celery has this, and this release of Lavoro does not; the text says what to do instead."""
 
 
 class OperationalError(LavoroError):

@@ -27,11 +27,12 @@ def backoff(
     return max(0, countdown)
 
 
-def autoretry_options(task: Any, retries: int) -> dict[str, Any]:
+def autoretry_options(task: Any, retries: int, *, limit: float | None = None) -> dict[str, Any]:
     """Return what ``Task.retry`` is called with when an exception of ``autoretry_for`` was raised.
 
     Reads the task's ``retry_backoff``, ``retry_backoff_max``, ``retry_jitter`` and ``retry_kwargs``; the latter is
-    copied, never changed, because threads share it.
+    copied, never changed, because threads share it. ``limit`` is what this run gave to ``retry`` as ``max_retries``: it
+    wins over both the task's and that of ``retry_kwargs``.
     """
     options = dict(getattr(task, "retry_kwargs", None) or {})
     factor = getattr(task, "retry_backoff", False)
@@ -42,6 +43,6 @@ def autoretry_options(task: Any, retries: int) -> dict[str, Any]:
             maximum=getattr(task, "retry_backoff_max", 600),
             full_jitter=getattr(task, "retry_jitter", True),
         )
-    if hasattr(task, "override_max_retries"):
-        options.setdefault("max_retries", task.override_max_retries)
+    if limit is not None:
+        options["max_retries"] = limit
     return options

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from lavoro import spelling
+from lavoro.compose import OPTIONS
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.settings import symbol
 
@@ -213,7 +215,8 @@ def _by_name(routes: Iterable[tuple[Any, Any]]) -> Rule:
             patterns.append((re.compile(fnmatch.translate(key)), route))
         else:
             exact[key] = route
-        _as_options(route, key)
+        for option in _as_options(route, str(key)):
+            spelling.warn_of(f"task_routes of {key!r}: the option", option, OPTIONS)
 
     @lru_cache(maxsize=4096)
     def find(name: str) -> Any:

@@ -20,10 +20,12 @@ from inspect import getattr_static
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from lavoro.defaults import DEFAULTS, HARMLESS, REFUSED, UNSIGNED, as_seconds
+from lavoro import absent, spelling
+from lavoro.defaults import DEFAULTS, as_seconds
 from lavoro.errors import ImproperlyConfigured
 
 _versions = itertools.count()
+_NAMES = frozenset(DEFAULTS) | absent.SETTINGS
 
 Source = Callable[[], Mapping[str, Any]]
 """Yields settings when it is called, which happens on the first read of any setting."""
@@ -136,6 +138,8 @@ class Settings(MutableMapping[str, Any]):
 
     def _merge(self, target: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Take values over; where an alias and the name itself are given, the name itself wins."""
+        for name in values:
+            self._look_at(name)
         target.update({self._aliases[name]: value for name, value in values.items() if name in self._aliases})
         target.update({name: value for name, value in values.items() if name not in self._aliases})
 
@@ -161,7 +165,13 @@ class Settings(MutableMapping[str, Any]):
             value = self._live.setdefault(name, copy(value))
         return value
 
+    def _look_at(self, name: Any) -> None:
+        """Warn of a name that is nearly a setting's; upper-case names belong to a framework's configuration."""
+        if name not in _NAMES and isinstance(name, str) and name.islower() and name not in self._aliases:
+            spelling.warn_of("the setting", name, _NAMES)
+
     def __setitem__(self, key: str, value: Any) -> None:
+        self._look_at(key)
         self._changes[self._aliases.get(key, key)] = value
         self._changed()
 
@@ -202,7 +212,9 @@ class Settings(MutableMapping[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"there is no setting {name!r}, and nothing was set under that name") from None
+            meant = spelling.nearest(name, _NAMES)
+            hint = f": did you mean {meant!r}?" if meant else ", and nothing was set under that name"
+            raise AttributeError(f"there is no setting {name!r}{hint}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -374,13 +386,10 @@ def _masked(name: Any, value: Any) -> Any:
 
 
 def _refused(changes: Mapping[str, Any]) -> Iterator[str]:
-    for name, instead in REFUSED.items():
-        value = changes.get(name)
-        if value and value not in HARMLESS.get(name, ()):
-            yield f"{name} is not supported: {instead}"
+    yield from absent.of_settings(changes, "refused")
     for name in ("task_serializer", "result_serializer"):
         if changes.get(name) == "auth":
-            yield f"{name} = 'auth': {UNSIGNED}"
+            yield f"{name} = 'auth': {absent.UNSIGNED}"
 
 
 def _wrong(changes: Mapping[str, Any]) -> Iterator[str]:

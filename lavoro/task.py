@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
-from lavoro import redaction
+from lavoro import context, redaction, spelling
+from lavoro.absent import MissingAttribute, missing
 from lavoro.arguments import Arguments
-from lavoro.compose import Call, retry_changes, split_call, start_time
+from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, request_of
+from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
-from lavoro.errors import Ignore, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.models import Models
+from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
+
+logger = logging.getLogger("lavoro.task")
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -105,7 +112,11 @@ class Task(Generic[P, R]):
     before_start_overridden: bool = False
     bound: bool = False
     _run_once: Callable[..., Any] | None = None
+    definition: Definition | None = None
+    """What the task was made from; a second task of its name must be made from the same."""
     __arguments__: Arguments | None = None
+    models: Models | None = None
+    """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
     usual_form: Any = None
     """What the publisher has worked out for calls without options."""
 
@@ -116,6 +127,7 @@ class Task(Generic[P, R]):
     def bind(self, app: Any) -> None:
         """Make the task one of this application."""
         self.app = app
+        self._check_options()
         cls = type(self)
         self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
         self.before_start_overridden = "before_start" in self.handlers
@@ -124,8 +136,41 @@ class Task(Generic[P, R]):
         if self.autoretry_for and self._run_once is None:
             self._run_once = self.run
             self.run = _retrying(self, self.run)  # type: ignore[method-assign]
-        self.throws = _as_tuple(self.throws)
         self.on_bound(app)
+
+    def _check_options(self) -> None:
+        """Bring the options into their usual form, also those that a class or a setting gave.
+
+        None stands for the default: for what a setting decides, that setting.
+        """
+        for option in TASKS:
+            holder = self if option in vars(self) else type(self)
+            value = getattr(holder, option)
+            if isinstance(value, (FromSettings, property)):
+                continue
+            if value is None and isinstance(default := vars(Task)[option], FromSettings):
+                setattr(type(self), option, default)
+            elif (usual := checked(self.name, option, value)) is not value:
+                setattr(holder, option, usual)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        try:
+            check_limits(self.own("time_limit"), self.own("soft_time_limit"))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
+
+    def own(self, option: str) -> Any:
+        """Return an option as the task itself says it; None where it leaves that to the settings."""
+        value = vars(self).get(option, getattr(type(self), option))
+        return None if isinstance(value, (FromSettings, property)) else value
+
+    if not TYPE_CHECKING:  # or every wrong name would pass the type check
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of what Celery's tasks have, and these have not, what to do instead."""
+            missing(f"task.{name}", MissingAttribute)
+            return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -149,6 +194,7 @@ class Task(Generic[P, R]):
         given = self.app.conf["task_annotations"] or ()
         for changes in given if isinstance(given, (list, tuple)) else [given]:
             for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():
+                spelling.warn_of(f"task_annotations of {self.name!r}: the option", attribute, NAMES)
                 setattr(type(self), attribute, value)
         if given:
             self.bind(self.app)
@@ -215,6 +261,8 @@ class Task(Generic[P, R]):
         _check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
+        if self.models is not None:
+            args, kwargs = self._without_models(args, kwargs, options)
         if task_id is not None or link is not None or link_error is not None or shadow is not None:
             given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
             options.update({name: value for name, value in given.items() if value is not None})
@@ -241,7 +289,21 @@ class Task(Generic[P, R]):
             raise TypeError("task_id cannot be given for many calls: each has an id of its own")
         if self.app.conf["task_always_eager"]:
             return [self.apply_async(*split_call(call), **options) for call in calls]
+        if self.models is not None:
+            calls = (self._call_without_models(call, options) for call in calls)
         return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
+
+    def _without_models(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return arguments with plain data for models; pickle can send those as they are."""
+        if self.models is None or (options.get("serializer") or self.serializer) == "pickle":
+            return args, kwargs
+        return self.models.dumped(args, kwargs, bound=self.bound)
+
+    def _call_without_models(self, call: Call, options: Mapping[str, Any]) -> Call:
+        args, kwargs = self._without_models(*split_call(call), options)
+        return kwargs if isinstance(call, Mapping) else args
 
     def apply(
         self,
@@ -262,7 +324,8 @@ class Task(Generic[P, R]):
             add.apply((2, 3)).get()
         """
         options.update(task_id=task_id, retries=retries, link=link, link_error=link_error)
-        return run_eagerly(self.app, self, args or (), kwargs or {}, options, throw=throw, through_serializer=False)
+        args, kwargs = self._without_models(args or (), kwargs or {}, options)
+        return run_eagerly(self.app, self, args, kwargs, options, throw=throw, through_serializer=False)
 
     def call_options(self) -> dict[str, Any]:
         """Return the options that the task itself gives to every call; those of a call win over them."""
@@ -308,15 +371,21 @@ class Task(Generic[P, R]):
         request = self.request
         if request.called_directly:
             raise_with_context(exc or Retry("Task can be retried", None))
+        check_call("max_retries", max_retries)
+        if max_retries is not None:
+            request.update(retry_limit=max_retries)  # autoretry_for keeps to it, should it see what is raised here
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries >= limit:
             raise_with_context(exc or self._out_of_retries(request, args, kwargs))
-        when = self.default_retry_delay if countdown is None else countdown
+        when = self.default_retry_delay if countdown is None else seconds("countdown", countdown)
         retry = Retry(
             exc=exc or sys.exc_info()[1],
             when=when if eta is None else start_time(eta, self.app.conf),
             is_eager=request.is_eager,
         )
+        if self.models is not None and (args is not None or kwargs is not None):
+            args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
+            args, kwargs = self._without_models(args, kwargs, options)
         retry.changes = retry_changes(self, request, args, kwargs, options)
         if throw:
             raise retry
@@ -342,14 +411,22 @@ class Task(Generic[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ``meta`` is anything that JSON can carry. Outside of a worker, in eager mode and for another task's id nothing
-        happens::
+        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, if it is one of this worker
+        process: so a thread of the task's own can tell of it. Of what cannot be stored a warning is logged. In eager
+        mode, and when the function is called directly, there is nothing to store::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})
         """
-        request = self.request
-        if request.report is not None and request.job is not None and task_id in (None, request.id):
-            request.report(request.job, state or "PROGRESS", meta)
+        request, state = request_of(self.name), state or "PROGRESS"
+        if request is not None and task_id in (None, request.id):
+            if request.report is not None and request.job is not None:
+                request.report(request.job, state, meta)
+        elif task_id is None:
+            logger.warning(
+                "state %s of a task %s is dropped: none runs in this thread; give its id, task_id=...", state, self.name
+            )
+        elif context.report_by_id is None or not context.report_by_id(task_id, state, meta):
+            logger.warning("state %s of %s[%s] is dropped: it does not run in this process", state, self.name, task_id)
 
     # Handlers of subclasses
 
@@ -379,10 +456,6 @@ def _check_forms(args: object, kwargs: object) -> None:
         raise TypeError(f"task kwargs must be a mapping, not {type(kwargs).__name__}")
 
 
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list, set)) else (value,)
-
-
 def _is_unentered(request: Context, name: str) -> bool:
     """Tell whether a worker began a run of this task whose function has not been called yet."""
     return request.job is not None and request.task == name and not request.get("entered")
@@ -405,9 +478,11 @@ def _retrying(task: Task[Any, Any], run: Callable[..., Any]) -> Callable[..., An
             return run(*args, **kwargs)
         except (Ignore, Retry, Reject):
             raise
-        except tuple(task.dont_autoretry_for):
+        except task.dont_autoretry_for:
             raise
-        except tuple(task.autoretry_for) as error:
-            raise task.retry(exc=error, **autoretry_options(task, task.request.retries)) from error
+        except task.autoretry_for as error:
+            request = task.request
+            options = autoretry_options(task, request.retries, limit=vars(request).get("retry_limit"))
+            raise task.retry(exc=error, **options) from error
 
     return run_or_retry

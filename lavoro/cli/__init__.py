@@ -7,13 +7,31 @@ import sys
 import click
 
 import lavoro
+from lavoro import absent, spelling
 from lavoro.cli.options import APP_OPTION, Verbs
-from lavoro.errors import LavoroError, OperationalError
+from lavoro.errors import LavoroError, NotSupported, OperationalError
 
 _WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
 
 
+class Group(click.Group):
+    """The verbs; one that Celery has and Lavoro has not, or that is misspelt, is told of with what to do instead."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a verb; raises UsageError for one that there is not, if there is something to say of it."""
+        found = super().get_command(context, name)
+        if found is None:
+            try:
+                absent.missing(f"lavoro {name}")
+            except NotSupported as error:
+                raise click.UsageError(str(error), context) from None
+            if meant := spelling.nearest(name, frozenset(self.commands)):
+                raise click.UsageError(f"no such command {name!r}: did you mean {meant!r}?", context)
+        return found
+
+
 @click.group(
+    cls=Group,
     commands=Verbs(("worker", "migrate", "status", "purge", "doctor", "health")),
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
 )

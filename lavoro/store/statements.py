@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from lavoro.defaults import SCHEMA
 from lavoro.errors import ImproperlyConfigured
 
 FOLDER = Path(__file__).parent / "sql"
 
-_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _QUALIFIER = re.compile(r"(?<!['\"])\blavoro\.(?=[a-z_]+)")
 """Not after a quotation mark: there it is the name of a Python module."""
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -19,10 +19,8 @@ _CHANNEL_OR_KEY = re.compile(r"'lavoro_(?=[a-z]+)")
 
 def check_schema(schema: str) -> str:
     """Return the name if it can be a schema of Lavoro's, else raise ``ImproperlyConfigured``."""
-    if not _SCHEMA_NAME.fullmatch(schema):
-        raise ImproperlyConfigured(
-            f"lavoro_schema {schema!r} is no name for a schema: use up to 40 lower-case letters, digits and underscores"
-        )
+    if not SCHEMA.accepts(schema):
+        raise ImproperlyConfigured(f"lavoro_schema must be {SCHEMA.text}, not {schema!r}")
     return schema
 
 

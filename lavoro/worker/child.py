@@ -21,10 +21,11 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from lavoro import log, outcome, serialization, signals
+from lavoro import context, log, outcome, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
+from lavoro.ids import task_uuid
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
@@ -157,6 +158,7 @@ class Child:
         if self.app.conf.database_url is None:  # a share in it, before the first claim; the supervisor names it
             embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder).told = True
         self._make_services(lease)
+        context.report_by_id = self._report
         self.guard.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
         signals.worker_process_init.send(None)
@@ -210,6 +212,13 @@ class Child:
         )  # fmt: skip
 
     # Working
+
+    def _report(self, task_id: str, state: str, meta: Any) -> bool:
+        """Store a state for a task that this process holds, named by its id; tell whether it does."""
+        job = self.holding.find(task_uuid(task_id))
+        if job is not None:
+            self.finisher.store_progress(job, state, meta)
+        return job is not None
 
     def _received(self, jobs: list[Job]) -> None:
         if not signals.task_received:

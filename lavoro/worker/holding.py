@@ -59,6 +59,10 @@ class Holding:
         """Whether it is held from this very claim."""
         return self._jobs.get(job.id) is job
 
+    def find(self, id: uuid.UUID) -> Job | None:
+        """Return the task of that id, if it is held."""
+        return self._jobs.get(id)
+
     def release(self, jobs: Iterable[Job]) -> None:
         """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
         for job in jobs:

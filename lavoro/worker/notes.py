@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from lavoro import absent
 from lavoro.loading import ambiguity
 from lavoro.plural import counted
 from lavoro.store.capacity import smallest
@@ -23,6 +24,8 @@ def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
             f"the application {wishes.app} has no tasks: name the modules that define them"
             " (settings include and imports, app.autodiscover_tasks, option -I)"
         )
+    yield from absent.of_settings(app.conf.changes, "warned")
+    yield from absent.of_tasks(app.tasks.values(), "warned")
     yield from _numbers(wishes, plan.pool, app.conf.worker_concurrency)
     pool = smallest(app.engines())
     if plan.slots > pool.connections:

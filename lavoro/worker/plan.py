@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from lavoro import absent
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.plural import counted as _many
 from lavoro.routing import checked_name, queue_names
@@ -122,6 +123,9 @@ _SETTINGS = {
 def make_plan(app: Any, wishes: Wishes) -> Plan:
     """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
+    if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
+        raise ImproperlyConfigured("\n".join(problems))
+    _ = app.publisher.router  # reads the routes, which may be wrong
     pool = wishes.pool or conf.worker_pool
     wish = wishes.concurrency or conf.worker_concurrency
     slots, processes = _shape(pool, wish, wishes.processes)

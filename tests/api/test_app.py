@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import inspect
 import pickle
 import sys
 import threading
@@ -144,6 +146,113 @@ def test_task_keeps_what_the_function_says() -> None:
     task: Any = documented
     assert (task.__doc__, task.__name__, task.__module__) == ("What it does.", "documented", __name__)
     assert (task.plugin, task.max_retries, task.__wrapped__.__name__) == ("p", 9, "documented")
+
+
+def test_task_shows_what_a_call_may_give() -> None:
+    app = Lavoro("shop")
+
+    @functools.wraps(add)
+    def wrapped(*args: Any, **kwargs: Any) -> int:
+        return add(*args, **kwargs)
+
+    def bound(self: Task[..., Any], x: int, y: int = 0) -> int:
+        """Add."""
+        return x + y
+
+    shown: Any = inspect.signature(add)
+    for number, (function, bind) in enumerate(((add, False), (wrapped, False), (bound, True))):
+        for task in (
+            app.task(name=f"a{number}", bind=bind)(function), shared_task(name=f"s{number}", bind=bind)(function)
+        ):  # fmt: skip
+            assert inspect.signature(task) == shown
+            assert inspect.unwrap(task.__wrapped__) is inspect.unwrap(function)
+            assert task.__wrapped__ is function
+        current.shared.pop()
+
+
+def test_a_decorator_may_add_and_take_arguments(rows: Rows, app: Lavoro) -> None:
+    def with_session(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any, times: int, **kwargs: Any) -> Any:
+            return [function("session", *args, **kwargs)] * times
+
+        return wrapper
+
+    @app.task
+    @with_session
+    def load(session: str, user: int) -> str:
+        return f"{session} {user}"
+
+    @app.task(bind=True)
+    @with_session
+    def bound(session: str, self: Task[..., Any], user: int) -> str:
+        return f"{session} {user} {self.name}"
+
+    for task in (load, bound):
+        task.delay(5, times=2)
+        with pytest.raises(TypeError, match="missing a required.*argument: 'times'"):
+            task.delay(5)
+    assert [(row["args"], row["kwargs"]) for row in rows()] == [([5], {"times": 2})] * 2
+    app.conf.task_always_eager = True
+    assert load.delay(5, times=2).get() == ["session 5"] * 2
+    assert bound.delay(5, times=1).get() == [f"session 5 {bound.name}"]
+
+
+class Adder:
+    """An object that is called."""
+
+    def __init__(self, more: int) -> None:
+        self.more = more
+
+    def __call__(self, x: int) -> int:
+        """Add."""
+        return x + self.more
+
+
+class Namer(Adder):
+    """The same with the task."""
+
+    def __call__(self, task: Any, x: int) -> str:  # type: ignore[override]
+        """Name."""
+        return f"{task.name} {x + self.more}"
+
+
+@pytest.mark.parametrize(
+    ("made", "bind", "found"),
+    [
+        (functools.partial(add, y=5), False, 6),
+        (functools.partial(add, 5), False, 6),
+        (functools.partial(lambda self, x, y: f"{self.name} {x + y}", y=5), True, "made 6"),
+        (Adder(5), False, 6),
+        (Namer(5), True, "made 6"),
+        (Adder(5).__call__, False, 6),
+        (Namer(5).__call__, True, "made 6"),
+        (functools.partial(functools.partial(Adder(5)), 1), False, 6),
+        (abs, False, 1),
+    ],
+)
+def test_whatever_can_be_called_can_be_a_task(made: Any, bind: bool, found: Any) -> None:
+    app = Lavoro("shop", task_always_eager=True)
+    task = app.task(name="made", bind=bind)(made)
+    args = () if isinstance(made, functools.partial) and made.args == (1,) else (1,)
+    assert task.delay(*args).get() == found
+    assert app.task(name="made", bind=bind)(made) is task
+    shared = shared_task(name="shared.made", bind=bind)(made)
+    assert shared.delay(*args).get() in (found, "shared.made 6")
+    current.shared.pop()
+
+
+@pytest.mark.parametrize("made", [functools.partial(add, 1), Adder(1)])
+def test_what_has_no_name_must_be_given_one(made: Any) -> None:
+    with pytest.raises(TypeError, match="objects have no name: give the task one, name="):
+        Lavoro("shop").task(made)
+
+
+def test_a_task_is_made_from_a_callable() -> None:
+    for given in ("mail", 5):
+        for decorator in (Lavoro("shop").task, Lavoro("shop").task(name="x")):
+            with pytest.raises(TypeError, match="a task is made from a callable, not from"):
+                decorator(given)
 
 
 def test_unknown_task() -> None:

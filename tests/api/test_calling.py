@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from werkzeug.local import LocalProxy
 
 from lavoro import AsyncResult, Lavoro, Task, signals
 from lavoro.errors import AlwaysEagerIgnored, OperationalError, QueueNotFound, SchemaOutdated
@@ -141,6 +143,18 @@ def _circle() -> list[Any]:
         (ValueError, (1,), {"queue": "a\x00b"}),
         (NotImplementedError, (1,), {"link": "task"}),
         (TypeError, (1,), {"connection": "no connection"}),
+        (ValueError, (1,), {"time_limit": -1}),
+        (ValueError, (1,), {"time_limit": "60"}),
+        (ValueError, (1,), {"soft_time_limit": dt.timedelta(seconds=-1)}),
+        (ValueError, (1,), {"ignore_result": "no"}),
+        (ValueError, (1,), {"acks_late": "no"}),
+        (ValueError, (1,), {"headers": [1]}),
+        (ValueError, (1,), {"properties": "x"}),
+        (ValueError, (1,), {"retries": -1}),
+        (ValueError, (1,), {"retries": "2"}),
+        (ValueError, (1,), {"shadow": 5}),
+        (ValueError, (1,), {"serializer": 5}),
+        (ValueError, (1,), {"retry_policy": 3}),
     ],
 )
 def test_what_cannot_be_sent_is_refused_at_the_call(
@@ -167,6 +181,79 @@ def test_refusals_say_what_to_do(app: Lavoro) -> None:
     app.conf.task_create_missing_queues = False
     with pytest.raises(QueueNotFound, match="task_create_missing_queues"):
         app.task(add).apply_async((1,), queue="unheard")
+
+
+class Base(DeclarativeBase):
+    """The base of a model of SQLAlchemy's."""
+
+
+class User(Base):
+    """A model of SQLAlchemy's."""
+
+    __tablename__ = "calling_user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Customer:
+    """An object as Django's models are."""
+
+    _meta = object()
+    pk = 5
+
+
+def fill(name: str, *more: Any, rows: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "says"),
+    [
+        (
+            (object(),),
+            {},
+            "shop.fill: the argument 'name' cannot be sent: Object of type object is not JSON",
+        ),
+        (("x", {1}), {}, "shop.fill: the argument number 2 cannot be sent: Object of type set is not"),
+        (("x",), {"rows": [1, {"a": object()}]}, "the argument 'rows' cannot be sent: .*: at .1...a.."),
+        (("x",), {"rows": _circle()}, "the argument 'rows' cannot be sent: Circular reference"),
+        ((User(id=1),), {}, "the argument 'name' cannot be sent: .*; User is a model of a database: pass its id"),
+        (
+            ("x", [User(id=1)]),
+            {},
+            "the argument number 2 cannot be sent: .*; User is a model of a database: pass",
+        ),
+        (
+            ("x",),
+            {"rows": {"a": (Customer(),)}},
+            "the argument 'rows' cannot be sent: .*; Customer is a model of a",
+        ),
+        (
+            (LocalProxy(lambda: User(id=1)),),
+            {},
+            "the argument 'name' cannot be sent: .*; User is a model of a",
+        ),
+    ],
+)
+def test_the_argument_that_cannot_be_sent_is_named(app: Lavoro, rows: Rows, args: Any, kwargs: Any, says: str) -> None:
+    task = app.task(name="shop.fill")(fill)
+    with pytest.raises((TypeError, ValueError), match=says) as caught:
+        task.delay(*args, **kwargs)
+    if not kwargs:
+        with pytest.raises(type(caught.value), match=says):
+            task.delay_many([args])
+    with pytest.raises(type(caught.value), match=says):
+        app.send_task("shop.fill", args, kwargs)
+    with pytest.raises(type(caught.value), match="the argument (number 1|'x'|number 2|'rows') cannot be sent"):
+        app.send_task("elsewhere.task", args, kwargs)
+    assert rows() == []
+
+
+def test_the_argument_that_another_serializer_cannot_send_is_named(app: Lavoro) -> None:
+    task = app.task(name="shop.fill", serializer="pickle")(fill)
+    with pytest.raises((TypeError, ValueError), match="the argument 'name' cannot be sent: .*lambda"):
+        task.delay(lambda: None)  # type: ignore[arg-type]
+    bound = app.task(name="shop.bound", bind=True)(lambda self, user: None)
+    with pytest.raises(TypeError, match="shop.bound: the argument 'user' cannot be sent"):
+        bound.delay(object())
 
 
 def test_size_limit_is_a_setting(app: Lavoro) -> None:

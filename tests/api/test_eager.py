@@ -244,6 +244,28 @@ def test_autoretry(app: Lavoro) -> None:
         calculate("zero")
 
 
+@pytest.mark.parametrize("own", [{}, {"max_retries": None}, {"retry_kwargs": {"max_retries": 5}}])
+@pytest.mark.parametrize("limit", [0, 1])
+def test_the_limit_of_a_retry_holds_for_autoretry_too(app: Lavoro, own: dict[str, Any], limit: int) -> None:
+    tries: list[int] = []
+
+    @app.task(bind=True, autoretry_for=(Exception,), default_retry_delay=0, **own)
+    def give_up(self: Task[..., Any], other: bool) -> None:
+        tries.append(self.request.retries)
+        try:
+            raise self.retry(exc=KeyError("enough"), max_retries=limit)
+        except KeyError:
+            if other:
+                raise ValueError("another") from None
+            raise
+
+    for other, kind in ((False, KeyError), (True, ValueError)):
+        tries.clear()
+        with pytest.raises(kind):
+            give_up.delay(other).get()
+        assert tries == list(range(limit + 1))
+
+
 def test_backoff_of_autoretry_is_celerys(app: Lavoro) -> None:
     times: list[Any] = []
 
@@ -363,3 +385,22 @@ def test_class_of_ones_own(app: Lavoro) -> None:
     assert app.register_task(Greet()).delay("you").get() == "hello you"
     assert app.tasks["greet"].apply(("me",)).get() == "hello me"
     assert app.register_task(Unnamed).delay().get() == f"{__name__}.Unnamed"
+
+
+def test_states_have_no_place_outside_of_a_worker(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    """Eager and direct runs say nothing, for progress belongs to them; a state of no run is warned of."""
+
+    @app.task(bind=True)
+    def report(self: Task[..., Any]) -> None:
+        self.update_state(state="HALF")
+        self.update_state(self.request.id, state="HALF")
+
+    report.delay().get()
+    report()
+    assert not caplog.records
+    report.update_state(state="HALF")
+    report.update_state("an id", "HALF")
+    assert [record.message for record in caplog.records] == [
+        f"state HALF of a task {report.name} is dropped: none runs in this thread; give its id, task_id=...",
+        f"state HALF of {report.name}[an id] is dropped: it does not run in this process",
+    ]

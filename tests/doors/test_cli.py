@@ -331,3 +331,19 @@ def test_worker_from_its_options(folder: Path, migrated_url: str, tmp_path: Path
         process.stderr.read()
         assert process.wait(60) == 0
     assert not pidfile.exists()
+
+
+def test_verbs_of_celery_and_misspelt_ones(folder: Path) -> None:
+    for verb, words in (
+        ("beat", "lavoro beat: periodic tasks do not start in this release: let cron"),
+        ("inspect", "lavoro inspect: this release has no remote control"),
+        ("control", "lavoro control: this release has no remote control"),
+        ("events", "lavoro events: this release sends no events"),
+        ("call", "lavoro call: app.send_task"),
+        ("shell", "start python and import the application"),
+        ("report", "`lavoro doctor` tells of the database"),
+        ("multi", "several workers are several commands"),
+        ("wroker", "no such command 'wroker': did you mean 'worker'?"),
+    ):
+        refuses(lavoro(folder, "-A", "shop", verb, "-l", "info"), words, "see lavoro --help", code=2)
+    refuses(lavoro(folder, "dance"), "No such command 'dance'", code=2)

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from lavoro import commands
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.settings import Settings
 from lavoro.store import migrate as migrating
 from lavoro.store.database import Database
 from lavoro.store.migrate import check, migrate, migrations, version_of
 from lavoro.store.partitions import partitions_of
+from lavoro.store.statements import check_schema
 from lavoro.store.tables import Tables
 
 PROGRAM = "import sys; from lavoro.store.migrate import migrate; print(migrate(sys.argv[1]))"
@@ -187,9 +189,9 @@ def test_a_schema_of_another_name(database_url: str, connection: psycopg.Connect
     database.dispose()
 
 
-@pytest.mark.parametrize("schema", ["", "Upper", "with space", "x" * 41, "1st", 'a"b', "a.b", "é"])
+@pytest.mark.parametrize("schema", ["", "Upper", "with space", "x" * 41, "pg_x", "1st", 'a"b', "a.b", "é"])
 def test_what_is_no_name_for_a_schema(schema: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="lavoro_schema .* is no name for a schema: use up to 40"):
+    with pytest.raises(ImproperlyConfigured, match="lavoro_schema must be 1 to 40 of a-z"):
         Database("postgresql://localhost/x", schema=schema)
 
 
@@ -215,3 +217,17 @@ def test_check_says_what_is_missing_and_what_to_do(database_url: str) -> None:
 def test_a_database_that_cannot_be_reached() -> None:
     with pytest.raises(OperationalError, match="cannot connect to postgresql://nobody@127.0.0.1:1/x: "):
         migrate("postgresql://nobody@127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize("schema", ["a" * 40, "a" * 41, "a" * 48, "pg_a"])
+def test_the_settings_and_the_database_have_one_rule_for_a_schema(schema: str) -> None:
+    def complaint(check: Callable[[], object]) -> str | None:
+        try:
+            check()
+        except ImproperlyConfigured as error:
+            return str(error)
+        return None
+
+    refused = complaint(Settings(pending=[lambda: {"lavoro_schema": schema}]).check)
+    assert complaint(lambda: check_schema(schema)) == refused
+    assert (refused is None) == (schema == "a" * 40)

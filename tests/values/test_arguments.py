@@ -84,3 +84,34 @@ def test_a_method_and_a_callable_object() -> None:
 
 def test_a_builtin_without_a_signature_takes_what_it_likes() -> None:
     Arguments("a.task", dict, skip_first=False).check((1, 2, 3), {"x": 1})
+
+
+def decorated(wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(lambda self, user, password=None: None)
+    @functools.wraps(wrapper)
+    def outer(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(*args, **kwargs)
+
+    return outer
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), ((1, 2, 3), {}), ((), {"user": 1, "extra": 2})])
+@pytest.mark.parametrize("skip_first", [True, False])
+def test_a_decorator_with_wraps_says_itself_what_it_takes(args: Any, kwargs: Any, skip_first: bool) -> None:
+    Arguments("a.task", decorated(lambda *_: None), skip_first=skip_first).check(args, kwargs)
+
+
+def test_a_decorator_that_adds_an_argument_and_takes_one_away() -> None:
+    @functools.wraps(lambda session, user: None)
+    def wrapper(user: int, attempt: int) -> None: ...
+
+    arguments = Arguments("a.task", wrapper, skip_first=False)
+    arguments.check((1,), {"attempt": 2})
+    with pytest.raises(TypeError, match=r"a.task\(\): missing a required argument: 'attempt'"):
+        arguments.check((1,), {})
+
+
+def test_names_of_positional_arguments_are_those_of_what_is_decorated() -> None:
+    assert Arguments("a.task", decorated(lambda *_: None), skip_first=True).names == ("user", "password")
+    assert Arguments("a.task", lambda a, *args, b: None, skip_first=False).names == ("a",)
+    assert Arguments("a.task", lambda a, b, /: None, skip_first=True).names == ("b",)

@@ -14,7 +14,7 @@ from lavoro.registry import TaskRegistry
 
 
 def test_tasks_by_name() -> None:
-    registry, task = TaskRegistry(), SimpleNamespace(name="a.add")
+    registry, task = TaskRegistry(), SimpleNamespace(name="a.add", definition=None)
     registry.register(task)
     assert registry["a.add"] is task
     assert registry.regular() == {"a.add": task}

@@ -49,12 +49,16 @@ def task(**attributes: Any) -> Any:
         ({"retry_backoff": 5, "retry_backoff_max": 30}, 3, {"countdown": 30}),
         ({"retry_kwargs": {"max_retries": 7, "countdown": 3}}, 0, {"max_retries": 7, "countdown": 3}),
         ({"retry_kwargs": {"countdown": 3}, "retry_backoff": True}, 0, {"countdown": 1}),
-        ({"override_max_retries": 9}, 0, {"max_retries": 9}),
-        ({"override_max_retries": 9, "retry_kwargs": {"max_retries": 2}}, 0, {"max_retries": 2}),
     ],
 )
 def test_what_autoretry_asks_for(attributes: dict[str, Any], retries: int, expected: dict[str, Any]) -> None:
     assert autoretry_options(task(**attributes), retries) == expected
+
+
+def test_the_limit_of_the_run_wins() -> None:
+    for limit in (0, 9):
+        assert autoretry_options(task(), 0, limit=limit) == {"max_retries": limit}
+        assert autoretry_options(task(retry_kwargs={"max_retries": 2}), 0, limit=limit) == {"max_retries": limit}
 
 
 def test_shared_options_are_never_changed() -> None:

@@ -108,3 +108,75 @@ def test_reload_takes_settings_over(
     )
     assert worker.stop() == 0
     assert worker.log.count("only a restart") == 1
+
+
+THREADS = """
+import threading
+
+def aside(function, *args, **kwargs):
+    thread = threading.Thread(target=function, args=args, kwargs=kwargs)
+    thread.start()
+    thread.join()
+
+@app.task(name="report", bind=True)
+def report(self, other):
+    aside(self.update_state, self.request.id, "HALF", {"done": 1})
+    half = app.AsyncResult(self.request.id).state
+    report.update_state(task_id=other, state="THEIRS")
+    theirs = app.AsyncResult(other).state
+    aside(self.update_state, state="NOBODYS")
+    self.update_state("unheard-of", state="LOST")
+    return [half, theirs]
+
+@app.task(name="wait")
+def wait():
+    while not (here / "enough").exists():
+        threading.Event().wait(0.02)
+"""
+
+
+@pytest.mark.parametrize("pool", ["gevent", "threads"])
+def test_states_told_from_a_thread_or_by_id(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, pool: str, eventually: Eventually
+) -> None:
+    """A state is stored for a task of this process, and a warning says of each other one that it is not."""
+    (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + THREADS)
+    worker = start_worker("-P", pool, "-c", "2", app="shop", url=migrated_url, environment=configure(shop))
+    other = sender.send_task("wait", task_id="their own", queue="celery")
+    eventually(lambda: sender.AsyncResult(other.id).stage == "running", timeout=PATIENCE)
+    assert sender.send_task("report", [other.id], queue="celery").get(timeout=PATIENCE) == ["HALF", "THEIRS"]
+    (shop / "enough").touch()
+    other.get(timeout=PATIENCE)
+    assert worker.stop() == 0
+    assert "state LOST of report[unheard-of] is dropped: it does not run in this process" in worker.log
+    assert "state NOBODYS of a task report is dropped: none runs in this thread; give its id" in worker.log
+
+
+def test_what_this_release_does_not_do_is_told_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path
+) -> None:
+    """Settings and options of tasks are warned of once, however many processes there are."""
+    more = "@app.task(rate_limit='5/s')\ndef slow(): ...\n@app.task\ndef plain(): ...\n"
+    (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + more)
+    environment = configure(
+        shop, beat_schedule={"tick": {"task": "talk", "schedule": 1}}, worker_send_task_events=True, beat_scheduler=None
+    )
+    worker = start_worker("-P", "prefork", "-c", "2", app="shop", url=migrated_url, environment=environment)
+    assert worker.stop() == 0
+    warned = [line.partition("] ")[2] for line in worker.log.splitlines() if "is not supported" in line]
+    assert [line.partition(":")[0] for line in warned] == [
+        "beat_schedule is not supported",
+        "worker_send_task_events is not supported",
+        "rate_limit of shop.slow is not supported",
+    ]
+
+
+def test_what_would_break_a_promise_is_refused_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path
+) -> None:
+    """Each task that asks for it is named."""
+    more = "@app.task(acks_on_failure_or_timeout=False)\ndef again(): ...\n"
+    (shop / "shop.py").write_text(APP + more)
+    worker = start_worker(app="shop", url=migrated_url, ready=False, environment=configure(shop))
+    assert worker.wait() == 1
+    assert "acks_on_failure_or_timeout of shop.again is not supported: a task that failed" in worker.log

@@ -1,0 +1,83 @@
+"""A callable and its options become the class of a task."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lavoro.arguments import Arguments, signature_of
+from lavoro.defaults import FLAG, MAPPING
+from lavoro.errors import ImproperlyConfigured
+from lavoro.models import Models
+
+
+def check_callable(function: Any) -> None:
+    """Raise TypeError for what no task can be made from."""
+    if not callable(function):
+        raise TypeError(f"a task is made from a callable, not from {function!r:.100}; its name is given as name=...")
+
+
+def name_parts(function: Any) -> tuple[str, str]:
+    """Return the name of a callable and its module; raises TypeError for an object that has no name."""
+    name, module = getattr(function, "__name__", None), getattr(function, "__module__", None)
+    if name is None or module is None:
+        raise TypeError(f"{type(function).__name__} objects have no name: give the task one, name=...")
+    return name, module
+
+
+def task_class(
+    name: str, function: Callable[..., Any], body: Callable[..., Any], app: Any, options: Mapping[str, Any], *,
+    base: type, bind: bool,
+) -> type:  # fmt: skip
+    """Return a subclass of ``base`` whose ``run`` is ``body`` and which shows itself as ``function``.
+
+    ``inspect.signature`` of the task says what a call may give; ``__wrapped__`` is the function as it was decorated.
+    """
+    named, models = _named(function), _models(name, body, app, options)
+    body = body if models is None else models.function
+    attributes = {
+        **{option: value for option, value in options.items() if option not in _PYDANTIC},
+        "name": name,
+        "bound": bind,
+        "run": _bound(body) if bind else staticmethod(body),
+        "models": models,
+        "__doc__": named.__doc__,
+        "__module__": named.__module__,
+        "__wrapped__": staticmethod(function),
+        "__signature__": signature_of(function, skip_first=bind, follow_wrapped=True),
+        "__arguments__": Arguments(name, function, skip_first=bind) if app.strict_typing else None,
+    }
+    return type(getattr(named, "__name__", name), (base,), attributes)
+
+
+_PYDANTIC = {"pydantic": FLAG, "pydantic_strict": FLAG, "pydantic_context": MAPPING, "pydantic_dump_kwargs": MAPPING}
+
+
+def _models(name: str, function: Callable[..., Any], app: Any, options: Mapping[str, Any]) -> Models | None:
+    given = {option: options[option] for option in _PYDANTIC if options.get(option) is not None}
+    for option, value in given.items():
+        if not _PYDANTIC[option].accepts(value):
+            raise ImproperlyConfigured(f"task {name!r}: {option} must be {_PYDANTIC[option].text}, not {value!r:.100}")
+    if not given.pop("pydantic", False):
+        return None
+    return Models(function, app, name, **{option.removeprefix("pydantic_"): value for option, value in given.items()})
+
+
+def _named(function: Any) -> Any:
+    """Return what says a name, module and text: the function in a partial, the class of a callable object."""
+    if isinstance(function, functools.partial):
+        return _named(function.func)
+    return function if hasattr(function, "__name__") else type(function)
+
+
+def _bound(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes the task first; only functions get that from Python."""
+    if isinstance(body, types.FunctionType):
+        return body
+
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return body(self, *args, **kwargs)
+
+    return run

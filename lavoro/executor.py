@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lavoro import outcome, serialization, signals
+from lavoro import outcome, prints, serialization, signals
 from lavoro.context import Context, current
 from lavoro.errors import (
     Ignore,
@@ -22,11 +22,12 @@ from lavoro.errors import (
     TaskRevokedError,
     TimeLimitExceeded,
 )
-from lavoro.failure import ExceptionInfo, described, printable
+from lavoro.failure import ExceptionInfo, printable
 from lavoro.message import VERSION, Job, pack_options
 from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
+from lavoro.text import described
 
 logger = logging.getLogger("lavoro.task")
 
@@ -194,7 +195,11 @@ class Run:
             task.before_start(self.request.id, args, kwargs)
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
-        value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+        try:
+            value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+        finally:
+            if prints.unfinished:
+                prints.end_line()
         pending: Retry | None = vars(self.request).get("retry_pending")
         if pending is not None:  # Task.retry(throw=False) was called
             raise pending
@@ -343,13 +348,9 @@ class Run:
             logger.info(words, self.job.name, self.request.id, described(error), extra=self._record())
         else:
             logger.error(
-                "Task %s[%s] raised unexpected: %s\n%s",
-                self.job.name,
-                self.request.id,
-                described(error),
-                info.traceback,
-                extra=self._record(),
-            )
+                "Task %s[%s] raised unexpected: %s", self.job.name, self.request.id, described(error),
+                exc_info=(info.type, error, info.tb), extra={**self._record(), "traceback": info.traceback},
+            )  # fmt: skip
 
     def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
         if handlers:

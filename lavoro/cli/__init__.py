@@ -8,7 +8,7 @@ import click
 import sqlalchemy as sa
 
 import lavoro
-from lavoro.cli.common import APP_OPTION
+from lavoro.cli.common import APP_OPTION, say
 from lavoro.cli.doctor import doctor
 from lavoro.cli.health import health
 from lavoro.cli.migrate import migrate
@@ -53,7 +53,7 @@ def _run() -> int:
         return _failed(error.format_message())
     except LavoroError as error:
         if "debug" in (argument.lower() for argument in sys.argv):
-            click.echo(getattr(error, "details", None) or "", err=True)
+            say(getattr(error, "details", None) or "", error=True)
         return _failed(str(error) + (_WHERE if isinstance(error, OperationalError) else ""))
     except sa.exc.DBAPIError as error:
         return _failed(f"the database refused that: {error.orig}")
@@ -67,12 +67,12 @@ def _wrong_usage(error: click.UsageError) -> int:
         click.echo(error.ctx.get_help())
     else:
         verb = error.ctx.command_path if error.ctx is not None else "lavoro"
-        click.echo(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", err=True)
+        say(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", error=True)
     return 2
 
 
 def _failed(message: str) -> int:
-    click.echo(f"lavoro: {_one_line(message)}", err=True)
+    say(f"lavoro: {_one_line(message)}", error=True)
     return 1
 
 

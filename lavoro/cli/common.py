@@ -1,4 +1,4 @@
-"""What the verbs share: the option ``-A`` and the way to the application."""
+"""What the verbs share: the option ``-A``, the way to the application, and how they speak."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.loading import find_app
+from lavoro.text import plain
 
 APP_OPTION = click.option(
     "-A",
@@ -18,6 +19,11 @@ APP_OPTION = click.option(
     help="The application, for example shop.tasks or shop:app.",
     envvar="LAVORO_APP",
 )
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print lines; names in them come from whoever may send tasks, so nothing that a terminal acts on leaves raw."""
+    click.echo(plain(text, lines=True), err=error)
 
 
 def app_name(context: click.Context, app: str | None) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from lavoro.cli.common import APP_OPTION, load_app
+from lavoro.cli.common import APP_OPTION, load_app, say
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
+from lavoro.text import plain
 from lavoro.worker.plan import node_name
 
 LIVENESS_OPTION = click.option(
@@ -44,7 +45,7 @@ def health(
         with translated():
             workers = [worker for worker in worker_status(load_app(context, app).database) if worker.node == node]
         problem, words = _ask_workers(node, workers, max_age)
-    click.echo(words)
+    say(plain(words))
     context.exit(1 if problem else 0)
 
 

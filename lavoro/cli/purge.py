@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from lavoro.cli.common import APP_OPTION, comma_separated, load_app
+from lavoro.cli.common import APP_OPTION, comma_separated, load_app, say
 from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
+from lavoro.text import plain
 
 
 @click.command()
@@ -21,7 +22,7 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
     migrations.check(found.database)
     names = list(queues or found.queues)
     if not force:
-        click.confirm(f"Delete everything that waits on {', '.join(names)}?", abort=True)
+        click.confirm(plain(f"Delete everything that waits on {', '.join(names)}?"), abort=True)
     with translated():
         count = store.purge(found.database, names)
-    click.echo(f"deleted {count:,} tasks from {', '.join(names)}")
+    say(plain(f"deleted {count:,} tasks from {', '.join(names)}"))

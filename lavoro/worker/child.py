@@ -21,7 +21,7 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from lavoro import log, outcome, serialization, signals
+from lavoro import log, outcome, prints, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
@@ -177,7 +177,7 @@ class Child:
             format=conf.worker_log_format, task_format=conf.worker_task_log_format,
         )  # fmt: skip
         if conf.worker_redirect_stdouts:
-            log.redirect_stdouts(conf.worker_redirect_stdouts_level)
+            prints.redirect_stdouts(conf.worker_redirect_stdouts_level)
 
     def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database

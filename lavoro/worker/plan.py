@@ -11,6 +11,7 @@ from typing import Any
 
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.routing import checked_name, queue_names
+from lavoro.text import plain
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,8 @@ def node_name(wish: str | None) -> str:
     name, _, domain = host.partition(".")
     marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
     text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
+    if plain(text) != text:
+        raise ImproperlyConfigured(f"{text!r} cannot name a node (-n): it has characters that no terminal shows")
     return text if "@" in text else f"{text}@{host}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from types import TracebackType
 
+from lavoro.errors import Retry
 from lavoro.text import arguments, cut, described, heavy, told
 
 MOST = 100_000
@@ -48,13 +49,9 @@ def _told_alone(error: BaseException, most: int) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__)
-    cls, args = type(error), arguments(error)
+    cls = type(error)
     name = cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
-    if cls.__str__ is BaseException.__str__ and heavy(args, most):
-        message = args[0] if len(args) == 1 and isinstance(args[0], str) else described(args, most)
-    else:
-        message = told(error)
-    yield f"{name}: {cut(message, most // 5)}\n"
+    yield f"{name}: {cut(told(error, most), most // 5)}\n"
 
 
 def chain(exception: BaseException) -> Iterator[BaseException]:
@@ -80,7 +77,9 @@ def release(exception: BaseException) -> None:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         members = getattr(error, "exceptions", ())
-        found = (error.__cause__, error.__context__, *(members if isinstance(members, (list, tuple)) else ()))
+        found = [error.__cause__, error.__context__, *(members if isinstance(members, (list, tuple)) else ())]
+        if isinstance(error, Retry):
+            found.append(error.exc)
         left.extend(other for other in found if isinstance(other, BaseException))
 
 

@@ -16,6 +16,7 @@ from lavoro.errors import OperationalError, TaskError, TaskPredicate, TimeoutErr
 from lavoro.ids import task_uuid
 from lavoro.store import results
 from lavoro.store.results import StoredTask
+from lavoro.text import described
 
 R = TypeVar("R", covariant=True)
 
@@ -441,7 +442,7 @@ def raisable(error: BaseException, id: str) -> Exception:
     """
     if isinstance(error, Exception) and not isinstance(error, TaskPredicate):
         return error
-    wrapped = TaskError(f"task {id} ended with {error!r}")
+    wrapped = TaskError(f"task {id} ended with {described(error)}")
     wrapped.__cause__ = error
     return wrapped
 

@@ -36,8 +36,13 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}{_more(len(text) - most)}"
 
 
-def told(value: object) -> str:
-    """Return ``str(value)``, whatever its ``__str__`` does."""
+def told(value: object, most: int = MOST) -> str:
+    """Return ``str(value)``, whatever its ``__str__`` does; of a list and the like about ``most`` characters."""
+    if type(value) in _BRACKETS:
+        return described(value, most)
+    if isinstance(value, BaseException) and vars(BaseException)["__str__"] is type(value).__str__:
+        args = arguments(value)
+        return (told(args[0], most) if len(args) == 1 else described(args, most)) if args else ""
     return _attempted(str, value)
 
 
@@ -63,7 +68,11 @@ def _attempted(words: Callable[[object], str], value: object) -> str:
 
 
 def _speechless(value: object, words: str, error: BaseException) -> str:
-    return f"<{type(value).__name__}: {words}() raised {type(error).__name__}>"
+    return f"<{_name(value)}: {words}() raised {_name(error)}>"
+
+
+def _name(value: object) -> str:
+    return cut(type(value).__name__, 200)
 
 
 def _more(count: int) -> str:
@@ -102,7 +111,7 @@ def _short(value: Any, left: list[int], depth: int) -> str:
         parts = ", ".join(_parts(value, left, depth + 1)) if depth < _DEEP else "..."
         return f"{opening}{parts}{',' if kind is tuple and len(value) == 1 else ''}{closing}"
     if isinstance(value, BaseException) and vars(BaseException)["__repr__"] is kind.__repr__:
-        return f"{kind.__name__}({', '.join(_parts(arguments(value), left, depth + 1))})"
+        return f"{_name(value)}({', '.join(_parts(arguments(value), left, depth + 1))})"
     if kind in (str, bytes, bytearray):
         text = repr(value[: left[0]])
         if (more := max(len(value), len(text) - 2) - left[0]) > 0:

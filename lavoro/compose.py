@@ -13,6 +13,7 @@ from lavoro import serialization
 from lavoro.context import Context, current
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
+from lavoro.routing import checked_name
 from lavoro.settings import Settings
 
 KEPT = frozenset({
@@ -136,7 +137,8 @@ def retry_changes(
 ) -> dict[str, Any]:
     """Encode what another try of a task is to have different: only what was given is in it."""
     form = template(task.app.conf, task, request.task, {**options, "queue": options.get("queue") or request.queue})
-    changes: dict[str, Any] = {"queue": options.get("queue"), "options": form.extra}
+    queue = options.get("queue")
+    changes: dict[str, Any] = {"queue": checked_name(queue) if isinstance(queue, str) else queue, "options": form.extra}
     if args is not None or kwargs is not None:
         again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)

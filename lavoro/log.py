@@ -60,7 +60,10 @@ class _Told:
         self._value = value
 
     def __str__(self) -> str:
-        return plain(cut(told(self._value), ARGUMENT))
+        text = cut(told(self._value), ARGUMENT)
+        if isinstance(self._value, BaseException):  # such as those of libpq, which take several lines
+            text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+        return plain(text)
 
     def __repr__(self) -> str:
         return plain(described(self._value, ARGUMENT))

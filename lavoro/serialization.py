@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from lavoro.errors import ImproperlyConfigured, SecurityError, SoftTimeLimitExceeded
-from lavoro.text import arguments, cut, described, heavy, told
+from lavoro.text import arguments, cut, described, heavy, plain, told
 
 __all__ = [
     "Encoded",
@@ -452,7 +452,7 @@ def loads_exception(value: dict[str, Any]) -> BaseException:
     args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
     cls = _imported_exception(module, name)
     rebuilt = _rebuilt(cls, args) if cls else None
-    return _stand_in(module, name)(*args) if rebuilt is None else rebuilt
+    return _stand_in(plain(module), plain(name))(*args) if rebuilt is None else rebuilt
 
 
 def _encoded_size(value: object) -> int | None:

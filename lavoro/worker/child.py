@@ -25,13 +25,13 @@ from lavoro import log, outcome, prints, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
-from lavoro.failure import release
+from lavoro.failure import release, traceback_of
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
 from lavoro.signing import keyring_of
 from lavoro.store import embedded
-from lavoro.text import described
+from lavoro.text import cut, described
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
@@ -47,6 +47,8 @@ from lavoro.worker.wear import Wear
 
 logger, tasks_logger = logging.getLogger("lavoro.worker"), logging.getLogger("lavoro.task")
 
+ONE_LINE = 2000
+"""Characters that are told of why a process cannot begin."""
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
@@ -66,7 +68,7 @@ def main(argument: str) -> None:
     try:
         app, plan = _load(wishes)
     except BaseException as error:
-        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback.format_exc())
+        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
     Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
@@ -97,8 +99,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
 
 def _one_line(error: BaseException, app: str) -> str:
     if isinstance(error, LavoroError):
-        return str(error)
-    what = traceback.format_exception_only(error)[-1].strip()
+        return cut(str(error), ONE_LINE)
+    what = cut(traceback.format_exception_only(error)[-1].strip(), ONE_LINE)
     return f"the application {app!r} could not be loaded: {what} ({_where(error)}; -l debug shows the traceback)"
 
 
@@ -140,7 +142,7 @@ class Child:
             self._begin(first)
         except BaseException as error:
             logger.debug("the process cannot begin", exc_info=True)
-            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback.format_exc())
+            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
         threading.Thread(target=self._obey, args=(orders,), name="lavoro-orders", daemon=True).start()
         work = getattr(self.pool, "work", None)

@@ -199,6 +199,19 @@ def test_a_long_message_is_cut(root: logging.Logger, tmp_path: Path, style: str)
     assert 5 < text.count("y") < 100
 
 
+def test_an_exception_of_several_lines_is_told_in_one(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("lavoro.worker").warning("it failed: %s", OSError("no connection\n\tIs the server running?\n"))
+    assert caplog.messages == ["it failed: no connection; Is the server running?"]
+
+
+def test_lines_that_end_with_stacks_say_so() -> None:
+    """Else they would be one line."""
+    files = [file.read_text() for file in (ROOT / "lavoro").rglob("*.py")]
+    told = [(text.count('\\n%s"'), text.count(" Lines(") - text.count("class Lines(")) for text in files]
+    assert sum(several for several, _ in told) == 3
+    assert all(several == marked for several, marked in told)
+
+
 # Where it goes
 
 

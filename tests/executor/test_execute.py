@@ -305,6 +305,15 @@ def test_a_retry_with_changes(app: Lavoro) -> None:
     assert json.loads(outcome.options or "") == {"root_id": "r", "headers": {"a": 1}}
 
 
+@pytest.mark.parametrize("name", ["a\x00", "a\ud800", "a\nb"])
+def test_a_retry_on_what_names_no_queue_is_refused(app: Lavoro, name: str) -> None:
+    @app.task(bind=True)
+    def again(self: Any) -> None:
+        raise self.retry(queue=name)
+
+    assert "cannot name a queue" in str(error_of(finished(again)))
+
+
 def test_a_retry_that_lets_the_run_go_on(app: Lavoro) -> None:
     ran = []
 

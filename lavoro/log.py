@@ -49,7 +49,7 @@ class _Own(logging.Logger):
             text = getattr(record, "traceback", None) or traceback_of(record.exc_info[1])
             record.exc_text = plain(text.rstrip("\n"), lines=True)
         if hasattr(record, "task_name"):
-            record.task_name = plain(record.task_name)
+            record.task_id, record.task_name = _word(record.task_id), _word(record.task_name)  # type: ignore[attr-defined]
         super().handle(record)
 
 
@@ -154,8 +154,13 @@ def _traceback(info: Any, most: int) -> str:
 def _tell_task(record: logging.LogRecord) -> None:
     if not hasattr(record, "task_id"):
         request = current.get()
-        record.task_id = plain((request and request.id) or "???")
-        record.task_name = plain((request and request.task) or "???")
+        record.task_id = _word((request and request.id) or "???")
+        record.task_name = _word((request and request.task) or "???")
+
+
+def _word(name: object) -> str:
+    """Return a task's name or id, which its sender has chosen."""
+    return plain(cut(told(name), 1000))
 
 
 class JsonFormatter(logging.Formatter):

@@ -40,10 +40,17 @@ def told(value: object, most: int = MOST) -> str:
     """Return ``str(value)``, whatever its ``__str__`` does; of a list and the like about ``most`` characters."""
     if type(value) in _BRACKETS:
         return described(value, most)
-    if isinstance(value, BaseException) and vars(BaseException)["__str__"] is type(value).__str__:
-        args = arguments(value)
-        return (told(args[0], most) if len(args) == 1 else described(args, most)) if args else ""
-    return _attempted(str, value)
+    if not isinstance(value, BaseException) or vars(BaseException)["__str__"] is not type(value).__str__:
+        return _attempted(str, value)
+    match arguments(value):  # as BaseException does
+        case ():
+            return ""
+        case (BaseException() as only,):
+            return _attempted(str, only)
+        case (only,):
+            return told(only, most)
+        case args:
+            return described(args, most)
 
 
 def described(value: object, most: int = MOST) -> str:
@@ -104,7 +111,7 @@ def heavy(value: object, most: int) -> bool:
 
 def _short(value: Any, left: list[int], depth: int) -> str:
     """Return the repr of a value as long as something is left to be written; ``left`` is what all parts share."""
-    kind = type(value)
+    kind, room = type(value), max(left[0], 0)
     if kind in _BRACKETS and value:
         left[0] -= 4
         opening, closing = _BRACKETS[kind]
@@ -113,12 +120,12 @@ def _short(value: Any, left: list[int], depth: int) -> str:
     if isinstance(value, BaseException) and vars(BaseException)["__repr__"] is kind.__repr__:
         return f"{_name(value)}({', '.join(_parts(arguments(value), left, depth + 1))})"
     if kind in (str, bytes, bytearray):
-        text = repr(value[: left[0]])
-        if (more := max(len(value), len(text) - 2) - left[0]) > 0:
-            text = f"{text[: left[0]]}{_more(more)}"
+        text = repr(value[:room])
+        if (more := max(len(value), len(text) - 2) - room) > 0:
+            text = f"{text[:room]}{_more(more)}"
     else:
-        text = cut(_attempted(repr, value), left[0])
-    left[0] = max(left[0] - len(text), 0)
+        text = cut(_attempted(repr, value), room)
+    left[0] -= len(text)
     return text
 
 

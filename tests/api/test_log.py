@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, get_task_logger, log, signals
+from tests.executor.run import finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,6 +172,23 @@ def test_what_a_line_is_about_makes_no_other_line(
         assert len(text.splitlines()) == 1
         assert "forged" in text
         assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", text) is None
+
+
+@pytest.mark.parametrize("id", [EVIL, 5, None, ["x"]])
+def test_an_id_of_a_task_makes_no_line(root: logging.Logger, tmp_path: Path, id: object) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(task_id)s %(message)s", task_format="%(task_id)s in %(message)s")
+
+    @Lavoro("shop", task_always_eager=True).task(name="speak", bind=True)
+    def speak(self: Any) -> None:
+        get_task_logger("shop.tasks").warning("hello")
+
+    options = json.dumps({"task_id": id})
+    assert finished(speak, options=options).state == "SUCCESS"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith(" in hello")
+    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", "".join(lines)) is None
 
 
 def test_what_others_log_may_have_lines_and_nothing_else(root: logging.Logger, tmp_path: Path) -> None:

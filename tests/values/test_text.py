@@ -74,7 +74,19 @@ def test_a_short_value_is_described_by_its_repr(value: Any) -> None:
     assert described(value) == repr(value)
 
 
+ERRORS = [ValueError(), ValueError("x"), ValueError(ValueError("x")), ValueError(1, "x"), KeyError(1)]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_exception_is_told_by_its_str(error: BaseException) -> None:
+    assert told(error) == str(error)
+
+
 def test_a_circle_ends() -> None:
+    error = ValueError()
+    error.args = (error,)
+    assert told(error) == "<ValueError: str() raised RecursionError>"
+    assert "RecursionError" in described(error)
     circle: list[Any] = []
     circle.append(circle)
     assert described(circle).startswith("[[[[")
@@ -85,6 +97,11 @@ LARGE: list[Any] = [
     "x" * 50_000_000, b"\xff" * 50_000_000, list(range(3_000_000)), [[["x"] * 1000] * 1000] * 1000,
     dict.fromkeys(range(1_000_000), "x"), ValueError("x" * 50_000_000), ["x" * 50_000_000],
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("most", range(12))
+def test_no_more_is_made_than_is_left(most: int) -> None:
+    assert len(described([["x" * 1000], {"y" * 1000: "z" * 1000}], most)) < 200
 
 
 @pytest.mark.parametrize("value", LARGE, ids=lambda value: type(value).__name__)

@@ -13,10 +13,12 @@ from lavoro.cli.common import APP_OPTION, load_app, say
 from lavoro.store import migrate as migrations
 from lavoro.store.database import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
-from lavoro.text import plain
+from lavoro.text import cut, plain
 
 NOBODY = 69
 """Exit code when no worker is alive, as Celery's."""
+LONGEST = 1000
+"""Characters of a cell: names of queues that Python sends to have up to 200, those that SQL does have no limit."""
 
 
 @click.command()
@@ -56,4 +58,4 @@ def _workers(rows: list[WorkerStatus]) -> Table:
 
 def _add(table: Table, *cells: str) -> None:
     """Add a row of what senders and workers have named: text, in which brackets are brackets."""
-    table.add_row(*[Text(plain(cell)) for cell in cells])
+    table.add_row(*[Text(plain(cut(cell, LONGEST))) for cell in cells])

@@ -23,6 +23,7 @@ NAMES = [
     "\x1b[2J\x1b]0;title\x07",
     "\u202eevil\x9b2J",
     ":car:",
+    "Q " * 2500,
 ]
 ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
@@ -58,6 +59,7 @@ def test_status(folder: Path, url: str) -> None:
     assert not any(line.startswith("ERROR") for line in shown.stdout.splitlines())
     for word in ("[/nothing]", "[link=http:", r"\x1b[2J", r"\u202eevil\x9b", ":car:"):
         assert word in shown.stdout
+    assert 500 < shown.stdout.count("Q") < 2500
     listed = lavoro(folder, "status", "-A", "shop", "--json", url=url).stdout
     assert ACTING.search(listed) is None
     assert sorted(queue["queue"] for queue in json.loads(listed)["queues"]) == sorted(NAMES)

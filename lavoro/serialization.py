@@ -494,7 +494,7 @@ def _made(make: Callable[[], Any], args: tuple[Any, ...]) -> BaseException | Non
         exc = make()
         exc.args = args
         printable = bool(str(exc) + repr(exc))
-    except Exception:  # an exception class may do anything in its methods
+    except (Exception, SystemExit):  # an exception class may do anything in its methods
         return None
     return exc if printable and isinstance(exc, BaseException) else None
 

@@ -138,6 +138,17 @@ def test_nobody_who_may_send_tasks_can_forge_a_line(start_worker: StartWorker, s
     assert r"knows no task 'speaka\n[2026-01-01" in reason
 
 
+@pytest.mark.parametrize("pool", ["gevent", "threads"])
+def test_what_tasks_print_side_by_side_is_kept_apart(start_worker: StartWorker, sender: Lavoro, pool: str) -> None:
+    worker = start_worker("-P", pool, "-c", "4", url=sender.database.url, app=APP)
+    sent = {word: sender.send_task("mumble", [word]) for word in "abcd"}
+    for result in sent.values():
+        result.get(timeout=60)
+    assert worker.stop() == 0
+    for word, result in sent.items():
+        assert f"mumble[{result.id}]: {word}0 {word}1 {word}2 \n" in worker.log
+
+
 def test_the_life_of_a_task_in_the_log(start_worker: StartWorker, sender: Lavoro) -> None:
     worker = start_worker("-l", "debug", url=sender.database.url, app=APP)
     result = sender.send_task("add", [1, 2])

@@ -49,6 +49,14 @@ def speak(text: str) -> None:
     logger.warning("logged %s", text)
 
 
+@app.task(name="mumble")
+def mumble(word: str) -> None:
+    """Print a line in parts and without an end, while others do."""
+    for number in range(3):
+        print(f"{word}{number}", end=" ", flush=True)
+        time.sleep(0.05)
+
+
 @app.task(name="hold", bind=True, soft_time_limit=0.2, max_retries=0)
 def hold(self: Any, how: str) -> None:
     """Hold something that is large when it fails."""

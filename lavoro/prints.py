@@ -13,7 +13,23 @@ LONGEST = 10_000
 """Characters without an end of line that are a line all the same."""
 
 unfinished: set[int] = set()
-"""The threads (greenlets) that have printed a part of a line."""
+"""The identities of lines that have been printed in part."""
+
+
+class _Line:
+    """What a thread (greenlet) has printed since its last end of a line; it ends with the thread."""
+
+    __slots__ = ("busy", "text")
+
+    def __init__(self) -> None:
+        self.text, self.busy = "", False
+
+    def keep(self, text: str) -> None:
+        self.text = text
+        (unfinished.add if text else unfinished.discard)(id(self))
+
+    def __del__(self) -> None:
+        unfinished.discard(id(self))
 
 
 class StreamToLog(io.TextIOBase):
@@ -26,35 +42,37 @@ class StreamToLog(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Log each line that is complete; while a handler itself prints, write through."""
-        here = self._here.__dict__
-        if here.get("busy"):
+        line = self._line()
+        if line.busy:
             return self._original.write(text)
-        *lines, rest = (here.get("rest", "") + text).split("\n")
+        *lines, rest = (line.text + text).split("\n")
         if len(rest) > LONGEST:
             lines, rest = [*lines, rest], ""
-        self._keep(rest)
-        self._log(lines)
+        line.keep(rest)
+        self._log(line, lines)
         return len(text)
 
     def end_line(self) -> None:
         """Log what this thread has printed since its last end of a line."""
-        rest = self._here.__dict__.get("rest", "")
-        self._keep("")
-        self._log([rest])
+        line = self._line()
+        rest = line.text
+        line.keep("")
+        self._log(line, [rest])
 
-    def _keep(self, rest: str) -> None:
-        self._here.__dict__["rest"] = rest
-        (unfinished.add if rest else unfinished.discard)(threading.get_ident())
+    def _line(self) -> _Line:
+        line: _Line | None = self._here.__dict__.get("line")
+        if line is None:
+            line = self._here.line = _Line()
+        return line
 
-    def _log(self, lines: list[str]) -> None:
-        here = self._here.__dict__
-        here["busy"] = True
+    def _log(self, line: _Line, texts: list[str]) -> None:
+        line.busy = True
         try:
-            for line in lines:
-                if line.strip():
-                    self._logger.log(self._level, "%s", line.rstrip("\r"))
+            for text in texts:
+                if text.strip():
+                    self._logger.log(self._level, "%s", text.rstrip("\r"))
         finally:
-            here["busy"] = False
+            line.busy = False
 
     def flush(self) -> None:
         """What is no complete line yet stays, until the task ends."""

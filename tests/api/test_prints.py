@@ -101,6 +101,14 @@ def test_a_line_without_an_end_is_told_when_its_task_ends(caplog: pytest.LogCapt
     assert not prints.unfinished
 
 
+def test_of_a_thread_that_is_gone_nothing_is_kept() -> None:
+    with printing():
+        thread = threading.Thread(target=print, args=("without an end",), kwargs={"end": ""})
+        thread.start()
+        thread.join()
+        assert not prints.unfinished
+
+
 def test_a_line_may_not_grow_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     with printing():
         for _ in range(3 * prints.LONGEST):

@@ -409,7 +409,7 @@ def _interrupted(job: Job, error: BaseException) -> Outcome:
 def _shown_id(job: Job) -> str:
     """Return the id that the task knows: the caller's own, which need not be a UUID."""
     if job.options is not None and '"task_id"' in job.options:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(Exception):  # a damaged row fails when it is run
             return str(job.read_options().get("task_id") or job.id)
     return str(job.id)
 

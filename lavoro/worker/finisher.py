@@ -37,6 +37,7 @@ MOST = 2000
 LARGE = 4_000_000
 """Bytes of one batch at the most; an outcome that is larger goes alone."""
 LONGEST_STATE = 100
+"""Characters of a state of a task's own."""
 SLOWEST = 100_000
 """Bytes per second that a network must carry: a batch has more time for its answer, the larger it is."""
 

@@ -15,6 +15,7 @@ from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
 from lavoro.options import check_call, check_limits
+from lavoro.routing import checked_name
 from lavoro.settings import Settings
 from lavoro.unsendable import unsendable
 
@@ -146,7 +147,8 @@ def retry_changes(
 ) -> dict[str, Any]:
     """Encode what another try of a task is to have different: only what was given is in it."""
     form = template(task.app.conf, task, request.task, {**options, "queue": options.get("queue") or request.queue})
-    changes: dict[str, Any] = {"queue": options.get("queue"), "options": form.extra}
+    queue = options.get("queue")
+    changes: dict[str, Any] = {"queue": checked_name(queue) if isinstance(queue, str) else queue, "options": form.extra}
     if args is not None or kwargs is not None:
         again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)

@@ -176,6 +176,12 @@ DEFAULTS: dict[str, Default] = {
     "task_ignore_result": Default(False, "Do not keep results.", FLAG),
     "task_store_errors_even_if_ignored": Default(False, "Keep failures also of tasks that ignore results.", FLAG),
     "lavoro_max_result_size": Default(16_000_000, "Longest serialized result, in bytes.", _SIZE),
+    "lavoro_max_error_size": Default(
+        100_000, "Most characters kept of an exception's arguments, and of a traceback; the rest is cut.", _SIZE
+    ),
+    "lavoro_max_progress_size": Default(
+        1_000_000, "Longest serialized progress, in characters; a longer one is not stored, with a warning.", _SIZE
+    ),
     "accept_content": Default(("json",), "Serializers the worker accepts, by name or MIME type.", _TEXTS),
     "result_accept_content": Default(None, "Serializers accepted for results; None: `accept_content`.", _TEXTS),
     # Security
@@ -211,6 +217,9 @@ DEFAULTS: dict[str, Default] = {
         _LOG + "%(task_name)s[%(task_id)s]: %(message)s", "Format of log lines written inside tasks.", TEXT
     ),
     "worker_log_color": Default(None, "Colours in the log; None: if it goes to a terminal.", FLAG),
+    "lavoro_max_log_message": Default(
+        100_000, "Most characters shown of one log message, and of its traceback; the rest is cut.", _SIZE
+    ),
     "worker_redirect_stdouts": Default(True, "What tasks print goes to the log.", FLAG),
     "worker_redirect_stdouts_level": Default("WARNING", "Log level of what tasks print.", _LEVEL),
     # Time

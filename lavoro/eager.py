@@ -37,7 +37,10 @@ def run_eagerly(
 def _run(app: Any, task: Any, job: Job, call: tuple[Any, Any] | None) -> tuple[Run, outcome.Outcome]:
     """Run the job until it asks for no other try."""
     conf = app.conf
-    node = Node("eager", accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size, eager=True)
+    node = Node(
+        "eager", accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
+        max_error_size=conf.lavoro_max_error_size, eager=True,
+    )  # fmt: skip
     while True:
         run = Run(task, job, node, call)
         ended = run.outcome()

@@ -24,6 +24,8 @@ import builtins
 from datetime import datetime
 from typing import Any
 
+from lavoro.text import described
+
 
 class LavoroError(Exception):
     """Base of all errors of Lavoro."""
@@ -50,7 +52,7 @@ class Retry(TaskPredicate):
     ) -> None:
         self.message = message
         self.exc: BaseException | None = exc if isinstance(exc, BaseException) else None
-        self.excs: str | None = repr(exc) if isinstance(exc, BaseException) else exc
+        self.excs: str | None = described(exc) if isinstance(exc, BaseException) else exc
         self.when = when
         self.is_eager = is_eager
         self.sig = sig

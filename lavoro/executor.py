@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lavoro import outcome, serialization, signals
+from lavoro import outcome, prints, serialization, signals
 from lavoro.context import Context, current
 from lavoro.errors import (
     Ignore,
+    ImproperlyConfigured,
     InvalidTaskError,
     Reject,
     Retry,
@@ -22,15 +23,18 @@ from lavoro.errors import (
     TaskRevokedError,
     TimeLimitExceeded,
 )
-from lavoro.failure import ExceptionInfo, described, printable
+from lavoro.failure import MOST, ExceptionInfo, printable, release
 from lavoro.message import VERSION, Job, pack_options
 from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
+from lavoro.text import cut, described, told
 
 logger = logging.getLogger("lavoro.task")
 
 
+REASON = 1000
+"""Characters that are kept of why a task goes back to its queue."""
 _no_limit: AbstractContextManager[None] = contextlib.nullcontext()
 
 
@@ -52,6 +56,8 @@ class Node(NamedTuple):
     hostname: str
     accept: frozenset[str] = frozenset({"json"})
     max_result_size: int = 16_000_000
+    max_error_size: int = MOST
+    """Characters that are kept of an exception's arguments, and of its traceback."""
     limit: Callable[[float, BaseException], AbstractContextManager[Any]] = lambda seconds, error: _no_limit
     """Raises the error inside the block after so many seconds; the pool's own way of doing it."""
     limits_hard: bool = False
@@ -66,8 +72,13 @@ class Node(NamedTuple):
 
 
 def execute(task: Any, job: Job, node: Node) -> Outcome:
-    """Run one job to its outcome."""
-    return Run(task, job, node).outcome()
+    """Run one job to its outcome; of an exception that ended it nothing stays in memory."""
+    run = Run(task, job, node)
+    ended = run.outcome()
+    if run.raised is not None:
+        release(run.raised)  # only here: the frames of the run itself have come to their end, too
+        run.let_go()
+    return ended
 
 
 def request_of(job: Job, node: Node) -> Context:
@@ -88,6 +99,7 @@ class Run:
         "kwargs",
         "node",
         "options",
+        "raised",
         "request",
         "signed",
         "started",
@@ -106,11 +118,18 @@ class Run:
         self.call = call
         self.value: Any = None
         self.error: BaseException | None = None
+        self.raised: BaseException | None = None
+        """What ended it, a failure or not."""
         self.signed = False
 
     def outcome(self) -> Outcome:
         """Run, in a copy of the context: variables that the task sets are gone afterwards."""
         return contextvars.copy_context().run(self._outcome)
+
+    def let_go(self) -> None:
+        """Hold nothing any more: frames lead here that belong to an exception, which a log record may keep."""
+        for name in self.__slots__:
+            setattr(self, name, None)
 
     def _outcome(self) -> Outcome:
         try:
@@ -118,6 +137,7 @@ class Run:
         except Newer as newer:
             return self._left(newer)
         except Exception as error:
+            self.raised = error
             return self._unreadable(error)
         if self.job.revoked or self.job.expired:
             return self._refused()
@@ -125,18 +145,23 @@ class Run:
         try:
             self.value = self._call()
             return self._succeeded(self.value)
-        except Retry as retry:
-            return self._retried(retry)
-        except Ignore:
-            return self._ignored()
-        except Reject as reject:
-            return self._rejected(reject)
-        except Cancelled as cancelled:
-            return self._cancelled(cancelled)
-        except OutOfTime as limit:
-            return self._failed(TimeLimitExceeded(*limit.args).with_traceback(limit.__traceback__))
         except BaseException as error:  # SystemExit, GreenletExit and their like end the task, never the worker
-            return self._failed(error)
+            self.raised = error
+            return self._ended(error)
+
+    def _ended(self, error: BaseException) -> Outcome:
+        """Tell what it means that the task has raised this."""
+        if isinstance(error, Retry):
+            return self._retried(error)
+        if isinstance(error, Ignore):
+            return self._ignored()
+        if isinstance(error, Reject):
+            return self._rejected(error)
+        if isinstance(error, Cancelled):
+            return self._cancelled(error)
+        if isinstance(error, OutOfTime):
+            return self._failed(TimeLimitExceeded(*error.args).with_traceback(error.__traceback__))
+        return self._failed(error)
 
     # Before
 
@@ -170,11 +195,11 @@ class Run:
 
     def _left(self, newer: Newer) -> Outcome:
         logger.error("task %s[%s] is left for another worker: %s", self.job.name, self.job.id, newer)
-        return outcome.postponed(self.job, printable(str(newer)[:1000]), *self.node.patience)
+        return outcome.postponed(self.job, _reason(newer), *self.node.patience)
 
     def _unreadable(self, error: Exception) -> Outcome:
         logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)
-        return outcome.failed(self.job, serialization.dumps_exception(error), ExceptionInfo(error).traceback)
+        return outcome.failed(self.job, self._dumped(error), ExceptionInfo(error, self.node.max_error_size).traceback)
 
     def _refused(self) -> Outcome:
         expired = not self.job.revoked
@@ -194,7 +219,13 @@ class Run:
             task.before_start(self.request.id, args, kwargs)
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
-        value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("Task %s[%s] started", self.job.name, self.request.id, extra=self._record())
+        try:
+            value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+        finally:
+            if prints.unfinished:
+                prints.end_line()
         pending: Retry | None = vars(self.request).get("retry_pending")
         if pending is not None:  # Task.retry(throw=False) was called
             raise pending
@@ -215,7 +246,7 @@ class Run:
         try:
             text, payload = self._encode_result(value)
         except Exception as error:
-            return self._failed(error)
+            return self._unstorable(error)
         runtime = perf_counter() - self.started
         if signals.task_success:
             signals.task_success.send(self.task, result=value)
@@ -223,11 +254,11 @@ class Run:
         self._returned(SUCCESS, value, None)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
-                "Task %s[%s] succeeded in %.6fs: %.200s",
+                "Task %s[%s] succeeded in %.6fs: %s",
                 self.job.name,
                 self.request.id,
                 runtime,
-                described(value),
+                described(value, 200),
                 extra=self._record(),
             )
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
@@ -252,8 +283,8 @@ class Run:
     def _check_size(self, size: int) -> None:
         if size > self.node.max_result_size:
             raise ValueError(
-                f"the result of {self.job.name} has {size:,} bytes, more than {self.node.max_result_size:,}"
-                " (setting lavoro_max_result_size); store it elsewhere and return where it is"
+                f"it has {size:,} bytes, more than {self.node.max_result_size:,} (setting lavoro_max_result_size);"
+                " store it elsewhere and return where it is"
             )
 
     def _ignores_result(self) -> bool:
@@ -261,7 +292,7 @@ class Run:
         return bool(self.task.ignore_result if ignore is None else ignore)
 
     def _retried(self, retry: Retry) -> Outcome:
-        info = ExceptionInfo(retry)
+        info = ExceptionInfo(retry, self.node.max_error_size)
         cause = retry.exc or retry
         if signals.task_retry:
             signals.task_retry.send(self.task, request=self.request, reason=retry, einfo=info)
@@ -278,8 +309,8 @@ class Run:
             kwargs=changes.get("kwargs"),
             payload=changes.get("payload"),
             options=pack_options({**self.options, **changes["options"]}) if changes.get("options") else None,
-            reason=printable(str(retry)[:1000]),
-            error=serialization.dumps_exception(cause),
+            reason=_reason(retry),
+            error=self._dumped(cause),
             traceback=info.traceback,
         )
         return self._signed_again(back) if self.signed else back
@@ -306,8 +337,8 @@ class Run:
         self._returned(REJECTED, reject, None, handlers=False)
         logger.warning("Task %s[%s] rejected: %s", self.job.name, self.request.id, reject.reason, extra=self._record())
         if reject.requeue:
-            return outcome.requeued(self.job, printable(f"rejected: {reject.reason}"[:1000]))
-        return outcome.rejected(self.job, serialization.dumps_exception(reject), perf_counter() - self.started)
+            return outcome.requeued(self.job, f"rejected: {_reason(reject.reason)}")
+        return outcome.rejected(self.job, self._dumped(reject), perf_counter() - self.started)
 
     def _cancelled(self, cancelled: Cancelled) -> Outcome:
         logger.info("Task %s[%s] revoked while it ran", self.job.name, self.request.id, extra=self._record())
@@ -318,8 +349,14 @@ class Run:
         self._returned("REVOKED", error, None, handlers=False)
         return outcome.revoked(self.job, serialization.dumps_exception(error), perf_counter() - self.started)
 
+    def _unstorable(self, error: Exception) -> Outcome:
+        """The function has returned: what is wrong is its value, of which a traceback through Lavoro says nothing."""
+        kind = type(error) if type(error) in (TypeError, ImproperlyConfigured) else ValueError
+        self.raised = error
+        return self._failed(kind(f"the result of {self.job.name} cannot be stored: {told(error)}"))
+
     def _failed(self, error: BaseException) -> Outcome:
-        info = ExceptionInfo(error)
+        info = ExceptionInfo(error, self.node.max_error_size)
         self.error = error
         if signals.task_failure:
             signals.task_failure.send(
@@ -335,21 +372,22 @@ class Run:
         self._returned(FAILURE, error, info)
         self._log_failure(error, info)
         runtime = perf_counter() - self.started
-        return outcome.failed(self.job, serialization.dumps_exception(error), info.traceback, runtime)
+        return outcome.failed(self.job, self._dumped(error), info.traceback if info.tb else None, runtime)
+
+    def _dumped(self, error: BaseException) -> str:
+        return serialization.dumps_exception(error, self.node.max_error_size)
 
     def _log_failure(self, error: BaseException, info: ExceptionInfo) -> None:
-        if isinstance(error, self.task.throws):
-            words = "Task %s[%s] raised expected: %s"
-            logger.info(words, self.job.name, self.request.id, described(error), extra=self._record())
+        about = self.job.name, self.request.id
+        if info.tb is None:
+            logger.error("Task %s[%s] has failed: %s", *about, error, extra=self._record())
+        elif isinstance(error, self.task.throws):
+            logger.info("Task %s[%s] raised expected: %s", *about, described(error), extra=self._record())
         else:
             logger.error(
-                "Task %s[%s] raised unexpected: %s\n%s",
-                self.job.name,
-                self.request.id,
-                described(error),
-                info.traceback,
-                extra=self._record(),
-            )
+                "Task %s[%s] raised unexpected: %s", *about, described(error),
+                exc_info=(info.type, error, info.tb), extra={**self._record(), "traceback": info.traceback},
+            )  # fmt: skip
 
     def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
         if handlers:
@@ -371,8 +409,14 @@ class Run:
             last = (einfo,) if einfo is not None or always else ()
             try:
                 getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
-            except Exception:
+            except Exception as error:
                 logger.exception("%s of task %s[%s] raised", name, self.job.name, self.request.id)
+                release(error)
 
     def _record(self) -> dict[str, Any]:
         return {"task_name": self.job.name, "task_id": self.request.id}
+
+
+def _reason(said: object) -> str:
+    """Return why a task goes back, as it is stored."""
+    return printable(cut(told(said), REASON))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from itertools import islice
 from types import TracebackType
 
-MAX_TRACEBACK = 100_000
-"""Characters kept of a traceback; of a longer one, its end."""
+from lavoro.errors import Retry
+from lavoro.text import arguments, cut, described, heavy, told
+
+MOST = 100_000
+"""Characters that are kept of a traceback, where the settings say nothing else."""
+LINKS = 100
+"""Exceptions that are told of a chain of causes: the last ones."""
 
 
 def printable(text: str) -> str:
@@ -14,22 +21,76 @@ def printable(text: str) -> str:
     return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def described(value: object) -> str:
-    """Return the value's repr for people, whatever its ``__repr__`` does."""
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__}: repr() raised {type(error).__name__}>"
+def traceback_of(exception: BaseException, most: int = MOST) -> str:
+    """Return the traceback as text of about ``most`` characters at the most: the end, where the exception stands."""
+    # A quarter for each piece: a message of any length leaves room for the lines that led to it.
+    pieces = [cut(piece, most // 4) for piece in _told(exception, most)]
+    text = "".join(pieces)
+    if len(text) > most:
+        text = f"... (cut: {len(text) - most} characters before this)\n{text[-most:]}"
+    return printable(text)
+
+
+def _told(exception: BaseException, most: int) -> Iterator[str]:
+    links = list(islice(chain(exception), LINKS + 1))
+    if len(links) <= LINKS and not any(heavy(arguments(error), most) for error in links):
+        yield from traceback.format_exception(exception)
+        return
+    if len(links) > LINKS:
+        yield f"... (cut: what came before the last {LINKS} exceptions)\n\n"
+    for error in reversed(links[:LINKS]):
+        yield from _told_alone(error, most)
+        if error is not exception:
+            yield "\nThat led to the following exception:\n\n"
+
+
+def _told_alone(error: BaseException, most: int) -> Iterator[str]:
+    """Tell an exception without its causes, which traceback's own classes read all; and no more than is kept of it."""
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__)
+    cls = type(error)
+    name = cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
+    yield f"{name}: {cut(told(error, most), most // 5)}\n"
+
+
+def chain(exception: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, and what it came from, as a traceback shows it."""
+    error: BaseException | None = exception
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def release(exception: BaseException) -> None:
+    """Let go of the variables of all frames that an exception, its causes and the members of its group came through.
+
+    They would stay in memory until Python's collector runs, for exceptions and frames refer to each other.
+    """
+    left, seen = [exception], set[int]()
+    while left:
+        error = left.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        members = getattr(error, "exceptions", ())
+        found = [error.__cause__, error.__context__, *(members if isinstance(members, (list, tuple)) else ())]
+        if isinstance(error, Retry):
+            found.append(error.exc)
+        left.extend(other for other in found if isinstance(other, BaseException))
 
 
 class ExceptionInfo:
     """An exception as Celery's handlers get it (``einfo``): ``exception``, ``type``, ``traceback`` (text), ``tb``."""
 
-    def __init__(self, exception: BaseException) -> None:
+    def __init__(self, exception: BaseException, most: int = MOST) -> None:
         self.exception = exception
         self.type = type(exception)
         self.tb: TracebackType | None = exception.__traceback__
-        self.traceback = printable("".join(traceback.format_exception(exception))[-MAX_TRACEBACK:])
+        self.traceback = traceback_of(exception, most)
         self.internal = False
 
     def __str__(self) -> str:

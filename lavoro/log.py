@@ -4,16 +4,88 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-import threading
-from importlib import import_module
-from typing import IO, Any
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from logging.handlers import WatchedFileHandler
+from typing import Any
 
 from lavoro import signals
 from lavoro.context import current
+from lavoro.failure import traceback_of
+from lavoro.text import Lines, cut, described, plain, told
 
 PLAIN = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
-TASKS = logging.getLogger("lavoro.task")
+LONGEST = 100_000
+"""Characters of a message, and of a traceback, where the settings say nothing else."""
+ARGUMENT = 10_000
+"""Characters of what a line of Lavoro's own is about."""
+OURS = ("lavoro", "lavoro.task", "lavoro.worker", "lavoro.store", "lavoro.signals", "lavoro.redirected", "lavoro.user")
+"""Every logger of Lavoro's. Those of tasks are below ``lavoro.user``: not below ``lavoro.task``, which tells what
+becomes of tasks, so that this one can be silenced alone."""
+
+
+class _Own(logging.Logger):
+    """A logger of Lavoro's: what its lines are about can neither make another line nor move a terminal's cursor.
+
+    ``logging.config`` disables the loggers that a configuration does not name; this one it leaves on. It can be named,
+    and be given a level.
+    """
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None: ...
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Make a record harmless, whatever the handlers do with it, and pass it on to them."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_harmless, record.args))
+        elif isinstance(record.args, Mapping):
+            record.args = (plain(described(record.args, ARGUMENT)),)
+        if record.exc_info and record.exc_info[1] is not None:
+            text = getattr(record, "traceback", None) or traceback_of(record.exc_info[1])
+            record.exc_text = plain(text.rstrip("\n"), lines=True)
+        if hasattr(record, "task_name"):
+            record.task_id, record.task_name = _word(record.task_id), _word(record.task_name)  # type: ignore[attr-defined]
+        super().handle(record)
+
+
+class _Told:
+    """What a line is about, as one line, made only if it is shown."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        text = cut(told(self._value), ARGUMENT)
+        if isinstance(self._value, BaseException):  # such as those of libpq, which take several lines
+            text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+        return plain(text)
+
+    def __repr__(self) -> str:
+        return plain(described(self._value, ARGUMENT))
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, str):
+        return plain(value, lines=True) if isinstance(value, Lines) else plain(cut(value, ARGUMENT))
+    return _Told(value)
+
+
+def _take_over(name: str) -> None:
+    logger = logging.getLogger(name)
+    logger.__class__ = type("Logger", (_Own, type(logger)), {})
+
+
+for _name in OURS:
+    _take_over(_name)
+
+TASKS = logging.getLogger("lavoro.user")
 """Parent of the loggers of tasks: a handler given to it gets what tasks log."""
 
 
@@ -29,46 +101,87 @@ class TaskFilter(logging.Filter):
 class TaskFormatter(logging.Formatter):
     """A formatter whose format may name ``%(task_id)s`` and ``%(task_name)s``, for handlers of one's own.
 
-    ``use_color`` is accepted for Celery's sake. ``task_format`` is for records that are written inside a task::
+    ``use_color`` is accepted for Celery's sake. ``task_format`` is for records that are written inside a task. Control
+    characters of a message become escapes, and a long one is cut::
 
         handler.setFormatter(TaskFormatter("%(task_name)s[%(task_id)s] %(message)s"))
     """
 
+    longest = LONGEST
+    """Characters of a message, and of a traceback."""
+
     def __init__(self, fmt: str | None = None, use_color: bool = True, *, task_format: str | None = None) -> None:
         super().__init__(fmt)
-        self._inside = logging.Formatter(task_format) if task_format else None
+        self._inside = logging.Formatter(task_format)._style if task_format else None
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         _tell_task(record)
-        if self._inside is not None and record.task_id != "???" and record.name != TASKS.name:  # type: ignore[attr-defined]
-            return self._inside.format(record)
         return super().format(record)
+
+    def usesTime(self) -> bool:
+        """Whether a format asks for the time."""
+        return super().usesTime() or (self._inside is not None and self._inside.usesTime())
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without a traceback."""
+        record.message = plain(cut(record.message, self.longest), lines=True)
+        if self._inside is not None and record.task_id != "???" and record.name != "lavoro.task":  # type: ignore[attr-defined]
+            return self._inside.format(record)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """Return the traceback."""
+        return _traceback(ei, self.longest)
+
+
+class ColorFormatter(TaskFormatter):
+    """The same for terminals: each line has the colour of its level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        text, color = super().format(record), _COLORS.get(record.levelno)
+        return f"\x1b[{color}m{text}\x1b[0m" if color else text
+
+
+_COLORS = {logging.DEBUG: "34", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
+
+
+def _traceback(info: Any, most: int) -> str:
+    return plain(traceback_of(info[1], most).rstrip("\n"), lines=True) if info[1] is not None else "NoneType: None"
 
 
 def _tell_task(record: logging.LogRecord) -> None:
     if not hasattr(record, "task_id"):
         request = current.get()
-        record.task_id = (request and request.id) or "???"
-        record.task_name = (request and request.task) or "???"
+        record.task_id = _word((request and request.id) or "???")
+        record.task_name = _word((request and request.task) or "???")
+
+
+def _word(name: object) -> str:
+    """Return a task's name or id, which its sender has chosen."""
+    return plain(cut(told(name), 1000))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, process, and the task if one runs."""
+    """One JSON object a line: time, level, logger, message, process, the task if one runs, ``exc_info`` if there is."""
+
+    longest = LONGEST
+    """Characters of a message, and of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03}",
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": plain(cut(record.getMessage(), self.longest), lines=True),
             "process": record.processName,
         }
         if getattr(record, "task_id", "???") != "???":
             line.update(task_id=record.task_id, task_name=record.task_name)  # type: ignore[attr-defined]
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exc_info"] = record.exc_text or _traceback(record.exc_info, self.longest)
         return json.dumps(line, default=str)
 
 
@@ -94,11 +207,13 @@ def setup(
     task_format: str | None = None,
     colorize: bool | None = None,
     hijack_root: bool = True,
+    longest: int = LONGEST,
 ) -> None:
     """Set the worker's logging up, unless a receiver of ``setup_logging`` has taken that over.
 
     ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
     of what tasks log, ``format`` that of all else. With ``hijack_root`` false the root logger's own handlers stay.
+    Of a message no more than the first ``longest`` characters are shown.
     """
     level = level.upper() if isinstance(level, str) else level
     facts = {"loglevel": level, "logfile": logfile, "format": format, "colorize": colorize}
@@ -106,64 +221,34 @@ def setup(
         return
     root = logging.getLogger()
     if hijack_root or not root.handlers:
-        root.handlers[:] = [_handler(logfile, style, TaskFormatter(format or PLAIN, task_format=task_format), colorize)]
+        handler = _handler(logfile)
+        handler.setFormatter(_formatter(handler, style, format or PLAIN, task_format, colorize, longest))
+        handler.addFilter(TaskFilter())
+        root.handlers[:] = [handler]
         root.setLevel(level)
     signals.after_setup_logger.send(None, logger=root, **facts)
     signals.after_setup_task_logger.send(None, logger=TASKS, **facts)
 
 
-def _handler(logfile: str | None, style: str, formatter: logging.Formatter, colorize: bool | None) -> logging.Handler:
-    handler: logging.Handler
-    if logfile:
-        handler = logging.FileHandler(logfile, encoding="utf-8")
-    elif style == "text" and (sys.stderr.isatty() if colorize is None else colorize):
-        # Only here: 42 modules and 3 MB that a web application, or a worker without a terminal, has no use for.
-        handler = import_module("lavoro.terminal").handler()
-        formatter = logging.Formatter("%(message)s")
+def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
+    if logfile is None:
+        return logging.StreamHandler()
+    # It looks before each line whether the file was moved away, as logrotate does, and makes a new one.
+    return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
+
+
+def _formatter(
+    handler: logging.StreamHandler[Any], style: str, format: str, task_format: str | None, colorize: bool | None,
+    longest: int,
+) -> logging.Formatter:  # fmt: skip
+    formatter: JsonFormatter | TaskFormatter
+    if colorize is None:
+        colorize = handler.stream.isatty() and not os.environ.get("NO_COLOR")
+    if style == "json":
+        formatter = JsonFormatter()
+    elif colorize and not isinstance(handler, logging.FileHandler):
+        formatter = ColorFormatter(format, task_format=task_format)
     else:
-        handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if style == "json" else formatter)
-    handler.addFilter(TaskFilter())
-    return handler
-
-
-class StreamToLog:
-    """A text stream whose lines become log records: where the prints of tasks go."""
-
-    encoding = "utf-8"
-
-    def __init__(self, logger: logging.Logger, level: int, original: IO[str]) -> None:
-        self._logger, self._level, self._original = logger, level, original
-        self._here = threading.local()
-
-    def write(self, text: str) -> int:
-        """Log each line that is complete; while a handler itself prints, write through."""
-        here = self._here.__dict__
-        if here.get("busy"):
-            return self._original.write(text)
-        *lines, here["rest"] = (here.get("rest", "") + text).split("\n")
-        here["busy"] = True
-        try:
-            for line in lines:
-                if line.strip():
-                    self._logger.log(self._level, "%s", line)
-        finally:
-            here["busy"] = False
-        return len(text)
-
-    def flush(self) -> None:
-        """What is no complete line yet stays."""
-
-    def isatty(self) -> bool:
-        """It is no terminal."""
-        return False
-
-    def fileno(self) -> int:
-        """The descriptor of the stream it replaced."""
-        return self._original.fileno()
-
-
-def redirect_stdouts(level: str = "WARNING") -> None:
-    """Send what tasks print to the log."""
-    logger, number = logging.getLogger("lavoro.redirected"), logging.getLevelName(level)
-    sys.stdout = StreamToLog(logger, number, sys.__stdout__ or sys.stdout)
+        formatter = TaskFormatter(format, task_format=task_format)
+    formatter.longest = longest
+    return formatter

@@ -48,6 +48,14 @@ class GivenBack(NamedTuple):
 Outcome = Finished | GivenBack
 
 
+def weight(outcome: Outcome) -> int:
+    """About how many bytes it takes to store an outcome, beyond what each takes."""
+    if type(outcome) is Finished:
+        _, _, result, payload, traceback, _, children = outcome
+        return len(result or "") + len(payload or b"") + len(traceback or "") + len(children or "")
+    return sum(len(value) for value in outcome if isinstance(value, (str, bytes)))
+
+
 def succeeded(
     job: Job, result: str | None, runtime: float, *, payload: bytes | None = None, children: str | None = None
 ) -> Finished:

@@ -18,6 +18,7 @@ from lavoro.ids import task_uuid
 from lavoro.plural import counted
 from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
+from lavoro.text import described
 
 R = TypeVar("R", covariant=True)
 
@@ -467,7 +468,7 @@ def raisable(error: BaseException, id: str) -> Exception:
     """
     if isinstance(error, Exception) and not isinstance(error, TaskPredicate):
         return error
-    wrapped = TaskError(f"task {id} ended with {error!r}")
+    wrapped = TaskError(f"task {id} ended with {described(error)}")
     wrapped.__cause__ = error
     return wrapped
 

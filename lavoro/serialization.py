@@ -18,13 +18,14 @@ import pickle
 import re
 import sys
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from lavoro.errors import ImproperlyConfigured, SecurityError, SoftTimeLimitExceeded
+from lavoro.text import arguments, cut, described, heavy, plain, told
 
 __all__ = [
     "Encoded",
@@ -401,20 +402,40 @@ register(
 # ------------------------------------------------------------------------------------------------ exceptions
 
 
-def dumps_exception(exc: BaseException) -> str:
+def dumps_exception(exc: BaseException, most: int = 100_000) -> str:
     """Return ``exc`` as JSON in Celery's shape: ``exc_type``, ``exc_message`` (its arguments) and ``exc_module``.
 
     Arguments that JSON cannot carry are replaced by their repr. An exception without arguments whose text says
-    something is stored with that text. Never raises because of what the exception holds.
+    something is stored with that text. Of all together about ``most`` characters are kept, and it is said how many
+    are not. Never raises because of what the exception holds.
 
     >>> dumps_exception(KeyError("name"))
     '{"exc_type":"KeyError","exc_message":["name"],"exc_module":"builtins"}'
     """
     cls = type(exc)
-    told = [arg if _is_encodable(arg) else _attempted(repr, arg) for arg in exc.args]
-    if not told and (text := _attempted(str, exc)):
-        told = [text]
-    return dumps({"exc_type": cls.__qualname__, "exc_message": told, "exc_module": str(cls.__module__)})
+    args = arguments(exc)
+    message = _within(args, most)
+    if not args and (text := told(exc)):
+        message = [cut(text, most)]
+    kind, module = cut(cls.__qualname__, _LONGEST_NAME), cut(str(cls.__module__), _LONGEST_NAME)
+    return dumps({"exc_type": kind, "exc_message": message, "exc_module": module})
+
+
+def _within(args: Sequence[Any], most: int) -> list[Any]:
+    kept: list[Any] = []
+    for arg in args:
+        if most <= 0:
+            return [*kept, f"... (cut: {len(args) - len(kept)} more arguments)"]
+        size = len(arg) if isinstance(arg, str) else None if heavy(arg, most) else _encoded_size(arg)
+        if size is None or size > most:
+            arg = cut(arg, most) if isinstance(arg, str) else described(arg, most)
+            size = len(arg)
+        kept.append(arg)
+        most -= size
+    return kept
+
+
+_LONGEST_NAME = 1000
 
 
 def loads_exception(value: dict[str, Any]) -> BaseException:
@@ -431,22 +452,14 @@ def loads_exception(value: dict[str, Any]) -> BaseException:
     args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
     cls = _imported_exception(module, name)
     rebuilt = _rebuilt(cls, args) if cls else None
-    return _stand_in(module, name)(*args) if rebuilt is None else rebuilt
+    return _stand_in(plain(module), plain(name))(*args) if rebuilt is None else rebuilt
 
 
-def _is_encodable(value: object) -> bool:
+def _encoded_size(value: object) -> int | None:
     try:
-        dumps(value)
+        return len(dumps(value))
     except Exception:  # a __json__ method may raise anything
-        return False
-    return True
-
-
-def _attempted(words: Callable[[object], str], value: object) -> str:
-    try:
-        return words(value)
-    except Exception as error:  # as may a __repr__
-        return f"<{type(value).__name__}: {words.__name__}() raised {type(error).__name__}>"
+        return None
 
 
 def _imported_exception(module: str, qualname: str) -> type[BaseException] | None:
@@ -481,7 +494,7 @@ def _made(make: Callable[[], Any], args: tuple[Any, ...]) -> BaseException | Non
         exc = make()
         exc.args = args
         printable = bool(str(exc) + repr(exc))
-    except Exception:  # an exception class may do anything in its methods
+    except (Exception, SystemExit):  # an exception class may do anything in its methods
         return None
     return exc if printable and isinstance(exc, BaseException) else None
 

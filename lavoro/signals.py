@@ -10,6 +10,8 @@ from typing import Any
 
 import blinker
 
+from lavoro.failure import release
+
 logger = logging.getLogger("lavoro.signals")
 
 
@@ -82,6 +84,7 @@ class Signal(blinker.Signal):
             return receiver(signal=self, sender=sender, **named)
         except Exception as error:
             logger.exception("signal %s: receiver %r raised %r", self.name, receiver, error)
+            release(error)
             return error
 
     def _named(self, dispatch_uid: object) -> Any:

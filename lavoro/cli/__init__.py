@@ -9,6 +9,7 @@ import click
 import lavoro
 from lavoro import absent, spelling
 from lavoro.cli.options import APP_OPTION, Verbs
+from lavoro.cli.output import say
 from lavoro.errors import LavoroError, NotSupported, OperationalError
 
 _WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
@@ -63,7 +64,7 @@ def _run() -> int:
         return _failed(error.format_message())
     except LavoroError as error:
         if "debug" in (argument.lower() for argument in sys.argv):
-            click.echo(getattr(error, "details", None) or "", err=True)
+            say(getattr(error, "details", None) or "", error=True)
         return _failed(str(error) + (_WHERE if isinstance(error, OperationalError) else ""))
     except OSError as error:
         return _failed(str(error))
@@ -79,12 +80,12 @@ def _wrong_usage(error: click.UsageError) -> int:
         click.echo(error.ctx.get_help())
     else:
         verb = error.ctx.command_path if error.ctx is not None else "lavoro"
-        click.echo(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", err=True)
+        say(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", error=True)
     return 2
 
 
 def _failed(message: str) -> int:
-    click.echo(f"lavoro: {_one_line(message)}", err=True)
+    say(f"lavoro: {_one_line(message)}", error=True)
     return 1
 
 

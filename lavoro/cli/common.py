@@ -9,6 +9,7 @@ import click
 
 from lavoro import commands
 from lavoro.app import Lavoro
+from lavoro.cli.output import say
 from lavoro.errors import LavoroError
 from lavoro.loading import ambiguity, find_app
 
@@ -39,5 +40,5 @@ def load_app(context: click.Context, app: str | None) -> Lavoro:
         raise click.ClickException(f"{name!r} could not be imported: {type(error).__name__}: {error}") from error
     commands.name_app(name)  # again, for a Flask application names itself
     if doubt := ambiguity(name, found):
-        click.echo(f"lavoro: {doubt}", err=True)
+        say(f"lavoro: {doubt}", error=True)
     return found

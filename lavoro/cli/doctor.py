@@ -9,10 +9,12 @@ import click
 from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
+from lavoro.cli.output import say
 from lavoro.store import doctor as store
 from lavoro.store.database import Tx, translated
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.roles import LIMITED
+from lavoro.text import plain
 
 
 @click.command()
@@ -54,12 +56,12 @@ def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
 
 
 def _tell_json(findings: list[Finding], unseen: list[str]) -> None:
-    click.echo(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": unseen}))
+    say(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": unseen}))
 
 
 def _tell(findings: list[Finding], unseen: list[str]) -> None:
     for finding in findings:
-        click.echo(f"{finding.check}: {finding.which} {finding.problem}\n    {finding.repair}")
+        say(f"{plain(f'{finding.check}: {finding.which} {finding.problem}')}\n    {finding.repair}")
     for what in unseen:
-        click.echo(f"not seen: {what}")
-    click.echo(f"{len(findings)} found" if findings else "nothing found")
+        say(plain(f"not seen: {what}"))
+    say(f"{len(findings)} found" if findings else "nothing found")

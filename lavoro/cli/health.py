@@ -9,9 +9,11 @@ import click
 
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION
+from lavoro.cli.output import say
 from lavoro.plural import counted
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
+from lavoro.text import plain
 from lavoro.worker.plan import node_name
 
 
@@ -39,7 +41,7 @@ def health(
         with translated():
             workers = [worker for worker in worker_status(load_app(context, app).database) if worker.node == node]
         problem, words = _ask_workers(node, workers, max_age)
-    click.echo(words)
+    say(plain(words))
     context.exit(1 if problem else 0)
 
 

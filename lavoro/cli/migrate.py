@@ -6,6 +6,7 @@ import click
 
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
+from lavoro.cli.output import say
 from lavoro.store import migrate as migrations
 from lavoro.store.roles import statements
 
@@ -20,11 +21,11 @@ def migrate(context: click.Context, app: str | None, roles: bool) -> None:
     With --roles nothing is changed: what is printed is for psql.
     """
     if roles:
-        click.echo(statements(load_app(context, app).conf.lavoro_schema))
+        say(statements(load_app(context, app).conf.lavoro_schema))
         return
     database = load_app(context, app).database
     applied = migrations.migrate(database)
     for name in applied:
-        click.echo(f"applied {name}")
+        say(f"applied {name}")
     if not applied:
-        click.echo(f"schema {database.schema} is up to date")
+        say(f"schema {database.schema} is up to date")

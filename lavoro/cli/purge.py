@@ -6,10 +6,12 @@ import click
 
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, comma_separated
+from lavoro.cli.output import say
 from lavoro.plural import counted
 from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
+from lavoro.text import plain
 
 
 @click.command()
@@ -26,7 +28,7 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
         with translated():
             waiting = sum(row.ready + row.scheduled for row in store.queue_status(found.database) if row.queue in names)
         what = counted(waiting, "task that waits", "tasks that wait")
-        click.confirm(f"Delete {what} on {', '.join(names)}?", abort=True)
+        click.confirm(plain(f"Delete {what} on {', '.join(names)}?"), abort=True)
     with translated():
         count = store.purge(found.database, names)
-    click.echo(f"deleted {counted(count, 'task')} from {', '.join(names)}")
+    say(plain(f"deleted {counted(count, 'task')} from {', '.join(names)}"))

@@ -7,15 +7,20 @@ import json
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
+from lavoro.cli.output import say
 from lavoro.store import migrate as migrations
 from lavoro.store.database import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
+from lavoro.text import cut, plain
 
 NOBODY = 69
 """Exit code when no worker is alive, as Celery's."""
+LONGEST = 1000
+"""Characters of a cell: names of queues that Python sends to have up to 200, those that SQL does have no limit."""
 
 
 @click.command()
@@ -30,7 +35,7 @@ def status(context: click.Context, app: str | None, as_json: bool) -> None:
         queues, workers = queue_status(database), worker_status(database)
     if as_json:
         found = {"queues": [q._asdict() for q in queues], "workers": [w._asdict() for w in workers]}
-        click.echo(json.dumps(found, default=str))
+        say(json.dumps(found, default=str))
     else:
         Console().print(_queues(queues), _workers(workers))
     context.exit(0 if workers else NOBODY)
@@ -41,7 +46,7 @@ def _queues(rows: list[QueueStatus]) -> Table:
     for row in rows:
         oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
         marks = ", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))
-        table.add_row(row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, marks)
+        _add(table, row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, marks)
     return table
 
 
@@ -49,5 +54,10 @@ def _workers(rows: list[WorkerStatus]) -> Table:
     table = Table("worker", "process", "pool", "busy", "queues", "seen", title="Workers")
     for row in rows:
         busy, seen = f"{row.running:,} of {row.slots}", f"{row.seen:.0f} s ago"
-        table.add_row(row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
+        _add(table, row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of what senders and workers have named: text, in which brackets are brackets."""
+    table.add_row(*[Text(plain(cut(cell, LONGEST))) for cell in cells])

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from lavoro import log
 from lavoro.cli.common import app_name
 from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION, Grouped, comma_separated
+from lavoro.text import plain
 from lavoro.worker import supervisor
 from lavoro.worker.plan import Wishes
 from lavoro.worker.pools import NAMES
@@ -115,7 +117,7 @@ def _wishes(
 def _greet(text: str) -> None:
     """Tell a person at a terminal that all is well, where the log does not."""
     if sys.stdout.isatty() and not logging.getLogger("lavoro.worker").isEnabledFor(logging.INFO):
-        Console(highlight=False).print(f"[bold green]{text}[/]", soft_wrap=True)
+        Console(highlight=False).print(Text(plain(text), style="bold green"), soft_wrap=True)
 
 
 @contextlib.contextmanager

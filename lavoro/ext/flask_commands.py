@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lavoro import commands as spelling
 from lavoro.errors import LavoroError
+from lavoro.text import plain
 
 
 class Verbs(click.Group):
@@ -43,9 +44,9 @@ class Verbs(click.Group):
         try:
             return super().invoke(context)
         except LavoroError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(plain(str(error), lines=True)) from error
         except DBAPIError as error:
-            raise click.ClickException(f"the database refused that: {error.orig}") from error
+            raise click.ClickException(plain(f"the database refused that: {error.orig}", lines=True)) from error
 
 
 @click.group("lavoro", cls=Verbs)

@@ -129,7 +129,7 @@ class Listener(Service):
         if not isinstance(error, (*LOST, OSError, OperationalError)):
             super().failed(error)
         elif self._failures == 1:
-            logger.warning("the listening connection was lost; polling until it is back: %s", str(error).strip())
+            logger.warning("the listening connection was lost; polling until it is back: %s", error)
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
         connection = self._database.connect("lavoro-listener", direct=True, patience=ANSWER)

@@ -21,16 +21,18 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from lavoro import context, log, outcome, serialization, signals
+from lavoro import context, log, outcome, prints, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
+from lavoro.failure import release, traceback_of
 from lavoro.ids import task_uuid
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
 from lavoro.signing import keyring_of
 from lavoro.store import embedded
+from lavoro.text import cut, described
 from lavoro.worker import notes
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
@@ -45,8 +47,10 @@ from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
 
-logger = logging.getLogger("lavoro.worker")
+logger, tasks_logger = logging.getLogger("lavoro.worker"), logging.getLogger("lavoro.task")
 
+ONE_LINE = 2000
+"""Characters that are told of why a process cannot begin."""
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
@@ -66,7 +70,7 @@ def main(argument: str) -> None:
     try:
         app, plan = _load(wishes)
     except BaseException as error:
-        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback.format_exc())
+        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
     Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
@@ -98,8 +102,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
 
 def _one_line(error: BaseException, app: str) -> str:
     if isinstance(error, LavoroError):
-        return str(error)
-    what = traceback.format_exception_only(error)[-1].strip()
+        return cut(str(error), ONE_LINE)
+    what = cut(traceback.format_exception_only(error)[-1].strip(), ONE_LINE)
     return f"the application {app!r} could not be loaded: {what} ({_where(error)}; -l debug shows the traceback)"
 
 
@@ -141,7 +145,7 @@ class Child:
             self._begin(first)
         except BaseException as error:
             logger.debug("the process cannot begin", exc_info=True)
-            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback.format_exc())
+            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
         threading.Thread(target=self._obey, args=(orders,), name="lavoro-orders", daemon=True).start()
         work = getattr(self.pool, "work", None)
@@ -178,10 +182,10 @@ class Child:
         log.setup(
             wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,
-            format=conf.worker_log_format, task_format=conf.worker_task_log_format,
+            format=conf.worker_log_format, task_format=conf.worker_task_log_format, longest=conf.lavoro_max_log_message,
         )  # fmt: skip
         if conf.worker_redirect_stdouts:
-            log.redirect_stdouts(conf.worker_redirect_stdouts_level)
+            prints.redirect_stdouts(conf.worker_redirect_stdouts_level)
 
     def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database
@@ -192,6 +196,7 @@ class Child:
         self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
+        self.finisher.longest_progress = conf.lavoro_max_progress_size
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
         self.relief = Relief(
             self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
@@ -204,6 +209,7 @@ class Child:
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
+            max_error_size=conf.lavoro_max_error_size,
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
@@ -221,6 +227,11 @@ class Child:
         return job is not None
 
     def _received(self, jobs: list[Job]) -> None:
+        if tasks_logger.isEnabledFor(logging.INFO):
+            for job in jobs:
+                id = _shown_id(job)
+                about = {"task_name": job.name, "task_id": id}
+                tasks_logger.info("Task %s[%s] received", job.name, id, extra=about)
         if not signals.task_received:
             return
         for job in jobs:
@@ -270,7 +281,7 @@ class Child:
         logger.error("received unregistered task %s[%s]; given back: another worker may know it", job.name, job.id)
         if signals.task_unknown:
             signals.task_unknown.send(self, name=job.name, id=str(job.id), message=job, exc=KeyError(job.name))
-        reason = f"worker {self.hostname} knows no task {job.name!r}"
+        reason = f"worker {self.hostname} knows no task {described(job.name, 500)}"
         return outcome.postponed(
             job,
             reason,
@@ -401,8 +412,17 @@ class Child:
 
 
 def _interrupted(job: Job, error: BaseException) -> Outcome:
+    release(error)
     text = serialization.dumps_exception(error)
     return outcome.revoked(job, text) if isinstance(error, Cancelled) else outcome.failed(job, text, None)
+
+
+def _shown_id(job: Job) -> str:
+    """Return the id that the task knows: the caller's own, which need not be a UUID."""
+    if job.options is not None and '"task_id"' in job.options:
+        with contextlib.suppress(Exception):  # a damaged row fails when it is run
+            return str(job.read_options().get("task_id") or job.id)
+    return str(job.id)
 
 
 def _limit_of(job: Job) -> float | None:

@@ -8,12 +8,14 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
 
 from lavoro import outcome as outcomes
 from lavoro import serialization
+from lavoro.failure import printable
 from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.plural import counted
@@ -21,6 +23,7 @@ from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.deadline import ANSWER
+from lavoro.text import cut, told
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
@@ -32,6 +35,12 @@ REFUSED = (
 """What is wrong with an outcome itself; anything else is wrong with the database, and is tried again."""
 MOST = 2000
 """Outcomes of one batch at the most."""
+LARGE = 4_000_000
+"""Bytes of one batch at the most; an outcome that is larger goes alone."""
+LONGEST_STATE = 100
+"""Characters of a state of a task's own."""
+SLOWEST = 100_000
+"""Bytes per second that a network must carry: a batch has more time for its answer, the larger it is."""
 
 
 class Finisher(Service):
@@ -54,6 +63,8 @@ class Finisher(Service):
         self._tx: Tx | None = None
         self.patience = 10.0
         """Seconds for which the last outcomes are tried to be stored when the worker stops."""
+        self.longest_progress = 1_000_000
+        """Characters of the longest progress that is stored."""
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome stored."""
@@ -71,19 +82,33 @@ class Finisher(Service):
 
     def step(self) -> float | None:
         """Store what there is; connect before there is anything, for later the server may have no connection left."""
-        self._open()
-        batch = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), MOST))]
+        connection: Any = self._open().connection
+        batch, size = self._next_batch()
         if not batch:
             return None
+        connection.patience = ANSWER + size / SLOWEST
         try:
             self._store_or_explain(batch)
         except Exception:
-            self._outcomes.extendleft(reversed(batch))  # nothing is given up; repeating is harmless
+            # Nothing is given up; repeating is harmless. One that is so large lets all others go first.
+            (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
             self._lose()
             raise
         self._holding.release(outcome.job for outcome in batch)
         self._stored()
         return 0
+
+    def _next_batch(self) -> tuple[list[Outcome], int]:
+        """Take what has piled up, as far as it can be stored at once; return it with its size in bytes."""
+        batch: list[Outcome] = []
+        total = 0
+        while self._outcomes and len(batch) < MOST:
+            size = outcomes.weight(self._outcomes[0])
+            if batch and total + size > LARGE:
+                break
+            batch.append(self._outcomes.popleft())
+            total += size
+        return batch, total
 
     def close(self) -> None:
         """Store the last ones, then close the connection."""
@@ -99,8 +124,15 @@ class Finisher(Service):
         self._lose()
 
     def store_progress(self, job: Job, state: str, meta: object) -> None:
-        """Store a running task's own state now."""
+        """Store a running task's own state now, unless it is too long, which is no reason for the task to fail."""
         text = serialization.dumps(meta) if meta is not None else None
+        if text is not None and len(text) > self.longest_progress:
+            logger.warning(
+                "progress of %s[%s] is not stored: it has %d characters, more than %d (lavoro_max_progress_size)",
+                job.name, job.id, len(text), self.longest_progress,
+            )  # fmt: skip
+            return
+        state = printable(cut(told(state), LONGEST_STATE))
         with self._database.tx() as tx:
             if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
                 logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
@@ -143,7 +175,7 @@ class Finisher(Service):
 
     def _refused(self, job: Job, error: Exception) -> Outcome:
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
-        reason = ValueError(f"the outcome cannot be stored: {first_line(error)}")
+        reason = ValueError(f"the outcome of {job.name} cannot be stored: {first_line(error)}")
         return outcomes.failed(job, serialization.dumps_exception(reason), None)
 
     def _open(self) -> Tx:

@@ -14,6 +14,7 @@ from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.plural import counted as _many
 from lavoro.routing import checked_name, queue_names
 from lavoro.store.capacity import smallest
+from lavoro.text import plain
 
 
 @dataclass(frozen=True)
@@ -195,4 +196,6 @@ def node_name(wish: str | None) -> str:
     name, _, domain = host.partition(".")
     marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
     text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
+    if plain(text) != text:
+        raise ImproperlyConfigured(f"{text!r} cannot name a node (-n): it has characters that no terminal shows")
     return text if "@" in text else f"{text}@{host}"

@@ -11,7 +11,7 @@ from lavoro.worker.children import Children
 from lavoro.worker.process import ChildProcess
 
 _HANDED = re.compile(r">(?P<worker>\d{1,19}):(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_TASK = re.compile(r"[+~]-?\d+:(?P<queue>.*)", re.DOTALL)
+_TASK = re.compile(r"[+~]-?\d{1,5}:(?P<queue>.*)", re.DOTALL)
 _BACK = re.compile(r"!(?P<queue>.*)", re.DOTALL)
 _CANCEL = re.compile(r"x(?P<worker>\d{1,19}):.*")
 _LEASE = re.compile(r"l(?P<seconds>\d{1,9}(?:\.\d{1,9})?)")

@@ -7,6 +7,8 @@ import math
 import os
 import socket
 
+from lavoro.text import plain
+
 
 class Systemd:
     """Sends datagrams to the socket that NOTIFY_SOCKET names, as ``sd_notify`` does; without one it does nothing.
@@ -25,7 +27,7 @@ class Systemd:
         if self._address:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)
-                sender.sendto("\n".join(words).encode(), self._address)
+                sender.sendto("\n".join(map(plain, words)).encode(), self._address)
 
     def watch(self, now: float) -> None:
         """Say that the worker is alive, twice in the time that systemd waits for it; call it only while it is."""

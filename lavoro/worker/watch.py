@@ -11,6 +11,7 @@ import uuid
 from typing import Any
 
 from lavoro.plural import counted
+from lavoro.text import Lines
 from lavoro.worker.board import Board
 from lavoro.worker.deputy import Deputy
 from lavoro.worker.guard import MARGIN
@@ -111,7 +112,7 @@ class Watch:
         stacks = self._child.stacks()
         if stacks or time.monotonic() > (self._asked_by or 0.0):
             self._asked_by = None
-            logger.warning("process %d is here:\n%s", self._child.pid, stacks or "(it does not say)")
+            logger.warning("process %d is here:\n%s", self._child.pid, Lines(stacks or "(it does not say)"))
 
     def _watch_loop(self) -> None:
         now, ticked = time.monotonic(), self._board.ticked
@@ -141,7 +142,7 @@ class Watch:
             logger.error(
                 "process %d has been blocked for %.1f s: nothing in it (%s) goes on until this ends\n%s",
                 self._child.pid, now - self._blocked_since, counted(len(self._board.entries()), "running task"),
-                stacks or "(it does not even say where: it is stopped, or the machine is overloaded)",
+                Lines(stacks or "(it does not even say where: it is stopped, or the machine is overloaded)"),
             )  # fmt: skip
 
     def _end_blocked(self, now: float) -> None:
@@ -153,7 +154,7 @@ class Watch:
             grace = f"longer than {self._blocked_grace:g} s (lavoro_blocked_grace)"
             logger.error(
                 "process %d has been blocked for %s; ending it\n%s",
-                self._child.pid, grace, culprits(stacks) or "(it does not say by what)",
+                self._child.pid, grace, Lines(culprits(stacks) or "(it does not say by what)"),
             )  # fmt: skip
             self._child.kill(Ending(f"its process was blocked for {grace}", suspects=self._suspects(stacks)))
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import logging
-import threading
+import logging.config
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,9 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, get_task_logger, log, signals
+from tests.executor.run import finished
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -35,6 +44,14 @@ def _logged_by_a_task(text: str) -> str:
     return speak.delay().id
 
 
+def _failed(error: BaseException) -> str:
+    @Lavoro("shop", task_always_eager=True).task(name="fail")
+    def fail() -> None:
+        raise error
+
+    return fail.delay().id
+
+
 def test_formats_of_lines_inside_and_outside_of_tasks(root: logging.Logger, tmp_path: Path) -> None:
     path = tmp_path / "log"
     log.setup("info", logfile=str(path), format="out %(message)s", task_format="%(task_name)s[%(task_id)s] %(message)s")
@@ -55,9 +72,24 @@ def test_json_lines(root: logging.Logger, tmp_path: Path) -> None:
     except KeyError:
         logging.getLogger("shop").exception("failed")
     told, failed = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    written = dt.datetime.fromisoformat(told["time"])
+    assert written.utcoffset() is not None
+    assert abs((dt.datetime.now(dt.timezone.utc) - written).total_seconds()) < 60
     assert (told["message"], told["level"], told["task_id"], told["task_name"]) == ("ü", "WARNING", id, "speak")
     assert "task_id" not in failed
-    assert "KeyError: 'k'" in failed["exception"]
+    assert failed["message"] == "failed"
+    assert failed["exc_info"].startswith("Traceback (most recent call last):")
+    assert failed["exc_info"].endswith("KeyError: 'k'")
+
+
+def test_the_traceback_of_a_task_is_a_field_of_its_own(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("WARNING", logfile=str(path), style="json")
+    _failed(ValueError("bad\x1b[2J"))
+    [line] = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    assert line["message"] == f"Task fail[{line['task_id']}] raised unexpected: ValueError('bad\\x1b[2J')"
+    assert line["exc_info"].startswith("Traceback (most recent call last):")
+    assert line["exc_info"].endswith("ValueError: bad\\x1b[2J")
 
 
 def test_task_formatter_for_handlers_of_ones_own() -> None:
@@ -80,6 +112,175 @@ def test_task_loggers_have_one_parent() -> None:
     assert get_task_logger(log.TASKS.name).parent is not log.TASKS
 
 
+def test_what_becomes_of_tasks_can_be_silenced_alone(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(message)s")
+    ours = logging.getLogger("lavoro.task")
+    ours.setLevel("CRITICAL")
+    try:
+        _logged_by_a_task("hello")
+    finally:
+        ours.setLevel("NOTSET")
+    assert path.read_text() == "hello\n"
+
+
+def test_a_configuration_that_names_others_silences_none_of_ours(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    before = [logger.disabled for logger in loggers]
+    logging.config.dictConfig({"version": 1})
+    disabled = [logger.disabled for logger in loggers]
+    for logger, was_disabled in zip(loggers, before, strict=True):
+        logger.disabled = was_disabled
+    log.setup("INFO", logfile=str(path), format="%(name)s")
+    assert any(disabled)
+    for name in log.OURS:
+        logging.getLogger(name).info("here")
+    assert path.read_text().splitlines() == list(log.OURS)
+
+
+def test_every_logger_of_ours_is_known() -> None:
+    source = "\n".join(file.read_text() for file in (ROOT / "lavoro").rglob("*.py"))
+    named = set(re.findall(r'getLogger\("(lavoro[^"]*)"\)', source))
+    assert named >= {"lavoro.task", "lavoro.worker"}
+    assert named <= set(log.OURS)
+
+
+# What a line can do
+
+
+EVIL = "a\n[2026-01-01] ERROR: forged\x1b[2J\u202e\x9b2J\ud800"
+
+
+class Evil:
+    def __repr__(self) -> str:
+        return EVIL
+
+
+@pytest.mark.parametrize("value", [EVIL, Evil(), ValueError(EVIL), Path(EVIL.replace("\ud800", "")), {EVIL: 1}])
+@pytest.mark.parametrize("words", ["about %s", "about %r"])
+def test_what_a_line_is_about_makes_no_other_line(
+    root: logging.Logger, tmp_path: Path, value: object, words: str
+) -> None:
+    """Neither in the worker's own log nor in that of a handler that knows nothing of Lavoro."""
+    path, stream = tmp_path / "log", io.StringIO()
+    log.setup("INFO", logfile=str(path))
+    plain = logging.StreamHandler(stream)
+    root.addHandler(plain)
+    logging.getLogger("lavoro.worker").warning(words, value)
+    for text in (path.read_text(encoding="utf-8"), stream.getvalue()):
+        assert len(text.splitlines()) == 1
+        assert "forged" in text
+        assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", text) is None
+
+
+@pytest.mark.parametrize("id", [EVIL, 5, None, ["x"]])
+def test_an_id_of_a_task_makes_no_line(root: logging.Logger, tmp_path: Path, id: object) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(task_id)s %(message)s", task_format="%(task_id)s in %(message)s")
+
+    @Lavoro("shop", task_always_eager=True).task(name="speak", bind=True)
+    def speak(self: Any) -> None:
+        get_task_logger("shop.tasks").warning("hello")
+
+    options = json.dumps({"task_id": id})
+    assert finished(speak, options=options).state == "SUCCESS"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith(" in hello")
+    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", "".join(lines)) is None
+
+
+def test_what_others_log_may_have_lines_and_nothing_else(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(message)s")
+    try:
+        raise ValueError(EVIL)
+    except ValueError:
+        logging.getLogger("shop").exception("one\ntwo\x1b[2J")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("one\ntwo\\x1b[2J\nTraceback")
+    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", text) is None
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_long_message_is_cut(root: logging.Logger, tmp_path: Path, style: str) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), style=style, format="%(message)s", longest=100)
+    logging.getLogger("shop").warning("x" * 1000)
+    try:
+        raise ValueError("y" * 1000)
+    except ValueError:
+        logging.getLogger("shop").exception("z")
+    text = path.read_text()
+    assert "x" * 100 + "... (cut: 900 more characters)" in text
+    assert 5 < text.count("y") < 100
+
+
+def test_an_exception_of_several_lines_is_told_in_one(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("lavoro.worker").warning("it failed: %s", OSError("no connection\n\tIs the server running?\n"))
+    assert caplog.messages == ["it failed: no connection; Is the server running?"]
+
+
+def test_lines_that_end_with_stacks_say_so() -> None:
+    """Else they would be one line."""
+    files = [file.read_text() for file in (ROOT / "lavoro").rglob("*.py")]
+    told = [(text.count('\\n%s"'), text.count(" Lines(") - text.count("class Lines(")) for text in files]
+    assert sum(several for several, _ in told) == 3
+    assert all(several == marked for several, marked in told)
+
+
+# Where it goes
+
+
+def test_a_file_that_was_moved_away_is_made_anew(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(message)s")
+    logging.getLogger("shop").warning("before")
+    path.rename(tmp_path / "log.1")
+    logging.getLogger("shop").warning("after")
+    assert ((tmp_path / "log.1").read_text(), path.read_text()) == ("before\n", "after\n")
+
+
+_AT_A_TERMINAL = """
+import logging
+from lavoro import log
+log.setup("INFO")
+for number in range(3):
+    logging.getLogger("shop").warning("several words in a line that is longer than the terminal is wide: %d", number)
+try:
+    raise ValueError("several words that must not be torn, in a terminal that is less wide than this")
+except ValueError:
+    logging.getLogger("shop").exception("it failed")
+"""
+
+
+def test_lines_at_a_terminal(tmp_path: Path) -> None:
+    """Each has its time and its process, none is torn."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"COLUMNS": "40"}
+    process = subprocess.Popen([sys.executable, "-c", _AT_A_TERMINAL], stderr=theirs, env=environment, cwd=ROOT)
+    os.close(theirs)
+    said = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        while data := _read(terminal):
+            said += data
+    assert process.wait(60) == 0
+    lines = re.sub("\x1b\\[[0-9;]*m", "", said.decode()).splitlines()
+    assert "\x1b[33m" in said.decode()
+    for number in range(3):
+        words = f"WARNING/MainProcess] several words in a line that is longer than the terminal is wide: {number}"
+        assert re.fullmatch(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: " + re.escape(words), lines[number])
+    assert lines[-1] == "ValueError: several words that must not be torn, in a terminal that is less wide than this"
+
+
+def _read(terminal: Any) -> bytes:
+    try:
+        return terminal.read(65_536)  # type: ignore[no-any-return]
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
 def test_receiver_may_take_logging_over(root: logging.Logger) -> None:
     told: list[Any] = []
     before = root.handlers[:]
@@ -90,31 +291,3 @@ def test_receiver_may_take_logging_over(root: logging.Logger) -> None:
         signals.setup_logging.disconnect(dispatch_uid="test")
     assert told == ["DEBUG"]
     assert root.handlers == before
-
-
-def test_prints_become_whole_lines(caplog: pytest.LogCaptureFixture) -> None:
-    stream: Any = log.StreamToLog(logging.getLogger("printed"), logging.WARNING, io.StringIO())
-    print("a", 1, file=stream)
-    print("b", end="", file=stream)
-    thread = threading.Thread(target=print, args=("from a thread",), kwargs={"file": stream})
-    thread.start()
-    thread.join()
-    print(" c\n\nd", file=stream)
-    assert [record.getMessage() for record in caplog.records] == ["a 1", "from a thread", "b c", "d"]
-
-
-def test_what_a_handler_prints_is_written_through() -> None:
-    original = io.StringIO()
-    stream: Any = log.StreamToLog(logging.getLogger("printing"), logging.WARNING, original)
-
-    class Printing(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            print(f"handled {record.getMessage()}", file=stream)
-
-    logger, handler = logging.getLogger("printing"), Printing()
-    logger.addHandler(handler)
-    try:
-        print("x", file=stream)
-    finally:
-        logger.removeHandler(handler)
-    assert original.getvalue() == "handled x\n"

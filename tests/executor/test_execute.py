@@ -157,14 +157,45 @@ def test_a_traceback_can_always_be_stored(app: Lavoro, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1: {2, object()}}, (circle := [], circle.append(circle))[0]])
-def test_a_result_that_cannot_be_encoded(app: Lavoro, value: Any) -> None:
+def test_a_result_that_cannot_be_encoded(app: Lavoro, caplog: pytest.LogCaptureFixture, value: Any) -> None:
     @app.task
     def give() -> Any:
         return value
 
     outcome = finished(give)
-    assert outcome.state == "FAILURE"
+    assert (outcome.state, outcome.traceback) == ("FAILURE", None)
     assert isinstance(error_of(outcome), (TypeError, ValueError))
+    assert str(error_of(outcome)).startswith(f"the result of {give.name} cannot be stored: ")
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+    assert record.getMessage() == f"Task {give.name}[{outcome.job.id}] has failed: {error_of(outcome)}"
+
+
+def test_a_result_that_cannot_be_encoded_is_no_error_of_the_function(app: Lavoro) -> None:
+    """Which it may expect, or be tried again for."""
+
+    @app.task(throws=(TypeError,), autoretry_for=(TypeError, ValueError))
+    def give() -> Any:
+        return [{"a": {1, object()}}]
+
+    error = error_of(finished(give))
+    assert type(error) is TypeError
+    place = "Object of type set is not JSON serializable: at [0]['a']"
+    assert str(error).startswith(f"the result of {give.name} cannot be stored: {place}")
+
+
+def test_a_result_whose_own_words_fail(app: Lavoro) -> None:
+    class Own:
+        def __json__(self) -> Any:
+            raise LookupError("no form")
+
+    @app.task
+    def give() -> Any:
+        return Own()
+
+    outcome = finished(give)
+    assert (type(error_of(outcome)), outcome.traceback) == (ValueError, None)
+    assert str(error_of(outcome)) == f"the result of {give.name} cannot be stored: no form"
 
 
 def test_a_result_that_is_too_large(app: Lavoro) -> None:
@@ -272,6 +303,15 @@ def test_a_retry_with_changes(app: Lavoro) -> None:
     assert (outcome.eta, outcome.countdown, outcome.queue) == (ETA, None, "slow")
     assert (json.loads(outcome.args or ""), json.loads(outcome.kwargs or "")) == ([7], {"y": 1})
     assert json.loads(outcome.options or "") == {"root_id": "r", "headers": {"a": 1}}
+
+
+@pytest.mark.parametrize("name", ["a\x00", "a\ud800", "a\nb"])
+def test_a_retry_on_what_names_no_queue_is_refused(app: Lavoro, name: str) -> None:
+    @app.task(bind=True)
+    def again(self: Any) -> None:
+        raise self.retry(queue=name)
+
+    assert "cannot name a queue" in str(error_of(finished(again)))
 
 
 def test_a_retry_that_lets_the_run_go_on(app: Lavoro) -> None:

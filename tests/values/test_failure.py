@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from lavoro.failure import MAX_TRACEBACK, ExceptionInfo, printable
+from lavoro.failure import LINKS, MOST, ExceptionInfo, printable, traceback_of
 
 
 def caught(error: BaseException) -> ExceptionInfo:
@@ -25,10 +27,54 @@ def test_everything_of_the_exception() -> None:
     assert repr(info) == "<ExceptionInfo: ValueError('bad')>"
 
 
+def test_of_a_long_message_the_lines_that_led_to_it_are_kept() -> None:
+    text = caught(ValueError("x" * (2 * MOST))).traceback
+    assert text.startswith("Traceback (most recent call last):")
+    assert "    raise error\n" in text
+    assert f"ValueError: {'x' * (MOST // 5)}... (cut: {2 * MOST - MOST // 5} more characters)" in text
+    assert len(text) < MOST / 2
+
+
+def _chain_of(count: int, words: str) -> BaseException:
+    error: BaseException | None = None
+    for number in range(count):
+        following = caught(ValueError(f"{words} {number}")).exception
+        following.__cause__ = error
+        error = following
+    assert error is not None
+    return error
+
+
 def test_of_a_long_traceback_the_end_is_kept() -> None:
-    text = caught(ValueError("x" * (2 * MAX_TRACEBACK) + "end")).traceback
-    assert len(text) == MAX_TRACEBACK
-    assert text.endswith("end\n")
+    text = traceback_of(_chain_of(20, "x" * 100), 1000)
+    assert text.startswith("... (cut: ")
+    assert text.endswith("x" * 100 + " 19\n")
+    assert len(text) < 1100
+
+
+def test_of_a_long_chain_the_last_links_are_told() -> None:
+    error = _chain_of(5000, "number")
+    began = time.process_time()
+    text = traceback_of(error)
+    assert time.process_time() - began < 0.5
+    assert f"(cut: what came before the last {LINKS} exceptions)" in text
+    assert "number 4900\n" in text
+    assert "number 4899\n" not in text
+    assert text.endswith("ValueError: number 4999\n")
+
+
+def test_a_large_cause_is_cut_too() -> None:
+    try:
+        try:
+            raise KeyError(["x" * 20_000_000])
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+    except ValueError as error:
+        text = traceback_of(error)
+    assert "KeyError: ['xxx" in text
+    assert "(cut: " in text
+    assert text.endswith("ValueError: outer\n")
+    assert len(text) < MOST / 2
 
 
 @pytest.mark.parametrize(("raw", "kept"), [("a\x00b", "a\\x00b"), ("a\ud800b", "a\\ud800b"), ("ü🚚\n", "ü🚚\n")])

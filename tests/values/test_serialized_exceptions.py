@@ -248,3 +248,25 @@ def test_the_made_classes_do_not_fill_the_memory() -> None:
     for number in random.sample(range(100_000), 2_000):
         loads_exception({"exc_type": f"Error{number}", "exc_message": [], "exc_module": "m"})
     assert serialization._stand_in.cache_info().currsize <= 1_000
+
+
+def test_a_stand_in_has_a_name_that_can_be_shown() -> None:
+    told = {"exc_type": "Own\x1b[2J", "exc_message": ["x"], "exc_module": "a\nb"}
+    again = type(loads_exception(told))
+    assert (again.__module__, again.__qualname__) == (r"a\nb", r"Own\x1b[2J")
+
+
+class Exiting(Exception):
+    def __init__(self, *args: object) -> None:
+        if args == ("again",):
+            sys.exit("on purpose")
+
+    def __str__(self) -> str:
+        sys.exit("on purpose")
+
+
+def test_a_class_whose_methods_end_the_process_ends_none() -> None:
+    error = Exiting.__new__(Exiting, "again")
+    again = loads_exception(loads(dumps_exception(error)))
+    assert again.args == ("again",)
+    assert str(again) == "again"

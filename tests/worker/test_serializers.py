@@ -50,7 +50,7 @@ def test_a_result_that_the_database_refuses(start_worker: StartWorker, sender: L
     rows(sender, "alter table lavoro.finished add constraint unlucky check (result::text <> '13')")
     sent = [sender.send_task("add", [number, 1]) for number in range(30)]
     worker = start_worker(url=migrated_url)
-    with pytest.raises(ValueError, match="the outcome cannot be stored: .*unlucky"):
+    with pytest.raises(ValueError, match="the outcome of add cannot be stored: .*unlucky"):
         sent[12].get(timeout=PATIENCE)
     assert sent[12].state == "FAILURE"
     others = [result.get(timeout=PATIENCE) for number, result in enumerate(sent) if number != 12]

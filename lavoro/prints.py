@@ -1,0 +1,138 @@
+"""What tasks print, as lines of the log."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import logging
+import sys
+import threading
+from typing import IO, Any
+
+LONGEST = 10_000
+"""Characters without an end of line that are a line all the same."""
+
+unfinished: set[int] = set()
+"""The identities of lines that have been printed in part."""
+
+
+class _Line:
+    """What a thread (greenlet) has printed since its last end of a line; it ends with the thread."""
+
+    __slots__ = ("busy", "text")
+
+    def __init__(self) -> None:
+        self.text, self.busy = "", False
+
+    def keep(self, text: str) -> None:
+        self.text = text
+        (unfinished.add if text else unfinished.discard)(id(self))
+
+    def __del__(self) -> None:
+        unfinished.discard(id(self))
+
+
+class StreamToLog(io.TextIOBase):
+    """A text stream whose lines become log records; of each thread (greenlet) its own."""
+
+    def __init__(self, logger: logging.Logger, level: int, original: IO[str]) -> None:
+        self._logger, self._level, self._original = logger, level, original
+        self._here = threading.local()
+        self.buffer = _Bytes(self)
+
+    def write(self, text: str, /) -> int:
+        """Log each line that is complete; while a handler itself prints, write through."""
+        line = self._line()
+        if line.busy:
+            return self._original.write(text)
+        *lines, rest = (line.text + text).split("\n")
+        if len(rest) > LONGEST:
+            lines, rest = [*lines, rest], ""
+        line.keep(rest)
+        self._log(line, lines)
+        return len(text)
+
+    def end_line(self) -> None:
+        """Log what this thread has printed since its last end of a line."""
+        line = self._line()
+        rest = line.text
+        line.keep("")
+        self._log(line, [rest])
+
+    def _line(self) -> _Line:
+        line: _Line | None = self._here.__dict__.get("line")
+        if line is None:
+            line = self._here.line = _Line()
+        return line
+
+    def _log(self, line: _Line, texts: list[str]) -> None:
+        line.busy = True
+        try:
+            for text in texts:
+                if text.strip():
+                    self._logger.log(self._level, "%s", text.rstrip("\r"))
+        finally:
+            line.busy = False
+
+    def flush(self) -> None:
+        """What is no complete line yet stays, until the task ends."""
+
+    def close(self) -> None:
+        """Stay open: the process has no other stream to print to."""
+
+    def writable(self) -> bool:
+        """It can be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of the stream it replaced."""
+        return self._original.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """What its bytes are read as."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """What becomes of bytes that are no text."""
+        return "replace"
+
+
+class _Bytes(io.BufferedIOBase):
+    """The same stream for bytes, such as ``sys.stdout.buffer``; a character may come in parts."""
+
+    def __init__(self, stream: StreamToLog) -> None:
+        self.raw = stream
+        self._here = threading.local()
+
+    def write(self, data: Any, /) -> int:
+        """Write them as text."""
+        here = self._here.__dict__
+        if "decode" not in here:
+            here["decode"] = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self.raw.write(here["decode"](bytes(data)))
+        return memoryview(data).nbytes
+
+    def writable(self) -> bool:
+        """It can be written to."""
+        return True
+
+    def close(self) -> None:
+        """Stay open, as the stream does."""
+
+    def fileno(self) -> int:
+        """The descriptor of the stream it replaced."""
+        return self.raw.fileno()
+
+
+def redirect_stdouts(level: str | int = "WARNING") -> None:
+    """Send what tasks print to the log."""
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    sys.stdout = StreamToLog(logging.getLogger("lavoro.redirected"), number, sys.__stdout__ or sys.stdout)
+
+
+def end_line() -> None:
+    """Log what the task that ends here has printed without an end of line."""
+    if isinstance(sys.stdout, StreamToLog):
+        sys.stdout.end_line()

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import psycopg
@@ -26,6 +26,7 @@ from lavoro.store.deadline import ANSWER, Backend, PatientConnection
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
@@ -107,6 +108,12 @@ class Database:
         self._engine: sa.Engine | None = None
         self._making_engine = threading.Lock()
         self._keeper = _Kept(self)
+        self._own: dict[Any, Any] = {}
+
+    def own(self, make: Callable[[Database], T]) -> T:
+        """Return what belongs to this database and no other: made of it at first, the same ever after."""
+        found: T | None = self._own.get(make)
+        return self._own.setdefault(make, make(self)) if found is None else found
 
     @property
     def url(self) -> str:

@@ -6,13 +6,20 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from lavoro.errors import LavoroError
 from lavoro.message import Message
-from lavoro.store.database import LOST
+from lavoro.store import tasks
+from lavoro.store.database import LOST, Database
+
+AWAKE = 0.01
+"""Seconds for which nobody sleeps, once that was seen: who falls asleep meanwhile looks again after 5, 25 and 125 ms.
+
+Calls that follow each other closely take 20 us less."""
 
 
 class _Letter:
@@ -29,16 +36,19 @@ class _Letter:
 
 
 class Outbox:
-    """One of those who send at the same moment stores what all have put in; each returns when its own task is durable.
+    """One of those who send to a database at the same moment stores what all have put in.
 
-    A single caller pays for a lock nobody else wants. With many the cost of a commit is shared: 32 threads store
-    several times as many tasks a second as with a commit each. ``store`` raises this package's errors; anything else
-    that flies out of it, a time limit or Ctrl-C, was meant for the caller it hit, and the others go on without it.
+    Each returns when its own task is durable. A single caller pays for a lock nobody else wants. With many the cost of
+    a commit is shared: 32 threads store several times as many tasks a second as with a commit each. An error of this
+    package is told to all whose tasks were to be stored; anything else, a time limit or Ctrl-C, was meant for the
+    caller it hit, and the others go on without it.
     """
 
-    def __init__(self, store: Callable[[Sequence[Message], bool], None], *, most: int = 1000) -> None:
-        self._store = store
+    def __init__(self, database: Database, *, most: int = 1000) -> None:
+        self._database = database
         self._most = most
+        self._nobody_sleeps: dict[str, float] = {}
+        """Until when, by queue, a single call need not look again whether a worker sleeps."""
         self._forget_others()
         if hasattr(os, "register_at_fork"):
             forget = weakref.WeakMethod(self._forget_others)
@@ -48,8 +58,26 @@ class Outbox:
         self._storing = threading.Lock()
         self._letters: deque[_Letter] = deque()
 
-    def send(self, message: Message, *, repeated: bool = False) -> None:
-        """Store a message, which may have been stored before if it is ``repeated``; raises what storing raises."""
+    def send(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
+        """Store messages, which may have been stored before if they are ``repeated``; raises this package's errors."""
+        if len(messages) == 1:
+            self._send(messages[0], repeated)
+        else:
+            with self._database.tx() as tx:
+                tasks.insert(tx, messages, repeated=repeated)
+
+    def reconnect(self) -> None:
+        """Have new connections made: after a restart of the server each idle one would fail, one a try."""
+        self._database.dispose()
+
+    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self._database.kept() as tx:  # one is let in at a time
+            queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
+            look = now >= self._nobody_sleeps.get(queue, 0.0)
+            if tasks.insert(tx, messages, repeated=repeated, look=look):
+                self._nobody_sleeps[queue] = now + AWAKE
+
+    def _send(self, message: Message, repeated: bool) -> None:
         if self._letters or not self._storing.acquire(blocking=False):
             return self._post(message, repeated)
         try:

@@ -34,12 +34,12 @@ def rolled_back(stage: Stage) -> None:
 
 def new_ids(change: Callable[[Any, str, Any], None]) -> None:
     """Send what was perhaps stored as another task."""
-    original = publisher.Publisher._deliver_again
+    original = publisher.Publisher._send_again
 
-    def again(self: Any, messages: Any, error: Any, pauses: Any) -> None:
-        original(self, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
+    def again(self: Any, outbox: Any, messages: Any, error: Any, pauses: Any) -> None:
+        original(self, outbox, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
 
-    change(publisher.Publisher, "_deliver_again", again)
+    change(publisher.Publisher, "_send_again", again)
 
 
 def own_transaction(change: Callable[[Any, str, Any], None]) -> None:

@@ -183,7 +183,7 @@ class Publisher:
         self, outbox: Outbox, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]
     ) -> None:
         for pause in pauses:
-            outbox.reconnect()
+            outbox.give_up(error)
             time.sleep(pause)
             try:
                 return outbox.send(messages, repeated=True)

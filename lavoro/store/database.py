@@ -107,6 +107,8 @@ class Database:
         self._engine_options = dict(engine_options or {})
         self._engine: sa.Engine | None = None
         self._making_engine = threading.Lock()
+        self.patience = ANSWER
+        """Seconds that statements on pooled connections wait for their answer."""
         self._keeper = _Kept(self)
         self._own: dict[Any, Any] = {}
 
@@ -139,7 +141,7 @@ class Database:
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=lambda: self.connect("lavoro", patience=ANSWER),
+            creator=lambda: self.connect("lavoro", patience=self.patience),
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             **options,

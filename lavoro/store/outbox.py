@@ -11,10 +11,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from lavoro.errors import LavoroError
+from lavoro.errors import LavoroError, OperationalError
 from lavoro.message import Message
 from lavoro.store import tasks
-from lavoro.store.database import LOST, Database
+from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.repeats import GivenUp
 
 AWAKE = 0.01
 """Seconds for which nobody sleeps, once that was seen: who falls asleep meanwhile looks again after 5, 25 and 125 ms.
@@ -47,6 +48,7 @@ class Outbox:
     def __init__(self, database: Database, *, most: int = 1000) -> None:
         self._database = database
         self._most = most
+        self._given_up = GivenUp()
         self._nobody_sleeps: dict[str, float] = {}
         """Until when, by queue, a single call need not look again whether a worker sleeps."""
         self._forget_others()
@@ -64,18 +66,28 @@ class Outbox:
             self._send(messages[0], repeated)
         else:
             with self._database.tx() as tx:
-                tasks.insert(tx, messages, repeated=repeated)
+                self._insert(tx, messages, repeated)
 
-    def reconnect(self) -> None:
-        """Have new connections made: after a restart of the server each idle one would fail, one a try."""
+    def give_up(self, error: OperationalError) -> None:
+        """Get ready to make a call again that got no answer.
+
+        Its session will be ended first. New connections are made: after a restart of the server each idle one would
+        fail, one a try.
+        """
+        self._given_up.add(error.abandoned)
         self._database.dispose()
 
     def _store(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.kept() as tx:  # one is let in at a time
             queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
             look = now >= self._nobody_sleeps.get(queue, 0.0)
-            if tasks.insert(tx, messages, repeated=repeated, look=look):
+            if self._insert(tx, messages, repeated, look=look):
                 self._nobody_sleeps[queue] = now + AWAKE
+
+    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, look: bool = True) -> bool:
+        if repeated:
+            self._given_up.end(tx)
+        return tasks.insert(tx, messages, repeated=repeated, look=look)
 
     def _send(self, message: Message, repeated: bool) -> None:
         if self._letters or not self._storing.acquire(blocking=False):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from lavoro import publisher
-from lavoro.store import database
+from lavoro.message import Message
+from lavoro.store import database, tasks
 from tests.faults.plugin.rig_changes import Points
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
@@ -30,6 +32,28 @@ def rolled_back(stage: Stage) -> None:
     for _ in range(6):
         producer.operate()
     producer.close()
+
+
+def run_meanwhile(stage: Stage) -> None:
+    """While the call is made again the first one is stored after all, and its task is run to the end."""
+    stage.let_inserts_lock()
+    holder, second, id = stage.another(), stage.another(), uuid.uuid4()
+    sent = Message(id, "echo", "celery", 0, 0, None, 0.0, None, None, "[1]", None, None, None)
+    with ThreadPoolExecutor() as threads:
+        with holder.connection.transaction():
+            holder.connection.execute("select pg_advisory_xact_lock(1)")
+            again = threads.submit(tasks.insert, second, [sent], repeated=True)
+            stage.until_somebody_waits()
+            stage.send(id=id)
+            stage.run_to_the_end()
+        again.result(60)
+    holder.connection.close()
+    second.connection.close()
+
+
+def never_looks_later(change: Callable[[Any, str, Any], None]) -> None:
+    """Look for what the first call stored in the snapshot that was taken before it was waited for."""
+    change(tasks, "_await_first", lambda tx, parameters: None)
 
 
 def new_ids(change: Callable[[Any, str, Any], None]) -> None:
@@ -55,6 +79,7 @@ def nothing(change: Callable[[Any, str, Any], None]) -> None:
     ("play", "mutant", "caught"),
     [
         (repeated, nothing, set()), (repeated, new_ids, {"I2"}),
+        (run_meanwhile, nothing, set()), (run_meanwhile, never_looks_later, {"I3", "I7"}),
         (rolled_back, nothing, set()), (rolled_back, own_transaction, {"I2"}),
     ],
 )  # fmt: skip

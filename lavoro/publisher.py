@@ -22,24 +22,16 @@ from lavoro.store import tasks
 from lavoro.store.database import translated
 from lavoro.store.outbox import Outbox
 
-AWAKE = 0.01
-"""Seconds for which nobody sleeps, once that was seen: who falls asleep meanwhile looks again after 5, 25 and 125 ms.
-
-Calls that follow each other closely take 20 us less."""
-
 
 class Publisher:
     """Sends the calls of one application, of which it reads the settings and uses the database."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._outbox = Outbox(self._store_shared)
-        self._router: Router | None = None
-        self._routing: tuple[Any, ...] = ()
+        self._router: tuple[tuple[Any, ...], Router] | None = None
+        """The settings that were read, and the router that was made of them."""
         self._keys: tuple[int, Keyring | None] = (-1, None)
         """The version of the settings, and the keyring that they ask for."""
-        self._nobody_sleeps: dict[str, float] = {}
-        """Until when, by queue, a single call need not look again whether a worker sleeps."""
 
     # Composing
 
@@ -121,9 +113,10 @@ class Publisher:
         """Finds each call's queue; made anew when a setting it reads was replaced."""
         conf = self._app.conf
         read = conf["task_routes"], conf["task_default_queue"], conf["task_queues"], conf["task_create_missing_queues"]
-        if self._router is None or read != self._routing:
-            self._router, self._routing = Router(*read), read
-        return self._router
+        known = self._router  # read once: another thread may mean another site, with other settings
+        if known is None or read != known[0]:
+            known = self._router = read, Router(*read)
+        return known[1]
 
     def routed(
         self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -172,42 +165,28 @@ class Publisher:
             with translated():
                 tasks.insert(self._app.database.join(connection), messages, always_wake=True)
             return
+        outbox = self._app.database.own(Outbox)
         try:
-            self._deliver(messages)
+            outbox.send(messages)
         except SchemaOutdated:
             raise
         except OperationalError as error:
-            self._deliver_again(messages, error, self._pauses(retry, policy))
+            self._send_again(outbox, messages, error, self._pauses(retry, policy))
 
     def _keyring(self) -> Keyring | None:
-        conf = self._app.conf
-        if self._keys[0] != conf.version:
-            self._keys = conf.version, keyring_of(conf["lavoro_signing_keys"], required=False)
-        return self._keys[1]
+        conf, known = self._app.conf, self._keys  # read once, as the router
+        if known[0] != conf.version:
+            known = self._keys = conf.version, keyring_of(conf["lavoro_signing_keys"], required=False)
+        return known[1]
 
-    def _deliver(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
-        if len(messages) == 1:
-            self._outbox.send(messages[0], repeated=repeated)
-        else:
-            self._store(messages, repeated)
-
-    def _store_shared(self, messages: Sequence[Message], repeated: bool) -> None:
-        with self._app.database.kept() as tx:  # the outbox lets one in at a time
-            queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
-            look = now >= self._nobody_sleeps.get(queue, 0.0)
-            if tasks.insert(tx, messages, repeated=repeated, look=look):
-                self._nobody_sleeps[queue] = now + AWAKE
-
-    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
-        with self._app.database.tx() as tx:
-            tasks.insert(tx, messages, repeated=repeated)
-
-    def _deliver_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]) -> None:
+    def _send_again(
+        self, outbox: Outbox, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]
+    ) -> None:
         for pause in pauses:
-            self._app.database.dispose()  # after a restart of the server each idle connection would fail, one a try
+            outbox.give_up(error)
             time.sleep(pause)
             try:
-                return self._deliver(messages, repeated=True)
+                return outbox.send(messages, repeated=True)
             except OperationalError as again:
                 error = again
         raise error

@@ -22,7 +22,6 @@ from lavoro.context import current as current_request
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.embedded_worker import EmbeddedWorker
 from lavoro.ext.flask_commands import commands, import_path, name_app
-from lavoro.routing import Router
 from lavoro.settings import Settings
 from lavoro.store.database import Database
 from lavoro.store.listener import ResultListener
@@ -63,8 +62,6 @@ class _Site:
         self.database: Database | None = None
         self.place: tuple[Any, ...] = ()
         self.results: ResultListener | None = None
-        self.router: Router | None = None
-        self.routing: tuple[Any, ...] = ()
 
     def close(self) -> None:
         results, self.results = self.results, None
@@ -103,8 +100,6 @@ class FlaskLavoro(Lavoro):
     _database: Database | None = _of_the_site("database")
     _place: tuple[Any, ...] = _of_the_site("place")
     _results: ResultListener | None = _of_the_site("results")
-    _router: Router | None = _of_the_site("router")
-    _routing: tuple[Any, ...] = _of_the_site("routing")
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._sites: weakref.WeakKeyDictionary[Flask, _Site] = weakref.WeakKeyDictionary()

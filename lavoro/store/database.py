@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import psycopg
@@ -23,18 +23,22 @@ from psycopg.rows import TupleRow, tuple_row
 from lavoro.commands import command
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
-from lavoro.store.deadline import ANSWER, PatientConnection
+from lavoro.store.deadline import ANSWER, Backend, PatientConnection
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
-PLAN_BY_INDEX = (
+OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
-    b" set_config('plan_cache_mode', 'force_generic_plan', false)"
+    b" set_config('plan_cache_mode', 'force_generic_plan', false),"
+    b" pg_backend_pid()::text,"
+    b" (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid())"
 )
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
-was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept."""
+was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
+Number and start of the session are asked for so that it can be ended when it was given up."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip
@@ -44,6 +48,17 @@ OUTAGE = (*LOST, OSError, LavoroError)
 
 
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
+
+
+_TWO_PHASE = (
+    "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that notifies, as workers must be."
+    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): workers at rest find it"
+    " within two minutes"
+)
+_BUSY = (
+    "the connection whose transaction this task would join is in the middle of a statement: a signal handler, a"
+    " finalizer or another thread sends it. Give that call a connection of its own (connection=...)"
+)
 
 
 class Tx:
@@ -103,8 +118,17 @@ class Database:
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
         self._engine: sa.Engine | None = None
-        self._making_engine = threading.Lock()
+        self._making_engine = threading.RLock()  # a finalizer that sends a task may need one while it is made
+        self.patience = ANSWER
+        """Seconds that statements on pooled connections wait for their answer."""
         self._keeper = _Kept(self)
+        self._spares: list[tuple[int, Tx]] = []
+        self._own: dict[Any, Any] = {}
+
+    def own(self, make: Callable[[Database], T]) -> T:
+        """Return what belongs to this database and no other: made of it at first, the same ever after."""
+        found: T | None = self._own.get(make)
+        return self._own.setdefault(make, make(self)) if found is None else found
 
     @property
     def url(self) -> str:
@@ -130,7 +154,7 @@ class Database:
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=lambda: self.connect("lavoro", patience=ANSWER),
+            creator=lambda: self.connect("lavoro", patience=self.patience),
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             **options,
@@ -170,7 +194,8 @@ class Database:
                 tcp_user_timeout=20_000,
             )
             connection.patience = patience
-            return connection if shared else _planning_by_index(connection)
+            connection.backend = Backend(application, patience)
+            return connection if shared else _begun(connection, connection.backend)
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
@@ -183,6 +208,32 @@ class Database:
     def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
         return _Borrowed(self)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[Tx]:
+        """Lend a connection past the pool, for a block that can wait for nobody. Raises this package's errors."""
+        tx = self._spare() or self.open("lavoro", patience=self.patience)
+        try:
+            with translated():
+                yield tx
+        except OperationalError as error:
+            if isinstance(error.__cause__, LOST):
+                error.abandoned = getattr(tx.connection, "backend", None)
+            raise
+        finally:
+            if tx.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._spares:
+                self._spares.append((os.getpid(), tx))
+            else:
+                tx.connection.close()
+
+    def _spare(self) -> Tx | None:
+        """Take the connection that was lent before, unless it belongs to a process we were forked from."""
+        with contextlib.suppress(IndexError):
+            process, tx = self._spares.pop()
+            if process == os.getpid():
+                return tx
+            _of_parents.append(tx)
+        return None
 
     def kept(self) -> contextlib.AbstractContextManager[Tx]:
         """As ``tx``, for one user at a time: the connection stays borrowed for the next one.
@@ -208,7 +259,8 @@ class Database:
     def join(self, connection: Any) -> Tx:
         """Enter the transaction of the caller's SQLAlchemy session or connection, or psycopg connection.
 
-        Raises ``TypeError`` for anything else and ``ImproperlyConfigured`` for a session on another driver.
+        Raises ``TypeError`` for anything else, ``ImproperlyConfigured`` for a session on another driver and for a
+        two-phase transaction, and ``RuntimeError`` if the connection is in the middle of a statement.
         """
         driver = _driver_connection(connection)
         if not isinstance(driver, psycopg.Connection):
@@ -216,6 +268,10 @@ class Database:
                 f"a task can join a transaction of psycopg 3, not of {type(driver).__module__}:"
                 " give the engine a URL that begins with postgresql+psycopg://"
             )
+        if getattr(driver, "_tpc", None):  # psycopg's, and no question of its tells; SQLAlchemy begins by it as well
+            raise ImproperlyConfigured(_TWO_PHASE)
+        if driver.lock.locked():  # waiting for it would be for ever, were it this thread's own
+            raise RuntimeError(_BUSY)
         tx = Tx(driver, self.schema)
         arrays.register(tx.cursor)  # the connection may be older than the import of this package
         return tx
@@ -225,6 +281,8 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._keeper.release()
+        if tx := self._spare():
+            tx.connection.close()
 
 
 class _Borrowed:
@@ -249,11 +307,16 @@ class _Borrowed:
             _give_back(self._fairy, keep=not lost and self._pool is self._database.engine.pool)
 
     def _translate(self, error: BaseException, *, lost: bool) -> None:
+        backend = getattr(self._fairy.driver_connection, "backend", None)
         if lost:
             self._fairy.invalidate()
             self._database.dispose()  # a restart of the server has cut the others off as well
-        with translated():
-            raise error
+        try:
+            with translated():
+                raise error
+        except OperationalError as own:
+            own.abandoned = backend if lost else None
+            raise
 
 
 class _Kept(_Borrowed):
@@ -268,12 +331,13 @@ class _Kept(_Borrowed):
         self._process = 0
 
     def __enter__(self) -> Tx:
-        if self._tx is None or self._stale:
-            self._busy = False
-            self.release()
-            self._tx, self._process = super().__enter__(), os.getpid()
-        self._busy = True
-        return self._tx
+        self._busy = True  # before we look, so that nobody gives it back meanwhile
+        tx = self._tx
+        if tx is None or self._stale:
+            self._release()
+            self._process = os.getpid()
+            tx = self._tx = super().__enter__()
+        return tx
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._busy = False
@@ -289,7 +353,11 @@ class _Kept(_Borrowed):
 
     def release(self) -> None:
         """Give the connection back, unless it is in use: then its user does."""
-        if self._tx is None or self._busy:
+        if not self._busy:
+            self._release()
+
+    def _release(self) -> None:
+        if self._tx is None:
             return
         self._tx = None
         if self._process == os.getpid():
@@ -302,12 +370,15 @@ _of_parents: list[Any] = []
 """Connections of processes we were forked from: closing them here, as garbage is, would end the parent's session."""
 
 
-def _planning_by_index(connection: PatientConnection) -> PatientConnection:
+def _begun(connection: PatientConnection, backend: Backend) -> PatientConnection:
     try:
-        connection.execute(PLAN_BY_INDEX)
+        row = connection.execute(OWN_SESSION).fetchone()
     except BaseException:
         connection.close()
         raise
+    assert row is not None
+    *_, pid, start = row
+    connection.backend = backend._replace(pid=int(pid), start=start)
     return connection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import pq
@@ -31,7 +31,8 @@ def insert(
     """Store messages; tell whether it was seen that no worker sleeps on their queue.
 
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
-    ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone.
+    ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone,
+    if the session in which it was given up is over by now (`GivenUp`).
     Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if not messages:
@@ -88,10 +89,25 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
 def _insert_any(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False) -> None:
     columns = zip(*messages, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
+    parameters["always"] = always
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
-        if repeated:  # a statement of its own: the next one sees what those calls have done
-            tx.execute("await_calls", {"ids": parameters["ids"]})
-        tx.execute("insert_tasks", parameters | {"always": always, "repeated": repeated})
+        if repeated:
+            _await_first(tx, parameters)
+        _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows what was waited for
+
+
+def _insert_columns(tx: Tx, parameters: Mapping[str, Any], *, repeated: bool) -> None:
+    tx.execute("insert_tasks", {**parameters, "repeated": repeated})
+
+
+def _await_first(tx: Tx, parameters: Mapping[str, Any]) -> None:
+    """Wait for calls of these ids that are under way, where they may meet us: at their lock, and in waiting's index."""
+    tx.connection.execute("set transaction isolation level read committed")  # one snapshot for all would hide them
+    tx.execute("await_calls", {"ids": parameters["ids"]})
+    tx.connection.execute("savepoint waiting")
+    _insert_columns(tx, parameters, repeated=False)
+    tx.connection.execute("rollback to waiting")
+    tx.execute("mark_repeat")
 
 
 _PLAIN_FORMATS = (pq.Format.BINARY, *[pq.Format.TEXT] * 6)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -19,11 +21,15 @@ from lavoro import Lavoro, Task, shared_task
 from lavoro import current_app as current_lavoro
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.flask import FlaskLavoro, FlaskTask
+from lavoro.message import Job
+from lavoro.signing import Keyring
 from lavoro.store.capacity import smallest
 from lavoro.worker.plan import Wishes, make_plan
 from tests.conftest import Eventually
 from tests.doors.flask_sites import migrated_database
 from tests.postgres import Cluster
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
 class Base(DeclarativeBase):
@@ -340,6 +346,72 @@ def test_each_application_has_its_own_settings_and_database(lavoro: FlaskLavoro,
         assert lavoro.queues == ["a"]
     assert lavoro.queues == ["b"]  # outside of a context: the last one
     assert [count(url) for url in two_urls] == [2, 1]
+
+
+def test_calls_of_two_sites_at_the_same_moment(
+    lavoro: FlaskLavoro, two_urls: tuple[str, str], eventually: Eventually
+) -> None:
+    """Those of one site share a commit, and none with those of the other."""
+    apps = [make_app(lavoro, LAVORO={"broker_url": url}) for url in two_urls]
+
+    def call(app: Flask, number: int) -> None:
+        with app.app_context():
+            lavoro.send_task("of a site", [number])
+
+    def stored(site: int) -> list[int]:
+        with psycopg.connect(two_urls[site]) as connection:
+            return sorted(row[0] for row in connection.execute("select (args->>0)::int from lavoro.waiting"))
+
+    with ThreadPoolExecutor(9) as threads, psycopg.connect(two_urls[0], autocommit=True) as observer:
+        with psycopg.connect(two_urls[0]) as holder:
+            holder.execute("lock table lavoro.waiting in share mode")
+            doing = [threads.submit(call, apps[0], 0)]
+            waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            eventually(lambda: observer.execute(waiting).fetchall(), why="the first call waits")
+            doing += [threads.submit(call, apps[number % 2], number) for number in range(1, 8)]
+            eventually(lambda: stored(1) == [1, 3, 5, 7], why="the other site is not held up")
+        for each in doing:
+            each.result(60)
+    assert (stored(0), stored(1)) == ([0, 2, 4, 6], [1, 3, 5, 7])
+
+
+def test_a_site_whose_workers_are_busy_lets_those_of_another_sleep_no_longer(
+    lavoro: FlaskLavoro, two_urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lavoro.store.outbox.AWAKE", 3600.0)
+    busy, resting = (make_app(lavoro, LAVORO={"broker_url": url}) for url in two_urls)
+    with psycopg.connect(two_urls[1], autocommit=True) as worker:
+        worker.execute("listen lavoro_wake")
+        worker.execute("select pg_advisory_lock_shared(hashtextextended('lavoro_queue:celery', 0))")
+        with busy.app_context():
+            shared.delay()
+        with resting.app_context():
+            shared.delay()
+        assert [heard.payload for heard in worker.notifies(timeout=30, stop_after=1)] == ["+0:celery"]
+
+
+def test_sites_with_keys_and_routes_of_their_own(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:
+    """In turn, from many threads: what was worked out for one site is not used for the other."""
+    keys, routes = ("a" * 32, "b" * 32), ({"x": {"queue": "left"}}, {"x": {"queue": "right"}})
+    apps = [
+        make_app(lavoro, LAVORO={"broker_url": url, "lavoro_signing_keys": [key], "task_routes": route})
+        for url, key, route in zip(two_urls, keys, routes, strict=True)
+    ]
+
+    def call(number: int) -> None:
+        with apps[number % 2].app_context():
+            lavoro.send_task("x")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(call, range(400)))
+    for url, key, queue in zip(two_urls, keys, ("left", "right"), strict=True):
+        with psycopg.connect(url) as connection:
+            query = "select id, name, args::text, kwargs::text, options::text, queue from lavoro.waiting"
+            found = connection.execute(query).fetchall()
+        assert [row[-1] for row in found] == [queue] * 200
+        for id, name, args, kwargs, options, _ in found:
+            job = Job(id, name, args, kwargs, options, None, queue, 0, 1, 0, 0, EPOCH, None, False, False)
+            Keyring([key], required=True).verified(job)
 
 
 def test_a_task_of_the_same_name_runs_in_its_callers_application(lavoro: FlaskLavoro) -> None:

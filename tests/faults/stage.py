@@ -36,6 +36,16 @@ class Stage:
         self.connection = psycopg.connect(url, autocommit=True)
         self.tx = Tx(self.connection, "lavoro")
 
+    def let_inserts_lock(self) -> None:
+        """Let each insert of a waiting task take an advisory lock of its own before: 1, 2, and so on."""
+        self.connection.execute("""
+            create sequence public.inserts;
+            create function public.lock_insert() returns trigger language plpgsql as $$ begin
+                perform pg_advisory_xact_lock(nextval('public.inserts'));
+                return new;
+            end $$;
+            create trigger lock before insert on lavoro.waiting for each row execute function public.lock_insert()""")
+
     def another(self) -> Tx:
         """A second connection, to be closed with the stage."""
         connection = psycopg.connect(self.url, autocommit=True)
@@ -153,6 +163,17 @@ class Stage:
             while connection.execute(query).fetchall() == [(0,)]:
                 assert time.monotonic() < deadline, "nobody waits for a lock"
                 time.sleep(0.005)
+
+    def until_nobody_runs(self, application: str) -> None:
+        """Return once no session of that name runs a statement: what was given up has been done, or never will be."""
+        query = (
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
+            " and state = 'active'"
+        )
+        deadline = time.monotonic() + 60
+        while self.connection.execute(query, (application,)).fetchall() != [(0,)]:
+            assert time.monotonic() < deadline, f"a statement of {application} goes on"
+            time.sleep(0.005)
 
     def make_due(self) -> None:
         """Let what waits for later be due now."""

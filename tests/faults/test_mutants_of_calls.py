@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from lavoro import publisher
-from lavoro.store import database
+from lavoro.message import Message
+from lavoro.store import database, tasks
 from tests.faults.plugin.rig_changes import Points
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
@@ -20,7 +22,8 @@ Play = Callable[[Stage], None]
 def repeated(stage: Stage) -> None:
     """The answer to a call is lost after it was stored; the call is made again."""
     producer = Producer(stage.url, stage.ledger, seed=1, task_publish_retry_policy={"interval_start": 0.01})
-    producer.send("echo", 1)
+    for number in range(8):  # each kind of id has a statement of its own
+        producer.send("echo", number)
     producer.close()
 
 
@@ -32,14 +35,36 @@ def rolled_back(stage: Stage) -> None:
     producer.close()
 
 
+def run_meanwhile(stage: Stage) -> None:
+    """While the call is made again the first one is stored after all, and its task is run to the end."""
+    stage.let_inserts_lock()
+    holder, second, id = stage.another(), stage.another(), uuid.uuid4()
+    sent = Message(id, "echo", "celery", 0, 0, None, 0.0, None, None, "[1]", None, None, None)
+    with ThreadPoolExecutor() as threads:
+        with holder.connection.transaction():
+            holder.connection.execute("select pg_advisory_xact_lock(1)")
+            again = threads.submit(tasks.insert, second, [sent], repeated=True)
+            stage.until_somebody_waits()
+            stage.send(id=id)
+            stage.run_to_the_end()
+        again.result(60)
+    holder.connection.close()
+    second.connection.close()
+
+
+def never_looks_later(change: Callable[[Any, str, Any], None]) -> None:
+    """Look for what the first call stored in the snapshot that was taken before it was waited for."""
+    change(tasks, "_await_first", lambda tx, parameters: None)
+
+
 def new_ids(change: Callable[[Any, str, Any], None]) -> None:
     """Send what was perhaps stored as another task."""
-    original = publisher.Publisher._deliver_again
+    original = publisher.Publisher._send_again
 
-    def again(self: Any, messages: Any, error: Any, pauses: Any) -> None:
-        original(self, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
+    def again(self: Any, outbox: Any, messages: Any, error: Any, pauses: Any) -> None:
+        original(self, outbox, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
 
-    change(publisher.Publisher, "_deliver_again", again)
+    change(publisher.Publisher, "_send_again", again)
 
 
 def own_transaction(change: Callable[[Any, str, Any], None]) -> None:
@@ -55,6 +80,7 @@ def nothing(change: Callable[[Any, str, Any], None]) -> None:
     ("play", "mutant", "caught"),
     [
         (repeated, nothing, set()), (repeated, new_ids, {"I2"}),
+        (run_meanwhile, nothing, set()), (run_meanwhile, never_looks_later, {"I3", "I7"}),
         (rolled_back, nothing, set()), (rolled_back, own_transaction, {"I2"}),
     ],
 )  # fmt: skip
@@ -66,5 +92,6 @@ def test_mutant_is_caught(
     Points(lost if play is repeated else [], "1").install(database)
     mutant(monkeypatch.setattr)
     play(stage)
+    assert all(point["times"] == 0 for point in lost) == (play is repeated)
     stage.run_to_the_end()
     assert {violation.invariant for violation in stage.violations()} == caught

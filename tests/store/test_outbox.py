@@ -9,7 +9,6 @@ import pytest
 
 from lavoro.errors import OperationalError
 from lavoro.message import Message
-from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.outbox import Outbox
 from tests.store.walk import message, rows, value
@@ -27,28 +26,32 @@ def in_threads(count: int, work: Callable[[], None]) -> None:
         thread.join(100)
 
 
-def storing(database: Database) -> Callable[[Sequence[Message], bool], None]:
-    def store(messages: Sequence[Message], repeated: bool = False) -> None:
-        with database.tx() as tx:
-            tasks.insert(tx, messages)
+class Staged(Outbox):
+    """An outbox that does something else before it stores."""
 
-    return store
+    def __init__(self, database: Database, before: Callable[[Sequence[Message]], None]) -> None:
+        super().__init__(database)
+        self._before = before
+
+    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
+        self._before(messages)
+        super()._store(messages, repeated)
 
 
 def test_one_caller(database: Database, tx: Tx) -> None:
     sent = message()
-    Outbox(storing(database)).send(sent)
+    Outbox(database).send([sent])
     assert rows(tx, "select id from lavoro.waiting") == [(sent.id,)]
 
 
 def test_many_callers_lose_nothing(database: Database, tx: Tx) -> None:
-    outbox, start = Outbox(storing(database), most=7), threading.Barrier(20)
+    outbox, start = Outbox(database, most=7), threading.Barrier(20)
 
     def work() -> None:
         start.wait(30)
         for _ in range(50):
             sent = message()
-            outbox.send(sent)
+            outbox.send([sent])
             with database.tx() as own:
                 assert rows(own, "select 1 from lavoro.waiting where id = %s", sent.id)
 
@@ -59,16 +62,15 @@ def test_many_callers_lose_nothing(database: Database, tx: Tx) -> None:
 def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
     gate, first, outcomes = threading.Event(), threading.Event(), list[str]()
 
-    def store(messages: Sequence[Message], repeated: bool = False) -> None:
+    def before(messages: Sequence[Message]) -> None:
         first.set()
         assert gate.wait(60)
-        storing(database)(messages)
 
-    outbox = Outbox(store)
+    outbox = Staged(database, before)
 
     def send(sent: Message) -> None:
         try:
-            outbox.send(sent)
+            outbox.send([sent])
             outcomes.append("stored")
         except OperationalError:
             outcomes.append("refused")
@@ -89,22 +91,21 @@ def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
 def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, eventually: Callable[..., object]) -> None:
     gate, first = threading.Event(), threading.Event()
 
-    def store(messages: Sequence[Message], repeated: bool = False) -> None:
+    def before(messages: Sequence[Message]) -> None:
         if not first.is_set():
             first.set()
             assert gate.wait(60)
             raise Interrupted
-        storing(database)(messages)
 
-    outbox, interrupted, sent = Outbox(store), list[BaseException](), message()
+    outbox, interrupted, sent = Staged(database, before), list[BaseException](), message()
 
     def leader() -> None:
         try:
-            outbox.send(message())
+            outbox.send([message()])
         except Interrupted as error:
             interrupted.append(error)
 
-    leading, following = threading.Thread(target=leader), threading.Thread(target=outbox.send, args=(sent,))
+    leading, following = threading.Thread(target=leader), threading.Thread(target=outbox.send, args=([sent],))
     leading.start()
     assert first.wait(60)
     following.start()
@@ -116,9 +117,9 @@ def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, event
     assert rows(tx, "select 1 from lavoro.waiting where id = %s", sent.id)
 
 
-def test_an_error_is_told_to_every_caller() -> None:
-    def store(messages: Sequence[Message], repeated: bool = False) -> None:
+def test_an_error_is_told_to_every_caller(database: Database) -> None:
+    def before(messages: Sequence[Message]) -> None:
         raise OperationalError("away")
 
     with pytest.raises(OperationalError, match="away"):
-        Outbox(store).send(message())
+        Staged(database, before).send([message()])

@@ -102,16 +102,14 @@ class Children:
         self._failed_starts = 0
         self._count_ready()
 
-    def _take_in(self, child: ChildProcess) -> bool:
-        """Handle what one has said; False when it has hung up, which is either its end or soon will be."""
+    def _take_in(self, child: ChildProcess) -> None:
+        """Handle what one has said, or that it has hung up."""
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
             child.hung_up = time.monotonic()
-            return False
-        for message in messages:
+        for message in messages or ():
             self._heard(child, message)
-        return True
 
     def _count_ready(self) -> None:
         self.ready = tuple(child for child in self.present if child.ready)
@@ -175,8 +173,11 @@ class Children:
                 child.kill(Ending("it no longer spoke with its supervisor"))
 
     def bury_dead(self) -> None:
-        """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors."""
-        for child in [child for child in self.present if child.exitcode is not None]:
+        """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors.
+
+        Nothing here waits: a process that a task has forked may hold what a dead child has left.
+        """
+        for child in [child for child in self.present if child.over]:
             self._bury(child)
 
     def end(self) -> None:
@@ -188,15 +189,16 @@ class Children:
             self._bury(child)
 
     def _bury(self, child: ChildProcess) -> None:
-        while child.hung_up is None and self._take_in(child):
-            pass
+        for message in child.bury():
+            self._heard(child, message)
         self.present.remove(child)
         self._count_ready()
+        self._buried(child, child.rescue())  # before what may block, as the log may: its lease is not to be renewed
         if child.crashed and self.plan is not None:
             logger.error("%s", child.obituary())
-        rescue = child.rescue()
+        if child.hung_up is None:
+            self._loop.forget(child.pipe)
         child.close()
-        self._buried(child, rescue)
         if self._wanted(child) and not child.replaced:
             self._plan_successor(child)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lavoro.store.workers import Rescue
 from lavoro.worker.board import Board, unnamed_file
-from lavoro.worker.pipe import Pipe
+from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Wishes
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
@@ -78,9 +78,20 @@ class ChildProcess:
         return self._process.pid
 
     @property
+    def over(self) -> bool:
+        """Whether the process has ended, known from the process: forks of tasks hold copies of its pipe.
+
+        It stays a zombie until ``bury``, so that its number, and its group's, is given to no other process.
+        """
+        if self._process.returncode is None and hasattr(os, "waitid"):  # macOS has it since Python 3.13
+            with contextlib.suppress(ChildProcessError):
+                return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._process.poll() is not None
+
+    @property
     def exitcode(self) -> int | None:
-        """The exit code, negative for a signal; None while it lives."""
-        return self._process.poll()
+        """The exit code, negative for a signal; None before ``bury``."""
+        return self._process.returncode
 
     # Speaking to it
 
@@ -119,13 +130,20 @@ class ChildProcess:
             self.ending = ending
         self._send_signal(signal.SIGKILL, group=True)
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for its end; tell whether it came."""
-        try:
+    def wait(self, timeout: float) -> None:
+        """Wait for its end, for so many seconds at the most."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+
+    def bury(self) -> list[Message]:
+        """End what its tasks have started, take its exit code, and return its last words; nothing is waited for.
+
+        The group ends first, while the zombie keeps its number: who writes to the pipe may be a fork in it.
+        """
+        if self._process.returncode is None:
+            self._send_signal(signal.SIGKILL, group=True)
+            self._process.poll()
+        return self.pipe.last_words()
 
     @property
     def crashed(self) -> bool:
@@ -155,8 +173,6 @@ class ChildProcess:
 
     def close(self) -> None:
         """Give back what is held for it, once it is gone."""
-        if self.crashed or (self.board is not None and self.board.entries()):
-            self._send_signal(signal.SIGKILL, group=True)  # programs that its tasks had started
         self.pipe.close()
         if self.board is not None:
             self.board.close()

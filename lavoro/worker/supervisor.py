@@ -69,6 +69,7 @@ class Supervisor:
         self._children = Children(wishes, self._loop, heard=self._heard, buried=self._buried)
         self._stopping = Stopping(self._children)
         self._services: Services | None = None
+        self._parent: int | None = None
         if parent_descriptor is not None:
             self._watch_parent(parent_descriptor)
 
@@ -148,18 +149,25 @@ class Supervisor:
             self._turn()
 
     def _watch_parent(self, descriptor: int) -> None:
+        """Stop once the descriptor is closed, or the parent is gone: its forks may hold the descriptor open."""
+
         def leave() -> None:
             self._loop.forget(descriptor)
-            logger.info("the process that started this worker is gone")
-            if not self._stopping.begun:  # a second one would mean: now
-                self._obey(signal.SIGTERM)
+            self._leave_with_parent()
 
+        self._parent = os.getppid()
         try:
             self._loop.watch(descriptor, leave)
         except (OSError, ValueError) as error:
             raise ImproperlyConfigured(
                 f"--stop-with: {descriptor} is no descriptor that can be waited for: {error}"
             ) from None
+
+    def _leave_with_parent(self) -> None:
+        self._parent = None
+        logger.info("the process that started this worker is gone")
+        if not self._stopping.begun:  # a second one would mean: now
+            self._obey(signal.SIGTERM)
 
     # The loop
 
@@ -179,6 +187,8 @@ class Supervisor:
         if now < self._next_look:
             return
         self._next_look = now + TICK
+        if self._parent not in (None, os.getppid()):
+            self._leave_with_parent()
         if self._services is not None:
             next_limit = self._services.leases.look(now)
             self._stopping.enforce(now)

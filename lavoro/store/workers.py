@@ -51,7 +51,7 @@ class Rescue(NamedTuple):
     worker_id: int
     reason: str
     suspects: list[uuid.UUID] | None = None
-    """The tasks that ran when it ended; None when nobody can know."""
+    """The tasks that ran when it ended, or had ended just before, stored or not; None when nobody can know."""
     culprit: uuid.UUID | None = None
     """The task that ran past its hard time limit."""
     blameless: bool = False

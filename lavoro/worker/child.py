@@ -227,13 +227,14 @@ class Child:
             self.finisher.put(self._unknown(job))
             return
         revoked = bool(self._cancelled) and str(job.id) in self._cancelled
-        self.board.begin(slot, job.id.bytes, self._deadline(task, job))
+        id = job.id.bytes
+        self.board.begin(slot, id, self._deadline(task, job))
         try:
             result = execute(task, job._replace(revoked=True) if revoked else job, self.node)
         except BaseException as error:  # an interruption that came a moment too late
             result = _interrupted(job, error)
         finally:
-            self.board.end(slot)
+            self.board.end(slot, id)
         if result.job is not job:  # it was changed on the way, as a signed one is; held is what was claimed
             result = result._replace(job=job)
         self.finisher.put(result)

@@ -170,7 +170,7 @@ class Children:
             if child.leave_by is not None and now > child.leave_by + LEAVING:
                 child.kill(Ending("it did not leave in time", orderly=True))
             elif child.hung_up is not None and now > child.hung_up + HANG_UP:
-                child.kill(Ending("it no longer spoke with its supervisor"))
+                child.kill(Ending("it no longer spoke with its supervisor", suspects=child.suspects))
 
     def bury_dead(self) -> None:
         """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors.

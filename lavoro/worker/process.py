@@ -30,7 +30,7 @@ class Ending(NamedTuple):
     culprit: uuid.UUID | None = None
     """The task that ran past its hard limit."""
     suspects: tuple[uuid.UUID, ...] = ()
-    """The tasks that may have blocked the loop; no other ending is the fault of a task."""
+    """The tasks that may be to blame; without any, the end is the fault of none."""
     orderly: bool = False
     """Whether the worker had been told to stop, so that the starts of what still ran do not count."""
 
@@ -58,6 +58,8 @@ class ChildProcess:
         """Whether its successor has been started already."""
         self.hung_up: float | None = None
         """When it closed its end of the pipe."""
+        self.left = False
+        """Whether it has said goodbye: what it held is stored or given back, as far as that was possible."""
         self.ending: Ending | None = None
         self._memory, self._stacks = unnamed_file(), unnamed_file()
         self._stacks_read = 0
@@ -147,8 +149,20 @@ class ChildProcess:
 
     @property
     def crashed(self) -> bool:
-        """Whether it is gone though nobody had told it to go."""
-        return self.ending is None and not (self.exitcode == 0 and self.leave_by is not None)
+        """Whether it is gone though nobody had told it to go, or without a goodbye, if there was one to be said."""
+        in_order = self.exitcode == 0 and self.leave_by is not None and (self.left or self.worker_id is None)
+        return self.ending is None and not in_order
+
+    @property
+    def suspects(self) -> tuple[uuid.UUID, ...]:
+        """The tasks that may have ended it: those that run, and those that have just ended.
+
+        A task may leave something behind that ends the process a moment later: a timer, a thread, a closed descriptor.
+        Of those that have ended, only they count whose outcome was not stored.
+        """
+        if self.board is None:
+            return ()
+        return (*(entry.id for entry in self.board.entries()), *self.board.ended())
 
     def obituary(self) -> str:
         """Say how it ended."""
@@ -164,7 +178,7 @@ class ChildProcess:
         if self.worker_id is None or self.board is None:
             return None
         if self.crashed:
-            return Rescue(self.worker_id, self.obituary(), [entry.id for entry in self.board.entries()])
+            return Rescue(self.worker_id, self.obituary(), list(self.suspects))
         ending = self.ending or Ending(self.obituary(), orderly=True)
         return Rescue(
             self.worker_id, ending.reason, list(ending.suspects), ending.culprit, blameless=not ending.suspects,

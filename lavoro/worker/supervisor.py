@@ -293,6 +293,7 @@ class Supervisor:
             child.stop(None, how="warm", sig=None, node=False)
 
     def _on_bye(self, child: ChildProcess, message: Message) -> None:
+        child.left = True
         if child.leave_by is None:  # it leaves for a reason of its own
             child.leave_by = time.monotonic()
 

@@ -134,6 +134,19 @@ def test_poison_ends_and_others_flow(
     assert ledger.starts(how) == 3
 
 
+def test_a_task_after_which_nothing_can_be_stored_ends(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger
+) -> None:
+    """It has returned, and its process cannot go on; others are neither kept waiting nor blamed."""
+    start_worker("-c", "2", url=migrated_url)
+    poison = sender.send_task("close_descriptors")
+    others = [sender.send_task("add", [number, 1]) for number in range(20)]
+    with pytest.raises(WorkerLostError, match="3 such ends"):
+        poison.get(timeout=PATIENCE)
+    assert [other.get(timeout=PATIENCE) for other in others] == list(range(1, 21))
+    assert len(ledger.lines("start", "close_descriptors")) == 3
+
+
 @pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "solo"])
 def test_exits_in_tasks_are_failures(start_worker: StartWorker, sender: Lavoro, migrated_url: str, pool: str) -> None:
     start_worker("-P", pool, "-c", "2", url=migrated_url)

@@ -13,7 +13,7 @@ import pytest
 from lavoro import Lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
-from lavoro.worker.board import Board, unnamed_file
+from lavoro.worker.board import ENDED, Board, unnamed_file
 from lavoro.worker.child import _limit_of
 from lavoro.worker.holding import Holding
 from lavoro.worker.pipe import Pipe
@@ -38,12 +38,26 @@ def test_board() -> None:
     overdue = shared.overdue()
     assert overdue is not None
     assert overdue.slot == 0
-    shared.end(0)
+    shared.end(0, id.bytes)
     assert shared.overdue() is None
+    assert shared.ended() == [id]
     shared.tick()
     shared.trust(17.5)
     assert 0 < shared.ticked <= time.monotonic()
     assert shared.trusted_until == 17.5
+
+
+def test_board_keeps_what_ended_last() -> None:
+    """The memory of so many tasks is used again and again; the supervisor reads it through a board of its own."""
+    descriptor = unnamed_file()
+    os.ftruncate(descriptor, Board.size(2))
+    child, supervisor = Board(descriptor, 2), Board(descriptor, 2)
+    ids = [uuid.uuid4() for _ in range(ENDED + 10)]
+    for number, id in enumerate(ids):
+        child.begin(number % 2, id.bytes, math.inf)
+        child.end(number % 2, id.bytes)
+    assert supervisor.entries() == []
+    assert set(supervisor.ended()) == set(ids[10:])
 
 
 def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:

@@ -1,6 +1,6 @@
 -- Takes everything from a worker that is gone: back to waiting, or to finished where it may not start again.
--- `suspects` lists the tasks that ran when it died, null when nobody can know: then all are. Only they count a crash.
--- The others may have run and ended without their outcome being stored, so their start is recorded as lost too.
+-- `suspects` lists the tasks that ran when it died or had just ended, null when nobody can know: then all are. Only they
+-- count a crash. The start of the others is recorded as lost too: to be claimed is to be started.
 -- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
 with lost as (
     delete from lavoro.running where ctid = any (array(

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lavoro import errors
+from lavoro.failure import described
 from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 
 logger = logging.getLogger("lavoro.worker")
+task_logger = logging.getLogger("lavoro.task")
+"""Where the processes log how tasks end."""
 
 RENEWALS = 4
 """Renewals per lease: two may fail before we fence ourselves off, and others take over."""
@@ -276,9 +280,11 @@ class Upkeep(Service):
 
     def _rescue(self, tx: Tx, lost: Rescue) -> None:
         with self._impatient(tx):
-            waiting, ended = workers.rescue(tx, lost, max_crashes=self._max_crashes)
-        if waiting or ended:
-            logger.warning("%s: %d tasks wait again, %d have ended", lost.reason, waiting, ended)
+            rescued = workers.rescue(tx, lost, max_crashes=self._max_crashes)
+        for part in rescued:
+            logger.warning("%s: %d tasks wait again, %d have ended", part.reason, part.waiting, len(part.ended))
+            for name, id, error, message in part.ended:
+                _log_end(name, id, getattr(errors, error)(message))
 
     @contextmanager
     def _impatient(self, tx: Tx) -> Iterator[None]:
@@ -303,3 +309,12 @@ class Upkeep(Service):
         if made or dropped:
             logger.info("retention: made %s, dropped %s", made, dropped)
         workers.forget_old(tx, kept=self._retention["attempt"])
+
+
+def _log_end(name: str, id: str, error: Exception) -> None:
+    """Log the end of a task that its process could not log, in the words of one that could."""
+    told = {"task_name": name, "task_id": id}
+    if isinstance(error, errors.TaskRevokedError):
+        task_logger.info("Task %s[%s] revoked while it ran", name, id, extra=told)
+    else:
+        task_logger.error("Task %s[%s] raised unexpected: %s", name, id, described(error), extra=told)

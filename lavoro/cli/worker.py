@@ -98,6 +98,7 @@ def _wishes(
         loglevel=loglevel.upper(),
         log_style=log_format,
         database=broker,
+        command=tuple(sys.argv),
         **same,
     )
 

@@ -60,14 +60,19 @@ def main(argument: str) -> None:
     for name in ("pipe", "board", "stacks"):
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
-    wishes = Wishes(**start["wishes"])
+    orders = pipe.messages()
+    first = next(orders, None)
+    if first is None:
+        os._exit(0)
+    wishes = Wishes.from_dict(first)
+    sys.argv[:] = wishes.command  # before the application is imported, which may look how it was started
     try:
         app, plan = _load(wishes)
     except BaseException as error:
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback.format_exc())
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
-    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
+    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run(orders)
 
 
 def _set_up_signals(stacks: int) -> None:
@@ -128,9 +133,8 @@ class Child:
         self._leave_by = math.inf
         self._news = threading.Event()
 
-    def run(self) -> None:
+    def run(self, orders: Iterator[Message]) -> None:
         """Wait for the lease, then work until told to stop; never returns."""
-        orders = self.pipe.messages()
         first = next(orders, None)
         if first is None or first["kind"] != "lease":
             os._exit(0)

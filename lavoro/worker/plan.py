@@ -37,10 +37,17 @@ class Wishes:
     purge: bool = False
     include: tuple[str, ...] = ()
     liveness_file: str | None = None
+    command: tuple[str, ...] = ("lavoro",)
+    """The command line, as code of the application looks for it in ``sys.argv``."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can carry it to a child."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Wishes:
+        """Read what came over the pipe."""
+        return cls(**{field.name: told[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)

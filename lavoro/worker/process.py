@@ -65,11 +65,12 @@ class ChildProcess:
         self._stacks_read = 0
         self.pipe, theirs = Pipe.pair()
         with theirs:
-            self._process = self._start(theirs.fileno(), wishes)
+            self._process = self._start(theirs.fileno())
+        self.pipe.send("wishes", **wishes.as_dict())  # not as an argument, which everybody can list
 
-    def _start(self, pipe: int, wishes: Wishes) -> subprocess.Popen[bytes]:
+    def _start(self, pipe: int) -> subprocess.Popen[bytes]:
         descriptors = {"pipe": pipe, "board": self._memory, "stacks": self._stacks}
-        argument = json.dumps({**descriptors, "number": self.number, "wishes": wishes.as_dict()})
+        argument = json.dumps({**descriptors, "number": self.number})
         code = (_PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]
         return subprocess.Popen(command, pass_fds=tuple(descriptors.values()), start_new_session=True)

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,6 +21,8 @@ from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
 from lavoro.worker import holding
 
+ARGV = list(sys.argv)
+"""As it was when the application was imported."""
 POOL: list[ProcessPoolExecutor] = []
 UNPATCHED_SLEEP = get_original("time", "sleep")
 app = Lavoro(
@@ -49,6 +52,11 @@ def add(x: int, y: int) -> int:
 @app.task(name="where")
 def where() -> int:
     return os.getpid()
+
+
+@app.task(name="argv")
+def argv() -> list[list[str]]:
+    return [ARGV, sys.argv]
 
 
 @app.task(name="hold", bind=True)

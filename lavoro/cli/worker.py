@@ -61,6 +61,8 @@ def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
+@click.option("--prefetch-multiplier", type=click.IntRange(0), help="1: claim nothing ahead; others: as settings say.")
+@click.option("--disable-prefetch", is_flag=True, help="The same as --prefetch-multiplier 1.")
 @LIVENESS_OPTION
 @click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
 @click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
@@ -68,9 +70,7 @@ def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
 @_ignored("--without-gossip", flag=True)
 @_ignored("--without-mingle", flag=True)
 @_ignored("--without-heartbeat", flag=True)
-@_ignored("--disable-prefetch", flag=True)
 @_ignored("--heartbeat-interval")
-@_ignored("--prefetch-multiplier")
 @_ignored("-O", "--optimization")
 @_ignored("-S", "--statedb")
 @_ignored("-s", "--schedule", "--schedule-filename")
@@ -90,7 +90,7 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
 
 def _wishes(
     app: str, *, pool: str | None, loglevel: str, log_format: str, broker: str | None, parent: object, pidfile: object,
-    **same: Any,
+    prefetch_multiplier: int | None, disable_prefetch: bool, **same: Any,
 ) -> Wishes:  # fmt: skip
     return Wishes(
         app,
@@ -98,6 +98,7 @@ def _wishes(
         loglevel=loglevel.upper(),
         log_style=log_format,
         database=broker,
+        prefetch_multiplier=1 if disable_prefetch else prefetch_multiplier,
         command=tuple(sys.argv),
         **same,
     )

@@ -93,6 +93,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
     app.conf.include = (*app.conf.include, *wishes.include)
     limits = {"task_time_limit": wishes.time_limit, "task_soft_time_limit": wishes.soft_time_limit}
     app.conf.update({name: value for name, value in limits.items() if value is not None})
+    if wishes.prefetch_multiplier is not None:
+        app.conf.worker_prefetch_multiplier = wishes.prefetch_multiplier
     app.import_modules()
     app.conf.check()
     return app, make_plan(app, wishes)
@@ -199,7 +201,8 @@ class Child:
         )  # fmt: skip
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
-            prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
+            prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch,
+            poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             rest=lambda resting: self.pipe.send("rest", resting=resting), offers=self.offers,
         )  # fmt: skip
         self.node = Node(
@@ -371,7 +374,11 @@ class Child:
         self.holding.look()
 
     def _give_back_stuck(self) -> None:
-        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it."""
+        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it.
+
+        It was claimed for the next tenth of a second. When nothing that runs has ended for a tick, which is as long,
+        the forecast was wrong.
+        """
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
             self.claimer.slow_down()

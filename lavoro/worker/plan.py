@@ -37,6 +37,7 @@ class Wishes:
     purge: bool = False
     include: tuple[str, ...] = ()
     liveness_file: str | None = None
+    prefetch_multiplier: int | None = None
     command: tuple[str, ...] = ("lavoro",)
     """The command line, as code of the application looks for it in ``sys.argv``."""
 

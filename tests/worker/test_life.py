@@ -135,6 +135,39 @@ def test_purge_at_start(start_worker: StartWorker, sender: Lavoro, migrated_url:
     assert rows(sender, "select id::text from lavoro.tasks") == [(kept.id,)]
 
 
+def test_quick_tasks_do_not_wait_behind_a_long_one_while_another_process_is_idle(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str
+) -> None:
+    """They were claimed ahead, for tasks were quick before; the best of some rounds, for machines are busy."""
+    start_worker("-P", "prefork", "-c", "2", url=migrated_url)
+    nap = sender.task(name="nap")(lambda seconds: seconds)
+    lasted = "select extract(epoch from max(finished) - (select max(started) from lavoro.finished where {0}))::float8"
+    waits = []
+    for _ in range(4):
+        quick = nap.delay_many([(0.001,)] * 400 + [(2.5,)] + [(0.001,)] * 200)
+        assert len([result.get(timeout=PATIENCE) for result in quick]) == 601
+        long = "args::text like '%%2.5%%'"
+        waits.append(rows(sender, f"{lasted.format(long)} from lavoro.finished where not {long}")[0][0])
+        if waits[-1] < 0.8:
+            return
+    pytest.fail(f"the last quick task ended so many seconds after the long one had begun: {waits}")
+
+
+@pytest.mark.parametrize("arguments", [["--prefetch-multiplier", "1"], ["--disable-prefetch"]])
+def test_nothing_is_claimed_ahead_if_that_is_switched_off(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
+    arguments: list[str],
+) -> None:  # fmt: skip
+    """However quick tasks were before: what comes after two long ones waits in its table."""
+    start_worker("-P", "threads", "-c", "2", *arguments, url=migrated_url)
+    nap = sender.task(name="nap")(lambda seconds: seconds)
+    results = nap.delay_many([(0.001,)] * 500 + [(2.5,)] * 2 + [(0.002,)] * 98)
+    long = [result.id for result in results[500:502]]
+    eventually(lambda: all(map(ledger.starts, long)), timeout=PATIENCE, why="both run")
+    assert rows(sender, "select count(*) from lavoro.running where args::text like '%%0.002%%'") == [(0,)]
+    assert len([result.get(timeout=PATIENCE) for result in results]) == 600
+
+
 def test_a_process_knows_the_command_line(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
     """Code asks whether it runs in a worker, when it is imported and later."""
     start_worker("-c", "1", url=migrated_url)

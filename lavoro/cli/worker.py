@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from lavoro import log
 from lavoro.cli.common import APP_OPTION, app_name, comma_separated
@@ -85,7 +83,8 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     wishes = _wishes(app_name(context, app), **options)
     log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
     with _pidfile(options["pidfile"]):
-        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], ready=_greet))
+        tell = _tell if wishes.logfile is not None and sys.stderr.isatty() else None
+        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], tell=tell))
 
 
 def _wishes(
@@ -104,10 +103,9 @@ def _wishes(
     )
 
 
-def _greet(text: str) -> None:
-    """Tell a person at a terminal that all is well, where the log does not."""
-    if sys.stdout.isatty() and not logging.getLogger("lavoro.worker").isEnabledFor(logging.INFO):
-        Console(highlight=False).print(f"[bold green]{text}[/]", soft_wrap=True)
+def _tell(text: str) -> None:
+    """Tell a person at a terminal what the log says in a file."""
+    click.echo("".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text), err=True)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.routing import checked_name, queue_names
 
@@ -96,11 +97,14 @@ class Plan:
             "attempt": self.failure_expires,
         }
 
-    def summary(self, node: str) -> str:
+    def summary(self, node: str, *, app: str, database: str) -> str:
         """Say what a node does now that it is ready."""
-        processes, slots = _many(self.processes, "process", "processes"), _many(self.slots, "slot")
-        queues, tasks = _many(len(self.queues), "queue"), _many(len(self.tasks), "task")
-        return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
+        processes, slots = many(self.processes, "process", "processes"), many(self.slots, "slot")
+        queues, tasks = many(len(self.queues), "queue"), many(len(self.tasks), "task")
+        return (
+            f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks};"
+            f" Lavoro {lavoro.__version__}, app {app}, database {database}"
+        )
 
 
 RELOADED = ("slots", "processes", "queues", "grace", "tasks")
@@ -194,5 +198,6 @@ def node_name(wish: str | None) -> str:
     return text if "@" in text else f"{text}@{host}"
 
 
-def _many(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def many(count: int, one: str, more: str = "") -> str:
+    """Count something in words."""
+    return f"{count} {one if count == 1 else more or one + 's'}"

@@ -22,7 +22,7 @@ from lavoro.worker.pipe import Message
 from lavoro.worker.plan import RELOADED, Plan, Wishes, node_name
 from lavoro.worker.process import ChildProcess, Ending
 from lavoro.worker.stopping import Stopping
-from lavoro.worker.storage import check, database_of
+from lavoro.worker.storage import check, database_of, name_of
 from lavoro.worker.switchboard import Switchboard
 from lavoro.worker.systemd import Systemd
 
@@ -53,12 +53,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None
+        self, wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None
     ) -> None:
         self.wishes = wishes
         self.hostname = node_name(wishes.hostname)
         self.exitcode = 0
-        self._tell_ready = ready
+        self._tell = tell
         self._announced = False
         self._named: list[str] = []
         """The settings that have changed in vain."""
@@ -81,10 +81,17 @@ class Supervisor:
             while self._children.remain:
                 self._turn()
         except StoppedEarly:
-            logger.info("told to stop before it had begun")
+            self._say("told to stop before it had begun")
         finally:
             self._end()
+        self._say("stopped")
         return self.exitcode
+
+    def _say(self, text: str) -> None:
+        """Log what a person who starts or stops a worker wants to know, whatever the level of the log is."""
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None))
+        if self._tell is not None:
+            self._tell(text)
 
     # The order of beginning and ending
 
@@ -206,7 +213,7 @@ class Supervisor:
 
     def _stop(self, why: str, *, cold: bool, grace: float) -> None:
         self._systemd.tell("STOPPING=1", f"STATUS={why}: stopping")
-        self._stopping.order(why, cold=cold, grace=grace)
+        self._say(self._stopping.order(why, cold=cold, grace=grace))
 
     # What signals say
 
@@ -215,7 +222,7 @@ class Supervisor:
             self._obey(number)
 
     def _obey(self, number: int) -> None:
-        """TERM and INT: stop; a second one, or QUIT: now. HUP: replace the children. USR1: tell where they are."""
+        """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: tell where they are."""
         name, services, plan = signal.Signals(number).name, self._services, self._children.plan
         if number == signal.SIGUSR1:
             if services is not None:
@@ -225,7 +232,7 @@ class Supervisor:
             self._children.reload()
         elif services is None or plan is None:
             raise StoppedEarly
-        else:
+        elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
             self._stop(name, cold=cold, grace=plan.grace)
 
@@ -272,11 +279,9 @@ class Supervisor:
         if plan is None or self._announced or len(self._children.ready) < plan.processes:
             return
         self._announced = True
-        text = plan.summary(self.hostname)
-        logger.info("%s", text)
+        text = plan.summary(self.hostname, app=self.wishes.app, database=name_of(plan))
+        self._say(text)
         self._systemd.tell("READY=1", f"STATUS={text}")
-        if self._tell_ready is not None:
-            self._tell_ready(text)
         min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
 
     def _on_rest(self, child: ChildProcess, message: Message) -> None:
@@ -307,6 +312,9 @@ class StoppedEarly(Exception):
     """The worker was told to stop before it had begun."""
 
 
-def run(wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None) -> int:
-    """Run a worker in this process until it is told to stop; return its exit code."""
-    return Supervisor(wishes, parent_descriptor=parent_descriptor, ready=ready).run()
+def run(wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None) -> int:
+    """Run a worker in this process until it is told to stop; return its exit code.
+
+    ``tell`` is called with what is said at its start and stop, which stands in the log too.
+    """
+    return Supervisor(wishes, parent_descriptor=parent_descriptor, tell=tell).run()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lavoro import Lavoro
+from lavoro.cli.worker import _tell
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
+from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.worker.board import ENDED, Board, unnamed_file
 from lavoro.worker.child import _limit_of
 from lavoro.worker.holding import Holding
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
+from lavoro.worker.storage import name_of
 from lavoro.worker.watch import culprits
 
 
@@ -58,6 +63,24 @@ def test_board_keeps_what_ended_last() -> None:
         child.end(number % 2, id.bytes)
     assert supervisor.entries() == []
     assert set(supervisor.ended()) == set(ids[10:])
+
+
+def test_the_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is, without its password; the embedded one is named by its folder."""
+    monkeypatch.delenv("LAVORO_DATABASE_URL", raising=False)
+    app = Lavoro("plan", lavoro_data_folder=str(tmp_path), set_as_current=False)
+    plan = make_plan(app, Wishes("plan"))
+    try:
+        assert name_of(plan) == f"embedded, {tmp_path}"
+    finally:
+        EmbeddedPostgres.at(tmp_path).leave()
+    other = dataclasses.replace(plan, url="postgresql://me:secret@host:5433/shop?password=secret")
+    assert name_of(other) == "postgresql://me:***@host:5433/shop?password=***"
+
+
+def test_what_a_person_is_told_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    _tell("node\x1b[31m ready\n")
+    assert capsys.readouterr().err == "node\\x1b[31m ready\\n\n"
 
 
 def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:

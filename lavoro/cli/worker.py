@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from lavoro import log
 from lavoro.cli.common import app_name
 from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION, Grouped, comma_separated
+from lavoro.cli.output import say
 from lavoro.text import plain
 from lavoro.worker import supervisor
 from lavoro.worker.plan import Wishes
@@ -73,6 +71,8 @@ class _Worker(Grouped):
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
+@click.option("--prefetch-multiplier", type=click.IntRange(0), help="1: claim nothing ahead; others: as settings say.")
+@click.option("--disable-prefetch", is_flag=True, help="The same as --prefetch-multiplier 1.")
 @LIVENESS_OPTION
 @click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
 @click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
@@ -80,9 +80,7 @@ class _Worker(Grouped):
 @_ignored("--without-gossip", flag=True)
 @_ignored("--without-mingle", flag=True)
 @_ignored("--without-heartbeat", flag=True)
-@_ignored("--disable-prefetch", flag=True)
 @_ignored("--heartbeat-interval")
-@_ignored("--prefetch-multiplier")
 @_ignored("-O", "--optimization")
 @_ignored("-S", "--statedb")
 @_ignored("-s", "--schedule", "--schedule-filename")
@@ -97,12 +95,13 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     wishes = _wishes(app_name(context, app), **options)
     log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
     with _pidfile(options["pidfile"]):
-        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], ready=_greet))
+        tell = _tell if wishes.logfile is not None and sys.stderr.isatty() else None
+        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], tell=tell))
 
 
 def _wishes(
     app: str, *, pool: str | None, loglevel: str, log_format: str, broker: str | None, parent: object, pidfile: object,
-    **same: Any,
+    prefetch_multiplier: int | None, disable_prefetch: bool, **same: Any,
 ) -> Wishes:  # fmt: skip
     return Wishes(
         app,
@@ -110,14 +109,15 @@ def _wishes(
         loglevel=loglevel.upper(),
         log_style=log_format,
         database=broker,
+        prefetch_multiplier=1 if disable_prefetch else prefetch_multiplier,
+        command=tuple(sys.argv),
         **same,
     )
 
 
-def _greet(text: str) -> None:
-    """Tell a person at a terminal that all is well, where the log does not."""
-    if sys.stdout.isatty() and not logging.getLogger("lavoro.worker").isEnabledFor(logging.INFO):
-        Console(highlight=False).print(Text(plain(text), style="bold green"), soft_wrap=True)
+def _tell(text: str) -> None:
+    """Tell a person at a terminal what the log says in a file."""
+    say(plain(text), error=True)
 
 
 @contextlib.contextmanager

@@ -51,13 +51,24 @@ class Rescue(NamedTuple):
     worker_id: int
     reason: str
     suspects: list[uuid.UUID] | None = None
-    """The tasks that ran when it ended; None when nobody can know."""
+    """The tasks that ran when it ended, or had ended just before, stored or not; None when nobody can know."""
     culprit: uuid.UUID | None = None
     """The task that ran past its hard time limit."""
     blameless: bool = False
     """True when no task can have caused the end, so that it counts against none."""
     orderly: bool = False
     """True when it had been told to stop: what it still held goes back as if it had never been claimed."""
+
+
+class Rescued(NamedTuple):
+    """What became of the tasks of a worker that is gone."""
+
+    reason: str
+    """As it is recorded: with the tasks that may be to blame."""
+    waiting: int
+    """How many wait again."""
+    ended: list[tuple[str, str, str, str]]
+    """Those that are over: name, id, the error's type and its message."""
 
 
 def register(tx: Tx, registration: Registration) -> int:
@@ -101,8 +112,8 @@ def expire(tx: Tx) -> tuple[int, str] | None:
     return (row[0], f"{row[1]}/{row[2]}") if row else None
 
 
-def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
-    """End a worker and take its tasks; return how many wait again and how many ended as FAILURE.
+def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
+    """End a worker and take its tasks; return what became of them, in up to two parts; nothing if it held none.
 
     To be run in one transaction with whatever ended the lease.
     """
@@ -110,8 +121,9 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> tuple[int, int]:
     offers.withdraw(tx, rescue.worker_id)  # before: what a call is just handing over must be there to be rescued
     parameters = {**rescue._asdict(), "max_crashes": max_crashes}
     # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.
-    first, second = (tx.row("rescue_tasks", parameters) or (0, 0) for _ in range(2))
-    return first[0] + second[0], first[1] + second[1]
+    rows = [tx.row("rescue_tasks", parameters) for _ in range(2)]
+    parts = [Rescued(row[0], row[1], [tuple(task) for task in row[2]]) for row in rows if row is not None]
+    return [part for part in parts if part.waiting or part.ended]
 
 
 def strays(tx: Tx, *, ever: bool = True) -> list[int]:

@@ -66,14 +66,19 @@ def main(argument: str) -> None:
     for name in ("pipe", "board", "stacks"):
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
-    wishes = Wishes(**start["wishes"])
+    orders = pipe.messages()
+    first = next(orders, None)
+    if first is None:
+        os._exit(0)
+    wishes = Wishes.from_dict(first)
+    sys.argv[:] = wishes.command  # before the application is imported, which may look how it was started
     try:
         app, plan = _load(wishes)
     except BaseException as error:
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
-    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run()
+    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run(orders)
 
 
 def _set_up_signals(stacks: int) -> None:
@@ -94,6 +99,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
     app.conf.include = (*app.conf.include, *wishes.include)
     limits = {"task_time_limit": wishes.time_limit, "task_soft_time_limit": wishes.soft_time_limit}
     app.conf.update({name: value for name, value in limits.items() if value is not None})
+    if wishes.prefetch_multiplier is not None:
+        app.conf.worker_prefetch_multiplier = wishes.prefetch_multiplier
     app.import_modules()
     app.conf.check()
     plan = make_plan(app, wishes)
@@ -135,9 +142,8 @@ class Child:
         self._leave_by = math.inf
         self._news = threading.Event()
 
-    def run(self) -> None:
+    def run(self, orders: Iterator[Message]) -> None:
         """Wait for the lease, then work until told to stop; never returns."""
-        orders = self.pipe.messages()
         first = next(orders, None)
         if first is None or first["kind"] != "lease":
             os._exit(0)
@@ -204,7 +210,8 @@ class Child:
         )  # fmt: skip
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
-            prefetch=conf.lavoro_prefetch, poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
+            prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch,
+            poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             rest=lambda resting: self.pipe.send("rest", resting=resting), offers=self.offers,
         )  # fmt: skip
         self.node = Node(
@@ -249,13 +256,14 @@ class Child:
             self.finisher.put(self._unknown(job))
             return
         revoked = bool(self._cancelled) and str(job.id) in self._cancelled
-        self.board.begin(slot, job.id.bytes, self._deadline(task, job))
+        id = job.id.bytes
+        self.board.begin(slot, id, self._deadline(task, job))
         try:
             result = execute(task, job._replace(revoked=True) if revoked else job, self.node)
         except BaseException as error:  # an interruption that came a moment too late
             result = _interrupted(job, error)
         finally:
-            self.board.end(slot)
+            self.board.end(slot, id)
         if result.job is not job:  # it was changed on the way, as a signed one is; held is what was claimed
             result = result._replace(job=job)
         self.finisher.put(result)
@@ -388,7 +396,11 @@ class Child:
         self.holding.look()
 
     def _give_back_stuck(self) -> None:
-        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it."""
+        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it.
+
+        It was claimed for the next tenth of a second. When nothing that runs has ended for a tick, which is as long,
+        the forecast was wrong.
+        """
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
             self.claimer.slow_down()

@@ -103,16 +103,14 @@ class Children:
         self._failed_starts = 0
         self._count_ready()
 
-    def _take_in(self, child: ChildProcess) -> bool:
-        """Handle what one has said; False when it has hung up, which is either its end or soon will be."""
+    def _take_in(self, child: ChildProcess) -> None:
+        """Handle what one has said, or that it has hung up."""
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
             child.hung_up = time.monotonic()
-            return False
-        for message in messages:
+        for message in messages or ():
             self._heard(child, message)
-        return True
 
     def _count_ready(self) -> None:
         self.ready = tuple(child for child in self.present if child.ready)
@@ -173,11 +171,14 @@ class Children:
             if child.leave_by is not None and now > child.leave_by + LEAVING:
                 child.kill(Ending("it did not leave in time", orderly=True))
             elif child.hung_up is not None and now > child.hung_up + HANG_UP:
-                child.kill(Ending("it no longer spoke with its supervisor"))
+                child.kill(Ending("it no longer spoke with its supervisor", suspects=child.suspects))
 
     def bury_dead(self) -> None:
-        """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors."""
-        for child in [child for child in self.present if child.exitcode is not None]:
+        """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors.
+
+        Nothing here waits: a process that a task has forked may hold what a dead child has left.
+        """
+        for child in [child for child in self.present if child.over]:
             self._bury(child)
 
     def end(self) -> None:
@@ -189,15 +190,16 @@ class Children:
             self._bury(child)
 
     def _bury(self, child: ChildProcess) -> None:
-        while child.hung_up is None and self._take_in(child):
-            pass
+        for message in child.bury():
+            self._heard(child, message)
         self.present.remove(child)
         self._count_ready()
+        self._buried(child, child.rescue())  # before what may block, as the log may: its lease is not to be renewed
         if child.crashed and self.plan is not None:
             logger.error("%s", child.obituary())
-        rescue = child.rescue()
+        if child.hung_up is None:
+            self._loop.forget(child.pipe)
         child.close()
-        self._buried(child, rescue)
         if self._wanted(child) and not child.replaced:
             self._plan_successor(child)
 

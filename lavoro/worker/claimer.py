@@ -32,6 +32,9 @@ PATIENT, SOON, LATE = 3, 0.01, 0.1
 A more urgent task may have to wait for that. On a busy database a third fewer claims and finishes: a tenth faster."""
 LOOK_AROUND = 0.05
 """Seconds between looks for new lanes while busy: a queue or priority that had no tasks lately is seen this late."""
+AHEAD = 0.1
+"""Seconds for which tasks are claimed ahead, and over which their rate is measured: in less, one that has just ended
+looks like hundreds a second, and what is claimed for them waits behind the next."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 RESTING = 120
@@ -276,17 +279,17 @@ class Claimer(Service):
     # Room
 
     def _room(self) -> int:
-        """Free slots, and what is likely to be done in a tenth of a second."""
+        """Free slots, and what is likely to be done in the time for which we claim ahead."""
         self._measure()
         if self._holding.count - self._pool.outstanding > 2 * BATCH:
             return 0  # storing outcomes falls behind
-        ahead = min(self._prefetch, int(self._rate * 0.1))
+        ahead = min(self._prefetch, int(self._rate * AHEAD))
         return self._pool.slots + ahead - self._pool.outstanding - self._offers.open
 
     def _measure(self) -> None:
         now, done = time.monotonic(), self._holding.released
         elapsed = now - self._counted[0]
-        if elapsed >= 0.01:
+        if elapsed >= AHEAD:
             rate = (done - self._counted[1]) / elapsed
             self._rate = rate if rate > self._rate else 0.8 * self._rate + 0.2 * rate
             self._counted = (now, done)

@@ -40,7 +40,7 @@ class Holding:
             self._set_idle(False)
 
     def look(self) -> None:
-        """See whether we are idle by now; to be called about once a second."""
+        """See whether we are idle by now; to be called at least once a second."""
         now = time.monotonic()
         if self._jobs or self.released != self._seen[1]:
             self._seen = (now, self.released)

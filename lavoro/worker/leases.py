@@ -37,6 +37,7 @@ class Leases:
         hooks = Hooks(
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
             cancel=lambda cancels: loop.post(lambda: self._pass_cancels_on(cancels)),
+            turned=lambda: loop.turned,
         )
         self.upkeep = Upkeep(
             database, hooks, node=node, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention
@@ -82,12 +83,12 @@ class Leases:
 
     def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
         """Have the tasks of a child that is gone rescued; None: it had no lease."""
+        if rescue is not None:
+            self.upkeep.rescue(rescue)
         watch = self._watches.pop(child, None)
         if watch is not None:
             watch.close()
             self._tell_whether_idle()
-        if rescue is not None:
-            self.upkeep.rescue(rescue)
 
     def idle(self, child: ChildProcess, *, idle: bool) -> None:
         """A child has held nothing for a while, or holds something again."""

@@ -16,6 +16,8 @@ class Loop:
     """What the main thread waits for. Everything is called in that thread; only ``post`` is for the others."""
 
     def __init__(self) -> None:
+        self.turned = time.monotonic()
+        """When it last turned (monotonic); for all threads."""
         self._signals: list[int] = []
         self._posted: deque[Callable[[], object]] = deque()
         self._alarm_in, self._alarm_out = os.pipe()
@@ -52,7 +54,9 @@ class Loop:
 
     def wait(self, until: float) -> None:
         """Wait for something to happen, until a moment (monotonic) at the latest, and call whom it concerns."""
-        for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
+        ready = self._selector.select(max(0.0, until - time.monotonic()))
+        self.turned = time.monotonic()
+        for key, _ in ready:
             key.data()
         while self._posted:
             self._posted.popleft()()

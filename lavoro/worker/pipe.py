@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 Message = dict[str, Any]
+LAST_WORDS = 64
+"""Reads of at most 64 KiB each: more than the kernel keeps for a process that is gone."""
 
 
 class Pipe:
@@ -75,7 +77,24 @@ class Pipe:
         if not data:
             return None
         *lines, self._incoming = (self._incoming + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:  # a task has written to a descriptor that is not its own
+            return None
+
+    def last_words(self) -> list[Message]:
+        """Return the messages that have arrived, once the other process is gone.
+
+        Its end of the wire may live on in processes that a task has forked, so the end of the wire is not waited for,
+        and what they write there is heard up to ``LAST_WORDS``.
+        """
+        messages: list[Message] = []
+        for _ in range(LAST_WORDS):
+            received = self.receive()
+            if not received:
+                break
+            messages += received
+        return messages
 
     def messages(self) -> Iterator[Message]:
         """Yield messages until the other end is gone."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import lavoro
 from lavoro import absent
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
-from lavoro.plural import counted as _many
+from lavoro.plural import counted
 from lavoro.routing import checked_name, queue_names
 from lavoro.store.capacity import smallest
 from lavoro.text import plain
@@ -41,10 +42,18 @@ class Wishes:
     purge: bool = False
     include: tuple[str, ...] = ()
     liveness_file: str | None = None
+    prefetch_multiplier: int | None = None
+    command: tuple[str, ...] = ("lavoro",)
+    """The command line, as code of the application looks for it in ``sys.argv``."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can carry it to a child."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Wishes:
+        """Read what came over the pipe."""
+        return cls(**{field.name: told[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,14 @@ class Plan:
             "attempt": self.failure_expires,
         }
 
-    def summary(self, node: str) -> str:
+    def summary(self, node: str, *, app: str, database: str) -> str:
         """Say what a node does now that it is ready."""
-        processes, slots = _many(self.processes, "process", "processes"), _many(self.slots, "slot")
-        queues, tasks = _many(len(self.queues), "queue"), _many(len(self.tasks), "task")
-        return f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks}"
+        processes, slots = counted(self.processes, "process", "processes"), counted(self.slots, "slot")
+        queues, tasks = counted(len(self.queues), "queue"), counted(len(self.tasks), "task")
+        return (
+            f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks};"
+            f" Lavoro {lavoro.__version__}, app {app}, database {database}"
+        )
 
 
 RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lavoro.store.workers import Rescue
 from lavoro.worker.board import Board, unnamed_file
-from lavoro.worker.pipe import Pipe
+from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Wishes
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
@@ -30,7 +30,7 @@ class Ending(NamedTuple):
     culprit: uuid.UUID | None = None
     """The task that ran past its hard limit."""
     suspects: tuple[uuid.UUID, ...] = ()
-    """The tasks that may have blocked the loop; no other ending is the fault of a task."""
+    """The tasks that may be to blame; without any, the end is the fault of none."""
     orderly: bool = False
     """Whether the worker had been told to stop, so that the starts of what still ran do not count."""
 
@@ -58,16 +58,19 @@ class ChildProcess:
         """Whether its successor has been started already."""
         self.hung_up: float | None = None
         """When it closed its end of the pipe."""
+        self.left = False
+        """Whether it has said goodbye: what it held is stored or given back, as far as that was possible."""
         self.ending: Ending | None = None
         self._memory, self._stacks = unnamed_file(), unnamed_file()
         self._stacks_read = 0
         self.pipe, theirs = Pipe.pair()
         with theirs:
-            self._process = self._start(theirs.fileno(), wishes)
+            self._process = self._start(theirs.fileno())
+        self.pipe.send("wishes", **wishes.as_dict())  # not as an argument, which everybody can list
 
-    def _start(self, pipe: int, wishes: Wishes) -> subprocess.Popen[bytes]:
+    def _start(self, pipe: int) -> subprocess.Popen[bytes]:
         descriptors = {"pipe": pipe, "board": self._memory, "stacks": self._stacks}
-        argument = json.dumps({**descriptors, "number": self.number, "wishes": wishes.as_dict()})
+        argument = json.dumps({**descriptors, "number": self.number})
         code = (_PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]
         return subprocess.Popen(command, pass_fds=tuple(descriptors.values()), start_new_session=True)
@@ -78,9 +81,20 @@ class ChildProcess:
         return self._process.pid
 
     @property
+    def over(self) -> bool:
+        """Whether the process has ended, known from the process: forks of tasks hold copies of its pipe.
+
+        It stays a zombie until ``bury``, so that its number, and its group's, is given to no other process.
+        """
+        if self._process.returncode is None and hasattr(os, "waitid"):  # macOS has it since Python 3.13
+            with contextlib.suppress(ChildProcessError):
+                return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self._process.poll() is not None
+
+    @property
     def exitcode(self) -> int | None:
-        """The exit code, negative for a signal; None while it lives."""
-        return self._process.poll()
+        """The exit code, negative for a signal; None before ``bury``."""
+        return self._process.returncode
 
     # Speaking to it
 
@@ -119,18 +133,37 @@ class ChildProcess:
             self.ending = ending
         self._send_signal(signal.SIGKILL, group=True)
 
-    def wait(self, timeout: float) -> bool:
-        """Wait for its end; tell whether it came."""
-        try:
+    def wait(self, timeout: float) -> None:
+        """Wait for its end, for so many seconds at the most."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+
+    def bury(self) -> list[Message]:
+        """End what its tasks have started, take its exit code, and return its last words; nothing is waited for.
+
+        The group ends first, while the zombie keeps its number: who writes to the pipe may be a fork in it.
+        """
+        if self._process.returncode is None:
+            self._send_signal(signal.SIGKILL, group=True)
+            self._process.poll()
+        return self.pipe.last_words()
 
     @property
     def crashed(self) -> bool:
-        """Whether it is gone though nobody had told it to go."""
-        return self.ending is None and not (self.exitcode == 0 and self.leave_by is not None)
+        """Whether it is gone though nobody had told it to go, or without a goodbye, if there was one to be said."""
+        in_order = self.exitcode == 0 and self.leave_by is not None and (self.left or self.worker_id is None)
+        return self.ending is None and not in_order
+
+    @property
+    def suspects(self) -> tuple[uuid.UUID, ...]:
+        """The tasks that may have ended it: those that run, and those that have just ended.
+
+        A task may leave something behind that ends the process a moment later: a timer, a thread, a closed descriptor.
+        Of those that have ended, only they count whose outcome was not stored.
+        """
+        if self.board is None:
+            return ()
+        return (*(entry.id for entry in self.board.entries()), *self.board.ended())
 
     def obituary(self) -> str:
         """Say how it ended."""
@@ -146,7 +179,7 @@ class ChildProcess:
         if self.worker_id is None or self.board is None:
             return None
         if self.crashed:
-            return Rescue(self.worker_id, self.obituary(), [entry.id for entry in self.board.entries()])
+            return Rescue(self.worker_id, self.obituary(), list(self.suspects))
         ending = self.ending or Ending(self.obituary(), orderly=True)
         return Rescue(
             self.worker_id, ending.reason, list(ending.suspects), ending.culprit, blameless=not ending.suspects,
@@ -155,8 +188,6 @@ class ChildProcess:
 
     def close(self) -> None:
         """Give back what is held for it, once it is gone."""
-        if self.crashed or (self.board is not None and self.board.entries()):
-            self._send_signal(signal.SIGKILL, group=True)  # programs that its tasks had started
         self.pipe.close()
         if self.board is not None:
             self.board.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from lavoro.store import embedded
 from lavoro.store import migrate as migrations
-from lavoro.store.database import Database
+from lavoro.store.database import Database, masked
 from lavoro.worker.plan import Plan
 
 logger = logging.getLogger("lavoro.worker")
@@ -28,6 +28,13 @@ def database_of(plan: Plan) -> Database:
             "behind a pooler nothing can be heard of new tasks: workers poll; set lavoro_direct_url to be notified"
         )
     return database
+
+
+def name_of(plan: Plan) -> str:
+    """Name the database that the plan names, without its password."""
+    if plan.url is None:
+        return f"embedded, {embedded.EmbeddedPostgres.at(plan.data_folder).folder}"
+    return masked(plan.url)
 
 
 def check(database: Database, plan: Plan) -> None:

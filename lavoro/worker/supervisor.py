@@ -24,7 +24,7 @@ from lavoro.worker.pipe import Message
 from lavoro.worker.plan import RELOADED, Plan, Wishes, node_name
 from lavoro.worker.process import ChildProcess, Ending
 from lavoro.worker.stopping import Stopping
-from lavoro.worker.storage import check, database_of
+from lavoro.worker.storage import check, database_of, name_of
 from lavoro.worker.switchboard import Switchboard
 from lavoro.worker.systemd import Systemd
 
@@ -55,12 +55,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None
+        self, wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None
     ) -> None:
         self.wishes = wishes
         self.hostname = node_name(wishes.hostname)
         self.exitcode = 0
-        self._tell_ready = ready
+        self._tell = tell
         self._announced = False
         self._named: list[str] = []
         """The settings that have changed in vain."""
@@ -71,6 +71,7 @@ class Supervisor:
         self._children = Children(wishes, self._loop, heard=self._heard, buried=self._buried)
         self._stopping = Stopping(self._children)
         self._services: Services | None = None
+        self._parent: int | None = None
         if parent_descriptor is not None:
             self._watch_parent(parent_descriptor)
 
@@ -82,10 +83,17 @@ class Supervisor:
             while self._children.remain:
                 self._turn()
         except StoppedEarly:
-            logger.info("told to stop before it had begun")
+            self._say("told to stop before it had begun")
         finally:
             self._end()
+        self._say("stopped")
         return self.exitcode
+
+    def _say(self, text: str) -> None:
+        """Log what a person who starts or stops a worker wants to know, whatever the level of the log is."""
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None))
+        if self._tell is not None:
+            self._tell(text)
 
     # The order of beginning and ending
 
@@ -153,18 +161,25 @@ class Supervisor:
             self._turn()
 
     def _watch_parent(self, descriptor: int) -> None:
+        """Stop once the descriptor is closed, or the parent is gone: its forks may hold the descriptor open."""
+
         def leave() -> None:
             self._loop.forget(descriptor)
-            logger.info("the process that started this worker is gone")
-            if not self._stopping.begun:  # a second one would mean: now
-                self._obey(signal.SIGTERM)
+            self._leave_with_parent()
 
+        self._parent = os.getppid()
         try:
             self._loop.watch(descriptor, leave)
         except (OSError, ValueError) as error:
             raise ImproperlyConfigured(
                 f"--stop-with: {descriptor} is no descriptor that can be waited for: {error}"
             ) from None
+
+    def _leave_with_parent(self) -> None:
+        self._parent = None
+        logger.info("the process that started this worker is gone")
+        if not self._stopping.begun:  # a second one would mean: now
+            self._obey(signal.SIGTERM)
 
     # The loop
 
@@ -184,6 +199,8 @@ class Supervisor:
         if now < self._next_look:
             return
         self._next_look = now + TICK
+        if self._parent not in (None, os.getppid()):
+            self._leave_with_parent()
         if self._services is not None:
             next_limit = self._services.leases.look(now)
             self._stopping.enforce(now)
@@ -201,7 +218,7 @@ class Supervisor:
 
     def _stop(self, why: str, *, cold: bool, grace: float) -> None:
         self._systemd.tell("STOPPING=1", f"STATUS={why}: stopping")
-        self._stopping.order(why, cold=cold, grace=grace)
+        self._say(self._stopping.order(why, cold=cold, grace=grace))
 
     # What signals say
 
@@ -210,7 +227,7 @@ class Supervisor:
             self._obey(number)
 
     def _obey(self, number: int) -> None:
-        """TERM and INT: stop; a second one, or QUIT: now. HUP: replace the children. USR1: tell where they are."""
+        """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: tell where they are."""
         name, services, plan = signal.Signals(number).name, self._services, self._children.plan
         if number == signal.SIGUSR1:
             if services is not None:
@@ -220,7 +237,7 @@ class Supervisor:
             self._children.reload()
         elif services is None or plan is None:
             raise StoppedEarly
-        else:
+        elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
             self._stop(name, cold=cold, grace=plan.grace)
 
@@ -267,11 +284,9 @@ class Supervisor:
         if plan is None or self._announced or len(self._children.ready) < plan.processes:
             return
         self._announced = True
-        text = plan.summary(self.hostname)
-        logger.info("%s", text)
+        text = plan.summary(self.hostname, app=self.wishes.app, database=name_of(plan))
+        self._say(text)
         self._systemd.tell("READY=1", f"STATUS={text}")
-        if self._tell_ready is not None:
-            self._tell_ready(text)
         min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
 
     def _on_rest(self, child: ChildProcess, message: Message) -> None:
@@ -288,6 +303,7 @@ class Supervisor:
             child.stop(None, how="warm", sig=None, node=False)
 
     def _on_bye(self, child: ChildProcess, message: Message) -> None:
+        child.left = True
         if child.leave_by is None:  # it leaves for a reason of its own
             child.leave_by = time.monotonic()
 
@@ -301,6 +317,9 @@ class StoppedEarly(Exception):
     """The worker was told to stop before it had begun."""
 
 
-def run(wishes: Wishes, *, parent_descriptor: int | None = None, ready: Callable[[str], object] | None = None) -> int:
-    """Run a worker in this process until it is told to stop; return its exit code."""
-    return Supervisor(wishes, parent_descriptor=parent_descriptor, ready=ready).run()
+def run(wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None) -> int:
+    """Run a worker in this process until it is told to stop; return its exit code.
+
+    ``tell`` is called with what is said at its start and stop, which stands in the log too.
+    """
+    return Supervisor(wishes, parent_descriptor=parent_descriptor, tell=tell).run()

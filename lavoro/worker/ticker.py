@@ -8,23 +8,19 @@ from lavoro.service import Service
 from lavoro.worker.board import Board
 
 TICK = 0.1
-TICKS_PER_LOOK = 10
 
 
 class Ticker(Service):
-    """Leaves a mark for the supervisor at each turn, and has the child look after itself once a second."""
+    """Leaves a mark for the supervisor at each turn, and has the child look after itself."""
 
     name = "ticker"
 
     def __init__(self, board: Board, look: Callable[[], object]) -> None:
         super().__init__()
         self._board, self._look = board, look
-        self._ticks = 0
 
     def step(self) -> float:
         """Leave a mark."""
         self._board.tick()
-        self._ticks += 1
-        if self._ticks % TICKS_PER_LOOK == 0:
-            self._look()
+        self._look()
         return TICK

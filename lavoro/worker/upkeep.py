@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lavoro import errors
 from lavoro.plural import counted
 from lavoro.service import Service, jitter
 from lavoro.store import partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
+from lavoro.text import described
 
 logger = logging.getLogger("lavoro.worker")
+task_logger = logging.getLogger("lavoro.task")
+"""Where the processes log how tasks end."""
 
 RENEWALS = 4
 """Renewals per lease: two may fail before we fence ourselves off, and others take over."""
@@ -28,6 +32,9 @@ IDLE_RENEWAL = 3 / 8
 RETENTION_INTERVAL = 600.0
 STRAYS_INTERVAL = 60.0
 """Idle nodes look more seldom, but for a minute after they have ended somebody's lease."""
+STUCK, STUCK_LOOK = 1.0, 0.25
+"""Seconds without a turn of the main loop after which leases are not renewed, or a renewal's time if that is more; and
+between two looks meanwhile. The loop turns four times a second."""
 LOCK_TIMEOUT = "2s"
 """A row that somebody holds must not keep us from renewing leases; what had to wait is tried again."""
 IDLE_TIMEOUT = "5s"
@@ -41,6 +48,8 @@ class Hooks(NamedTuple):
     """These workers' leases were ended by others."""
     cancel: Callable[[Sequence[Cancel]], None]
     """These tasks are to be ended: all there are, at each renewal."""
+    turned: Callable[[], float] = time.monotonic
+    """When (monotonic) the main loop last turned, which watches the children and buries them."""
 
 
 class Upkeep(Service):
@@ -83,7 +92,7 @@ class Upkeep(Service):
         self._in_force = lease
         """The lease that was given last: the usual, or the long one; if it may have been shortened, the usual."""
         self._known: dt.datetime | None = None
-        self._idle = self._perhaps_long = False
+        self._idle = self._perhaps_long = self._told_stuck = False
         self.trusted_until = -math.inf
 
     # From other threads
@@ -123,18 +132,19 @@ class Upkeep(Service):
 
     def step(self) -> float:
         """Do what is due, leases first: one that runs out harms the most."""
-        renewal = None
+        renewal, stuck = None, self._stuck()
         with self._connection() as tx:
-            if self._must_renew():
-                renewal = self._renew(tx)
-            self._register_newcomers(tx)
+            if not stuck:
+                renewal = self._renew(tx) if self._must_renew() else None
+                self._register_newcomers(tx)
             self._rescue_children(tx)
             if time.monotonic() >= self._next_rescue():
                 self._rescue_strangers(tx)
             if renewal is not None:
                 self._rescue_strays(tx)
                 self._retain_if_due(tx)
-        return max(0.001, min(self._next_renewal(), self._next_rescue()) - time.monotonic())
+        pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
+        return max(STUCK_LOOK if stuck else 0.001, pause)
 
     def close(self) -> None:
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
@@ -169,6 +179,21 @@ class Upkeep(Service):
 
     # Leases
 
+    def _stuck(self) -> bool:
+        """Whether the main loop has not turned for so long that nothing is renewed until it does.
+
+        Nobody looks after the children then: their leases must run out, so that other nodes take over.
+        """
+        since = time.monotonic() - self._hooks.turned()
+        stuck = since > max(STUCK, self._lease / RENEWALS)
+        if stuck and not self._told_stuck:
+            logger.error("the main loop has not turned for %.1f s: no lease is renewed until it does", since)
+        elif self._told_stuck and not stuck:
+            logger.warning("the main loop turns again")
+            self._renew_now = True
+        self._told_stuck = stuck
+        return stuck
+
     def _next_renewal(self) -> float:
         return self._renewed + self._in_force * (IDLE_RENEWAL if self._in_force > self._lease else 1 / RENEWALS)
 
@@ -188,15 +213,16 @@ class Upkeep(Service):
         if lease < self._in_force:  # the answer may be lost: trust the long one no more
             self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
         shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
+        leases = self._leases - {lost.worker_id for lost in list(self._lost)}  # a dead child's runs out
         renewal = workers.renew(
-            tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
+            tx, list(leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
             factor=lease / self._lease, known=self._known, shortening=shortening and lease == self._lease,
         )  # fmt: skip
         self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
         self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
         self._expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)
-        lost = self._leases - renewal.live
+        lost = leases - renewal.live
         self._leases -= lost
         if lost:
             self._hooks.lost(lost)
@@ -255,10 +281,12 @@ class Upkeep(Service):
 
     def _rescue(self, tx: Tx, lost: Rescue) -> None:
         with self._impatient(tx):
-            waiting, ended = workers.rescue(tx, lost, max_crashes=self._max_crashes)
-        if waiting or ended:
-            back = counted(waiting, "task waits again", "tasks wait again")
-            logger.warning("%s: %s, %s", lost.reason, back, counted(ended, "has ended", "have ended"))
+            rescued = workers.rescue(tx, lost, max_crashes=self._max_crashes)
+        for part in rescued:
+            back = counted(part.waiting, "task waits again", "tasks wait again")
+            logger.warning("%s: %s, %s", part.reason, back, counted(len(part.ended), "has ended", "have ended"))
+            for name, id, error, message in part.ended:
+                _log_end(name, id, getattr(errors, error)(message))
 
     @contextmanager
     def _impatient(self, tx: Tx) -> Iterator[None]:
@@ -283,3 +311,12 @@ class Upkeep(Service):
         if made or dropped:
             logger.info("retention: made %s, dropped %s", made, dropped)
         workers.forget_old(tx, kept=self._retention["attempt"])
+
+
+def _log_end(name: str, id: str, error: Exception) -> None:
+    """Log the end of a task that its process could not log, in the words of one that could."""
+    told = {"task_name": name, "task_id": id}
+    if isinstance(error, errors.TaskRevokedError):
+        task_logger.info("Task %s[%s] revoked while it ran", name, id, extra=told)
+    else:
+        task_logger.error("Task %s[%s] raised unexpected: %s", name, id, described(error), extra=told)

@@ -48,7 +48,7 @@ class Watch:
         self._board.trust(trusted_until)
         if self._deputy is not None:
             self._deputy.trust(trusted_until - self._margin)
-        if self._child.ending is None and self._child.exitcode is None:
+        if self._child.ending is None and not self._child.over:
             self._enforce_limits()
             self._enforce_cancels()
             if self._asked_by is not None:

@@ -33,14 +33,16 @@ SHOP = {
             return app
         """,
     "shop/views.py": """
+        import sys
         from flask import Blueprint, current_app
         from lavoro import shared_task
 
         pages = Blueprint("pages", __name__)
+        in_worker = "worker" in sys.argv  # as applications ask when they are imported
 
         @shared_task
         def tell_name():
-            return current_app.config["NAME"]
+            return current_app.config["NAME"] if in_worker else "this is no worker"
 
         @pages.post("/")
         def page():

@@ -161,6 +161,18 @@ def spawn(self: Any, count: int) -> dict[str, Any]:
         return answer(self, token)
 
 
+@app.task(name="leave", bind=True)
+def leave(self: Any) -> dict[str, Any]:
+    """Leave a process behind that holds copies of all descriptors; tell its id."""
+    with witnessed(self) as token:
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            time.sleep(600)
+            os._exit(0)
+        return answer(self, token, pid)
+
+
 _context = contextvars.ContextVar("litter", default="clean")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -133,6 +135,29 @@ def slow_tasks(trial: Trial, **rig: Any) -> list[Violation]:
     for number in range(4):
         trial.producer().send("echo", number, 0.2)
     settle(trial, 30)
+    return trial.violations()
+
+
+def left_behind(trial: Trial, **rig: Any) -> list[Violation]:
+    """A child dies whose descriptors live on in a process that a task has forked."""
+    first = trial.worker("-P", "threads", "-c", "1", **rig)
+    producer = trial.producer()
+    producer.send("leave")
+    trial.drain()
+    [[daemon]] = trial.rows("select (result->>'payload')::int from lavoro.finished")
+    try:
+        id = producer.send("hold", trial.gate)
+        trial.until(lambda: trial.starts(id), why="it runs")
+        trial.promise(5, "a task of a dead child", id=id)
+        os.kill(trial.starts(id)[0].pid, signal.SIGKILL)
+        with suppress(AssertionError):
+            trial.until(lambda: len(trial.starts(id)) > 1, why="it runs again", timeout=10)
+        trial.open_gate()
+        if len(trial.starts(id)) == 1:
+            first.destroy()
+        settle(trial, 5)
+    finally:
+        os.kill(daemon, signal.SIGKILL)
     return trial.violations()
 
 

@@ -104,15 +104,11 @@ class Stage:
         """Give a task back that was not started."""
         return tasks.give_back(tx or self.tx, worker, [outcome.released(job)])
 
-    def rescue(
-        self, worker: int, *, suspects: list[uuid.UUID] | None = None, tx: Tx | None = None, **how: Any
-    ) -> tuple[int, int]:
+    def rescue(self, worker: int, *, suspects: list[uuid.UUID] | None = None, tx: Tx | None = None, **how: Any) -> None:
         """End a worker and take what it held, as its supervisor or another node does."""
         tx = tx or self.tx
         with tx.connection.transaction():
-            return workers.rescue(
-                tx, Rescue(worker, f"worker {worker} was lost", suspects, **how), max_crashes=MAX_CRASHES
-            )
+            workers.rescue(tx, Rescue(worker, f"worker {worker} was lost", suspects, **how), max_crashes=MAX_CRASHES)
 
     def rescue_expired(self, *, tx: Tx | None = None) -> list[int]:
         """Rescue whatever leases have run out, as every node does."""

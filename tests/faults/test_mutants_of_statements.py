@@ -173,7 +173,8 @@ MUTANTS = [
     ),
     Mutant(
         "rescued tasks do not come back", "I1", crash,
-        "rescue_tasks", "%(reason)s\n    from judged where verdict is null", "%(reason)s\n    from judged where false",
+        "rescue_tasks", "from blamed)\n    from judged where verdict is null",
+        "from blamed)\n    from judged where false",
     ),
     Mutant(
         "tasks to be tried again do not come back", "I1", try_again,
@@ -209,7 +210,7 @@ MUTANTS = [
     ),
     Mutant(
         "a loss has no reason", "I15", crash,
-        "rescue_tasks", "'LOST', started, %(reason)s from", "'LOST', started, null from",
+        "rescue_tasks", "'LOST', started, (select reason from blamed) from", "'LOST', started, null from",
     ),
 ]  # fmt: skip
 

@@ -74,6 +74,19 @@ def test_child_killed_between_the_end_of_a_task_and_its_commit(trial: Trial, poi
     assert (len(known.stories()[id].starts) == 1) == (starts == 1)
 
 
+@pytest.mark.parametrize("arguments", [[], ["-P", "prefork", "--max-tasks-per-child", "1"]])
+def test_task_that_ends_its_process_after_it_has_returned(trial: Trial, arguments: list[str]) -> None:
+    """Rows 2 and 8: before its outcome is stored, each time; it ends as those do that end it while they run."""
+    trial.worker("-c", "2", *arguments, points=[{"statement": "finish_tasks", "kind": "die"}])
+    id = trial.producer().send("echo", 1, expect=["FAILURE"])
+    trial.drain()
+    assert len(trial.starts(id)) == 3
+    assert trial.rows("select state, crashes, result->>'exc_type' from lavoro.finished") == [
+        ("FAILURE", 3, "WorkerLostError")
+    ]
+    trial.workers[0].destroy()
+
+
 def test_killed_supervisor_leaves_no_orphans(trial: Trial) -> None:
     """Row 3: its children leave by themselves, and nothing they ran is lost or runs twice at a time."""
     worker = trial.worker("-c", "4", "--processes", "2", "--grace", "1")

@@ -10,7 +10,7 @@ from tests.faults.trial import Trial
 
 SCENARIOS = [
     scenarios.lost_answers, scenarios.partition, scenarios.lost_notifications, scenarios.more_work_than_slots,
-    scenarios.outage, scenarios.steady_work, scenarios.slow_tasks,
+    scenarios.outage, scenarios.steady_work, scenarios.slow_tasks, scenarios.left_behind,
 ]  # fmt: skip
 MUTANTS = [
     ("I1", "drops what it could not store", scenarios.lost_answers),
@@ -18,6 +18,7 @@ MUTANTS = [
     ("I3", "finishes before it runs", scenarios.slow_tasks),
     ("I5", "never fences", scenarios.partition),
     ("I8", "never polls", scenarios.lost_notifications),
+    ("I8", "waits for the end of the wire", scenarios.left_behind),
     ("I11", "twice the slots", scenarios.more_work_than_slots),
     ("I12", "leaks connections", scenarios.steady_work),
     ("I13", "never backs off", scenarios.outage),

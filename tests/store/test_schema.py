@@ -40,7 +40,8 @@ def test_a_task_walks_through_its_tables(shop: Database, tx: Tx) -> None:
     assert tasks.give_back(tx, 1, [outcome.retrying(retried, countdown=60.0)]) == 1
     assert tasks.revoke(tx, [retried.id], cancel="{}") == 1
     assert tasks.store_progress(tx, 1, lost, state="HALF", meta=None)
-    assert workers.rescue(tx, Rescue(1, "gone"), max_crashes=1) == (0, 1)
+    [rescued] = workers.rescue(tx, Rescue(1, "gone"), max_crashes=1)
+    assert (rescued.waiting, len(rescued.ended)) == (0, 1)
     assert [stage_of(tx, job.id) for job in (done, retried, lost)] == ["finished"] * 3
     error = serialization.loads_exception(serialization.loads(stored(tx, lost.id).result or ""))
     assert type(error) is WorkerLostError

@@ -18,8 +18,10 @@ from tests.store.walk import message, registered, rows, send, sent_and_taken, st
 
 
 def rescue(tx: Tx, *, worker_id: int = 1, max_crashes: int = 3, **known: Any) -> tuple[int, int]:
+    """Rescue a worker's tasks; return how many wait again, and how many are over."""
     with tx.connection.transaction():
-        return workers.rescue(tx, Rescue(worker_id, "worker node/0 was killed", **known), max_crashes=max_crashes)
+        parts = workers.rescue(tx, Rescue(worker_id, "worker node/0 was killed", **known), max_crashes=max_crashes)
+    return sum(part.waiting for part in parts), sum(len(part.ended) for part in parts)
 
 
 def error_of(tx: Tx, job: Job) -> BaseException:
@@ -164,6 +166,19 @@ def test_only_suspects_count_a_crash(tx: Tx) -> None:
     assert {job.id: (job.crashes, job.attempt) for job in revived(tx)} == {running.id: (1, 2), begun_not.id: (0, 2)}
 
 
+def test_a_rescue_names_up_to_three_suspects(tx: Tx) -> None:
+    """In what is recorded of the lost start and where it waits, and in the error of those that end."""
+    tasks.insert(tx, [message() for _ in range(5)])
+    jobs = take(tx)
+    suspects = sorted(job.id for job in jobs)[:4]
+    [rescued] = workers.rescue(tx, Rescue(1, "it was killed", suspects), max_crashes=1)
+    named = ", ".join(f"test.add[{id}]" for id in suspects[:3])
+    assert rescued.reason == f"it was killed; it had begun {named} and 1 more"
+    message_ = f"{rescued.reason}; it was running at 1 such ends of a worker (lavoro_max_crashes)"
+    assert sorted(rescued.ended) == [("test.add", str(id), "WorkerLostError", message_) for id in suspects]
+    assert rows(tx, "select reason from lavoro.attempt union select reason from lavoro.waiting") == [(rescued.reason,)]
+
+
 @pytest.mark.parametrize("suspects", [None, []])
 def test_nobody_is_blamed_for_an_end_that_no_task_can_have_caused(tx: Tx, suspects: list[Any] | None) -> None:
     job = sent_and_taken(tx)
@@ -239,7 +254,7 @@ def test_a_task_that_was_sent_again_meanwhile_does_not_stop_a_rescue(tx: Tx) -> 
 def test_a_rescue_is_part_of_its_transaction(tx: Tx) -> None:
     job, worker_id = sent_and_taken(tx), 1
     with tx.connection.transaction(force_rollback=True):
-        assert workers.rescue(tx, Rescue(worker_id, "gone"), max_crashes=3) == (1, 0)
+        assert [part.waiting for part in workers.rescue(tx, Rescue(worker_id, "gone"), max_crashes=3)] == [1]
     assert stage_of(tx, job.id) == "running"
     assert workers.renew(tx, [worker_id]).live == {worker_id}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import re
 import signal
+import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from lavoro import Lavoro, signals
 from lavoro.errors import SoftTimeLimitExceeded
 from lavoro.worker import holding
 
+ARGV = list(sys.argv)
+"""As it was when the application was imported."""
+POOL: list[ProcessPoolExecutor] = []
 UNPATCHED_SLEEP = get_original("time", "sleep")
 app = Lavoro(
     "tests",
@@ -46,6 +52,11 @@ def add(x: int, y: int) -> int:
 @app.task(name="where")
 def where() -> int:
     return os.getpid()
+
+
+@app.task(name="argv")
+def argv() -> list[list[str]]:
+    return [ARGV, sys.argv]
 
 
 @app.task(name="hold", bind=True)
@@ -137,6 +148,33 @@ def end_process(how: str) -> None:
     if how == "exit":
         os._exit(0)
     os.kill(os.getpid(), getattr(signal, how))
+
+
+@app.task(name="close_descriptors")
+def close_descriptors() -> None:
+    """Close what the process needs to live, and return as if nothing had been."""
+    note("start", "close_descriptors")
+    os.closerange(3, 4096)
+
+
+@app.task(name="use_pool")
+def use_pool() -> list[int]:
+    """Use processes that are forked at the first call and kept for the next; return their ids."""
+    if not POOL:
+        POOL.append(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")))
+    POOL[0].submit(abs, -1).result()
+    return [process.pid for process in POOL[0]._processes.values()]
+
+
+@app.task(name="leave_daemon")
+def leave_daemon() -> int:
+    """Leave a process in a session of its own, which holds copies of all descriptors; return its id."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        while True:
+            UNPATCHED_SLEEP(600)
+    return pid
 
 
 @app.task(name="raise_it")

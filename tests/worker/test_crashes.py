@@ -20,6 +20,12 @@ def hold_some(sender: Lavoro, ledger: Ledger, eventually: Eventually, gate: Path
     return ids
 
 
+def reason_of(end: str, name: str, ids: list[str]) -> str:
+    """What is recorded of a process that ran so many tasks, which had begun in this order."""
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+    return f"{end}; it had begun {', '.join(f'{name}[{id}]' for id in ids[:3])}{more}"
+
+
 def results(sender: Lavoro, ids: list[str]) -> list[object]:
     return [sender.AsyncResult(id).get(timeout=PATIENCE) for id in ids]
 
@@ -35,7 +41,7 @@ def test_killed_child(
     (tmp_path / "gate").touch()
     assert results(sender, ids) == ["held"] * 5
     assert rows(sender, "select distinct state, reason from lavoro.attempt") == [
-        ("LOST", f"worker process {child.pid} was ended by signal 9 (SIGKILL)")
+        ("LOST", reason_of(f"worker process {child.pid} was ended by signal 9 (SIGKILL)", "hold", ids))
     ]
     assert worker.stop() == 0
 
@@ -124,7 +130,7 @@ def test_frozen_node_cannot_finish_what_others_have_taken(
 def test_poison_ends_and_others_flow(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, how: str
 ) -> None:
-    start_worker("-c", "4", url=migrated_url)
+    worker = start_worker("-c", "4", url=migrated_url)
     poison = sender.send_task("end_process", [how])
     others = [sender.send_task("add", [number, 1]) for number in range(20)]
     assert [other.get(timeout=PATIENCE) for other in others] == list(range(1, 21))
@@ -132,6 +138,23 @@ def test_poison_ends_and_others_flow(
         poison.get(timeout=PATIENCE)
     assert poison.state == "FAILURE"
     assert ledger.starts(how) == 3
+    for (reason,) in rows(sender, f"select reason from lavoro.attempt where id = '{poison.id}'"):
+        assert f"end_process[{poison.id}]" in reason
+        assert f"{reason}: " in worker.log
+    worker.until(f"] Task end_process[{poison.id}] raised unexpected: WorkerLostError('worker process ")
+
+
+def test_a_task_after_which_nothing_can_be_stored_ends(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger
+) -> None:
+    """It has returned, and its process cannot go on; others are neither kept waiting nor blamed."""
+    start_worker("-c", "2", url=migrated_url)
+    poison = sender.send_task("close_descriptors")
+    others = [sender.send_task("add", [number, 1]) for number in range(20)]
+    with pytest.raises(WorkerLostError, match="3 such ends"):
+        poison.get(timeout=PATIENCE)
+    assert [other.get(timeout=PATIENCE) for other in others] == list(range(1, 21))
+    assert len(ledger.lines("start", "close_descriptors")) == 3
 
 
 @pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "solo"])

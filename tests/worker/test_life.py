@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import make_url
 
 from lavoro import Lavoro
 from tests.conftest import Eventually
@@ -132,6 +133,69 @@ def test_purge_at_start(start_worker: StartWorker, sender: Lavoro, migrated_url:
     kept = sender.send_task("add", [3, 4], queue="kept")
     start_worker("--purge", url=migrated_url).until("purged 1 task from celery")
     assert rows(sender, "select id::text from lavoro.tasks") == [(kept.id,)]
+
+
+def test_quick_tasks_do_not_wait_behind_a_long_one_while_another_process_is_idle(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str
+) -> None:
+    """They were claimed ahead, for tasks were quick before; the best of some rounds, for machines are busy."""
+    start_worker("-P", "prefork", "-c", "2", url=migrated_url)
+    nap = sender.task(name="nap")(lambda seconds: seconds)
+    lasted = "select extract(epoch from max(finished) - (select max(started) from lavoro.finished where {0}))::float8"
+    waits = []
+    for _ in range(4):
+        quick = nap.delay_many([(0.001,)] * 400 + [(2.5,)] + [(0.001,)] * 200)
+        assert len([result.get(timeout=PATIENCE) for result in quick]) == 601
+        long = "args::text like '%%2.5%%'"
+        waits.append(rows(sender, f"{lasted.format(long)} from lavoro.finished where not {long}")[0][0])
+        if waits[-1] < 0.8:
+            return
+    pytest.fail(f"the last quick task ended so many seconds after the long one had begun: {waits}")
+
+
+@pytest.mark.parametrize("arguments", [["--prefetch-multiplier", "1"], ["--disable-prefetch"]])
+def test_nothing_is_claimed_ahead_if_that_is_switched_off(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
+    arguments: list[str],
+) -> None:  # fmt: skip
+    """However quick tasks were before: what comes after two long ones waits in its table."""
+    start_worker("-P", "threads", "-c", "2", *arguments, url=migrated_url)
+    nap = sender.task(name="nap")(lambda seconds: seconds)
+    results = nap.delay_many([(0.001,)] * 500 + [(2.5,)] * 2 + [(0.002,)] * 98)
+    long = [result.id for result in results[500:502]]
+    eventually(lambda: all(map(ledger.starts, long)), timeout=PATIENCE, why="both run")
+    assert rows(sender, "select count(*) from lavoro.running where args::text like '%%0.002%%'") == [(0,)]
+    assert len([result.get(timeout=PATIENCE) for result in results]) == 600
+
+
+def test_a_process_knows_the_command_line(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    """Code asks whether it runs in a worker, when it is imported and later."""
+    start_worker("-c", "1", url=migrated_url)
+    imported, later = sender.send_task("argv").get(timeout=PATIENCE)
+    assert imported == later
+    assert imported[0].endswith("__main__.py")
+    assert imported[1:] == ["worker", "-A", "tests.worker.app", "-l", "info", "-c", "1"]
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_no_password_is_in_a_list_of_processes(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path, ledger: Ledger,
+    eventually: Eventually, blocked: bool,
+) -> None:  # fmt: skip
+    """Of its processes; a process that is blocked has a deputy, too."""
+    secret = make_url(migrated_url).set(password="s3cret-word")
+    environment = {"LAVORO_WORKER_BROKER": secret.render_as_string(hide_password=False)}
+    worker = start_worker("-c", "1", url="postgresql://127.0.0.1:1/nowhere", environment=environment)
+    task = sender.send_task("burn" if blocked else "hold", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
+    processes = psutil.Process(worker.process.pid).children
+    if blocked:
+        eventually(lambda: len(processes()) == 2, timeout=PATIENCE, why="it has a deputy")
+    everybody = [psutil.Process(worker.process.pid), *processes()]
+    assert not [line for line in map(psutil.Process.cmdline, everybody) if "s3cret-word" in " ".join(line)]
+    assert "s3cret-word" not in worker.log
+    (tmp_path / "gate").touch()
+    assert task.get(timeout=PATIENCE) == ("burnt" if blocked else "held")
 
 
 def test_queues(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +15,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from lavoro import Lavoro
+from lavoro.cli.worker import _tell
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
 from lavoro.store.capacity import smallest
+from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.worker import notes
-from lavoro.worker.board import Board, unnamed_file
+from lavoro.worker.board import ENDED, Board, unnamed_file
 from lavoro.worker.child import _limit_of
 from lavoro.worker.holding import Holding
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
+from lavoro.worker.storage import name_of
 from lavoro.worker.watch import culprits
 
 
@@ -42,12 +47,44 @@ def test_board() -> None:
     overdue = shared.overdue()
     assert overdue is not None
     assert overdue.slot == 0
-    shared.end(0)
+    shared.end(0, id.bytes)
     assert shared.overdue() is None
+    assert shared.ended() == [id]
     shared.tick()
     shared.trust(17.5)
     assert 0 < shared.ticked <= time.monotonic()
     assert shared.trusted_until == 17.5
+
+
+def test_board_keeps_what_ended_last() -> None:
+    """The memory of so many tasks is used again and again; the supervisor reads it through a board of its own."""
+    descriptor = unnamed_file()
+    os.ftruncate(descriptor, Board.size(2))
+    child, supervisor = Board(descriptor, 2), Board(descriptor, 2)
+    ids = [uuid.uuid4() for _ in range(ENDED + 10)]
+    for number, id in enumerate(ids):
+        child.begin(number % 2, id.bytes, math.inf)
+        child.end(number % 2, id.bytes)
+    assert supervisor.entries() == []
+    assert set(supervisor.ended()) == set(ids[10:])
+
+
+def test_the_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is, without its password; the embedded one is named by its folder."""
+    monkeypatch.delenv("LAVORO_DATABASE_URL", raising=False)
+    app = Lavoro("plan", lavoro_data_folder=str(tmp_path), set_as_current=False)
+    plan = make_plan(app, Wishes("plan"))
+    try:
+        assert name_of(plan) == f"embedded, {tmp_path}"
+    finally:
+        EmbeddedPostgres.at(tmp_path).leave()
+    other = dataclasses.replace(plan, url="postgresql://me:secret@host:5433/shop?password=secret")
+    assert name_of(other) == "postgresql://me:***@host:5433/shop?password=***"
+
+
+def test_what_a_person_is_told_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    _tell("node\x1b[31m ready\n")
+    assert capsys.readouterr().err == "node\\x1b[31m ready\\n\n"
 
 
 def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:

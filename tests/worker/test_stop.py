@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import make_url
 
+import lavoro
 from lavoro import Lavoro
+from lavoro.store.database import masked
+from lavoro.worker.stopping import ECHO
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
@@ -53,8 +58,54 @@ def test_cold_stop(
     for name in signals:
         worker.send(getattr(signal, name))
         worker.until(name)
+        told = time.monotonic()
+        eventually(lambda told=told: time.monotonic() > told + ECHO, timeout=PATIENCE, why="the next is another")
     assert worker.wait() == 0
     assert rows(sender, WAITING) == [(id, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])
+def test_two_signals_at_once_are_one(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
+    tmp_path: Path, first: str,
+) -> None:  # fmt: skip
+    """A terminal and a service manager both send one: what runs still gets its grace."""
+    worker = start_worker("-c", "2", "--grace", "600", url=migrated_url)
+    held = sender.send_task("hold", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(held.id), timeout=PATIENCE, why="it runs")
+    worker.send(getattr(signal, first))
+    worker.send(signal.SIGTERM if first == "SIGINT" else signal.SIGINT)
+    worker.until(": stopping, 1 task runs")
+    (tmp_path / "gate").touch()
+    assert worker.wait() == 0
+    assert held.state == "SUCCESS"
+    assert "stopping at once" not in worker.log
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_a_worker_says_whatever_its_log_level_is(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
+    tmp_path: Path, style: str,
+) -> None:  # fmt: skip
+    """Ready for what and on which database, stopping, stopped: in the log, be its lines text or JSON."""
+    url = make_url(migrated_url).set(password="s3cret-word").render_as_string(hide_password=False)
+    worker = start_worker("-n", "me@here", "-c", "2", "-l", "error", "--log-format", style, url=url)
+    held = sender.send_task("hold", [str(tmp_path / "gate")])
+    eventually(lambda: ledger.starts(held.id), timeout=PATIENCE, why="it runs")
+    worker.send(signal.SIGINT)
+    worker.until("SIGINT: stopping, 1 task runs; press Ctrl-C again to stop at once")
+    (tmp_path / "gate").touch()
+    assert worker.wait() == 0
+    lines = worker.log.splitlines()
+    if style == "json":
+        lines = [json.loads(line)["message"] for line in lines]
+    ready, stopping, stopped = lines
+    database = masked(url)
+    assert "***" in database
+    assert "me@here ready: gevent, 1 process of 2 slots, 1 queue (celery), " in ready
+    assert ready.endswith(f" tasks; Lavoro {lavoro.__version__}, app tests.worker.app, database {database}")
+    assert "or wait for up to 30 s" in stopping
+    assert stopped.endswith("stopped")
 
 
 def test_stop_with_a_blocked_loop(

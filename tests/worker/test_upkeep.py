@@ -15,10 +15,10 @@ from psycopg.errors import LockNotAvailable
 from lavoro import Lavoro
 from lavoro.errors import TaskRevokedError
 from lavoro.store import workers
-from lavoro.store.database import LOST, Database
+from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.workers import Registration, Rescue
 from lavoro.worker import upkeep
-from lavoro.worker.upkeep import Hooks, Upkeep
+from lavoro.worker.upkeep import STUCK_LOOK, Hooks, Upkeep
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
@@ -304,3 +304,51 @@ def test_one_node_does_the_retention(
     assert sum("retention: made" in record.message for record in caplog.records) == 1
     with database.tx() as tx:
         assert tx.connection.execute("select term from lavoro.duty where name = 'retention'").fetchall() == [(1,)]
+
+
+def test_the_lease_of_a_dead_child_is_not_renewed(database: Database) -> None:
+    """Its rescue cannot be made here for some reason: the lease runs out, and another node makes it."""
+    upkeep_ = node(database, "node")
+    [dead, live] = [registered(upkeep_, number) for number in range(2)]
+    upkeep_.rescue(Rescue(dead, "it has died"))
+    with database.tx() as tx:
+        before = expiries(tx)
+        upkeep_._renew(tx)
+        after = expiries(tx)
+        assert after[dead] == before[dead]
+        assert after[live] > before[live]
+    upkeep_.close()
+
+
+def test_a_main_loop_that_does_not_turn_lets_the_leases_run_out(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For longer than a renewal's time; when it turns again they are renewed at once."""
+    turned = time.monotonic()
+    hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None, turned=lambda: turned)
+    upkeep_ = Upkeep(database, hooks, node="node", lease=30.0, max_crashes=3, retention=RETENTION)
+    id = registered(upkeep_, 0)
+    with database.tx() as tx:
+        before = expiries(tx)[id]
+        turned = time.monotonic() - 30 / 4 - 1
+        upkeep_.renew()
+        pause = upkeep_.step()
+        assert expiries(tx)[id] == before
+        assert pause is not None
+        assert pause >= STUCK_LOOK
+        assert "has not turned for 8.5 s: no lease is renewed" in caplog.text
+        turned = time.monotonic()
+        upkeep_.step()
+        assert expiries(tx)[id] > before
+    upkeep_.close()
+
+
+def registered(upkeep_: Upkeep, number: int) -> int:
+    given: list[int] = []
+    upkeep_.register(Registration("node", number, "host", 1, "gevent", 1, [], "1", 30.0), given.append)
+    upkeep_.step()
+    return given[0]
+
+
+def expiries(tx: Tx) -> dict[int, object]:
+    return dict(tx.connection.execute("select id, expires from lavoro.worker").fetchall())

@@ -1,6 +1,7 @@
 -- Takes everything from a worker that is gone: back to waiting, or to finished where it may not start again.
--- `suspects` lists the tasks that ran when it died, null when nobody can know: then all are. Only they count a crash.
--- The others may have run and ended without their outcome being stored, so their start is recorded as lost too.
+-- `suspects` lists the tasks that ran when it died or had just ended, null when nobody can know: then all are. Only they
+-- count a crash. The start of the others is recorded as lost too: to be claimed is to be started.
+-- The reason that is recorded names up to three suspects.
 -- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
 with lost as (
     delete from lavoro.running where ctid = any (array(
@@ -18,9 +19,17 @@ with lost as (
     cross join lateral (
         select not %(blameless)s and not %(orderly)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
     ) j
+), blamed as materialized (
+    select %(reason)s::text || case when %(suspects)s::uuid[] is null or count(*) = 0 then ''
+        else '; it had begun ' || string_agg(b.task, ', ') filter (where b.place <= 3)
+            || case when count(*) > 3 then ' and ' || count(*) - 3 || ' more' else '' end end as reason
+    from (
+        select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task, row_number() over (order by started, id) as place
+        from judged where suspect
+    ) b
 ), noted as (
     insert into lavoro.attempt (id, attempt, worker_id, state, started, reason)
-    select id, attempt, worker_id, 'LOST', started, %(reason)s from judged where verdict is null and not %(orderly)s
+    select id, attempt, worker_id, 'LOST', started, (select reason from blamed) from judged where verdict is null and not %(orderly)s
 ), ended as (
     insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, started,
         name, args, kwargs, options, payload, result)
@@ -28,10 +37,10 @@ with lost as (
         attempt, retries, crashes + suspect::int, due, created, started, name, args, kwargs, options, payload,
         json_build_object('exc_type', verdict, 'exc_module', 'lavoro.errors', 'exc_message', json_build_array(
             case when verdict = 'TaskRevokedError' then 'terminated' when verdict = 'TimeLimitExceeded' then %(reason)s
-            when options->>'acks_late' = 'false' then %(reason)s || '; with acks_late=False it starts only once'
-            else %(reason)s || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)' end))
-    from judged where verdict is not null
-    returning id
+            when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
+            else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)' end))
+    from judged cross join blamed b where verdict is not null
+    returning id, name, options, result
 ), back as (
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
@@ -39,7 +48,7 @@ with lost as (
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
         case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds' else due end,
-        created, expires, name, args, kwargs, options, payload, %(reason)s
+        created, expires, name, args, kwargs, options, payload, (select reason from blamed)
     from judged where verdict is null
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
@@ -48,4 +57,6 @@ with lost as (
 ), told as (
     select count(pg_notify('lavoro_done', id::text)) from ended
 )
-select (select count(*) from back), (select count(*) from ended), (select * from woken), (select * from told)
+select (select reason from blamed), (select count(*) from back),
+    array(select array[name, coalesce(options->>'task_id', id::text), result->>'exc_type', result->'exc_message'->>0] from ended),
+    (select * from woken), (select * from told)

@@ -205,6 +205,18 @@ def _never_polls(module: Any) -> None:
     replace(module.Claimer, "_pause", lambda self: None)
 
 
+def _waits_for_the_end_of_the_wire(module: Any) -> None:
+    """Takes a wire that is open for a process that lives."""
+
+    def last_words(self: Any) -> list[Any]:
+        messages: list[Any] = []
+        while (received := self.receive()) is not None:
+            messages += received
+        return messages
+
+    replace(module.Pipe, "last_words", last_words)
+
+
 def _twice_the_slots(module: Any) -> None:
     def start_twice(self: Any) -> None:
         self.slots *= 2
@@ -239,6 +251,7 @@ MUTANTS: dict[str, dict[str, Change]] = {
     "finishes before it runs": {"lavoro.worker.child": _finishes_before_it_runs},
     "never adopts": {"lavoro.worker.claimer": _never_adopts},
     "never polls": {"lavoro.worker.claimer": _never_polls},
+    "waits for the end of the wire": {"lavoro.worker.pipe": _waits_for_the_end_of_the_wire},
     "twice the slots": {"lavoro.worker.pools.base": _twice_the_slots},
     "leaks connections": {"lavoro.worker.claimer": _leaks_connections},
     "never backs off": {"lavoro.service": _never_backs_off},

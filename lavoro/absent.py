@@ -147,7 +147,6 @@ _IGNORED: dict[str, dict[str, Any]] = {
     _CLAIMED: {
         "worker_disable_prefetch": False,
         "worker_enable_prefetch_count_reduction": True,
-        "worker_prefetch_multiplier": 4,
     },
     _ETA: {
         "worker_eta_task_limit": None,

@@ -14,28 +14,10 @@ from lavoro.context import Context, current
 from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
-from lavoro.options import check_call, check_limits
+from lavoro.options import CONSUMED, IGNORED, KEPT, OPTIONS, check_call, check_limits
 from lavoro.routing import checked_name
 from lavoro.settings import Settings
 from lavoro.unsendable import unsendable
-
-KEPT = frozenset({
-    "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
-    "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr",
-})  # fmt: skip
-"""Options that travel with the task."""
-CONSUMED = frozenset({
-    "countdown", "eta", "expires", "queue", "priority", "serializer", "retries", "acks_late", "properties", "task_id",
-})  # fmt: skip
-"""Options that become columns of the message, or decide how it is made."""
-IGNORED = frozenset({
-    "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
-    "delivery_mode", "mandatory", "immediate", "add_to_parent", "route_name", "task_type",
-    "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
-})  # fmt: skip
-"""Options of Celery that mean nothing once the message is a row."""
-OPTIONS = KEPT | CONSUMED | IGNORED
-"""All options of a call that are known."""
 
 _message = tuple.__new__
 """What ``Message()`` ends in: half of its time."""

@@ -203,7 +203,7 @@ DEFAULTS: dict[str, Default] = {
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
     "lavoro_prefetch": Default(500, "Most tasks claimed ahead of free slots; fewer if they are long.", COUNT),
     "worker_prefetch_multiplier": Default(
-        0, "With 1 nothing is claimed ahead of free slots, otherwise as `lavoro_prefetch` says.", COUNT
+        4, "With 1 nothing is claimed ahead of free slots, otherwise as `lavoro_prefetch` says.", COUNT
     ),
     "lavoro_poll_interval": Default(
         1.0, "Most seconds until an idle worker looks for tasks; 120 times as many while it is notified.", _DURATION

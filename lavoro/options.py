@@ -1,4 +1,4 @@
-"""Options of tasks and of calls: what the values of each may be."""
+"""Options of tasks and of calls: their names, and what the values of each may be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from typing import Any
 from lavoro import spelling
 from lavoro.defaults import COUNT, FLAG, MAPPING, PRIORITY, RATE, SECONDS, TEXT, Rule, as_seconds
 from lavoro.errors import ImproperlyConfigured
+
+KEPT = frozenset({
+    "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
+    "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr",
+})  # fmt: skip
+"""Options that travel with the task."""
+CONSUMED = frozenset({
+    "countdown", "eta", "expires", "queue", "priority", "serializer", "retries", "acks_late", "properties", "task_id",
+})  # fmt: skip
+"""Options that become columns of the message, or decide how it is made."""
+IGNORED = frozenset({
+    "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
+    "delivery_mode", "mandatory", "immediate", "add_to_parent", "route_name", "task_type",
+    "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
+})  # fmt: skip
+"""Options of Celery that mean nothing once the message is a row."""
+OPTIONS = KEPT | CONSUMED | IGNORED
+"""All options of a call that are known."""
 
 
 def _is_exception(value: Any) -> bool:

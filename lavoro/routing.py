@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from lavoro import spelling
-from lavoro.compose import OPTIONS
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
+from lavoro.options import OPTIONS
 from lavoro.settings import symbol
 
 MAX_NAME_LENGTH = 200

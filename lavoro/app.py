@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from lavoro import absent, current, signals, spelling
@@ -484,15 +484,11 @@ class Lavoro:
         """Return the time, in the application's time zone."""
         return dt.datetime.now(self.timezone)
 
-    if not TYPE_CHECKING:  # or every wrong name would pass the type check
-
-        def __getattr__(self, name: str) -> Any:
-            """Say of what Celery's applications have, and these have not, what to do instead."""
-            absent.missing(f"app.{name}", absent.MissingAttribute)
-            return object.__getattribute__(self, name)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"
+
+
+absent.mark_missing(Lavoro, "app")
 
 
 def _import_related(package: str, related_name: str | None) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Keywords = tuple[frozenset[str], frozenset[str]]
 """The names of the keywords that a call must give, and of those that it may give."""
+
+_LATE: dict[str, Any] = {}
+"""Leaves annotations unread that name what exists for type checkers alone: Python 3.14 would raise NameError."""
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    _LATE["annotation_format"] = annotationlib.Format.FORWARDREF
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -60,7 +68,7 @@ def signature_of(
     decorator may add arguments and take some away.
     """
     try:
-        signature = inspect.signature(function, follow_wrapped=follow_wrapped)
+        signature = inspect.signature(function, follow_wrapped=follow_wrapped, **_LATE)
     except (TypeError, ValueError):
         return None
     parameters = list(signature.parameters.values())

@@ -14,7 +14,7 @@ from lavoro.context import Context, current
 from lavoro.defaults import as_seconds
 from lavoro.ids import task_uuid, uuid7
 from lavoro.message import Message
-from lavoro.options import CONSUMED, IGNORED, KEPT, OPTIONS, check_call, check_limits
+from lavoro.options import CALLS, CONSUMED, IGNORED, KEPT, OPTIONS, check_call, check_limits
 from lavoro.routing import checked_name
 from lavoro.settings import Settings
 from lavoro.unsendable import unsendable
@@ -165,7 +165,8 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
     for key, value in options.items():
         if value is None:
             continue
-        check_call(key, value)
+        if key in CALLS:
+            check_call(key, value)
         if key in CONSUMED or key in IGNORED:
             continue
         if key in KEPT:

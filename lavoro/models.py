@@ -6,6 +6,7 @@ The options and their effect are Celery's: ``pydantic``, ``pydantic_strict``, ``
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -113,4 +114,6 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except (NameError, AttributeError, TypeError):
-        return dict(getattr(function, "__annotations__", {}))
+        with contextlib.suppress(NameError):
+            return dict(getattr(function, "__annotations__", {}))
+        return {}

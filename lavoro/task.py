@@ -7,10 +7,10 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
 from lavoro import context, redaction, spelling
-from lavoro.absent import MissingAttribute, missing
+from lavoro.absent import mark_missing
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, request_of
@@ -164,13 +164,6 @@ class Task(Generic[P, R]):
         """Return an option as the task itself says it; None where it leaves that to the settings."""
         value = vars(self).get(option, getattr(type(self), option))
         return None if isinstance(value, (FromSettings, property)) else value
-
-    if not TYPE_CHECKING:  # or every wrong name would pass the type check
-
-        def __getattr__(self, name: str) -> Any:
-            """Say of what Celery's tasks have, and these have not, what to do instead."""
-            missing(f"task.{name}", MissingAttribute)
-            return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -447,6 +440,9 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<@task: {self.name} of {self.app!r}>"
+
+
+mark_missing(Task, "task")
 
 
 def _check_forms(args: object, kwargs: object) -> None:

@@ -14,9 +14,10 @@ _DEEPEST = 5
 def unsendable(
     task: str, serializer: str, names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception
 ) -> Exception:
-    """Return the error for a call that could not be encoded: ``ValueError`` if that is one, else ``TypeError``.
+    """Return the error to raise for a call that could not be encoded.
 
-    ``names`` are those of the positional arguments, as far as they are known.
+    It is a ``ValueError`` if the serializer's is one, else a ``TypeError``. ``names`` are those of the positional
+    arguments, as far as they are known.
     """
     kind = ValueError if isinstance(error, ValueError) else TypeError
     for name, value in _named(names, args, kwargs):

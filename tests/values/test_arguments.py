@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -115,3 +116,11 @@ def test_names_of_positional_arguments_are_those_of_what_is_decorated() -> None:
     assert Arguments("a.task", decorated(lambda *_: None), skip_first=True).names == ("user", "password")
     assert Arguments("a.task", lambda a, *args, b: None, skip_first=False).names == ("a",)
     assert Arguments("a.task", lambda a, b, /: None, skip_first=True).names == ("b",)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are read when a function is made")
+def test_annotations_that_name_what_only_type_checkers_know() -> None:
+    names: dict[str, Any] = {}
+    exec("def f(x: Unknown, y: int = 0) -> Unknown: ...", names)
+    with pytest.raises(TypeError, match="missing a required argument: 'x'"):
+        Arguments("a.task", names["f"], skip_first=False).check((), {})

@@ -249,6 +249,9 @@ class Supervisor:
         if changed and changed != self._named:
             logger.warning("changed settings that only a restart of the worker takes over: %s", ", ".join(changed))
         self._named = changed
+        for note in told.notes:
+            if note not in known.notes:
+                logger.warning("%s", note)
         self._children.plan = dataclasses.replace(known, **{name: getattr(told, name) for name in RELOADED})
         self._children.resize(told.processes)
         services.switchboard.queues = told.queues

@@ -24,6 +24,8 @@ from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.watch import culprits
 
+ENGINE = sa.create_engine("postgresql+psycopg://h/d")
+
 
 def make_board(slots: int) -> Board:
     descriptor = unnamed_file()
@@ -157,6 +159,14 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
     assert list(notes.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+
+
+def test_what_is_no_engine_is_refused() -> None:
+    app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=["postgresql://h/d"])
+    with pytest.raises(ImproperlyConfigured, match="lavoro_engines must name SQLAlchemy engines, not str"):
+        make_plan(app, Wishes("plan"))
+    app.conf.lavoro_engines = f"{__name__}:ENGINE"
+    assert make_plan(app, Wishes("plan")).slots == 15
 
 
 def test_engines_of_asyncio_have_pools_as_well() -> None:

@@ -94,7 +94,8 @@ class Supervisor:
         plan = self._learn_plan()
         database = database_of(plan)
         self._wait_for(database, plan)
-        for note in (*plan.notes, *notes.of_the_node(database, self.hostname)):
+        own = [child.pid for child in self._children.present]
+        for note in (*plan.notes, *notes.of_the_node(database, self.hostname, own)):
             logger.warning("%s", note)
         if self.wishes.purge:
             purged = counted(queues.purge(database, plan.queues), "task")

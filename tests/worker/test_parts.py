@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 import uuid
 from typing import Any
@@ -15,7 +16,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from lavoro import Lavoro
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
+from lavoro.store import workers
 from lavoro.store.capacity import smallest
+from lavoro.store.database import Database
+from lavoro.store.workers import Registration
 from lavoro.worker import notes
 from lavoro.worker.board import Board, unnamed_file
 from lavoro.worker.child import _limit_of
@@ -159,6 +163,25 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
     assert list(notes.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "counts"),
+    [
+        ("elsewhere", 4711, True),
+        (socket.gethostname(), os.getppid(), True),
+        (socket.gethostname(), os.getpid(), False),  # that number is ours now
+        (socket.gethostname(), 2**22 + 1, False),  # Linux gives no number above 2^22
+    ],
+)
+def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, *, counts: bool) -> None:
+    database = Database(migrated_url)
+    with database.tx() as tx:
+        workers.register(tx, Registration("w@x", 0, host, pid, "solo", 1, ["celery"], "0.1.0", 60.0))
+    assert len(list(notes.of_the_node(database, "w@x", [os.getpid()]))) == counts
+    assert list(notes.of_the_node(database, "other@x", [])) == []
+    database.dispose()
+    assert list(notes.of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
 
 
 def test_what_is_no_engine_is_refused() -> None:

@@ -388,9 +388,13 @@ class Lavoro:
         By default a process of a worker runs no more tasks at once than each has connections.
         """
         given = self.conf["lavoro_engines"]
+        given = symbol(given) if isinstance(given, str) else given
         given = given() if callable(given) else given
-        found = given if isinstance(given, (list, tuple)) else [given]
-        return [(f"the engine of {engine.url.render_as_string()}", engine) for engine in found if engine is not None]
+        found = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+        for engine in found:
+            if not hasattr(engine, "url") or not hasattr(engine, "pool"):
+                raise ImproperlyConfigured(f"lavoro_engines must name SQLAlchemy engines, not {type(engine).__name__}")
+        return [(f"the engine of {engine.url.render_as_string()}", engine) for engine in found]
 
     @property
     def result_listener(self) -> ResultListener:

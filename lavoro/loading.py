@@ -16,6 +16,7 @@ from lavoro.app import Lavoro
 from lavoro.current import Proxy
 from lavoro.errors import ImproperlyConfigured
 
+NAMES = ("app", "application", "lavoro", "celery")
 FACTORIES = ("create_app", "make_app")
 
 
@@ -31,7 +32,7 @@ def find_app(name: str) -> Lavoro:
     module = _import(_module_at(module_name) if _is_file(module_name) else module_name)
     if expression:
         return _as_app(_evaluate(module, expression), name)
-    for candidate in ("app", "application", "lavoro", "celery"):
+    for candidate in NAMES:
         found = getattr(module, candidate, None)
         if _is_app(found):
             return _as_app(found, name)
@@ -47,16 +48,25 @@ def ambiguity(name: str, app: Lavoro) -> str | None:
     """Say which other applications a module has that was named alone, and how one of them is chosen."""
     module = None if ":" in name else sys.modules.get(_module_at(name) if _is_file(name) else name)
     found: dict[int, str] = {}
-    for variable, value in list(vars(module or object).items()):
-        if _is_app(value):
-            found.setdefault(id(getattr(value, "flask_app", value)), variable)
-    taken = found.pop(id(getattr(app, "flask_app", app)), None)
+    variables = dict(vars(module)) if module is not None else {}
+    for variable in [*(name for name in NAMES if name in variables), *variables]:
+        if _is_app(value := variables[variable]):
+            found.setdefault(_identity(value), variable)
+    taken = found.pop(_identity(app), None)
     if taken is None or not found:
         return None
     others = list(found.values())
     return f"{name} has more than one application: {taken} is taken; choose with -A {name}:{others[0]}" + (
         f" (or {', '.join(others[1:])})" if others[1:] else ""
     )
+
+
+def _identity(value: Any) -> int:
+    """Tell applications apart: an extension, and the Flask application that it serves, are one."""
+    app = _registered(value)
+    if hasattr(app, "flask_app"):
+        return id(app.flask_app if app is value else value)
+    return id(app)
 
 
 def _made_by_factory(module: ModuleType, name: str) -> Lavoro:

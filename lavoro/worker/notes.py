@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lavoro import absent
+from lavoro.errors import LavoroError
 from lavoro.loading import ambiguity
 from lavoro.plural import counted
 from lavoro.store.capacity import smallest
 from lavoro.store.database import Database
-from lavoro.store.queues import worker_status
+from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.worker.plan import Plan, Wishes
 
 
@@ -48,11 +51,16 @@ def _numbers(wishes: Wishes, pool: str, setting: int | None) -> Iterator[str]:
         )
 
 
-def of_the_node(database: Database, node: str) -> Iterator[str]:
-    """Tell that a live worker has the same name; one of this machine that is gone does not count."""
-    host = os.uname().nodename
-    found = [worker for worker in worker_status(database) if worker.node == node]
-    namesakes = [worker for worker in found if worker.host != host or not _is_gone(worker.pid)]
+def of_the_node(database: Database, node: str, own: Collection[int]) -> Iterator[str]:
+    """Tell that a live worker has the same name.
+
+    A process of this machine that is gone does not count, nor one whose number a process of our own has now.
+    """
+    host = socket.gethostname()
+    found: list[WorkerStatus] = []
+    with contextlib.suppress(LavoroError):  # an outage at this moment; a warning is not worth a start
+        found = [worker for worker in worker_status(database) if worker.node == node]
+    namesakes = [worker for worker in found if worker.host != host or not (worker.pid in own or _is_gone(worker.pid))]
     if namesakes:
         first = namesakes[0]
         yield (

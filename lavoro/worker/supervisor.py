@@ -102,7 +102,8 @@ class Supervisor:
         plan = self._learn_plan()
         database = database_of(plan)
         self._wait_for(database, plan)
-        for note in (*plan.notes, *notes.of_the_node(database, self.hostname)):
+        own = [child.pid for child in self._children.present]
+        for note in (*plan.notes, *notes.of_the_node(database, self.hostname, own)):
             logger.warning("%s", note)
         if self.wishes.purge:
             purged = counted(queues.purge(database, plan.queues), "task")
@@ -266,6 +267,9 @@ class Supervisor:
         if changed and changed != self._named:
             logger.warning("changed settings that only a restart of the worker takes over: %s", ", ".join(changed))
         self._named = changed
+        for note in told.notes:
+            if note not in known.notes:
+                logger.warning("%s", note)
         self._children.plan = dataclasses.replace(known, **{name: getattr(told, name) for name in RELOADED})
         self._children.resize(told.processes)
         services.switchboard.queues = told.queues

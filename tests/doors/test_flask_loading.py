@@ -11,7 +11,7 @@ from flask import Flask
 from lavoro import Lavoro, current
 from lavoro.errors import ImproperlyConfigured
 from lavoro.ext.flask import FlaskLavoro
-from lavoro.loading import find_app
+from lavoro.loading import ambiguity, find_app
 from tests.doors.flask_sites import Site, site_in
 
 FACTORY = """
@@ -138,3 +138,30 @@ def test_looking_for_an_application_makes_none(site: Site, monkeypatch: pytest.M
     with pytest.raises(ImproperlyConfigured, match="has no Lavoro application"):
         find_app("empty")
     assert current.get_existing() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "others"),
+    [
+        ("app = Flask('a')\nlavoro = FlaskLavoro(app)", None),  # one, by two names
+        ("app = Flask('a')\ncelery = Lavoro('a')\napp.extensions['celery'] = celery", None),
+        ("app = Flask('a')\nFlaskLavoro(app)\nagain = app", None),
+        (
+            "lavoro = FlaskLavoro()\napp, small = Flask('a'), Flask('b')\nlavoro.init_app(app)\nlavoro.init_app(small)",
+            "small",
+        ),
+        ("app = Flask('a')\nFlaskLavoro(app)\nlater = Lavoro('b')\nlast = Lavoro('c')", "later (or last)"),
+    ],
+)
+def test_a_second_application_in_the_module_is_told(site: Site, code: str, others: str | None) -> None:
+    site.write({"twofold.py": ""})
+    Path(site.folder, "twofold.py").write_text(
+        f"from flask import Flask\nfrom lavoro import Lavoro\nfrom lavoro.ext.flask import FlaskLavoro\n{code}\n"
+    )
+    app = find_app("twofold")
+    told = ambiguity("twofold", app)
+    expected = f"twofold has more than one application: app is taken; choose with -A twofold:{others}"
+    assert told == (others and expected)
+    assert ambiguity("twofold:app", app) is None
+    file = f"{site.folder}/twofold.py"
+    assert ambiguity(file, app) == (told and told.replace("twofold", file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import socket
 import time
 import uuid
 from pathlib import Path
@@ -18,8 +19,11 @@ from lavoro import Lavoro
 from lavoro.cli.worker import _tell
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
 from lavoro.message import Job
+from lavoro.store import workers
 from lavoro.store.capacity import smallest
+from lavoro.store.database import Database
 from lavoro.store.embedded import EmbeddedPostgres
+from lavoro.store.workers import Registration
 from lavoro.worker import notes
 from lavoro.worker.board import ENDED, Board, unnamed_file
 from lavoro.worker.child import _limit_of
@@ -28,6 +32,8 @@ from lavoro.worker.pipe import Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.storage import name_of
 from lavoro.worker.watch import culprits
+
+ENGINE = sa.create_engine("postgresql+psycopg://h/d")
 
 
 def make_board(slots: int) -> Board:
@@ -194,6 +200,33 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
     assert list(notes.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "counts"),
+    [
+        ("elsewhere", 4711, True),
+        (socket.gethostname(), os.getppid(), True),
+        (socket.gethostname(), os.getpid(), False),  # that number is ours now
+        (socket.gethostname(), 2**22 + 1, False),  # Linux gives no number above 2^22
+    ],
+)
+def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, *, counts: bool) -> None:
+    database = Database(migrated_url)
+    with database.tx() as tx:
+        workers.register(tx, Registration("w@x", 0, host, pid, "solo", 1, ["celery"], "0.1.0", 60.0))
+    assert len(list(notes.of_the_node(database, "w@x", [os.getpid()]))) == counts
+    assert list(notes.of_the_node(database, "other@x", [])) == []
+    database.dispose()
+    assert list(notes.of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
+
+
+def test_what_is_no_engine_is_refused() -> None:
+    app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=["postgresql://h/d"])
+    with pytest.raises(ImproperlyConfigured, match="lavoro_engines must name SQLAlchemy engines, not str"):
+        make_plan(app, Wishes("plan"))
+    app.conf.lavoro_engines = f"{__name__}:ENGINE"
+    assert make_plan(app, Wishes("plan")).slots == 15
 
 
 def test_engines_of_asyncio_have_pools_as_well() -> None:

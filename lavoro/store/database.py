@@ -106,10 +106,11 @@ class Database:
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
         self._engine: sa.Engine | None = None
-        self._making_engine = threading.Lock()
+        self._making_engine = threading.RLock()  # a finalizer that sends a task may need one while it is made
         self.patience = ANSWER
         """Seconds that statements on pooled connections wait for their answer."""
         self._keeper = _Kept(self)
+        self._spares: list[tuple[int, Tx]] = []
         self._own: dict[Any, Any] = {}
 
     def own(self, make: Callable[[Database], T]) -> T:
@@ -196,6 +197,32 @@ class Database:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
         return _Borrowed(self)
 
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[Tx]:
+        """Lend a connection past the pool, for a block that can wait for nobody. Raises this package's errors."""
+        tx = self._spare() or self.open("lavoro", patience=self.patience)
+        try:
+            with translated():
+                yield tx
+        except OperationalError as error:
+            if isinstance(error.__cause__, LOST):
+                error.abandoned = getattr(tx.connection, "backend", None)
+            raise
+        finally:
+            if tx.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._spares:
+                self._spares.append((os.getpid(), tx))
+            else:
+                tx.connection.close()
+
+    def _spare(self) -> Tx | None:
+        """Take the connection that was lent before, unless it belongs to a process we were forked from."""
+        with contextlib.suppress(IndexError):
+            process, tx = self._spares.pop()
+            if process == os.getpid():
+                return tx
+            _of_parents.append(tx)
+        return None
+
     def kept(self) -> contextlib.AbstractContextManager[Tx]:
         """As ``tx``, for one user at a time: the connection stays borrowed for the next one.
 
@@ -237,6 +264,8 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._keeper.release()
+        if tx := self._spare():
+            tx.connection.close()
 
 
 class _Borrowed:
@@ -285,12 +314,13 @@ class _Kept(_Borrowed):
         self._process = 0
 
     def __enter__(self) -> Tx:
-        if self._tx is None or self._stale:
-            self._busy = False
-            self.release()
-            self._tx, self._process = super().__enter__(), os.getpid()
-        self._busy = True
-        return self._tx
+        self._busy = True  # before we look, so that nobody gives it back meanwhile
+        tx = self._tx
+        if tx is None or self._stale:
+            self._release()
+            self._process = os.getpid()
+            tx = self._tx = super().__enter__()
+        return tx
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._busy = False
@@ -306,7 +336,11 @@ class _Kept(_Borrowed):
 
     def release(self) -> None:
         """Give the connection back, unless it is in use: then its user does."""
-        if self._tx is None or self._busy:
+        if not self._busy:
+            self._release()
+
+    def _release(self) -> None:
+        if self._tx is None:
             return
         self._tx = None
         if self._process == os.getpid():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -10,6 +11,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+
+import psycopg
 
 from lavoro.errors import LavoroError, OperationalError
 from lavoro.message import Message
@@ -39,10 +42,14 @@ class _Letter:
 class Outbox:
     """One of those who send to a database at the same moment stores what all have put in.
 
-    Each returns when its own task is durable. A single caller pays for a lock nobody else wants. With many the cost of
+    Each returns when its own task is durable. A single caller pays for a turn nobody else wants. With many the cost of
     a commit is shared: 32 threads store several times as many tasks a second as with a commit each. An error of this
     package is told to all whose tasks were to be stored; anything else, a time limit or Ctrl-C, was meant for the
     caller it hit, and the others go on without it.
+
+    A thread or greenlet may be interrupted anywhere here. If it then sends another task, from a signal handler or a
+    finalizer, that one takes a connection of its own, for its turn might never come. If it leaves by an exception, be
+    it between two instructions, it gives its turn up all the same.
     """
 
     def __init__(self, database: Database, *, most: int = 1000) -> None:
@@ -57,16 +64,37 @@ class Outbox:
             os.register_at_fork(after_in_child=lambda: _call_if_alive(forget))
 
     def _forget_others(self) -> None:
-        self._storing = threading.Lock()
+        self._storing: dict[str, int] = {}
+        """Whose turn it is to store. No lock: who was interrupted as it got one would not know that it has it."""
+        self._inside: set[int] = set()
+        """The threads and greenlets that are sending."""
         self._letters: deque[_Letter] = deque()
 
     def send(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
         """Store messages, which may have been stored before if they are ``repeated``; raises this package's errors."""
-        if len(messages) == 1:
-            self._send(messages[0], repeated)
-        else:
-            with self._database.tx() as tx:
-                self._insert(tx, messages, repeated)
+        me, letter = threading.get_ident(), None
+        if me in self._inside:
+            return self._store_apart(messages, repeated)
+        try:
+            try:
+                self._inside.add(me)
+                if len(messages) != 1:
+                    self._store_many(messages, repeated)
+                elif not self._letters and self._take_turn(me):
+                    self._store(messages, repeated)
+                else:
+                    letter = _Letter(messages[0], repeated)
+                    self._letters.append(letter)
+                    self._wait(letter, me)
+            finally:
+                self._leave(me, letter)
+        except BaseException:
+            self._leave(me, letter)  # again, for it may have been interrupted
+            self._wake_next()
+            raise
+        if letter is not None and letter.error is not None:
+            raise letter.error
+        return None
 
     def give_up(self, error: OperationalError) -> None:
         """Get ready to make a call again that got no answer.
@@ -77,83 +105,102 @@ class Outbox:
         self._given_up.add(error.abandoned)
         self._database.dispose()
 
+    # Taking turns
+
+    def _take_turn(self, me: int) -> bool:
+        return self._storing.setdefault(_TURN, me) == me
+
+    def _wait(self, letter: _Letter, me: int) -> None:
+        while not letter.delivered:
+            if self._take_turn(me):
+                self._deliver()
+            else:
+                letter.gate.get()  # until it is delivered, or it is its turn to store
+
+    def _leave(self, me: int, letter: _Letter | None) -> None:
+        """Undo all that was done to send; a second time changes nothing."""
+        stored = self._storing.get(_TURN) == me
+        if stored:
+            del self._storing[_TURN]
+        if undelivered := letter is not None and not letter.delivered:
+            with contextlib.suppress(ValueError):
+                self._letters.remove(letter)
+        self._inside.discard(me)
+        if self._letters and (stored or undelivered):
+            # After all that: who puts a letter in from now on finds nobody storing, and stores.
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Throw away what is delivered, and tell the first of those that wait."""
+        with contextlib.suppress(IndexError, ValueError):
+            while True:
+                first = self._letters[0]
+                first.gate.put(None)  # be it delivered: who stored it may have been interrupted before it could tell
+                if not first.delivered:
+                    return
+                self._letters.remove(first)
+
+    # Storing
+
+    def _deliver(self) -> None:
+        """Store what all have put in. The letters stay until they are delivered, so that no interruption loses one."""
+        batch = self._first_letters()
+        repeated = any(letter.repeated for letter in batch)
+        for letter in batch:
+            letter.repeated = True  # whoever has to store it now cannot know whether it is stored
+        error = self._try(batch, repeated)
+        # If the database refused one of several, only that one must fail. If it did not answer, all did.
+        refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
+        for letter in batch:
+            letter.error = self._try([letter], repeated) if refused else error
+            letter.delivered = True
+            letter.gate.put(None)
+
+    def _first_letters(self) -> list[_Letter]:
+        batch = list[_Letter]()
+        with contextlib.suppress(IndexError):  # by number: an iterator fails when others append
+            for number in itertools.count():
+                letter = self._letters[number]
+                if len(batch) == self._most:
+                    break
+                if not letter.delivered:
+                    batch.append(letter)
+        return batch
+
+    def _try(self, batch: Sequence[_Letter], repeated: bool) -> Exception | None:
+        try:
+            self._store([letter.message for letter in batch], repeated)
+        except LavoroError as error:
+            return error
+        return None
+
     def _store(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.kept() as tx:  # one is let in at a time
             queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
             look = now >= self._nobody_sleeps.get(queue, 0.0)
-            if self._insert(tx, messages, repeated, look=look):
-                self._nobody_sleeps[queue] = now + AWAKE
+            try:
+                if self._insert(tx, messages, repeated, look=look):
+                    self._nobody_sleeps[queue] = now + AWAKE
+            except BaseException as error:
+                if not isinstance(error, psycopg.Error):  # others will store what we were storing for them
+                    self._given_up.add_interrupted(tx)
+                raise
+
+    def _store_many(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self._database.tx() as tx:
+            self._insert(tx, messages, repeated)
+
+    def _store_apart(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self._database.apart() as tx:
+            self._insert(tx, messages, repeated)
 
     def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, look: bool = True) -> bool:
         if repeated:
             self._given_up.end(tx)
         return tasks.insert(tx, messages, repeated=repeated, look=look)
 
-    def _send(self, message: Message, repeated: bool) -> None:
-        if self._letters or not self._storing.acquire(blocking=False):
-            return self._post(message, repeated)
-        try:
-            self._store([message], repeated)
-        finally:
-            self._leave()
 
-    def _post(self, message: Message, repeated: bool) -> None:
-        letter = _Letter(message, repeated)
-        self._letters.append(letter)
-        try:
-            while not letter.delivered:
-                self._store_or_wait(letter)
-        except BaseException:
-            with contextlib.suppress(ValueError):
-                self._letters.remove(letter)  # the caller is told that it was not stored
-            self._wake_next()  # it may have been this one's turn
-            raise
-        if letter.error is not None:
-            raise letter.error
-
-    def _store_or_wait(self, letter: _Letter) -> None:
-        if not self._storing.acquire(blocking=False):
-            letter.gate.get()  # until it is delivered, or it is its turn to store
-            return
-        try:
-            self._deliver()
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        self._storing.release()
-        # After the release: who puts a letter in from now on finds nobody storing, and stores.
-        self._wake_next()
-
-    def _wake_next(self) -> None:
-        if self._letters:
-            with contextlib.suppress(IndexError):
-                self._letters[0].gate.put(None)
-
-    def _deliver(self) -> None:
-        # One by one: append and popleft are atomic, taking a slice of what others append to is not.
-        batch = [self._letters.popleft() for _ in range(min(len(self._letters), self._most))]
-        try:
-            self._store_all(batch)
-        except BaseException:
-            self._letters.extendleft(letter for letter in reversed(batch) if not letter.delivered)
-            raise
-
-    def _store_all(self, batch: Sequence[_Letter]) -> None:
-        error = self._try(batch)
-        # If the database refused one of several, only that one must fail. If it did not answer, all did.
-        refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
-        for letter in batch:
-            letter.error = self._try([letter]) if refused else error
-            letter.delivered = True
-            letter.gate.put(None)
-
-    def _try(self, batch: Sequence[_Letter]) -> Exception | None:
-        try:
-            self._store([letter.message for letter in batch], any(letter.repeated for letter in batch))
-        except LavoroError as error:
-            return error
-        return None
+_TURN = "turn"
 
 
 def _call_if_alive(call: weakref.WeakMethod[Callable[[], None]]) -> None:

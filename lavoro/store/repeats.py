@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from psycopg import pq
+
 from lavoro.errors import OperationalError
 from lavoro.store.abandoned import WAIT, end_abandoned
 from lavoro.store.database import Tx
@@ -29,6 +31,11 @@ class GivenUp:
         """Remember one; None, where the database gave an answer, is none."""
         if session is not None:
             self._sessions.add(session)
+
+    def add_interrupted(self, tx: Tx) -> None:
+        """Remember the session of a statement that was left by an exception, unless the statement is over."""
+        if tx.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self.add(getattr(tx.connection, "backend", None))
 
     def end(self, tx: Tx) -> None:
         """End them all: what their calls did is seen by the next statement, or never happens.

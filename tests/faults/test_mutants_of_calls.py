@@ -22,7 +22,8 @@ Play = Callable[[Stage], None]
 def repeated(stage: Stage) -> None:
     """The answer to a call is lost after it was stored; the call is made again."""
     producer = Producer(stage.url, stage.ledger, seed=1, task_publish_retry_policy={"interval_start": 0.01})
-    producer.send("echo", 1)
+    for number in range(8):  # each kind of id has a statement of its own
+        producer.send("echo", number)
     producer.close()
 
 
@@ -91,5 +92,6 @@ def test_mutant_is_caught(
     Points(lost if play is repeated else [], "1").install(database)
     mutant(monkeypatch.setattr)
     play(stage)
+    assert all(point["times"] == 0 for point in lost) == (play is repeated)
     stage.run_to_the_end()
     assert {violation.invariant for violation in stage.violations()} == caught

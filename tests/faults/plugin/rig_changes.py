@@ -75,7 +75,7 @@ def change_statements(module: Any, replacements: list[list[str]]) -> None:
 
 
 class Points:
-    """Fault points at every statement: errors before and after it, delays, and the end of the process.
+    """Fault points at every statement of ``store/sql``: errors before and after it, delays, the end of the process.
 
     A point is ``{"statement": name or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n, "seconds": s,
     "rows": n}``; with ``rows`` it acts after answers of at least so many rows.
@@ -93,6 +93,7 @@ class Points:
     def _faulty(self, base: Any, module: Any) -> Any:
         points = self
         assert callable(base.execute)
+        assert callable(base.swiftly)
 
         class Faulty(base):  # type: ignore[misc]
             __slots__ = ()
@@ -101,6 +102,12 @@ class Points:
                 points.before(name, self.connection, module)
                 answer = super().execute(name, parameters)
                 points.after(name, self.connection, module, rows=answer.rowcount)
+                return answer
+
+            def swiftly(self, name: str, values: Any, formats: Any) -> Any:
+                points.before(name, self.connection, module)
+                answer = super().swiftly(name, values, formats)
+                points.after(name, self.connection, module, rows=answer.ntuples)
                 return answer
 
         return Faulty

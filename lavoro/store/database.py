@@ -49,6 +49,17 @@ OUTAGE = (*LOST, OSError, LavoroError)
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
 
 
+_TWO_PHASE = (
+    "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that notifies, as workers must be."
+    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): workers at rest find it"
+    " within two minutes"
+)
+_BUSY = (
+    "the connection whose transaction this task would join is in the middle of a statement: a signal handler, a"
+    " finalizer or another thread sends it. Give that call a connection of its own (connection=...)"
+)
+
+
 class Tx:
     """A place to run statements: a cursor of one connection, whose owner decides when it commits."""
 
@@ -247,7 +258,8 @@ class Database:
     def join(self, connection: Any) -> Tx:
         """Enter the transaction of the caller's SQLAlchemy session or connection, or psycopg connection.
 
-        Raises ``TypeError`` for anything else and ``ImproperlyConfigured`` for a session on another driver.
+        Raises ``TypeError`` for anything else, ``ImproperlyConfigured`` for a session on another driver and for a
+        two-phase transaction, and ``RuntimeError`` if the connection is in the middle of a statement.
         """
         driver = _driver_connection(connection)
         if not isinstance(driver, psycopg.Connection):
@@ -255,6 +267,10 @@ class Database:
                 f"a task can join a transaction of psycopg 3, not of {type(driver).__module__}:"
                 " give the engine a URL that begins with postgresql+psycopg://"
             )
+        if getattr(driver, "_tpc", None):  # psycopg's, and no question of its tells; SQLAlchemy begins by it as well
+            raise ImproperlyConfigured(_TWO_PHASE)
+        if driver.lock.locked():  # waiting for it would be for ever, were it this thread's own
+            raise RuntimeError(_BUSY)
         tx = Tx(driver, self.schema)
         arrays.register(tx.cursor)  # the connection may be older than the import of this package
         return tx

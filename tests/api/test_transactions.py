@@ -21,7 +21,9 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from lavoro import Lavoro, signals
 from lavoro.errors import ImproperlyConfigured
+from lavoro.store.migrate import migrate
 from tests.api.conftest import Rows
+from tests.postgres import Cluster
 
 
 @pytest.fixture
@@ -297,6 +299,74 @@ app.send_task("b", connection=session)
 connection.commit()
 session.commit()
 """
+
+
+def _two_phase_session(engine: sa.Engine) -> Any:
+    return Session(engine, twophase=True)
+
+
+def _two_phase_connection(engine: sa.Engine) -> Any:
+    connection = engine.connect()
+    connection.begin_twophase()
+    return connection
+
+
+def _two_phase_psycopg(engine: sa.Engine) -> Any:
+    connection = _psycopg(engine)
+    connection.tpc_begin(connection.xid(1, "both", "ours"))
+    return connection
+
+
+SILENT = "select lavoro.enqueue('a.b', wake => false)"
+
+
+def test_a_two_phase_transaction_is_refused_and_goes_on(own_cluster: Cluster) -> None:
+    """Else its prepare would fail; what workers are not told of can be part of it."""
+    own_cluster.execute("alter system set max_prepared_transactions = 5")
+    own_cluster.restart()
+    url = own_cluster.url(own_cluster.create_database())
+    migrate(url)
+    with Lavoro("shop", broker=url) as app, psycopg.connect(url, autocommit=True) as reader:
+        engine = sa.create_engine(app.database_url)
+        for number, opener in enumerate((_two_phase_session, _two_phase_connection, _two_phase_psycopg), 1):
+            with _closing(opener(engine)) as connection:
+                with pytest.raises(ImproperlyConfigured, match="two-phase transaction: .* after the commit"):
+                    app.send_task("a.b", connection=connection)
+                connection.execute(SILENT if opener is _two_phase_psycopg else sa.text(SILENT))
+                _commit_both_phases(connection)
+            assert reader.execute("select count(*) from lavoro.waiting").fetchone() == (number,)
+        engine.dispose()
+
+
+def _commit_both_phases(connection: Any) -> None:
+    if isinstance(connection, psycopg.Connection):
+        connection.tpc_prepare()
+        connection.tpc_commit()
+    elif isinstance(connection, sa.Connection):
+        transaction = connection.get_transaction()
+        assert isinstance(transaction, sa.TwoPhaseTransaction)
+        transaction.prepare()
+        transaction.commit()
+    else:
+        connection.prepare()
+        connection.commit()
+
+
+def test_a_connection_in_the_middle_of_a_statement(app: Lavoro, migrated_url: str, rows: Rows) -> None:
+    """As a signal handler of this thread meets it, in which waiting for it would be for ever."""
+    with psycopg.connect(migrated_url) as connection:
+        told = list[BaseException]()
+
+        def handler(diagnostic: object) -> None:  # called while the statement is under way
+            with pytest.raises(RuntimeError, match="in the middle of a statement") as caught:
+                app.send_task("inside", connection=connection)
+            told.append(caught.value)
+
+        connection.add_notice_handler(handler)
+        connection.execute("do $$ begin raise notice 'now'; end $$")
+        app.send_task("after", connection=connection)
+    assert len(told) == 1
+    assert [row["name"] for row in rows()] == ["after"]
 
 
 def test_connections_may_be_older_than_the_import_of_lavoro(migrated_url: str, rows: Rows) -> None:

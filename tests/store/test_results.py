@@ -168,6 +168,16 @@ def test_enqueue_wakes_when_it_commits(tx: Tx, opened: Callable[[], Tx]) -> None
     assert [n.payload for n in ears.notifies(timeout=30, stop_after=2)] == ["+3:q", "~0:celery"]
 
 
+def test_enqueue_in_a_two_phase_transaction(tx: Tx, opened: Callable[[], Tx]) -> None:
+    listener = opened().connection
+    listener.execute("listen lavoro_wake")
+    with tx.connection.transaction():
+        id = value(tx, "select lavoro.enqueue('a.b', wake => false)")
+    value(tx, "select lavoro.enqueue('told')")
+    assert [heard.payload for heard in listener.notifies(timeout=30, stop_after=1)] == ["+0:celery"]
+    assert stored(tx, id).stage == "waiting"
+
+
 def test_enqueue_does_not_depend_on_the_search_path(tx: Tx) -> None:
     tx.cursor.execute("set search_path = public")
     assert value(tx, "select lavoro.enqueue('a.b')") is not None

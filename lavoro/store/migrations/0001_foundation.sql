@@ -199,16 +199,19 @@ create view lavoro.tasks as
     from lavoro.finished;
 
 -- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction. Whoever may
--- call it needs no right on the tables, for it runs as their owner.
+-- call it needs no right on the tables, for it runs as their owner. A two-phase transaction cannot notify: there, wake is
+-- to be false, and workers find the task when they look by themselves.
 create function lavoro.enqueue(
     name text, args json default '[]', kwargs json default '{}', queue text default 'celery', priority integer default 0,
-    countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid()
+    countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid(),
+    wake boolean default true
 ) returns uuid language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     insert into lavoro.waiting (id, queue, priority, due, name, args, kwargs)
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
             name, args, nullif(kwargs::text, '{}')::json);
-    select pg_notify('lavoro_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue);
+    select pg_notify('lavoro_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue)
+        where wake;
     select id;
 $$;
 

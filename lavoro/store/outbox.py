@@ -131,18 +131,19 @@ class Outbox:
             self._wake_next()
 
     def _wake_next(self) -> None:
+        """Throw away what is delivered, and tell the first of those that wait."""
         with contextlib.suppress(IndexError, ValueError):
             while True:
                 first = self._letters[0]
-                first.gate.put(None)
+                first.gate.put(None)  # be it delivered: who stored it may have been interrupted before it could tell
                 if not first.delivered:
                     return
-                self._letters.remove(first)  # who stored it was interrupted before it could
+                self._letters.remove(first)
 
     # Storing
 
     def _deliver(self) -> None:
-        """Store what all have put in. A letter stays until it is delivered, so that no interruption loses one."""
+        """Store what all have put in. The letters stay until they are delivered, so that no interruption loses one."""
         batch = self._first_letters()
         repeated = any(letter.repeated for letter in batch)
         for letter in batch:
@@ -154,8 +155,6 @@ class Outbox:
             letter.error = self._try([letter], repeated) if refused else error
             letter.delivered = True
             letter.gate.put(None)
-            with contextlib.suppress(ValueError):
-                self._letters.remove(letter)
 
     def _first_letters(self) -> list[_Letter]:
         batch = list[_Letter]()

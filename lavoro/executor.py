@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lavoro import outcome, serialization, signals
+from lavoro import forking, outcome, serialization, signals
 from lavoro.context import Context, current
 from lavoro.errors import (
     Ignore,
@@ -192,9 +192,11 @@ class Run:
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=args, kwargs=kwargs)
         if task.before_start_overridden:
             task.before_start(self.request.id, args, kwargs)
+        if forking.depth and not self.node.eager:
+            forking.leave_fork()  # one of a receiver: the task runs in the parent
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
-        value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+        value = self._call_limited(soft, hard) if soft or hard else self._enter()
         pending: Retry | None = vars(self.request).get("retry_pending")
         if pending is not None:  # Task.retry(throw=False) was called
             raise pending
@@ -207,7 +209,19 @@ class Run:
             if soft:
                 error = SoftTimeLimitExceeded(f"soft time limit of {soft:g} s")
                 limits.enter_context(self.node.limit(soft, error))
-            return self.task.entry(*self.args, **self.kwargs)
+            return self._enter()
+
+    def _enter(self) -> Any:
+        """Call the task's function. A process that it has forked ends with it: the rest is the parent's to do."""
+        try:
+            value = self.task.entry(*self.args, **self.kwargs)
+        except BaseException as error:
+            if forking.depth and not self.node.eager:
+                forking.leave_fork(error)
+            raise
+        if forking.depth and not self.node.eager:
+            forking.leave_fork()
+        return value
 
     # After
 

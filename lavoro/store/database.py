@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,6 +19,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
+from lavoro.forking import in_each_fork
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, PatientConnection
 from lavoro.store.prepared import Prepared
@@ -101,9 +100,18 @@ class Database:
         self.schema = check_schema(schema)
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
+        self._begin_anew()
+        in_each_fork(self._forget)
+
+    def _begin_anew(self) -> None:
         self._engine: sa.Engine | None = None
         self._making_engine = threading.Lock()
         self._keeper = _Kept(self)
+
+    def _forget(self) -> None:
+        """In a forked process: leave the connections to the parent, and locks to threads that are gone."""
+        _of_parents.append((self._engine, self._keeper))
+        self._begin_anew()
 
     @property
     def url(self) -> str:
@@ -127,17 +135,13 @@ class Database:
             options = {name: value for name, value in options.items() if name not in _POOL_OPTIONS}
             options["poolclass"] = sa.NullPool
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
-        engine = sa.create_engine(
+        return sa.create_engine(
             "postgresql+psycopg://",
             creator=lambda: self.connect("lavoro", patience=ANSWER),
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             **options,
         )
-        if hasattr(os, "register_at_fork"):
-            dispose = weakref.WeakMethod(engine.dispose)
-            os.register_at_fork(after_in_child=lambda: _dispose_after_fork(dispose))
-        return engine
 
     @property
     def listens(self) -> bool:
@@ -256,21 +260,20 @@ class _Borrowed:
 
 
 class _Kept(_Borrowed):
-    """A pooled connection that stays borrowed until it is lost, its pool is disposed of, or the process forks."""
+    """A pooled connection that stays borrowed until it is lost or its pool is disposed of."""
 
-    __slots__ = ("_busy", "_process", "_tx")
+    __slots__ = ("_busy", "_tx")
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._tx: Tx | None = None
         self._busy = False
-        self._process = 0
 
     def __enter__(self) -> Tx:
         if self._tx is None or self._stale:
             self._busy = False
             self.release()
-            self._tx, self._process = super().__enter__(), os.getpid()
+            self._tx = super().__enter__()
         self._busy = True
         return self._tx
 
@@ -284,21 +287,18 @@ class _Kept(_Borrowed):
 
     @property
     def _stale(self) -> bool:
-        return self._pool is not self._database.engine.pool or self._process != os.getpid()
+        return self._pool is not self._database.engine.pool
 
     def release(self) -> None:
         """Give the connection back, unless it is in use: then its user does."""
         if self._tx is None or self._busy:
             return
         self._tx = None
-        if self._process == os.getpid():
-            _give_back(self._fairy, keep=False)
-        else:
-            _of_parents.append(self._fairy)
+        _give_back(self._fairy, keep=False)
 
 
 _of_parents: list[Any] = []
-"""Connections of processes we were forked from: closing them here, as garbage is, would end the parent's session."""
+"""Pools of processes we were forked from: freed, they would take locks that threads of the parent may have held."""
 
 
 def _planning_by_index(connection: PatientConnection) -> PatientConnection:
@@ -316,12 +316,6 @@ def _give_back(fairy: Any, *, keep: bool) -> None:
     if connection is not None and not (keep and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE):
         fairy.invalidate()
     fairy.close()
-
-
-def _dispose_after_fork(dispose: weakref.WeakMethod[Any]) -> None:
-    method = dispose()
-    if method is not None:
-        method(close=False)  # the sockets belong to the parent
 
 
 def _driver_connection(connection: Any) -> Any:

@@ -58,6 +58,10 @@ class Board:
         """Say that the slot is free."""
         self._memory[_HEADER.size + slot * _SLOT.size] = 0
 
+    def disown(self) -> None:
+        """In a forked process: what is written from now on nobody sees."""
+        self._memory = mmap.mmap(-1, self.size(self.slots))
+
     @property
     def trusted_until(self) -> float:
         """Until when nobody else can have been given this child's tasks."""

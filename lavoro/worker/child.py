@@ -21,10 +21,11 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from lavoro import log, outcome, serialization, signals
+from lavoro import forking, log, outcome, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
+from lavoro.forking import in_each_fork, leave_fork
 from lavoro.loading import find_app
 from lavoro.message import Job
 from lavoro.outcome import Outcome
@@ -33,12 +34,14 @@ from lavoro.store import embedded
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
+from lavoro.worker.forked import prepare, reason_of
 from lavoro.worker.guard import Guard
 from lavoro.worker.holding import Holding
 from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
-from lavoro.worker.pools import pool_class
+from lavoro.worker.pools import patched, pool_class
+from lavoro.worker.pools.unfit import refuse
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
@@ -55,15 +58,27 @@ LATECOMERS = 1.0
 
 def main(argument: str) -> None:
     """Run a child; ``argument`` is what the supervisor passes it, as JSON."""
-    start = json.loads(argument)
+    try:
+        _main(json.loads(argument))
+    except BaseException as error:
+        if forking.depth:
+            leave_fork(reason_of(error))
+        raise
+
+
+def _main(start: dict[str, Any]) -> None:
     _set_up_signals(start["stacks"])
+    prepare([start["pipe"], start["board"], start["stacks"]])
     for name in ("pipe", "board", "stacks"):
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
+    if patched():
+        refuse()
     wishes = Wishes(**start["wishes"])
     try:
         app, plan = _load(wishes)
     except BaseException as error:
+        leave_fork(error)
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback.format_exc())
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
@@ -137,6 +152,7 @@ class Child:
         try:
             self._begin(first)
         except BaseException as error:
+            leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
             self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback.format_exc())
             os._exit(1)
@@ -182,6 +198,7 @@ class Child:
     def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database
         self.board = Board(self._board_descriptor, lease["slots"])
+        in_each_fork(self.board.disown)
         self.guard = Guard(self.board, self._plan.lease)
         self.ticker = Ticker(self.board, self._look)
         self.holding = Holding(lambda idle: self.pipe.send("idle", idle=idle))
@@ -281,6 +298,7 @@ class Child:
                 getattr(self, f"_on_{order['kind']}")(order)
             except Exception:  # whoever caused it, the next order must be heard
                 logger.exception("an order could not be obeyed: %s", order)
+            leave_fork()
         self._on_orphaned()
 
     def _on_wake(self, order: Message) -> None:
@@ -387,6 +405,7 @@ class Child:
         signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
         if self.number == 0 and self._stop is not None and self._stop["node"]:
             signals.worker_shutdown.send(self)
+        leave_fork()
 
 
 def _interrupted(job: Job, error: BaseException) -> Outcome:

@@ -27,6 +27,7 @@ from lavoro.message import VERSION, Job, pack_options
 from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
+from lavoro.unawaited import UNAWAITED, unawaited_error
 
 logger = logging.getLogger("lavoro.task")
 
@@ -221,6 +222,8 @@ class Run:
             raise
         if forking.depth and not self.node.eager:
             forking.leave_fork()
+        if type(value) in UNAWAITED:
+            raise unawaited_error(self.job.name, value)
         return value
 
     # After

@@ -16,6 +16,7 @@ from lavoro.eager import run_eagerly
 from lavoro.errors import Ignore, MaxRetriesExceededError, OperationalError, Reject, Retry
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
+from lavoro.unawaited import refuse_unawaited
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -115,6 +116,7 @@ class Task(Generic[P, R]):
 
     def bind(self, app: Any) -> None:
         """Make the task one of this application."""
+        refuse_unawaited(self.name, self.run)
         self.app = app
         cls = type(self)
         self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))

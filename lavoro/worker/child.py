@@ -17,6 +17,7 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib import import_module
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,6 @@ from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import patched, pool_class
-from lavoro.worker.pools.unfit import refuse
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
@@ -73,7 +73,8 @@ def _main(start: dict[str, Any]) -> None:
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
     if patched():
-        refuse()
+        import_module("lavoro.worker.pools.loops").prepare()
+        import_module("lavoro.worker.pools.unfit").refuse()
     wishes = Wishes(**start["wishes"])
     try:
         app, plan = _load(wishes)

@@ -21,6 +21,7 @@ from lavoro import absent, current, signals, spelling
 from lavoro.context import current as current_request
 from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
+from lavoro.forking import in_each_fork
 from lavoro.ids import task_uuid
 from lavoro.making import check_callable, name_parts, task_class
 from lavoro.message import Message
@@ -82,9 +83,9 @@ class Lavoro:
         self.conf = Settings()
         self._tasks = TaskRegistry()
         self._copies: dict[Callable[[Any], Any], Any] = {}
-        self._copying = False
         self._task_cls: Any = task_cls
-        self._lock = threading.RLock()
+        self._renew_lock()
+        in_each_fork(self._renew_lock)
         self._database: Database | None = None
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
@@ -102,6 +103,11 @@ class Lavoro:
         if set_as_current:
             current.set_current(self)
         self.on_init()
+
+    def _renew_lock(self) -> None:
+        """Have a lock that nobody holds; in a forked process the thread that held it is gone."""
+        self._lock = threading.RLock()
+        self._copying = False
 
     def on_init(self) -> None:
         """Called at the end of construction, for subclasses."""
@@ -400,10 +406,10 @@ class Lavoro:
     def result_listener(self) -> ResultListener:
         """What tells this process of finished tasks."""
         database, results = self.database, self._results
-        if results is not None and results.process == os.getpid():
+        if results is not None:
             return results
         with self._lock:
-            if self._results is None or self._results.process != os.getpid():
+            if self._results is None:
                 self._results = ResultListener(database)
             return self._results
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lavoro import outcome, prints, serialization, signals
+from lavoro import forking, outcome, prints, serialization, signals
 from lavoro.context import Context, current
 from lavoro.errors import (
     Ignore,
@@ -29,6 +29,7 @@ from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 from lavoro.text import cut, described, told
+from lavoro.unawaited import UNAWAITED, unawaited_error
 
 logger = logging.getLogger("lavoro.task")
 
@@ -217,12 +218,14 @@ class Run:
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=args, kwargs=kwargs)
         if task.before_start_overridden:
             task.before_start(self.request.id, args, kwargs)
+        if forking.depth and not self.node.eager:
+            forking.leave_fork()  # one of a receiver: the task runs in the parent
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("Task %s[%s] started", self.job.name, self.request.id, extra=self._record())
         try:
-            value = self._call_limited(soft, hard) if soft or hard else task.entry(*args, **kwargs)
+            value = self._call_limited(soft, hard) if soft or hard else self._enter()
         finally:
             if prints.unfinished:
                 prints.end_line()
@@ -238,7 +241,21 @@ class Run:
             if soft:
                 error = SoftTimeLimitExceeded(f"soft time limit of {soft:g} s")
                 limits.enter_context(self.node.limit(soft, error))
-            return self.task.entry(*self.args, **self.kwargs)
+            return self._enter()
+
+    def _enter(self) -> Any:
+        """Call the task's function. A process that it has forked ends with it: the rest is the parent's to do."""
+        try:
+            value = self.task.entry(*self.args, **self.kwargs)
+        except BaseException as error:
+            if forking.depth and not self.node.eager:
+                forking.leave_fork(error)
+            raise
+        if forking.depth and not self.node.eager:
+            forking.leave_fork()
+        if type(value) in UNAWAITED:
+            raise unawaited_error(self.job.name, value)
+        return value
 
     # After
 

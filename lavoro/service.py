@@ -8,6 +8,7 @@ import threading
 import time
 from random import SystemRandom
 
+from lavoro import forking
 from lavoro.errors import LavoroError
 
 logger = logging.getLogger("lavoro.worker")
@@ -32,6 +33,7 @@ class Service:
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
+        self._depth = forking.depth
         self.due = time.monotonic()
         """When the step that is under way began, or the next one will."""
         self.stopping = False
@@ -69,6 +71,7 @@ class Service:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
+        self._depth = forking.depth
         while not self.stopping:
             self._wakeup.clear()  # before the step: what arrives during it must not be lost
             self.due = time.monotonic()
@@ -80,7 +83,7 @@ class Service:
 
     def _guarded_step(self) -> float | None:
         try:
-            delay = self.step()
+            delay = self._step_alone()
         except Exception as error:
             self._failures += 1
             self.failed(error)
@@ -89,6 +92,18 @@ class Service:
         if self._failures:
             self._failures = 0
             self.recovered()
+        return delay
+
+    def _step_alone(self) -> float | None:
+        """Step; a process that user code forks in a step ends with it, for it is no second one of this service."""
+        try:
+            delay = self.step()
+        except BaseException as error:
+            if forking.depth != self._depth:
+                forking.leave_fork(error)
+            raise
+        if forking.depth != self._depth:
+            forking.leave_fork()
         return delay
 
     def failed(self, error: Exception) -> None:

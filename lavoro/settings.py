@@ -23,6 +23,7 @@ from typing import Any
 from lavoro import absent, spelling
 from lavoro.defaults import DEFAULTS, as_seconds
 from lavoro.errors import ImproperlyConfigured
+from lavoro.forking import in_each_fork
 
 _versions = itertools.count()
 _NAMES = frozenset(DEFAULTS) | absent.SETTINGS
@@ -93,11 +94,16 @@ class Settings(MutableMapping[str, Any]):
         self._defaults: dict[str, Any] = {name: default.value for name, default in DEFAULTS.items()}
         self._merge(self._defaults, defaults or {})
         self._pending: list[tuple[dict[str, Any], Source]] = [(self._loaded, source) for source in pending]
-        self._reading = False
         self._warned = False
+        self._renew_lock()
+        in_each_fork(self._renew_lock)
+        self._changed()
+
+    def _renew_lock(self) -> None:
+        """Have a lock that nobody holds; in a forked process the thread that held it is gone."""
         # Reentrant, for configuration modules that import the app and read its settings while they are being read.
         self._lock = threading.RLock()
-        self._changed()
+        self._reading = False
 
     def _changed(self) -> None:
         self._version = next(_versions)

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro import current
 from lavoro.task import Task
+from lavoro.unawaited import refuse_unawaited
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +41,8 @@ class SharedTask(current.Proxy):
     """Stands for the current application's copy of a shared task."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        refuse_unawaited(str(options.get("name") or getattr(function, "__name__", "")), function)
+
         def made_for(app: Any) -> Any:
             return app.task(**options)(function)
 

@@ -21,6 +21,7 @@ from lavoro.models import Models
 from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options
+from lavoro.unawaited import refuse_unawaited
 
 logger = logging.getLogger("lavoro.task")
 
@@ -126,6 +127,7 @@ class Task(Generic[P, R]):
 
     def bind(self, app: Any) -> None:
         """Make the task one of this application."""
+        refuse_unawaited(self.name, self.run)
         self.app = app
         self._check_options()
         cls = type(self)

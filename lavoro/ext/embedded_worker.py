@@ -13,10 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lavoro.forking import in_each_fork
 from lavoro.service import Service
 
 logger = logging.getLogger("lavoro.worker")
@@ -51,8 +51,7 @@ class EmbeddedWorker(Service):
         self._lifeline: int | None = None
         """A pipe's end that closes with this process, even when it is killed; the worker watches the other end."""
         self._starting = threading.Lock()
-        forget = weakref.WeakMethod(self._forget)
-        os.register_at_fork(after_in_child=lambda: _call_if_alive(forget))
+        in_each_fork(self._forget)
 
     @property
     def pid(self) -> int | None:
@@ -138,8 +137,3 @@ class EmbeddedWorker(Service):
         self._let_go()
         self._process = self._thread = None
         self._wakeup, self._starting = threading.Event(), threading.Lock()
-
-
-def _call_if_alive(method: weakref.WeakMethod[Callable[[], None]]) -> None:
-    if (alive := method()) is not None:
-        alive()

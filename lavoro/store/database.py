@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -22,6 +20,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.commands import command
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
+from lavoro.forking import in_each_fork
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection
 from lavoro.store.prepared import Prepared
@@ -117,18 +116,27 @@ class Database:
         self.schema = check_schema(schema)
         self.connect_timeout = connect_timeout
         self._engine_options = dict(engine_options or {})
-        self._engine: sa.Engine | None = None
-        self._making_engine = threading.RLock()  # a finalizer that sends a task may need one while it is made
         self.patience = ANSWER
         """Seconds that statements on pooled connections wait for their answer."""
+        self._begin_anew()
+        in_each_fork(self._forget)
+
+    def _begin_anew(self) -> None:
+        self._engine: sa.Engine | None = None
+        self._making_engine = threading.RLock()  # a finalizer that sends a task may need one while it is made
         self._keeper = _Kept(self)
-        self._spares: list[tuple[int, Tx]] = []
+        self._spares: list[Tx] = []
         self._own: dict[Any, Any] = {}
 
     def own(self, make: Callable[[Database], T]) -> T:
         """Return what belongs to this database and no other: made of it at first, the same ever after."""
         found: T | None = self._own.get(make)
         return self._own.setdefault(make, make(self)) if found is None else found
+
+    def _forget(self) -> None:
+        """In a forked process: leave the connections to the parent, and locks to threads that are gone."""
+        _of_parents.append((self._engine, self._keeper, self._spares, self._own))
+        self._begin_anew()
 
     @property
     def url(self) -> str:
@@ -152,17 +160,13 @@ class Database:
             options = {name: value for name, value in options.items() if name not in _POOL_OPTIONS}
             options["poolclass"] = sa.NullPool
         # Every statement here is its own transaction, so there is nothing to roll back when a connection returns.
-        engine = sa.create_engine(
+        return sa.create_engine(
             "postgresql+psycopg://",
             creator=lambda: self.connect("lavoro", patience=self.patience),
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             **options,
         )
-        if hasattr(os, "register_at_fork"):
-            dispose = weakref.WeakMethod(engine.dispose)
-            os.register_at_fork(after_in_child=lambda: _dispose_after_fork(dispose))
-        return engine
 
     @property
     def listens(self) -> bool:
@@ -222,17 +226,14 @@ class Database:
             raise
         finally:
             if tx.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._spares:
-                self._spares.append((os.getpid(), tx))
+                self._spares.append(tx)
             else:
                 tx.connection.close()
 
     def _spare(self) -> Tx | None:
-        """Take the connection that was lent before, unless it belongs to a process we were forked from."""
+        """Take the connection that was lent before, if there is one."""
         with contextlib.suppress(IndexError):
-            process, tx = self._spares.pop()
-            if process == os.getpid():
-                return tx
-            _of_parents.append(tx)
+            return self._spares.pop()
         return None
 
     def kept(self) -> contextlib.AbstractContextManager[Tx]:
@@ -320,22 +321,20 @@ class _Borrowed:
 
 
 class _Kept(_Borrowed):
-    """A pooled connection that stays borrowed until it is lost, its pool is disposed of, or the process forks."""
+    """A pooled connection that stays borrowed until it is lost or its pool is disposed of."""
 
-    __slots__ = ("_busy", "_process", "_tx")
+    __slots__ = ("_busy", "_tx")
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._tx: Tx | None = None
         self._busy = False
-        self._process = 0
 
     def __enter__(self) -> Tx:
         self._busy = True  # before we look, so that nobody gives it back meanwhile
         tx = self._tx
         if tx is None or self._stale:
             self._release()
-            self._process = os.getpid()
             tx = self._tx = super().__enter__()
         return tx
 
@@ -349,7 +348,7 @@ class _Kept(_Borrowed):
 
     @property
     def _stale(self) -> bool:
-        return self._pool is not self._database.engine.pool or self._process != os.getpid()
+        return self._pool is not self._database.engine.pool
 
     def release(self) -> None:
         """Give the connection back, unless it is in use: then its user does."""
@@ -360,14 +359,11 @@ class _Kept(_Borrowed):
         if self._tx is None:
             return
         self._tx = None
-        if self._process == os.getpid():
-            _give_back(self._fairy, keep=False)
-        else:
-            _of_parents.append(self._fairy)
+        _give_back(self._fairy, keep=False)
 
 
 _of_parents: list[Any] = []
-"""Connections of processes we were forked from: closing them here, as garbage is, would end the parent's session."""
+"""Pools of processes we were forked from: freed, they would take locks that threads of the parent may have held."""
 
 
 def _begun(connection: PatientConnection, backend: Backend) -> PatientConnection:
@@ -388,12 +384,6 @@ def _give_back(fairy: Any, *, keep: bool) -> None:
     if connection is not None and not (keep and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE):
         fairy.invalidate()
     fairy.close()
-
-
-def _dispose_after_fork(dispose: weakref.WeakMethod[Any]) -> None:
-    method = dispose()
-    if method is not None:
-        method(close=False)  # the sockets belong to the parent
 
 
 def _driver_connection(connection: Any) -> Any:

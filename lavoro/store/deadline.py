@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from lavoro.forking import cut, in_each_fork
 
 T = TypeVar("T")
 
@@ -39,11 +42,29 @@ class PatientConnection(psycopg.Connection[TupleRow]):
     backend: Backend | None = None
     """What to end before what was given up here is done again."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _open.add(self)
+
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """Wait for an answer, as psycopg does, but not for ever."""
         if self.patience < math.inf:
             gen = _until(gen, self.patience)
         return super().wait(gen, *args, **kwargs)
+
+
+_open: weakref.WeakSet[PatientConnection] = weakref.WeakSet()
+
+
+def _abandon() -> None:
+    """In a forked process: leave the parent's connections to it; one that is closed or in use here fails as if lost."""
+    for connection in _open:
+        if not connection.closed:
+            cut(connection.fileno())
+    _open.clear()
+
+
+in_each_fork(_abandon)
 
 
 def _until(gen: Generator[Any, Any, T], patience: float) -> Generator[Any, Any, T]:

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from lavoro.errors import OperationalError
+from lavoro.forking import in_each_fork
 from lavoro.service import Service
 from lavoro.store.database import LOST, Database
 
@@ -215,12 +216,16 @@ class ResultListener:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._forget()
+        in_each_fork(self._forget)
+        # Before the embedded server is stopped, which was registered earlier: else the end would look like a loss.
+        atexit.register(_close_if_alive, weakref.WeakMethod(self.close))
+
+    def _forget(self) -> None:
+        """Listen for nobody; in a forked process the thread, and its connection, stayed with the parent."""
         self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
         self._listener: _Lingering | None = None
-        self.process = os.getpid()
-        # Before the embedded server is stopped, which was registered earlier: else the end would look like a loss.
-        atexit.register(_close_if_alive, weakref.WeakMethod(self.close))
 
     def subscribe(self, id: uuid.UUID, *, timeout: float) -> threading.Event:
         """Return an event that is set when the task finishes; only what finishes after this call is certain."""
@@ -250,8 +255,6 @@ class ResultListener:
 
     def close(self) -> None:
         """End the connection."""
-        if self.process != os.getpid():
-            return  # a fork: the thread, and the right to its connection, stayed with the parent
         with self._lock:
             listener, self._listener = self._listener, None
         if listener is not None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import psycopg
 
 from lavoro.errors import LavoroError, OperationalError
+from lavoro.forking import in_each_fork
 from lavoro.message import Message
 from lavoro.store import tasks
 from lavoro.store.database import LOST, Database, Tx
@@ -59,9 +58,7 @@ class Outbox:
         self._nobody_sleeps: dict[str, float] = {}
         """Until when, by queue, a single call need not look again whether a worker sleeps."""
         self._forget_others()
-        if hasattr(os, "register_at_fork"):
-            forget = weakref.WeakMethod(self._forget_others)
-            os.register_at_fork(after_in_child=lambda: _call_if_alive(forget))
+        in_each_fork(self._forget_others)
 
     def _forget_others(self) -> None:
         self._storing: dict[str, int] = {}
@@ -201,8 +198,3 @@ class Outbox:
 
 
 _TURN = "turn"
-
-
-def _call_if_alive(call: weakref.WeakMethod[Callable[[], None]]) -> None:
-    if method := call():
-        method()

@@ -67,6 +67,10 @@ class Board:
         self._memory[place : place + _ID] = id  # first: at any moment it is in one of the two
         self._memory[_HEADER.size + slot * _SLOT.size] = 0
 
+    def disown(self) -> None:
+        """In a forked process: what is written from now on nobody sees."""
+        self._memory = mmap.mmap(-1, self.size(self.slots))
+
     @property
     def trusted_until(self) -> float:
         """Until when nobody else can have been given this child's tasks."""

@@ -17,15 +17,17 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from importlib import import_module
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from lavoro import context, log, outcome, prints, serialization, signals
+from lavoro import context, forking, log, outcome, prints, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
 from lavoro.failure import release, traceback_of
+from lavoro.forking import in_each_fork, leave_fork
 from lavoro.ids import task_uuid
 from lavoro.loading import find_app
 from lavoro.message import Job
@@ -37,12 +39,13 @@ from lavoro.worker import notes
 from lavoro.worker.board import Board
 from lavoro.worker.claimer import Claimer
 from lavoro.worker.finisher import Finisher
+from lavoro.worker.forked import prepare, reason_of
 from lavoro.worker.guard import Guard
 from lavoro.worker.holding import Holding
 from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
-from lavoro.worker.pools import pool_class
+from lavoro.worker.pools import patched, pool_class
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
@@ -54,15 +57,24 @@ ONE_LINE = 2000
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
+"""Seconds for which the last outcomes are tried to be stored."""
 LATECOMERS = 1.0
 """Seconds between looks for what a claimer that was told to stop may still have brought."""
-"""Seconds for which the last outcomes are tried to be stored."""
 
 
 def main(argument: str) -> None:
     """Run a child; ``argument`` is what the supervisor passes it, as JSON."""
-    start = json.loads(argument)
+    try:
+        _main(json.loads(argument))
+    except BaseException as error:
+        if forking.depth:
+            leave_fork(reason_of(error))
+        raise
+
+
+def _main(start: dict[str, Any]) -> None:
     _set_up_signals(start["stacks"])
+    prepare([start["pipe"], start["board"], start["stacks"]])
     for name in ("pipe", "board", "stacks"):
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
@@ -70,11 +82,15 @@ def main(argument: str) -> None:
     first = next(orders, None)
     if first is None:
         os._exit(0)
+    if patched():
+        import_module("lavoro.worker.pools.loops").prepare()
+        import_module("lavoro.worker.pools.unfit").refuse()
     wishes = Wishes.from_dict(first)
     sys.argv[:] = wishes.command  # before the application is imported, which may look how it was started
     try:
         app, plan = _load(wishes)
     except BaseException as error:
+        leave_fork(error)
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
     pipe.send("hello", plan=asdict(plan))
@@ -150,6 +166,7 @@ class Child:
         try:
             self._begin(first)
         except BaseException as error:
+            leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
             self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
@@ -196,6 +213,7 @@ class Child:
     def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database
         self.board = Board(self._board_descriptor, lease["slots"])
+        in_each_fork(self.board.disown)
         self.guard = Guard(self.board, self._plan.lease)
         self.ticker = Ticker(self.board, self._look)
         self.holding = Holding(lambda idle: self.pipe.send("idle", idle=idle))
@@ -311,6 +329,7 @@ class Child:
                 getattr(self, f"_on_{order['kind']}")(order)
             except Exception:  # whoever caused it, the next order must be heard
                 logger.exception("an order could not be obeyed: %s", order)
+            leave_fork()
         self._on_orphaned()
 
     def _on_wake(self, order: Message) -> None:
@@ -421,6 +440,7 @@ class Child:
         signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
         if self.number == 0 and self._stop is not None and self._stop["node"]:
             signals.worker_shutdown.send(self)
+        leave_fork()
 
 
 def _interrupted(job: Job, error: BaseException) -> Outcome:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,8 +20,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from lavoro import commands
+from lavoro import Lavoro, commands
 from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.errors import TimeoutError as LavoroTimeoutError
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx, clean_url, masked
 from tests.conftest import Eventually
@@ -545,3 +548,58 @@ def test_a_fork_does_not_use_its_parents_kept_connection(database: Database) -> 
     assert session_of(database) == first
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_connection_in_use_at_a_fork_stays_the_parents(database: Database) -> None:
+    own = database.connect("mine")
+    with database.kept() as kept, database.tx() as pooled:
+        pids = [int(value(tx, "select pg_backend_pid()")) for tx in (kept, pooled)]
+
+        def use_and_close() -> list[int]:
+            for tx in (kept, pooled):
+                with pytest.raises(psycopg.OperationalError):
+                    value(tx, "select 1")
+            own.close()
+            database.dispose()
+            with database.kept() as fresh, database.tx() as other:
+                found = [int(value(tx, "select pg_backend_pid()")) for tx in (fresh, other)]
+            database.dispose()
+            return found
+
+        with forked(use_and_close) as answer:
+            fresh = ast.literal_eval(answer())
+        assert not {*fresh} & {*pids}
+        assert [int(value(tx, "select pg_backend_pid()")) for tx in (kept, pooled)] == pids
+    assert own.execute("select 1").fetchone() == (1,)
+    own.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_does_not_wait_for_locks_of_threads_that_it_does_not_have(migrated_url: str) -> None:
+    with Lavoro("shop", broker=migrated_url, set_as_current=False) as app:
+        held, over = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with app._lock, app.conf._lock, app.database._making_engine, app.result_listener._lock:
+                app.conf._reading = True
+                held.set()
+                over.wait(60)
+                app.conf._reading = False
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(60)
+
+        def call() -> tuple[bool, str]:
+            signal.alarm(30)  # ends a fork that hangs
+            result = app.send_task("anything")
+            with pytest.raises(LavoroTimeoutError):
+                result.get(timeout=0.01)
+            app.conf.update(task_default_queue="other")
+            return result.exists(), app.conf.task_default_queue
+
+        with forked(call) as answer:
+            assert answer() == "(True, 'other')"
+        over.set()
+        holder.join()

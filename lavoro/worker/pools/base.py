@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from types import FunctionType
 from typing import Any
 
+from lavoro.forking import leave_fork
 from lavoro.message import Job
 
 logger = logging.getLogger("lavoro.worker")
@@ -94,9 +95,11 @@ class Pool:
                 if job is None:
                     return
                 work_on(self, job, slot)
+                leave_fork()  # of a handler or signal of the task
             except IndexError:
                 continue  # the job was taken back
             except BaseException as late:  # an interruption that came after its task had ended
+                leave_fork(late)
                 logger.debug("slot %d was interrupted between tasks: %r", slot, late)
 
     def _work_on(self, job: Job, slot: int) -> None:

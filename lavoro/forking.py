@@ -1,0 +1,86 @@
+"""Forks: a forked process drops the things of its parent, and a fork of a worker ends where its task ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, NoReturn
+
+depth = 0
+"""How many forks lie between the start of this interpreter and this process."""
+_drops: list[Callable[[], Callable[[], object] | None]] = []
+"""References to what is called in a forked process; those to methods are weak."""
+
+
+def in_each_fork(drop: Callable[[], object]) -> None:
+    """Have a function called in each process that is forked from now on; a method, while its object lives.
+
+    Locks are made anew there: a thread that held one is gone. What a call raises is printed, and the next call follows.
+    """
+    _drops[:] = [reference for reference in _drops if reference() is not None]
+    _drops.append(weakref.WeakMethod(drop) if isinstance(drop, MethodType) else lambda: drop)
+
+
+def _after_fork() -> None:
+    global depth
+    depth += 1
+    with contextlib.ExitStack() as stack:  # last in, first out
+        for reference in reversed(_drops):
+            if (drop := reference()) is not None:
+                stack.callback(drop)
+
+
+def cut(descriptor: int) -> None:
+    """Let a descriptor of the parent lead to nothing.
+
+    The other end hears no word of it. The number stays taken, so that copied objects that use or close it do no harm.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nothing, descriptor, inheritable=False)
+    finally:
+        os.close(nothing)
+
+
+def leave_fork(error: BaseException | None = None) -> None:
+    """In a forked process: end it, as its own end or an error would; to be called where only the parent may go on."""
+    if depth:
+        _leave(error)
+
+
+def _leave(error: BaseException | None) -> NoReturn:
+    """End the process, but without ``atexit``, which is the parent's."""
+    code = 1
+    try:
+        code = _exit_code(error)
+        for thread in threading.enumerate():  # those that the fork has started
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+    finally:
+        os._exit(code)
+
+
+def _exit_code(error: BaseException | None) -> int:
+    if error is None:
+        return 0
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    code: Any = error.code
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

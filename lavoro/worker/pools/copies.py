@@ -1,0 +1,76 @@
+"""Copied greenlets: in a process that a greenlet forks, no other greenlet of its parent runs again."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import weakref
+from typing import Any
+
+import gevent
+from gevent._hub_local import get_hub_if_exists
+from gevent.exceptions import LoopExit
+from greenlet import getcurrent, greenlet, settrace
+
+_own: weakref.WeakSet[greenlet] = weakref.WeakSet()
+"""The hub, the greenlet that has forked, and those that have begun since."""
+_turned: weakref.WeakSet[greenlet] = weakref.WeakSet()
+"""Copied greenlets that were switched to, and have gone back to the hub for ever."""
+_forker: Any = None
+_buried: list[Any] = []
+"""What would have woken copied greenlets; kept, for a greenlet that is freed runs its ``finally`` blocks."""
+
+
+def leave_behind() -> None:
+    """In a forked process: let nothing wake a greenlet but the one that has forked.
+
+    What the hub waits for is stopped. A copied greenlet may still be reached by a lock or an event that the fork sets:
+    it goes back to the hub as soon as it is switched to. The loop stays, for only the first of a process can wait for
+    subprocesses.
+    """
+    global _forker
+    hub = get_hub_if_exists()
+    if hub is None:
+        return  # a thread that no greenlet has run in
+    _forker = getcurrent()
+    _own.clear()
+    _own.update((hub, _forker))
+    _stop_waking(hub.loop)
+    gc.freeze()  # garbage of the parent is not freed here
+    settrace(_turn_back)
+
+
+def _stop_waking(loop: Any) -> None:
+    watchers = [found for found in gc.get_referrers(loop) if isinstance(found, loop.WatcherType)]
+    for waking in (*watchers, *loop._callbacks):
+        callback = waking.callback
+        if callback is None or getattr(callback, "__self__", None) is _forker:
+            continue  # a time limit of the code that has forked
+        _buried.append((waking, callback, waking.args))
+        waking.stop()
+
+
+def _turn_back(event: str, switch: tuple[greenlet, greenlet]) -> None:
+    """Called by each switch, in the greenlet switched to."""
+    target = switch[1]
+    if target in _own or target in _turned:
+        return
+    if sys._getframe().f_back is None:  # it begins
+        _own.add(target)
+    elif event != "throw" or target.parent is not None:
+        _turned.add(target)
+        while True:
+            with contextlib.suppress(BaseException):  # what kills it finds it dead
+                gevent.get_hub().switch()
+    # What the hub throws into the main greenlet ends the process.
+
+
+def reason_of(error: BaseException) -> BaseException | None:
+    """Return what ends a fork whose hub has found nothing more to wait for: no error if all has come to its end."""
+    if not isinstance(error, LoopExit) or not _forker.dead:
+        return error
+    with contextlib.suppress(AttributeError):  # a plain greenlet; gevent has printed what ended one of its own
+        if _forker.exception is not None:
+            return SystemExit(1)
+    return None

@@ -153,6 +153,9 @@ class SecurityError(LavoroError):
 class OperationalError(LavoroError):
     """The database cannot be reached, or refused what was asked of it."""
 
+    abandoned: Any = None
+    """The session that was given up without an answer: what was asked of it may still be done."""
+
 
 class LavoroWarning(UserWarning):
     """Base of all warnings of Lavoro."""

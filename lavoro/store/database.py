@@ -22,18 +22,21 @@ from psycopg.rows import TupleRow, tuple_row
 
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.store import arrays
-from lavoro.store.deadline import ANSWER, PatientConnection
+from lavoro.store.deadline import ANSWER, Backend, PatientConnection
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 
 Row = tuple[Any, ...]
-PLAN_BY_INDEX = (
+OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
-    b" set_config('plan_cache_mode', 'force_generic_plan', false)"
+    b" set_config('plan_cache_mode', 'force_generic_plan', false),"
+    b" pg_backend_pid()::text,"
+    b" (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid())"
 )
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
-was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept."""
+was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
+Number and start of the session are asked for so that it can be ended when it was given up."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip
@@ -169,7 +172,8 @@ class Database:
                 tcp_user_timeout=20_000,
             )
             connection.patience = patience
-            return connection if shared else _planning_by_index(connection)
+            connection.backend = Backend(application, patience)
+            return connection if shared else _begun(connection, connection.backend)
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
         except psycopg.ProgrammingError as error:
@@ -248,11 +252,16 @@ class _Borrowed:
             _give_back(self._fairy, keep=not lost and self._pool is self._database.engine.pool)
 
     def _translate(self, error: BaseException, *, lost: bool) -> None:
+        backend = getattr(self._fairy.driver_connection, "backend", None)
         if lost:
             self._fairy.invalidate()
             self._database.dispose()  # a restart of the server has cut the others off as well
-        with translated():
-            raise error
+        try:
+            with translated():
+                raise error
+        except OperationalError as own:
+            own.abandoned = backend if lost else None
+            raise
 
 
 class _Kept(_Borrowed):
@@ -301,12 +310,15 @@ _of_parents: list[Any] = []
 """Connections of processes we were forked from: closing them here, as garbage is, would end the parent's session."""
 
 
-def _planning_by_index(connection: PatientConnection) -> PatientConnection:
+def _begun(connection: PatientConnection, backend: Backend) -> PatientConnection:
     try:
-        connection.execute(PLAN_BY_INDEX)
+        row = connection.execute(OWN_SESSION).fetchone()
     except BaseException:
         connection.close()
         raise
+    assert row is not None
+    *_, pid, start = row
+    connection.backend = backend._replace(pid=int(pid), start=start)
     return connection
 
 

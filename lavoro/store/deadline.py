@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -14,6 +14,17 @@ T = TypeVar("T")
 
 ANSWER = 30.0
 """Seconds that calls, claims and finishes wait for an answer: far longer than they take, yet to be outlived."""
+
+
+class Backend(NamedTuple):
+    """A session of our own, as the server knows it. Behind a pooler it has no number that means anything."""
+
+    application: str
+    patience: float
+    """Seconds after which its client gives a statement up."""
+    pid: int | None = None
+    start: str | None = None
+    """When the server began it, for the next one may get the same number."""
 
 
 class PatientConnection(psycopg.Connection[TupleRow]):
@@ -25,6 +36,8 @@ class PatientConnection(psycopg.Connection[TupleRow]):
     """
 
     patience = math.inf
+    backend: Backend | None = None
+    """What to end before what was given up here is done again."""
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """Wait for an answer, as psycopg does, but not for ever."""

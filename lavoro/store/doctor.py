@@ -200,6 +200,25 @@ def _clock_skew(exam: Exam) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _future_times(exam: Exam) -> Iterator[Finding]:
+    """Rows that were written by a clock which showed a time that is still to come."""
+    query = """
+        select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
+            count(*) filter (where due <= created)
+        from lavoro.waiting where created > clock_timestamp()"""
+    [[tasks, seconds, at_once]] = exam.rows(query)
+    if tasks:
+        yield Finding(
+            "clock", "waiting", f"{tasks:,} tasks were stored up to {seconds:.0f} s in the future: the database's clock"
+            f" was set back; {at_once:,} of them are due at once, and wait until a worker begins, or has seen it being"
+            " set; the others keep their time",
+            exam.command("worker") if at_once else _OTHERS,
+        )  # fmt: skip
+
+
+_OTHERS = "-- nothing, or revoke those that would start too late; let a time server keep the database's clock"
+
+
 def _connections(exam: Exam) -> Iterator[Finding]:
     query = """
         select (select count(*) from pg_stat_activity where backend_type = 'client backend'),
@@ -334,6 +353,6 @@ def _literal(text: str) -> str:
 
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
-    _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew, _connections,
-    _pooler, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
+    _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew,
+    _future_times, _connections, _pooler, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
 )  # fmt: skip

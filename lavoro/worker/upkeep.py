@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from lavoro.service import Service, jitter
-from lavoro.store import partitions, workers
+from lavoro.store import clock, partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
+from lavoro.worker.clock import ServerClock
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -74,7 +75,9 @@ class Upkeep(Service):
         self._renewed = self._strays_from = -math.inf
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
-        self._strangers_from = -math.inf
+        self._clock, self._clock_was_set = ServerClock(lease=lease), True  # nobody may have been there to see it
+        self._interrupted = False
+        """Whether the connection was lost since the last renewal."""
         self._expiry = self._foretold = math.inf
         """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
         self._renew_now = False
@@ -132,6 +135,7 @@ class Upkeep(Service):
                 self._rescue_strangers(tx)
             if renewal is not None:
                 self._rescue_strays(tx)
+                self._set_right(tx)
                 self._retain_if_due(tx)
         return max(0.001, min(self._next_renewal(), self._next_rescue()) - time.monotonic())
 
@@ -156,9 +160,7 @@ class Upkeep(Service):
             yield self._tx
         except Exception:
             self._disconnect()
-            # After an outage all leases look run out, and those who held them know better what was running.
-            self._strangers_from = time.monotonic() + self._lease
-            self._renew_now = True
+            self._interrupted = self._renew_now = True
             raise
 
     def _disconnect(self) -> None:
@@ -187,10 +189,13 @@ class Upkeep(Service):
         if lease < self._in_force:  # the answer may be lost: trust the long one no more
             self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
         shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
+        # What ran out long ago may still be watched, for as long as half of the longest lease.
+        ever = self._strays_due() or self._clock.known_for < self._long
         renewal = workers.renew(
-            tx, list(self._leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
-            factor=lease / self._lease, known=self._known, shortening=shortening and lease == self._lease,
+            tx, list(self._leases), back=workers.EVER if ever else 2 * self._in_force, factor=lease / self._lease,
+            known=self._known, shortening=shortening and lease == self._lease,
         )  # fmt: skip
+        self._look_at_the_clock(renewal.now, sent)
         self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
         self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
@@ -201,6 +206,16 @@ class Upkeep(Service):
             self._hooks.lost(lost)
         self._hooks.cancel(renewal.cancels)
         return renewal
+
+    def _look_at_the_clock(self, now: dt.datetime, sent: float) -> None:
+        # After an outage all leases look run out, and those who held them know better what was running. It was none if
+        # the others can have renewed too, all but one of RENEWALS times: idle sessions are ended by many a server.
+        if self._interrupted and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
+            self._clock.doubt()
+        self._interrupted = False
+        if step := self._clock.read(now, sent=sent, answered=time.monotonic()):
+            logger.warning("the clock of the database was set %s by %.1f s", "ahead" if step > 0 else "back", abs(step))
+            self._clock_was_set, self._strays_from = True, -math.inf
 
     def _register_newcomers(self, tx: Tx) -> None:
         """Give leases to new children, once a renewal has gone well: one that cannot be renewed is worth nothing.
@@ -223,10 +238,13 @@ class Upkeep(Service):
             self._leases.discard(self._lost.popleft().worker_id)
 
     def _next_rescue(self) -> float:
-        return max(min(self._expiry, self._foretold), self._strangers_from)
+        return min(self._expiry, self._foretold)
 
     def _rescue_strangers(self, tx: Tx) -> None:
-        """Any node may do this for any other: a lease is ended by one statement, by one of them."""
+        """Any node may do this for any other: a lease is ended by one statement, by one of them.
+
+        How long it has not moved is counted by the server's clock, as far back as that is known to agree with ours.
+        """
         while self._rescue_stranger(tx):
             pass
         self._expiry = time.monotonic() + self._lease / RENEWALS  # a renewal will tell; another node may be at it now
@@ -235,7 +253,7 @@ class Upkeep(Service):
         return time.monotonic() >= self._strays_from
 
     def _rescue_strays(self, tx: Tx) -> None:
-        if self._strays_due() and time.monotonic() >= self._strangers_from:
+        if self._strays_due():
             ever = self._strays_from == -math.inf  # the first look finds what nobody was there to see
             self._strays_from = time.monotonic() + STRAYS_INTERVAL * (IDLE if self._in_force > self._lease else 1)
             for worker_id in workers.strays(tx, ever=ever):
@@ -244,7 +262,7 @@ class Upkeep(Service):
     def _rescue_stranger(self, tx: Tx) -> bool:
         """End a lease that ran out, with all that hangs on it; tell whether there was one."""
         with self._impatient(tx):
-            found = workers.expire(tx)
+            found = workers.expire(tx, since=self._clock.true_since, latest=self._clock.latest)
             if found is not None:
                 worker_id, name = found
                 self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
@@ -267,6 +285,26 @@ class Upkeep(Service):
                 (LOCK_TIMEOUT, IDLE_TIMEOUT),
             )
             yield
+
+    # The clock
+
+    def _set_right(self, tx: Tx) -> None:
+        """After the server's clock was set back, let what is due at once be due, and leases end as they would have.
+
+        One node does it; a duty of so short a time that it holds none up who sees the clock being set once more.
+        """
+        if not self._clock_was_set:
+            return
+        self._clock_was_set = False
+        if workers.take_duty(tx, "clock", holder=self._node, seconds=self._lease / RENEWALS / 2) is None:
+            return
+        clock.pull_leases(tx)
+        pulled, seconds = clock.pull_tasks(tx)
+        if pulled:
+            logger.warning(
+                "%d tasks that were due at once lay up to %.1f s in the future, for the clock of the database was set"
+                " back: they are due now", pulled, seconds,
+            )  # fmt: skip
 
     # Retention
 

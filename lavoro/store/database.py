@@ -30,12 +30,14 @@ Row = tuple[Any, ...]
 OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
     b" set_config('plan_cache_mode', 'force_generic_plan', false),"
+    b" set_config('idle_session_timeout', '0', false),"
     b" pg_backend_pid()::text,"
     b" (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid())"
 )
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
 was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
+Idle these sessions are by design: who rests must be there to be woken.
 Number and start of the session are asked for so that it can be ended when it was given up."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,

@@ -20,6 +20,7 @@ from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.deadline import ANSWER
+from lavoro.store.session import Session
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
@@ -50,7 +51,7 @@ class Finisher(Service):
         # Slots append while we take: a deque loses nothing between two steps of either.
         self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
-        self._tx: Tx | None = None
+        self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.patience = 10.0
         """Seconds for which the last outcomes are tried to be stored when the worker stops."""
 
@@ -70,7 +71,7 @@ class Finisher(Service):
 
     def step(self) -> float | None:
         """Store what there is; connect before there is anything, for later the server may have no connection left."""
-        self._open()
+        self._session.open()
         batch = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), MOST))]
         if not batch:
             return None
@@ -78,7 +79,7 @@ class Finisher(Service):
             self._store_or_explain(batch)
         except Exception:
             self._outcomes.extendleft(reversed(batch))  # nothing is given up; repeating is harmless
-            self._lose()
+            self._session.lose()
             raise
         self._holding.release(outcome.job for outcome in batch)
         self._stored()
@@ -94,7 +95,7 @@ class Finisher(Service):
                 self._wakeup.wait(delay)
         if self._outcomes:
             logger.error("%d outcomes could not be stored; their tasks will run again", len(self._outcomes))
-        self._lose()
+        self._session.close()
 
     def store_progress(self, job: Job, state: str, meta: object) -> None:
         """Store a running task's own state now."""
@@ -109,7 +110,7 @@ class Finisher(Service):
         In one for both there would be two such orders, and whoever revokes or rescues the same tasks could wait for us
         in a circle.
         """
-        tx = self._open()
+        tx = self._session.open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
         back = [outcome for outcome in batch if type(outcome) is GivenBack and self._holding.holds(outcome.job)]
@@ -143,13 +144,3 @@ class Finisher(Service):
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
         reason = ValueError(f"the outcome cannot be stored: {first_line(error)}")
         return outcomes.failed(job, serialization.dumps_exception(reason), None)
-
-    def _open(self) -> Tx:
-        if self._tx is None:
-            self._tx = self._database.open("lavoro-finisher", patience=ANSWER)
-        return self._tx
-
-    def _lose(self) -> None:
-        if self._tx is not None:
-            self._tx.connection.close()
-            self._tx = None

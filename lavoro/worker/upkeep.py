@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lavoro.service import Service, jitter
 from lavoro.store import clock, partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx
+from lavoro.store.session import Session
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 from lavoro.worker.clock import ServerClock
 
@@ -65,10 +66,12 @@ class Upkeep(Service):
     ) -> None:
         super().__init__()
         self._node = node
-        self._database, self._hooks = database, hooks
+        self._hooks = hooks
         self._lease, self._max_crashes, self._retention = lease, max_crashes, retention
         self.max_backoff = min(self.max_backoff, lease / RENEWALS)
-        self._tx: Tx | None = None
+        self._session = Session(database, "lavoro-upkeep", patience=max(5.0, lease / RENEWALS))
+        self._renewed_on: Tx | None = None
+        """The connection of the last renewal."""
         self._leases: set[int] = set()
         self._newcomers: deque[tuple[Registration, Callable[[int], None]]] = deque()
         self._lost: deque[Rescue] = deque()
@@ -76,8 +79,6 @@ class Upkeep(Service):
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
         self._clock, self._clock_was_set = ServerClock(lease=lease), True  # nobody may have been there to see it
-        self._interrupted = False
-        """Whether the connection was lost since the last renewal."""
         self._expiry = self._foretold = math.inf
         """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
         self._renew_now = False
@@ -149,24 +150,17 @@ class Upkeep(Service):
                 "the tasks of %d processes could not be given back: others will, in %g s",
                 len(self._lost), self._in_force,
             )  # fmt: skip
-        self._disconnect()
+        self._session.close()
 
     @contextmanager
     def _connection(self) -> Iterator[Tx]:
         """Lend the connection; whatever goes wrong on it, it is not used again."""
         try:
-            if self._tx is None:
-                self._tx = self._database.open("lavoro-upkeep", patience=max(5.0, self._lease / 4))
-            yield self._tx
+            yield self._session.open()
         except Exception:
-            self._disconnect()
-            self._interrupted = self._renew_now = True
+            self._session.lose()
+            self._renew_now = True
             raise
-
-    def _disconnect(self) -> None:
-        if self._tx is not None:
-            self._tx.connection.close()
-            self._tx = None
 
     # Leases
 
@@ -195,7 +189,7 @@ class Upkeep(Service):
             tx, list(self._leases), back=workers.EVER if ever else 2 * self._in_force, factor=lease / self._lease,
             known=self._known, shortening=shortening and lease == self._lease,
         )  # fmt: skip
-        self._look_at_the_clock(renewal.now, sent)
+        self._look_at_the_clock(tx, renewal.now, sent)
         self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
         self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
@@ -207,12 +201,12 @@ class Upkeep(Service):
         self._hooks.cancel(renewal.cancels)
         return renewal
 
-    def _look_at_the_clock(self, now: dt.datetime, sent: float) -> None:
+    def _look_at_the_clock(self, tx: Tx, now: dt.datetime, sent: float) -> None:
         # After an outage all leases look run out, and those who held them know better what was running. It was none if
         # the others can have renewed too, all but one of RENEWALS times: idle sessions are ended by many a server.
-        if self._interrupted and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
+        if tx is not self._renewed_on and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
             self._clock.doubt()
-        self._interrupted = False
+        self._renewed_on = tx
         if step := self._clock.read(now, sent=sent, answered=time.monotonic()):
             logger.warning("the clock of the database was set %s by %.1f s", "ahead" if step > 0 else "back", abs(step))
             self._clock_was_set, self._strays_from = True, -math.inf

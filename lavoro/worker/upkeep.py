@@ -9,11 +9,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
+
+import psycopg
+from psycopg.pq import TransactionStatus
 
 from lavoro.service import Service, jitter
 from lavoro.store import clock, partitions, workers
-from lavoro.store.database import OUTAGE, Database, Tx
+from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.session import Session
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 from lavoro.worker.clock import ServerClock
@@ -70,6 +74,8 @@ class Upkeep(Service):
         self._lease, self._max_crashes, self._retention = lease, max_crashes, retention
         self.max_backoff = min(self.max_backoff, lease / RENEWALS)
         self._session = Session(database, "lavoro-upkeep", patience=max(5.0, lease / RENEWALS))
+        self._failing: dict[str, str] = {}
+        """What of our duties failed at the last time, and why."""
         self._renewed_on: Tx | None = None
         """The connection of the last renewal."""
         self._leases: set[int] = set()
@@ -130,15 +136,31 @@ class Upkeep(Service):
         with self._connection() as tx:
             if self._must_renew():
                 renewal = self._renew(tx)
-            self._register_newcomers(tx)
-            self._rescue_children(tx)
+            self._do(tx, "to give leases", self._register_newcomers)
+            self._do(tx, "to rescue tasks of our own", self._rescue_children)
             if time.monotonic() >= self._next_rescue():
-                self._rescue_strangers(tx)
+                self._do(tx, "to rescue tasks of others", self._rescue_strangers)
             if renewal is not None:
-                self._rescue_strays(tx)
-                self._set_right(tx)
+                self._do(tx, "to rescue strays", self._rescue_strays)
+                self._do(tx, "to set right what the clock has moved", self._set_right)
                 self._retain_if_due(tx)
-        return max(0.001, min(self._next_renewal(), self._next_rescue()) - time.monotonic())
+        pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
+        return max(0.001, min(pause, self.max_backoff) if self._newcomers or self._lost else pause)
+
+    def _do(self, tx: Tx, what: str, duty: Callable[[Tx], object]) -> None:
+        """Do one thing; if it fails, that is told, and the others are done all the same. Not without a connection."""
+        try:
+            duty(tx)
+        except psycopg.Error as error:
+            if tx.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise
+            text = first_line(error)
+            if self._failing.get(what) != text:
+                logger.error("upkeep failed %s, trying again: %s", what, text)
+            self._failing[what] = text
+        else:
+            if self._failing.pop(what, None):
+                logger.warning("upkeep goes on %s", what)
 
     def close(self) -> None:
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
@@ -228,7 +250,11 @@ class Upkeep(Service):
 
     def _rescue_children(self, tx: Tx) -> None:
         while self._lost:
-            self._rescue(tx, self._lost[0])
+            try:
+                self._rescue(tx, self._lost[0])
+            except BaseException:
+                self._lost.rotate(-1)  # the next time another one comes first
+                raise
             self._leases.discard(self._lost.popleft().worker_id)
 
     def _next_rescue(self) -> float:
@@ -239,9 +265,11 @@ class Upkeep(Service):
 
         How long it has not moved is counted by the server's clock, as far back as that is known to agree with ours.
         """
-        while self._rescue_stranger(tx):
-            pass
-        self._expiry = time.monotonic() + self._lease / RENEWALS  # a renewal will tell; another node may be at it now
+        try:
+            while self._rescue_stranger(tx):
+                pass
+        finally:  # a renewal will tell; another node may be at it now
+            self._expiry = time.monotonic() + self._lease / RENEWALS
 
     def _strays_due(self) -> bool:
         return time.monotonic() >= self._strays_from
@@ -289,11 +317,12 @@ class Upkeep(Service):
         """
         if not self._clock_was_set:
             return
-        self._clock_was_set = False
         if workers.take_duty(tx, "clock", holder=self._node, seconds=self._lease / RENEWALS / 2) is None:
+            self._clock_was_set = False
             return
         clock.pull_leases(tx)
         pulled, seconds = clock.pull_tasks(tx)
+        self._clock_was_set = False
         if pulled:
             logger.warning(
                 "%d tasks that were due at once lay up to %.1f s in the future, for the clock of the database was set"
@@ -308,8 +337,13 @@ class Upkeep(Service):
         self._retained = time.monotonic()
         if workers.take_duty(tx, "retention", holder=self._node, seconds=RETENTION_INTERVAL - 60) is None:
             return  # another node has done it
-        made = partitions.make_ahead(tx, {table: kept for table, kept in self._retention.items() if kept is not None})
-        dropped = partitions.drop_behind(tx, self._retention)
+        for table, kept in self._retention.items():
+            if kept is not None:
+                self._do(tx, f"to make and drop partitions of {table}", partial(self._retain, table=table, kept=kept))
+        self._do(tx, "to forget old workers and revokes", partial(workers.forget_old, kept=self._retention["attempt"]))
+
+    def _retain(self, tx: Tx, *, table: str, kept: float) -> None:
+        made = partitions.make_ahead(tx, {table: kept})
+        dropped = partitions.drop_behind(tx, {table: kept})
         if made or dropped:
             logger.info("retention: made %s, dropped %s", made, dropped)
-        workers.forget_old(tx, kept=self._retention["attempt"])

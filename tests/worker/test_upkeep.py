@@ -354,3 +354,33 @@ def test_only_an_outage_postpones_the_look_for_others(database: Database, silent
     upkeep.step()
     assert (upkeep._clock.true_since != known) is outage
     upkeep.close()
+
+
+SUCCESSES = "for values in ('SUCCESS', 'IGNORED') partition by range (finished)"
+
+
+def test_what_fails_keeps_nothing_else_from_being_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each duty by itself, and it is told which; the connection is kept."""
+    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
+    with database.tx() as tx:
+        refuse = "returns text language plpgsql as $$ begin raise 'no partitions'; end $$"
+        for change in (
+            "drop function lavoro.make_partition",
+            f"create function lavoro.make_partition(text, timestamptz, timestamptz) {refuse}",
+            "drop table lavoro.finished_success cascade",
+            f"create table lavoro.finished_success partition of lavoro.finished {SUCCESSES}",
+            "create table lavoro.finished_success_rest partition of lavoro.finished_success default",
+            "insert into lavoro.revoked values (gen_random_uuid(), now() - interval '3 days')",
+        ):
+            tx.connection.execute(change.encode())
+    node_ = node(database, "node")
+    node_.step()
+    assert [record.message.split(":")[0] for record in caplog.records if "failed" in record.message] == [
+        "upkeep failed to make and drop partitions of finished_success, trying again"
+    ]
+    with database.tx() as tx:
+        assert tx.connection.execute("select count(*) from lavoro.revoked").fetchall() == [(0,)]
+    node_.close()

@@ -39,6 +39,7 @@ from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import pool_class
+from lavoro.worker.progress import Progress
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
@@ -188,6 +189,7 @@ class Child:
         self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
+        self.progress = Progress(database, worker_id=lease["worker_id"])
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
         self.relief = Relief(
             self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
@@ -200,7 +202,7 @@ class Child:
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
-            limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
+            limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.progress.store,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),

@@ -47,7 +47,7 @@ class Finisher(Service):
 
     def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
         super().__init__()
-        self._database, self._holding, self._worker_id, self._stored = database, holding, worker_id, stored
+        self._holding, self._worker_id, self._stored = holding, worker_id, stored
         # Slots append while we take: a deque loses nothing between two steps of either.
         self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
@@ -96,13 +96,6 @@ class Finisher(Service):
         if self._outcomes:
             logger.error("%d outcomes could not be stored; their tasks will run again", len(self._outcomes))
         self._session.close()
-
-    def store_progress(self, job: Job, state: str, meta: object) -> None:
-        """Store a running task's own state now."""
-        text = serialization.dumps(meta) if meta is not None else None
-        with self._database.tx() as tx:
-            if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
-                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
 
     def _store(self, batch: Sequence[Outcome]) -> None:
         """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lavoro.store import partitions, roles
 from lavoro.store.database import Row, Tx
 from lavoro.store.drift import differences
-from lavoro.store.migrate import migrations, version_of
+from lavoro.store.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
 from lavoro.store.statements import render
 
 
@@ -106,6 +106,14 @@ def _version(exam: Exam) -> Iterator[Finding]:
     elif found > latest:
         problem = f"is at version {found}, made by a later release than this one, which knows {latest}"
         yield Finding("schema", exam.tx.schema, problem, "pip install --upgrade lavoro")
+
+
+def _encoding(exam: Exam) -> Iterator[Finding]:
+    name, encoding = encoding_of(exam.tx)
+    if encoding != "UTF8":
+        problem = f"has the encoding {encoding}: tasks with texts that it cannot hold are refused"
+        repair = f"-- move to a database of another: {UTF8_DATABASE.replace('NAME', 'shop')};"
+        yield Finding("encoding", name, problem, repair)
 
 
 def _drift(exam: Exam) -> Iterator[Finding]:
@@ -353,6 +361,6 @@ def _literal(text: str) -> str:
 
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
-    _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew,
+    _encoding, _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew,
     _future_times, _connections, _pooler, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
 )  # fmt: skip

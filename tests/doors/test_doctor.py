@@ -213,6 +213,18 @@ def test_a_clock_that_is_wrong(examine: Examine, ahead: float, word: str) -> Non
     assert f"s {word} the database" in finding.problem
 
 
+def test_a_database_that_cannot_hold_all_texts(server: Cluster) -> None:
+    server.execute("create database narrow encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0")
+    tx = Database(server.url("narrow")).open("lavoro-test")
+    try:
+        [finding] = doctor._encoding(Exam(tx=tx, retention=DEFAULT_RETENTION))
+    finally:
+        tx.connection.close()
+        server.drop_database("narrow")
+    assert (finding.check, finding.which) == ("encoding", "narrow")
+    assert "SQL_ASCII" in finding.problem
+
+
 def test_tasks_from_the_future(tx: Tx, examine: Examine) -> None:
     """Stored by a clock that was set back since; a worker lets those begin that are due at once."""
     send(tx)

@@ -20,6 +20,7 @@ from lavoro.store.database import Database
 from lavoro.store.migrate import check, migrate, migrations, version_of
 from lavoro.store.partitions import partitions_of
 from lavoro.store.tables import Tables
+from tests.postgres import Cluster
 
 PROGRAM = "import sys; from lavoro.store.migrate import migrate; print(migrate(sys.argv[1]))"
 Wait = Callable[..., None]
@@ -213,3 +214,13 @@ def test_check_says_what_is_missing_and_what_to_do(database_url: str) -> None:
 def test_a_database_that_cannot_be_reached() -> None:
     with pytest.raises(OperationalError, match="cannot connect to postgresql://nobody@127.0.0.1:1/x: "):
         migrate("postgresql://nobody@127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_all_texts_is_refused(cluster: Cluster, encoding: str) -> None:
+    cluster.execute(f"create database narrow encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0")
+    try:
+        with pytest.raises(ImproperlyConfigured, match=f"'narrow' has the encoding {encoding}"):
+            migrate(cluster.url("narrow"))
+    finally:
+        cluster.drop_database("narrow")

@@ -6,8 +6,9 @@ import contextlib
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -21,6 +22,7 @@ from psycopg.rows import TupleRow, tuple_row
 from lavoro.commands import command
 from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
 from lavoro.forking import in_each_fork
+from lavoro.service import jitter
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection
 from lavoro.store.prepared import Prepared
@@ -31,17 +33,25 @@ Row = tuple[Any, ...]
 OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
     b" set_config('plan_cache_mode', 'force_generic_plan', false),"
+    b" set_config('idle_session_timeout', '0', false),"
+    b" set_config('default_transaction_isolation', 'read committed', false),"
     b" pg_backend_pid()::text,"
     b" (select extract(epoch from backend_start)::text from pg_stat_activity where pid = pg_backend_pid())"
 )
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
 was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
+Idle these sessions are by design: who rests must be there to be woken. Every statement is written for read committed,
+whatever the database's default is: by the others it would be refused now and then.
 Number and start of the session are asked for so that it can be ended when it was given up."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip
 """What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
+CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
+"""The server has undone a transaction because of another one, and asks for it once more; they are in LOST, too."""
+_REPEATS = 20
+"""How often a statement is repeated after a conflict: each time somebody else has got on."""
 OUTAGE = (*LOST, OSError, LavoroError)
 """What a loop that needs the database has to expect."""
 
@@ -81,15 +91,36 @@ class Tx:
         return self.execute(name, parameters).fetchone()
 
     def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
-        """Run the statement of that name."""
-        return self.cursor.execute(statement(name, self.schema), parameters)
+        """Run the statement of that name; again after a conflict, if it is a transaction of its own."""
+        text = statement(name, self.schema)
+        try:
+            return self.cursor.execute(text, parameters)
+        except CONFLICTS as error:
+            self._must_be_alone(error)
+            return self._again(partial(self.cursor.execute, text, parameters))
 
     def swiftly(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
         """Run the statement of that name with values as libpq takes them; not in a caller's connection."""
         known = self.prepared.get(name)
         if known is None:
             known = self.prepared[name] = Prepared(self.connection, name, self.schema, formats)
-        return known.run(values)
+        try:
+            return known.run(values)
+        except CONFLICTS as error:
+            self._must_be_alone(error)
+            return self._again(partial(known.run, values))
+
+    def _must_be_alone(self, error: BaseException) -> None:
+        """Raise the error again in a transaction of several statements: only who began that can repeat it."""
+        if self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            raise error
+
+    def _again(self, run: Callable[[], T]) -> T:
+        for repeat in range(_REPEATS):
+            time.sleep(jitter(0, 0.001 * 2 ** min(repeat, 7)))
+            with contextlib.suppress(*CONFLICTS):
+                return run()
+        return run()
 
 
 class Database:
@@ -199,6 +230,7 @@ class Database:
             )
             connection.patience = patience
             connection.backend = Backend(application, patience)
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # of transactions behind a pooler too
             return connection if shared else _begun(connection, connection.backend)
         except psycopg.OperationalError as error:
             raise OperationalError(f"cannot connect to {masked(url)}: {first_line(error)}") from error
@@ -254,6 +286,7 @@ class Database:
         info = fairy.info  # lives as long as the connection, so its cursor keeps the prepared statements at hand
         tx = info.get("lavoro_tx")
         if tx is None or tx.connection is not fairy.driver_connection:
+            fairy.driver_connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # SQLAlchemy unsets it
             tx = info["lavoro_tx"] = Tx(fairy.driver_connection, self.schema)
         return tx  # type: ignore[no-any-return]
 
@@ -300,7 +333,7 @@ class _Borrowed:
         return self._database._tx_of(self._fairy)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        lost = isinstance(error, LOST)
+        lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
         try:
             if error is not None:
                 self._translate(error, lost=lost)
@@ -420,7 +453,8 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
             f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
             f" run `{command('migrate')}`"
         )
-    what = "did not answer" if isinstance(error, LOST) else "refused this"
+    lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
+    what = "did not answer" if lost else "refused this"
     return OperationalError(f"the database {what}: {first_line(error)}")
 
 

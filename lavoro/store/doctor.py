@@ -13,7 +13,7 @@ from lavoro.plural import counted
 from lavoro.store import partitions, roles
 from lavoro.store.database import Row, Tx
 from lavoro.store.drift import differences
-from lavoro.store.migrate import migrations, version_of
+from lavoro.store.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
 from lavoro.store.statements import render
 
 
@@ -113,6 +113,14 @@ def _version(exam: Exam) -> Iterator[Finding]:
         yield Finding("schema", exam.tx.schema, problem, "pip install --upgrade lavoro")
 
 
+def _encoding(exam: Exam) -> Iterator[Finding]:
+    name, encoding = encoding_of(exam.tx)
+    if encoding != "UTF8":
+        problem = f"has the encoding {encoding}: tasks with texts that it cannot hold are refused"
+        repair = f"-- move to a database of another: {UTF8_DATABASE.replace('NAME', 'shop')};"
+        yield Finding("encoding", name, problem, repair)
+
+
 def _drift(exam: Exam) -> Iterator[Finding]:
     for difference in differences(exam.tx):
         yield Finding("schema", *difference)
@@ -203,6 +211,25 @@ def _clock_skew(exam: Exam) -> Iterator[Finding]:
             " here is met so much too early or too late (countdown and leases are not touched by it)",
             "-- let both machines ask the same time server (chrony, systemd-timesyncd)",
         )  # fmt: skip
+
+
+def _future_times(exam: Exam) -> Iterator[Finding]:
+    """Rows that were written by a clock which showed a time that is still to come."""
+    query = """
+        select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
+            count(*) filter (where due <= created)
+        from lavoro.waiting where created > clock_timestamp()"""
+    [[tasks, seconds, at_once]] = exam.rows(query)
+    if tasks:
+        yield Finding(
+            "clock", "waiting", f"{tasks:,} tasks were stored up to {seconds:.0f} s in the future: the database's clock"
+            f" was set back; {at_once:,} of them are due at once, and wait until a worker begins, or has seen it being"
+            " set; the others keep their time",
+            exam.command("worker") if at_once else _OTHERS,
+        )  # fmt: skip
+
+
+_OTHERS = "-- nothing, or revoke those that would start too late; let a time server keep the database's clock"
 
 
 def _connections(exam: Exam) -> Iterator[Finding]:
@@ -352,6 +379,7 @@ def _literal(text: str) -> str:
 
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
-    _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew, _connections,
-    _pooler, _no_worker, _unserved_queues, _paused_queues, _silent_workers, _strays, _partitions,
+    _encoding, _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew,
+    _future_times, _connections, _pooler, _no_worker, _unserved_queues, _paused_queues, _silent_workers, _strays,
+    _partitions,
 )  # fmt: skip

@@ -19,7 +19,9 @@ from psycopg.rows import TupleRow
 from lavoro.errors import OperationalError
 from lavoro.forking import in_each_fork
 from lavoro.service import Service
-from lavoro.store.database import LOST, Database
+from lavoro.store.abandoned import end_abandoned
+from lavoro.store.database import LOST, Database, Tx, first_line
+from lavoro.store.deadline import Backend
 
 logger = logging.getLogger("lavoro.store")
 
@@ -62,6 +64,7 @@ class Listener(Service):
         self._came: list[str] = []
         self._alarm: tuple[int, int] | None = None
         self._spoke = 0.0
+        self._abandoned: Backend | None = None
 
     def want(self, keys: Iterable[str]) -> None:
         """Say what is waited for from now on; wakes the loop."""
@@ -130,11 +133,14 @@ class Listener(Service):
         if not isinstance(error, (*LOST, OSError, OperationalError)):
             super().failed(error)
         elif self._failures == 1:
-            logger.warning("the listening connection was lost; polling until it is back: %s", error)
+            logger.warning("the listening connection was lost; polling until it is back: %s", first_line(error))
 
     def _connect(self) -> psycopg.Connection[TupleRow]:
         connection = self._database.connect("lavoro-listener", direct=True, patience=ANSWER)
         try:
+            if self._abandoned is not None:  # a session that listens and is not read fills the server's queue
+                end_abandoned(Tx(connection, self._database.schema), self._abandoned)
+                self._abandoned = None
             # What comes with the answer of a statement, which psycopg reads.
             connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
             connection.execute(f'listen "{self._channel}"'.encode())
@@ -204,6 +210,7 @@ class Listener(Service):
             self._held = frozenset()
             self._agreed.clear()
         if self._connection is not None:
+            self._abandoned = getattr(self._connection, "backend", None)
             self._connection.close()
             self._connection = None
 

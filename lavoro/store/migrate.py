@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lavoro.commands import command
-from lavoro.errors import SchemaOutdated
+from lavoro.errors import ImproperlyConfigured, SchemaOutdated
 from lavoro.store import partitions
 from lavoro.store.database import Database, Tx, translated
 from lavoro.store.statements import render
@@ -34,11 +34,31 @@ def migrate(database: Database | str) -> list[str]:
     tx = database.open("lavoro-migrate", direct=True)
     try:
         with translated():
+            _check_encoding(tx)
             applied = list(_apply_missing(tx))
             partitions.make_ahead(tx)
     finally:
         tx.connection.close()
     return applied
+
+
+def _check_encoding(tx: Tx) -> None:
+    name, encoding = encoding_of(tx)
+    if encoding != "UTF8":
+        raise ImproperlyConfigured(
+            f"the database {name!r} has the encoding {encoding}, which cannot hold all texts:"
+            f" make one with {UTF8_DATABASE}"
+        )
+
+
+UTF8_DATABASE = "create database NAME encoding 'UTF8' template template0"
+
+
+def encoding_of(tx: Tx) -> tuple[str, str]:
+    """Return the database's name and encoding."""
+    row = tx.connection.execute("select current_database()::text, current_setting('server_encoding')").fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def _apply_missing(tx: Tx) -> Iterator[str]:

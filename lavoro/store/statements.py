@@ -10,6 +10,8 @@ from lavoro.defaults import SCHEMA
 from lavoro.errors import ImproperlyConfigured
 
 FOLDER = Path(__file__).parent / "sql"
+_TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
+"""Read at the start: a process that can open no more files must still store its outcomes."""
 
 _QUALIFIER = re.compile(r"(?<!['\"])\blavoro\.(?=[a-z_]+)")
 """Not after a quotation mark: there it is the name of a Python module."""
@@ -34,7 +36,7 @@ def render(text: str, schema: str) -> str:
 @lru_cache(maxsize=512)
 def statement(name: str, schema: str = "lavoro") -> str:
     """Return the statement of that name, without its comments, for a schema."""
-    lines = (FOLDER / f"{name}.sql").read_text(encoding="utf-8").splitlines()
+    lines = _TEXTS[name].splitlines()
     return render("\n".join(line for line in lines if not line.lstrip().startswith("--")), schema)
 
 

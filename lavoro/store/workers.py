@@ -43,6 +43,8 @@ class Renewal(NamedTuple):
     """Seconds until the first lease of somebody else runs out; negative if one has."""
     seen: dt.datetime | None
     """When, by the database's clock: who knows that may shorten the leases."""
+    now: dt.datetime
+    """What the database's clock showed."""
 
 
 class Rescue(NamedTuple):
@@ -99,16 +101,20 @@ def renew(
         [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
         next((row[5] for row in rows if row[0] == "expires"), math.inf),
         next((row[6] for row in rows if row[0] == "renewed"), None),
+        next(row[6] for row in rows if row[0] == "clock"),
     )
 
 
-def expire(tx: Tx) -> tuple[int, str] | None:
+def expire(tx: Tx, *, since: dt.datetime | None = None, latest: dt.datetime | None = None) -> tuple[int, str] | None:
     """End a lease that ran out; return the worker's id and its name, or None when there is none.
+
+    It must not have moved for half of its length, counted by a clock that has run true ``since``. If that clock is past
+    ``latest``, it was set ahead a moment ago, and nothing is ended.
 
     One at a time: a transaction that rescues one worker's tasks locks them in the order of their ids, one that went on
     to those of another would not.
     """
-    row = tx.row("expire_lease")
+    row = tx.row("expire_lease", {"since": since, "latest": latest})
     return (row[0], f"{row[1]}/{row[2]}") if row else None
 
 

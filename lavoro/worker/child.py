@@ -46,6 +46,7 @@ from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
 from lavoro.worker.pools import patched, pool_class
+from lavoro.worker.progress import Progress
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
@@ -220,7 +221,7 @@ class Child:
         self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
-        self.finisher.longest_progress = conf.lavoro_max_progress_size
+        self.progress = Progress(database, worker_id=lease["worker_id"], longest=conf.lavoro_max_progress_size)
         self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
         self.relief = Relief(
             self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
@@ -235,7 +236,7 @@ class Child:
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             max_error_size=conf.lavoro_max_error_size,
-            limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.finisher.store_progress,
+            limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.progress.store,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),
@@ -248,7 +249,7 @@ class Child:
         """Store a state for a task that this process holds, named by its id; tell whether it does."""
         job = self.holding.find(task_uuid(task_id))
         if job is not None:
-            self.finisher.store_progress(job, state, meta)
+            self.progress.store(job, state, meta)
         return job is not None
 
     def _received(self, jobs: list[Job]) -> None:

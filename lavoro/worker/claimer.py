@@ -16,6 +16,7 @@ from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import LOST, OUTAGE, Database, Tx
 from lavoro.store.deadline import ANSWER
+from lavoro.store.session import Session
 from lavoro.store.tasks import Lane
 from lavoro.worker.holding import Holding
 from lavoro.worker.lanes import Lanes, may, rest_after
@@ -41,6 +42,8 @@ RESTING = 120
 """How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
 EARLY = 0.005
 """Seconds by which a timer may end early: what it waited for may have become due only after the claim."""
+ADOPTION = 10.0
+"""Seconds after a reconnect until the first look for what a claim has given us that was given up."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 
@@ -65,10 +68,13 @@ class Claimer(Service):
         offers: Offers,
     ) -> None:
         super().__init__()
-        self._database, self._pool, self._holding, self._offers = database, pool, holding, offers
+        self._pool, self._holding, self._offers = pool, holding, offers
         self._worker_id, self._queues = worker_id, list(queues)
         self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
-        self._tx: Tx | None = None
+        self._session = Session(database, "lavoro-claimer", patience=ANSWER)
+        self._known: Tx | None = None
+        """The connection on which we have looked for what is ours without our knowing it."""
+        self._adopt_at, self._adopt_after = math.inf, ADOPTION
         self._called, self._next = True, 0.0
         """Whether somebody wants the next claim now, and when it is due otherwise."""
         self._lanes = Lanes(self._queues)
@@ -139,7 +145,7 @@ class Claimer(Service):
                 pause = self._claim_if_room()
                 self._next = math.inf if pause is None else time.monotonic() + pause
         except LOST:
-            self._lose()
+            self._session.lose()
             self._called = True
             raise
         over = self._offers.over if self._offers.made else math.inf
@@ -171,7 +177,7 @@ class Claimer(Service):
                 self._pool.add(self._offers.end(self._open()))
         except OUTAGE as error:  # the supervisor gives them back when this process has ended
             logger.warning("offers to take tasks could not be withdrawn: %s", error)
-        self._lose()
+        self._session.close()
 
     # What is handed over
 
@@ -199,6 +205,8 @@ class Claimer(Service):
         if jobs:
             self._idle_rounds = 0
             self._accept(jobs)
+        else:
+            self._adopt_again(tx)
         self._full_rounds = self._full_rounds + 1 if len(jobs) == limit else 0
         if len(jobs) >= BUSY or self._full_rounds > 3:
             self._rest(False)
@@ -297,22 +305,28 @@ class Claimer(Service):
     # The connection
 
     def _open(self) -> Tx:
-        if self._tx is None:
-            self._tx = self._database.open("lavoro-claimer", patience=ANSWER)
-            self._adopt(self._tx)
-        return self._tx
+        tx = self._session.open()
+        if tx is not self._known:
+            self._lanes.forget_bounds()
+            self._must_look = True  # a look may have been lost too
+            self._adopt(tx)
+            self._known, self._adopt_after, self._adopt_at = tx, ADOPTION, time.monotonic() + ADOPTION
+        return tx
 
     def _adopt(self, tx: Tx) -> None:
-        """Take over what a claim gave us whose answer was lost with the connection; a look may have been lost too."""
-        self._lanes.forget_bounds()
-        self._must_look = True
+        """Take over what a claim gave us whose answer was lost with the connection."""
         jobs = self._offers.found(tx)
         if jobs:
             what = counted(len(jobs), "task was", "tasks were")
             logger.warning("%s claimed by a statement whose answer was lost: running now", what)
             self._pool.add(jobs)
 
-    def _lose(self) -> None:
-        if self._tx is not None:
-            self._tx.connection.close()
-            self._tx = None
+    def _adopt_again(self, tx: Tx) -> None:
+        """Do so while there is nothing to claim, ever more seldom: a claim that could not be ended may be done late.
+
+        So it is found after twice the time that it took. Not under load: each look reads all that runs.
+        """
+        if time.monotonic() >= self._adopt_at:
+            self._adopt(tx)
+            self._adopt_after *= 2
+            self._adopt_at = time.monotonic() + self._adopt_after

@@ -15,7 +15,6 @@ from psycopg import errors as pg
 
 from lavoro import outcome as outcomes
 from lavoro import serialization
-from lavoro.failure import printable
 from lavoro.message import Job
 from lavoro.outcome import Finished, GivenBack, Outcome
 from lavoro.plural import counted
@@ -23,7 +22,7 @@ from lavoro.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.deadline import ANSWER
-from lavoro.text import cut, told
+from lavoro.store.session import Session
 from lavoro.worker.holding import Holding
 
 logger = logging.getLogger("lavoro.worker")
@@ -37,8 +36,6 @@ MOST = 2000
 """Outcomes of one batch at the most."""
 LARGE = 4_000_000
 """Bytes of one batch at the most; an outcome that is larger goes alone."""
-LONGEST_STATE = 100
-"""Characters of a state of a task's own."""
 SLOWEST = 100_000
 """Bytes per second that a network must carry: a batch has more time for its answer, the larger it is."""
 
@@ -56,15 +53,13 @@ class Finisher(Service):
 
     def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
         super().__init__()
-        self._database, self._holding, self._worker_id, self._stored = database, holding, worker_id, stored
+        self._holding, self._worker_id, self._stored = holding, worker_id, stored
         # Slots append while we take: a deque loses nothing between two steps of either.
         self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
-        self._tx: Tx | None = None
+        self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.patience = 10.0
         """Seconds for which the last outcomes are tried to be stored when the worker stops."""
-        self.longest_progress = 1_000_000
-        """Characters of the longest progress that is stored."""
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome stored."""
@@ -82,7 +77,7 @@ class Finisher(Service):
 
     def step(self) -> float | None:
         """Store what there is; connect before there is anything, for later the server may have no connection left."""
-        connection: Any = self._open().connection
+        connection: Any = self._session.open().connection
         batch, size = self._next_batch()
         if not batch:
             return None
@@ -92,7 +87,7 @@ class Finisher(Service):
         except Exception:
             # Nothing is given up; repeating is harmless. One that is so large lets all others go first.
             (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
-            self._lose()
+            self._session.lose()
             raise
         self._holding.release(outcome.job for outcome in batch)
         self._stored()
@@ -121,21 +116,7 @@ class Finisher(Service):
         if self._outcomes:
             what = counted(len(self._outcomes), "outcome")
             logger.error("%s could not be stored; what has no outcome will run again", what)
-        self._lose()
-
-    def store_progress(self, job: Job, state: str, meta: object) -> None:
-        """Store a running task's own state now, unless it is too long, which is no reason for the task to fail."""
-        text = serialization.dumps(meta) if meta is not None else None
-        if text is not None and len(text) > self.longest_progress:
-            logger.warning(
-                "progress of %s[%s] is not stored: it has %d characters, more than %d (lavoro_max_progress_size)",
-                job.name, job.id, len(text), self.longest_progress,
-            )  # fmt: skip
-            return
-        state = printable(cut(told(state), LONGEST_STATE))
-        with self._database.tx() as tx:
-            if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
-                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
+        self._session.close()
 
     def _store(self, batch: Sequence[Outcome]) -> None:
         """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.
@@ -143,7 +124,7 @@ class Finisher(Service):
         In one for both there would be two such orders, and whoever revokes or rescues the same tasks could wait for us
         in a circle.
         """
-        tx = self._open()
+        tx = self._session.open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
         back = [outcome for outcome in batch if type(outcome) is GivenBack and self._holding.holds(outcome.job)]
@@ -177,13 +158,3 @@ class Finisher(Service):
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
         reason = ValueError(f"the outcome of {job.name} cannot be stored: {first_line(error)}")
         return outcomes.failed(job, serialization.dumps_exception(reason), None)
-
-    def _open(self) -> Tx:
-        if self._tx is None:
-            self._tx = self._database.open("lavoro-finisher", patience=ANSWER)
-        return self._tx
-
-    def _lose(self) -> None:
-        if self._tx is not None:
-            self._tx.connection.close()
-            self._tx = None

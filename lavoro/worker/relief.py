@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 from lavoro import outcome
 from lavoro.message import Job
 from lavoro.plural import counted
 from lavoro.store import tasks
-from lavoro.store.database import Database
+from lavoro.store.database import OUTAGE, Database
 from lavoro.store.deadline import ANSWER
+from lavoro.store.session import Session
 from lavoro.worker.board import Board
 from lavoro.worker.finisher import Finisher
 from lavoro.worker.guard import unpatched
@@ -37,7 +38,8 @@ class Relief:
         self, board: Board, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int, offers: Offers,
         relieved: Callable[[list[Job]], object],
     ) -> None:  # fmt: skip
-        self._board, self._pool, self._finisher, self._database = board, pool, finisher, database
+        self._board, self._pool, self._finisher = board, pool, finisher
+        self._session = Session(database, "lavoro-relief", patience=ANSWER)
         self._worker_id, self._offers, self._relieved = worker_id, offers, relieved
         self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 
@@ -57,15 +59,16 @@ class Relief:
     def _relieve(self, jobs: list[Job]) -> None:
         back = [outcome.released(job) for job in jobs]
         try:
-            tx = self._database.open("lavoro-relief", patience=ANSWER)
-            with closing(tx.connection):
-                handed = self._offers.disown(tx)
-                if back:
-                    tasks.give_back(tx, self._worker_id, back)
+            tx = self._session.open()
+            handed = self._offers.disown(tx)
+            if back:
+                tasks.give_back(tx, self._worker_id, back)
         except Exception as error:  # then as soon as the loop turns
             if jobs:
                 stuck = counted(len(jobs), "task")
                 logger.warning("%s behind a blocked loop could not be given back yet: %s", stuck, error)
+            self._session.lose()
+            self._end_what_was_given_up()
             for returned in back:
                 self._finisher.put(returned)
         else:
@@ -73,3 +76,10 @@ class Relief:
                 freed = counted(len(jobs) + len(handed), "task")
                 logger.info("%s behind a blocked loop went back to the queue", freed)
             self._relieved(jobs)
+        finally:
+            self._session.close()
+
+    def _end_what_was_given_up(self) -> None:
+        """Else it might be done after the finisher has done so too, and we have the same task again."""
+        with contextlib.suppress(*OUTAGE):
+            self._session.open()

@@ -9,15 +9,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
+
+import psycopg
+from psycopg.pq import TransactionStatus
 
 from lavoro import errors
 from lavoro.plural import counted
 from lavoro.service import Service, jitter
-from lavoro.store import partitions, workers
-from lavoro.store.database import OUTAGE, Database, Tx
+from lavoro.store import clock, partitions, workers
+from lavoro.store.database import OUTAGE, Database, Tx, first_line
+from lavoro.store.session import Session
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
 from lavoro.text import described
+from lavoro.worker.clock import ServerClock
 
 logger = logging.getLogger("lavoro.worker")
 task_logger = logging.getLogger("lavoro.task")
@@ -74,17 +80,21 @@ class Upkeep(Service):
     ) -> None:
         super().__init__()
         self._node = node
-        self._database, self._hooks = database, hooks
+        self._hooks = hooks
         self._lease, self._max_crashes, self._retention = lease, max_crashes, retention
         self.max_backoff = min(self.max_backoff, lease / RENEWALS)
-        self._tx: Tx | None = None
+        self._session = Session(database, "lavoro-upkeep", patience=max(5.0, lease / RENEWALS))
+        self._failing: dict[str, str] = {}
+        """What of our duties failed at the last time, and why."""
+        self._renewed_on: Tx | None = None
+        """The connection of the last renewal."""
         self._leases: set[int] = set()
         self._newcomers: deque[tuple[Registration, Callable[[int], None]]] = deque()
         self._lost: deque[Rescue] = deque()
         self._renewed = self._strays_from = -math.inf
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
-        self._strangers_from = -math.inf
+        self._clock, self._clock_was_set = ServerClock(lease=lease), True  # nobody may have been there to see it
         self._expiry = self._foretold = math.inf
         """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
         self._renew_now = False
@@ -136,15 +146,32 @@ class Upkeep(Service):
         with self._connection() as tx:
             if not stuck:
                 renewal = self._renew(tx) if self._must_renew() else None
-                self._register_newcomers(tx)
-            self._rescue_children(tx)
+                self._do(tx, "to give leases", self._register_newcomers)
+            self._do(tx, "to rescue tasks of our own", self._rescue_children)
             if time.monotonic() >= self._next_rescue():
-                self._rescue_strangers(tx)
+                self._do(tx, "to rescue tasks of others", self._rescue_strangers)
             if renewal is not None:
-                self._rescue_strays(tx)
+                self._do(tx, "to rescue strays", self._rescue_strays)
+                self._do(tx, "to set right what the clock has moved", self._set_right)
                 self._retain_if_due(tx)
         pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
+        pause = min(pause, self.max_backoff) if self._newcomers or self._lost else pause
         return max(STUCK_LOOK if stuck else 0.001, pause)
+
+    def _do(self, tx: Tx, what: str, duty: Callable[[Tx], object]) -> None:
+        """Do one thing; if it fails, that is told, and the others are done all the same. Not without a connection."""
+        try:
+            duty(tx)
+        except psycopg.Error as error:
+            if tx.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise
+            text = first_line(error)
+            if self._failing.get(what) != text:
+                logger.error("upkeep failed %s, trying again: %s", what, text)
+            self._failing[what] = text
+        else:
+            if self._failing.pop(what, None):
+                logger.warning("upkeep goes on %s", what)
 
     def close(self) -> None:
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
@@ -156,26 +183,17 @@ class Upkeep(Service):
                 "the tasks of %s could not be given back: others will, in %g s",
                 counted(len(self._lost), "process", "processes"), self._in_force,
             )  # fmt: skip
-        self._disconnect()
+        self._session.close()
 
     @contextmanager
     def _connection(self) -> Iterator[Tx]:
         """Lend the connection; whatever goes wrong on it, it is not used again."""
         try:
-            if self._tx is None:
-                self._tx = self._database.open("lavoro-upkeep", patience=max(5.0, self._lease / 4))
-            yield self._tx
+            yield self._session.open()
         except Exception:
-            self._disconnect()
-            # After an outage all leases look run out, and those who held them know better what was running.
-            self._strangers_from = time.monotonic() + self._lease
+            self._session.lose()
             self._renew_now = True
             raise
-
-    def _disconnect(self) -> None:
-        if self._tx is not None:
-            self._tx.connection.close()
-            self._tx = None
 
     # Leases
 
@@ -214,10 +232,13 @@ class Upkeep(Service):
             self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
         shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
         leases = self._leases - {lost.worker_id for lost in list(self._lost)}  # a dead child's runs out
+        # What ran out long ago may still be watched, for as long as half of the longest lease.
+        ever = self._strays_due() or self._clock.known_for < self._long
         renewal = workers.renew(
-            tx, list(leases), back=workers.EVER if self._strays_due() else 2 * self._in_force,
-            factor=lease / self._lease, known=self._known, shortening=shortening and lease == self._lease,
+            tx, list(leases), back=workers.EVER if ever else 2 * self._in_force, factor=lease / self._lease,
+            known=self._known, shortening=shortening and lease == self._lease,
         )  # fmt: skip
+        self._look_at_the_clock(tx, renewal.now, sent)
         self._renewed, self.trusted_until, self._in_force = sent, sent + lease, lease
         self._known, self._perhaps_long = renewal.seen, lease > self._lease
         # To come, it is seen by other nodes too.
@@ -228,6 +249,16 @@ class Upkeep(Service):
             self._hooks.lost(lost)
         self._hooks.cancel(renewal.cancels)
         return renewal
+
+    def _look_at_the_clock(self, tx: Tx, now: dt.datetime, sent: float) -> None:
+        # After an outage all leases look run out, and those who held them know better what was running. It was none if
+        # the others can have renewed too, all but one of RENEWALS times: idle sessions are ended by many a server.
+        if tx is not self._renewed_on and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
+            self._clock.doubt()
+        self._renewed_on = tx
+        if step := self._clock.read(now, sent=sent, answered=time.monotonic()):
+            logger.warning("the clock of the database was set %s by %.1f s", "ahead" if step > 0 else "back", abs(step))
+            self._clock_was_set, self._strays_from = True, -math.inf
 
     def _register_newcomers(self, tx: Tx) -> None:
         """Give leases to new children, once a renewal has gone well: one that cannot be renewed is worth nothing.
@@ -246,23 +277,32 @@ class Upkeep(Service):
 
     def _rescue_children(self, tx: Tx) -> None:
         while self._lost:
-            self._rescue(tx, self._lost[0])
+            try:
+                self._rescue(tx, self._lost[0])
+            except BaseException:
+                self._lost.rotate(-1)  # the next time another one comes first
+                raise
             self._leases.discard(self._lost.popleft().worker_id)
 
     def _next_rescue(self) -> float:
-        return max(min(self._expiry, self._foretold), self._strangers_from)
+        return min(self._expiry, self._foretold)
 
     def _rescue_strangers(self, tx: Tx) -> None:
-        """Any node may do this for any other: a lease is ended by one statement, by one of them."""
-        while self._rescue_stranger(tx):
-            pass
-        self._expiry = time.monotonic() + self._lease / RENEWALS  # a renewal will tell; another node may be at it now
+        """Any node may do this for any other: a lease is ended by one statement, by one of them.
+
+        How long it has not moved is counted by the server's clock, as far back as that is known to agree with ours.
+        """
+        try:
+            while self._rescue_stranger(tx):
+                pass
+        finally:  # a renewal will tell; another node may be at it now
+            self._expiry = time.monotonic() + self._lease / RENEWALS
 
     def _strays_due(self) -> bool:
         return time.monotonic() >= self._strays_from
 
     def _rescue_strays(self, tx: Tx) -> None:
-        if self._strays_due() and time.monotonic() >= self._strangers_from:
+        if self._strays_due():
             ever = self._strays_from == -math.inf  # the first look finds what nobody was there to see
             self._strays_from = time.monotonic() + STRAYS_INTERVAL * (IDLE if self._in_force > self._lease else 1)
             for worker_id in workers.strays(tx, ever=ever):
@@ -271,7 +311,7 @@ class Upkeep(Service):
     def _rescue_stranger(self, tx: Tx) -> bool:
         """End a lease that ran out, with all that hangs on it; tell whether there was one."""
         with self._impatient(tx):
-            found = workers.expire(tx)
+            found = workers.expire(tx, since=self._clock.true_since, latest=self._clock.latest)
             if found is not None:
                 worker_id, name = found
                 self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
@@ -298,6 +338,27 @@ class Upkeep(Service):
             )
             yield
 
+    # The clock
+
+    def _set_right(self, tx: Tx) -> None:
+        """After the server's clock was set back, let what is due at once be due, and leases end as they would have.
+
+        One node does it; a duty of so short a time that it holds none up who sees the clock being set once more.
+        """
+        if not self._clock_was_set:
+            return
+        if workers.take_duty(tx, "clock", holder=self._node, seconds=self._lease / RENEWALS / 2) is None:
+            self._clock_was_set = False
+            return
+        clock.pull_leases(tx)
+        pulled, seconds = clock.pull_tasks(tx)
+        self._clock_was_set = False
+        if pulled:
+            logger.warning(
+                "%d tasks that were due at once lay up to %.1f s in the future, for the clock of the database was set"
+                " back: they are due now", pulled, seconds,
+            )  # fmt: skip
+
     # Retention
 
     def _retain_if_due(self, tx: Tx) -> None:
@@ -306,11 +367,16 @@ class Upkeep(Service):
         self._retained = time.monotonic()
         if workers.take_duty(tx, "retention", holder=self._node, seconds=RETENTION_INTERVAL - 60) is None:
             return  # another node has done it
-        made = partitions.make_ahead(tx, {table: kept for table, kept in self._retention.items() if kept is not None})
-        dropped = partitions.drop_behind(tx, self._retention)
+        for table, kept in self._retention.items():
+            if kept is not None:
+                self._do(tx, f"to make and drop partitions of {table}", partial(self._retain, table=table, kept=kept))
+        self._do(tx, "to forget old workers and revokes", partial(workers.forget_old, kept=self._retention["attempt"]))
+
+    def _retain(self, tx: Tx, *, table: str, kept: float) -> None:
+        made = partitions.make_ahead(tx, {table: kept})
+        dropped = partitions.drop_behind(tx, {table: kept})
         if made or dropped:
             logger.info("retention: made %s, dropped %s", made, dropped)
-        workers.forget_old(tx, kept=self._retention["attempt"])
 
 
 def _log_end(name: str, id: str, error: Exception) -> None:

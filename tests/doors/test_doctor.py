@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from lavoro.store import doctor, partitions, roles
+from lavoro.store import clock, doctor, partitions, roles
 from lavoro.store.database import Database, Tx
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.migrate import migrate
@@ -214,6 +214,29 @@ def test_a_clock_that_is_wrong(examine: Examine, ahead: float, word: str) -> Non
     finding = the_one(examine(clock=lambda: time.time() + ahead))
     assert finding.check == "clock"
     assert f"s {word} the database" in finding.problem
+
+
+def test_a_database_that_cannot_hold_all_texts(server: Cluster) -> None:
+    server.execute("create database narrow encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0")
+    tx = Database(server.url("narrow")).open("lavoro-test")
+    try:
+        [finding] = doctor._encoding(Exam(tx=tx, retention=DEFAULT_RETENTION))
+    finally:
+        tx.connection.close()
+        server.drop_database("narrow")
+    assert (finding.check, finding.which) == ("encoding", "narrow")
+    assert "SQL_ASCII" in finding.problem
+
+
+def test_tasks_from_the_future(tx: Tx, examine: Examine) -> None:
+    """Stored by a clock that was set back since; a worker lets those begin that are due at once."""
+    send(tx)
+    rows(tx, "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning 1")
+    finding = the_one(examine())
+    assert (finding.check, finding.which, finding.repair) == ("clock", "waiting", "lavoro worker -A shop")
+    assert "1 tasks were stored up to 3600 s in the future" in finding.problem or "3599 s" in finding.problem
+    clock.pull_tasks(tx)
+    assert examine() == []
 
 
 def test_connections_run_out(url: str, examine: Examine) -> None:

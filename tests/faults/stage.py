@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import time
 import uuid
@@ -110,12 +111,12 @@ class Stage:
         with tx.connection.transaction():
             workers.rescue(tx, Rescue(worker, f"worker {worker} was lost", suspects, **how), max_crashes=MAX_CRASHES)
 
-    def rescue_expired(self, *, tx: Tx | None = None) -> list[int]:
-        """Rescue whatever leases have run out, as every node does."""
+    def rescue_expired(self, *, tx: Tx | None = None, since: dt.datetime | None = None) -> list[int]:
+        """Rescue whatever leases have run out, as every node does that has known the server's clock ``since``."""
         tx, found = tx or self.tx, list[int]()
         while True:
             with tx.connection.transaction():
-                expired = workers.expire(tx)
+                expired = workers.expire(tx, since=since)
                 if expired is None:
                     return found
                 workers.rescue(tx, Rescue(expired[0], "its lease ran out"), max_crashes=MAX_CRASHES)

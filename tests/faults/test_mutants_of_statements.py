@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -55,11 +56,23 @@ def taken_back(stage: Stage) -> None:
 
 
 def lease_in_force(stage: Stage) -> None:
-    """Another node looks for leases that have run out while one is in force."""
+    """Another node looks for leases that have run out while one is in force, though it was not renewed for long."""
+    look_while_it_runs(stage, "seen_at = seen_at - interval '40 seconds'")
+
+
+def clock_set_ahead(stage: Stage) -> None:
+    """Another node, which has just seen the server's clock being set ahead, looks at a lease that ran out by it."""
+    [[now]] = stage.connection.execute("select clock_timestamp()").fetchall()
+    ahead = "seen_at = seen_at - interval '1 hour', expires = expires - interval '1 hour'"
+    look_while_it_runs(stage, ahead, since=now)
+
+
+def look_while_it_runs(stage: Stage, change: str, *, since: dt.datetime | None = None) -> None:
     mine, id = stage.worker(lease=30), stage.send()
     [job] = stage.claim(mine)
     token = stage.start(job, mine)
-    if stage.rescue_expired():
+    stage.connection.execute(f"update lavoro.worker set {change}".encode())
+    if stage.rescue_expired(since=since):
         theirs = stage.worker()
         [again] = stage.claim(theirs)
         second = stage.start(again, theirs)
@@ -170,6 +183,10 @@ MUTANTS = [
     Mutant(
         "leases are judged by the clock of a worker that goes fast", "I5", lease_in_force,
         "expire_lease", "< statement_timestamp()", "< statement_timestamp() + interval '10 minutes'",
+    ),
+    Mutant(
+        "leases are judged by a clock that was set", "I5", clock_set_ahead,
+        "expire_lease", "greatest(seen_at, %(since)s::timestamptz)", "coalesce(seen_at, %(since)s::timestamptz)",
     ),
     Mutant(
         "rescued tasks do not come back", "I1", crash,

@@ -23,6 +23,7 @@ from lavoro.store.migrate import check, migrate, migrations, version_of
 from lavoro.store.partitions import partitions_of
 from lavoro.store.statements import check_schema
 from lavoro.store.tables import Tables
+from tests.postgres import Cluster
 
 PROGRAM = "import sys; from lavoro.store.migrate import migrate; print(migrate(sys.argv[1]))"
 Wait = Callable[..., None]
@@ -231,3 +232,13 @@ def test_the_settings_and_the_database_have_one_rule_for_a_schema(schema: str) -
     refused = complaint(Settings(pending=[lambda: {"lavoro_schema": schema}]).check)
     assert complaint(lambda: check_schema(schema)) == refused
     assert (refused is None) == (schema == "a" * 40)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_all_texts_is_refused(cluster: Cluster, encoding: str) -> None:
+    cluster.execute(f"create database narrow encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0")
+    try:
+        with pytest.raises(ImproperlyConfigured, match=f"'narrow' has the encoding {encoding}"):
+            migrate(cluster.url("narrow"))
+    finally:
+        cluster.drop_database("narrow")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lavoro.ids import uuid7
-from lavoro.store import partitions, tasks
+from lavoro.store import partitions, tasks, workers
 from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.partitions import DAY, DEFAULT_RETENTION, Partition, drop_behind, make_ahead, partitions_of, period
 from tests.conftest import Eventually
@@ -271,3 +271,26 @@ def test_partitions_are_not_vacuumed_because_they_grew(tx: Tx) -> None:
         "select distinct reloptions from pg_class where relname ~ '^(finished|attempt).*_[0-9]{8}t' and relkind = 'r'"
     )
     assert rows(tx, query) == [(["autovacuum_vacuum_insert_threshold=-1"],)]
+
+
+def test_every_table_has_a_replica_identity(tx: Tx) -> None:
+    """Else nothing can be deleted in it, or changed, where all tables are published for logical replication."""
+    query = """
+        select relname from pg_class c where relnamespace = 'lavoro'::regnamespace and relkind in ('r', 'p')
+            and not (relreplident = 'f' or (relreplident = 'd' and exists (
+                select from pg_index i where i.indrelid = c.oid and i.indisprimary)))"""
+    assert rows(tx, query) == []
+    names = "select count(*) from pg_class where relname like 'finished%t%' and relkind = 'r'"
+    assert value(tx, names) > 4  # partitions of times are among them
+
+
+def test_retention_where_all_tables_are_published(bare: Tx) -> None:
+    """Whatever wal_level is: a publication is enough for the server to ask for a replica identity."""
+    bare.connection.execute("create publication everything for all tables")
+    moment = now(bare) - dt.timedelta(days=40)
+    finish_at(bare, moment)
+    finish_at(bare, moment, state="FAILURE")
+    partitions.make_ahead(bare)
+    partitions.drop_behind(bare, DEFAULT_RETENTION)
+    assert value(bare, "select count(*) from lavoro.finished") == 0
+    workers.forget_old(bare, kept=1.0)

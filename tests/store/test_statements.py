@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import resource
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import psycopg
 import pytest
 
 import lavoro.store
+from lavoro.store import tasks
 from lavoro.store.database import Tx
 from lavoro.store.statements import FOLDER, numbered, render, statement
+from tests.store.walk import sent_and_taken, succeeded
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 PACKAGE = Path(lavoro.store.__file__).parents[1]
@@ -80,7 +83,7 @@ def test_a_statement_is_read_once() -> None:
 
 
 def test_a_statement_without_a_file(tx: Tx) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(KeyError, match="no_such_statement"):
         tx.run("no_such_statement")
 
 
@@ -88,3 +91,16 @@ def test_types_of_parameters_are_known_without_values(tx: Tx) -> None:
     """`null` in place of any value must not change what a statement does: each parameter has a type of its own."""
     with pytest.raises(psycopg.errors.NotNullViolation):
         tx.run("insert_task", dict.fromkeys(re.findall(r"%\((\w+)\)s", (FOLDER / "insert_task.sql").read_text())))
+
+
+def test_a_process_that_can_open_no_more_files_stores_its_outcomes(tx: Tx) -> None:
+    job = sent_and_taken(tx)
+    statement.cache_clear()
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))  # all in use; poll() needs one
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            FOLDER.joinpath("finish_tasks.sql").read_text()
+        assert tasks.finish(tx, 1, [succeeded(job)]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))

@@ -11,7 +11,7 @@ import pytest
 from lavoro import outcome, serialization
 from lavoro.errors import TimeLimitExceeded, WorkerLostError
 from lavoro.message import Job
-from lavoro.store import tasks, workers
+from lavoro.store import clock, tasks, workers
 from lavoro.store.database import Tx
 from lavoro.store.workers import Rescue
 from tests.store.walk import message, registered, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
@@ -102,6 +102,63 @@ def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) ->
     assert workers.renew(tx, [gone]).live == set()
 
 
+def test_a_lease_that_moves_is_not_ended(tx: Tx) -> None:
+    """It ran out by a clock that was set ahead; how long it has not moved is counted by one that was not."""
+    rows(tx, "update lavoro.worker set seen_at = now() - interval '1 hour', expires = now() - interval '59 minutes'"
+             " where id = 1 returning 1")  # fmt: skip
+    [[now, half_a_minute_ago, soon]] = rows(tx, "select now(), now() - interval '31 s', now() + interval '1 s'")
+    assert workers.expire(tx, since=now) is None
+    assert workers.expire(tx, since=half_a_minute_ago, latest=half_a_minute_ago) is None  # set a moment ago
+    assert workers.expire(tx, since=half_a_minute_ago, latest=soon) == (1, "node@test/0")
+
+
+def test_a_lease_that_was_renewed_in_the_future_begins_now(tx: Tx) -> None:
+    query = "update lavoro.worker set seen_at = seen_at + '1 h', expires = expires + '1 h' where id = 1 returning 1"
+    rows(tx, query)
+    assert clock.pull_leases(tx) == 1
+    assert clock.pull_leases(tx) == 0
+    age = "select extract(epoch from expires - clock_timestamp())::float8 from lavoro.worker where id = 1"
+    assert value(tx, age) == pytest.approx(30, abs=5)
+    rows(tx, query)
+    workers.renew(tx, [1], known=None)  # nor does its own renewal leave it there
+    assert value(tx, age) == pytest.approx(30, abs=5)
+
+
+def test_a_duty_of_the_future_is_free(tx: Tx) -> None:
+    workers.take_duty(tx, "retention", holder="a", seconds=60)
+    rows(tx, "update lavoro.duty set until = until + interval '1 hour' returning 1")
+    assert workers.take_duty(tx, "retention", holder="b", seconds=60) == 2
+
+
+def test_what_was_due_at_once_is_due_after_the_clock_was_set_back(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "BATCH", 3)
+    ids = [send(tx) for _ in range(8)]
+    later = send(tx, countdown=60.0)
+    forward = "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning due"
+    rows(tx, forward)
+    now = send(tx)
+    [[due]] = rows(tx, "select due from lavoro.waiting where id = %s", later)
+    pulled, seconds = clock.pull_tasks(tx)
+    assert (pulled, seconds) == (8, pytest.approx(3600, abs=60))
+    assert sorted(job.id for job in take(tx)) == sorted([*ids, now])
+    order = rows(tx, "select id from lavoro.running where id <> %s order by due", now)
+    assert order == [(id,) for id in ids]
+    assert rows(tx, "select due from lavoro.waiting") == [(due,)]
+    assert clock.pull_tasks(tx) == (0, 0.0)
+
+
+@pytest.mark.parametrize("how", ["given back", "rescued"])
+def test_what_was_claimed_goes_back_as_due_though_the_clock_was_set_back(tx: Tx, how: str) -> None:
+    job = sent_and_taken(tx)
+    rows(tx, "update lavoro.running set due = due + interval '1 h', created = created + interval '1 h' returning 1")
+    if how == "rescued":
+        rescue(tx)
+    else:
+        tasks.give_back(tx, 1, [outcome.released(job)])
+    assert [again.id for again in take(tx, worker_id=2)] == [job.id]
+    assert clock.pull_tasks(tx) == (0, 0.0)
+
+
 def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable[[], Tx]) -> None:
     gone, other = registered(tx, lease=0.0), opened()
     with tx.connection.transaction():
@@ -114,6 +171,8 @@ def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:
     assert workers.strays(tx) == []
     rows(tx, "update lavoro.worker set stopped = now() where id = 1 returning 1")
     assert workers.strays(tx) == []  # its rescue may be under way
+    rows(tx, "update lavoro.running set started = now() + interval '1 hour' returning 1")
+    assert workers.strays(tx) == [1]  # it began by another clock
     rows(tx, "update lavoro.running set started = now() - interval '2 minutes' returning 1")
     assert workers.strays(tx) == workers.strays(tx, ever=False) == [1]
     rows(tx, "update lavoro.worker set stopped = now() - interval '1 hour' where id = 1 returning 1")

@@ -12,12 +12,14 @@ from lavoro.ids import uuid7
 from lavoro.message import Message
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
-from lavoro.worker import lanes
+from lavoro.worker import claimer, lanes
 from lavoro.worker.claimer import BUSY, RESTING, Claimer
 from lavoro.worker.holding import Holding
 from lavoro.worker.offers import MOST, SHARE, Offers
 from lavoro.worker.pools.threads import ThreadPool
+from tests.conftest import Eventually
 from tests.store.walk import message, registered, rows, value
+from tests.worker.conftest import PATIENCE
 
 POLL, SLOTS = 0.5, 100
 LATER = 6.0
@@ -342,3 +344,32 @@ def test_what_is_just_being_claimed_does_not_go_back(warm: Node, tx: Tx) -> None
 def test_with_few_slots_it_offers_none() -> None:
     offers = Offers(Holding(), worker_id=1, slots=SHARE - 1)
     assert offers._most == 0
+
+
+# What was given up
+
+
+def test_a_claim_that_was_given_up_takes_no_task_away(node: Node, tx: Tx, migrated_url: str) -> None:
+    """It waits for a lock for longer than it is waited for; the next one runs what it would have taken."""
+    node.claimer._session._patience = 0.3
+    node.step()
+    tasks.insert(tx, [message()])
+    with psycopg.connect(migrated_url) as holder:
+        holder.execute("lock table lavoro.waiting in share mode")
+        for _ in range(3):
+            with pytest.raises(psycopg.OperationalError, match="no answer"):
+                _ = [node.step() for _ in range(10)]  # the first may only look which lanes there are
+    node.step()
+    assert (running(tx), node.pool.outstanding) == (1, 1)
+
+
+def test_a_claim_that_is_done_late_is_found_while_idle(
+    node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """Where its session could not be ended, as through a pooler."""
+    monkeypatch.setattr(claimer, "ADOPTION", 0.05)
+    node.step()
+    tasks.insert(tx, [message()])
+    everything = [tasks.Lane("celery", 0, lanes.EVERYTHING)]
+    assert len(tasks.claim(tx, node.claimer._worker_id, lanes=everything, limit=1)) == 1
+    eventually(lambda: node.step() is not None and node.pool.outstanding == 1, timeout=PATIENCE, why="it is found")

@@ -101,3 +101,20 @@ def test_stop_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster, 
     worker = start_worker("-c", "2", url=url)
     own_cluster.stop()
     assert worker.stop() == 0
+
+
+def test_progress_decides_no_outcome(
+    start_worker: StartWorker, own_cluster: Cluster, url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """It is tried again and dropped, and the task goes on; later progress is stored as ever."""
+    worker = start_worker("-P", "threads", "-c", "1", url=url)
+    with sending_to(url) as app:
+        task = app.send_task("report", [str(tmp_path / "gate")])
+        eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
+        own_cluster.stop("immediate")
+        (tmp_path / "gate").touch()
+        eventually(lambda: ledger.lines("reported", task.id), timeout=PATIENCE, why="it goes on")
+        own_cluster.start()
+        assert task.get(timeout=PATIENCE) == "done"
+    assert worker.log.count("cannot be stored and is dropped: ") == 1
+    assert worker.stop() == 0

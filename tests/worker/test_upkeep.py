@@ -352,3 +352,83 @@ def registered(upkeep_: Upkeep, number: int) -> int:
 
 def expiries(tx: Tx) -> dict[int, object]:
     return dict(tx.connection.execute("select id, expires from lavoro.worker").fetchall())
+
+
+CUT = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where application_name = 'lavoro-upkeep' and datname = current_database()"""
+
+
+def test_a_server_that_ends_idle_sessions_keeps_nobody_from_rescuing(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """Or a proxy in front of it: after less time than there is between two renewals. Each finds its connection lost."""
+    ended = threading.Event()
+
+    def end_idle_sessions() -> None:
+        while not ended.wait(0.2):
+            rows(sender, f"{CUT} and state = 'idle' and state_change < now() - interval '200 ms'")
+
+    proxy = threading.Thread(target=end_idle_sessions)
+    proxy.start()
+    doomed = start_worker("-n", "doomed", "-Q", "other", "-P", "threads", url=migrated_url, environment=SHORT)
+    task = sender.send_task("hold", [str(tmp_path / "gate")], queue="other")
+    eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
+    heir = start_worker("-n", "heir", "-Q", "other", "-P", "threads", url=migrated_url, environment=SHORT)
+    doomed.destroy()
+    (tmp_path / "gate").touch()
+    try:
+        assert task.get(timeout=30) == "held"
+    finally:
+        ended.set()
+        proxy.join()
+    assert ledger.starts(task.id) == 2
+    assert heir.log.count("lavoro-upkeep was closed while it was idle") <= 1
+
+
+@pytest.mark.parametrize(("silent", "outage"), [(5.0, False), (25.0, True)])
+def test_only_an_outage_postpones_the_look_for_others(database: Database, silent: float, outage: bool) -> None:
+    """After one all leases look run out; whoever held them comes back and knows better what was running."""
+    upkeep = node(database, "node", lease=30.0)
+    upkeep.register(Registration("node", 0, "host", 1, "gevent", 1, [], "1", 30.0), lambda id: None)
+    upkeep.step()
+    known = upkeep._clock.true_since
+    with database.tx() as tx:
+        tx.connection.execute(CUT.encode())
+    upkeep._renewed -= silent
+    upkeep.renew()
+    with pytest.raises(LOST):
+        upkeep.step()
+    upkeep.step()
+    assert (upkeep._clock.true_since != known) is outage
+    upkeep.close()
+
+
+SUCCESSES = "for values in ('SUCCESS', 'IGNORED') partition by range (finished)"
+
+
+def test_what_fails_keeps_nothing_else_from_being_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each duty by itself, and it is told which; the connection is kept."""
+    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
+    with database.tx() as tx:
+        refuse = "returns text language plpgsql as $$ begin raise 'no partitions'; end $$"
+        for change in (
+            "drop function lavoro.make_partition",
+            f"create function lavoro.make_partition(text, timestamptz, timestamptz) {refuse}",
+            "drop table lavoro.finished_success cascade",
+            f"create table lavoro.finished_success partition of lavoro.finished {SUCCESSES}",
+            "create table lavoro.finished_success_rest partition of lavoro.finished_success default",
+            "insert into lavoro.revoked values (gen_random_uuid(), now() - interval '3 days')",
+        ):
+            tx.connection.execute(change.encode())
+    node_ = node(database, "node")
+    node_.step()
+    assert [record.message.split(":")[0] for record in caplog.records if "failed" in record.message] == [
+        "upkeep failed to make and drop partitions of finished_success, trying again"
+    ]
+    with database.tx() as tx:
+        assert tx.connection.execute("select count(*) from lavoro.revoked").fetchall() == [(0,)]
+    node_.close()

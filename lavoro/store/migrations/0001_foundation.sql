@@ -182,6 +182,17 @@ create table lavoro.tick (
     primary key (schedule, due)
 );
 
+-- Where all tables are published for logical replication, rows can be deleted only in tables with a replica identity.
+-- These have no primary key. It costs nothing unless wal_level is logical; partitions are given theirs one by one.
+alter table lavoro.finished replica identity full;
+alter table lavoro.finished_success replica identity full;
+alter table lavoro.finished_failure replica identity full;
+alter table lavoro.finished_success_rest replica identity full;
+alter table lavoro.finished_failure_rest replica identity full;
+alter table lavoro.attempt replica identity full;
+alter table lavoro.attempt_rest replica identity full;
+alter table lavoro.offer replica identity full;
+
 create view lavoro.tasks as
     select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
         attempt, retries, crashes, due, created, null::timestamptz as started, null::timestamptz as finished,
@@ -282,6 +293,7 @@ begin
     -- What is dropped as a whole need not be vacuumed because it grew: that reads all of it once more, and writes.
     execute format('create table %s (like %s including all) with (autovacuum_vacuum_insert_threshold = -1)',
         parent || suffix, parent);
+    execute format('alter table %s replica identity full', parent || suffix);
     execute format('alter table %s attach partition %s for values from (%L) to (%L)', parent, parent || suffix, begins, ends);
     return kind || suffix;
 exception when check_violation then

@@ -1,7 +1,12 @@
--- Ends a lease that has run out, and names the worker whose tasks must be rescued in the same transaction.
+-- Ends a lease that has run out and has not moved for half of its length, and names the worker whose tasks must be rescued in
+-- the same transaction.
 update lavoro.worker set stopped = clock_timestamp(), end_reason = 'lease ran out'
 where id in (
     select id from lavoro.worker where stopped is null and expires < statement_timestamp()
+        -- Counted from when the clock is known to run true, else all leases would end when it is set ahead.
+        and statement_timestamp() - greatest(seen_at, %(since)s::timestamptz) >= (expires - seen_at) / 2
+        -- If it is past that, it was set since.
+        and statement_timestamp() <= coalesce(%(latest)s::timestamptz, 'infinity')
     order by id limit 1 for update skip locked
 )
 returning id, node, process

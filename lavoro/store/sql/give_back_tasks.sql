@@ -18,14 +18,15 @@ with given as materialized (
     select b.id, b.attempt, b.worker_id, g.state, b.started, g.reason, g.error::json, g.traceback
     from back b join given g on g.id = b.id where g.state is not null
 ), stored as (
-    -- No countdown and no ETA: the task keeps its place in the queue.
+    -- No countdown and no ETA: the task keeps its place in the queue. What ran was due: if it lies in the future, the clock
+    -- was set back since.
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
     select b.id, coalesce(g.queue, b.queue), b.priority, b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
-        b.crashes, case when g.eta is null and g.countdown is null then b.due else greatest(clock_timestamp(), coalesce(g.eta,
+        b.crashes, case when g.eta is null and g.countdown is null then least(b.due, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
             clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
-            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end)) end, b.created, b.expires,
-        b.name,
+            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end)) end,
+        least(b.created, clock_timestamp()), b.expires, b.name,
         case when g.args is null and g.payload is null then b.args else g.args::json end,
         case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
         coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason

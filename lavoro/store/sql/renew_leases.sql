@@ -5,7 +5,9 @@ with renewed as (
     update lavoro.worker set seen_at = statement_timestamp(),
         -- A lease gets shorter only by who knows of the last renewal: not by a statement that was given up, and comes late.
         expires = case when seen_at = %(known)s::timestamptz then clock_timestamp() + lease * %(factor)s::float8
-            else greatest(expires, clock_timestamp() + lease * %(factor)s::float8) end
+            -- Not later than the length it has: one that was given before the clock was set back would end too late.
+            else greatest(least(expires, clock_timestamp() + (expires - seen_at)),
+                clock_timestamp() + lease * %(factor)s::float8) end
     -- That is: stopped is null. So written, the index of all live workers, which is longer, does not fit.
     where id = any (%(ids)s::bigint[]) and coalesce(stopped, 'infinity') = 'infinity'
     returning id, lease, seen_at
@@ -13,6 +15,8 @@ with renewed as (
 select 'renewed' as what, id as worker_id, null::uuid as id, null::int as attempt, null::text as how,
     null::float8 as seconds, seen_at
 from renewed
+union all
+select 'clock', null, null, null, null, null, statement_timestamp()
 union all
 select 'cancel', worker_id, id, attempt, cancel, null, null from lavoro.running
 where worker_id = any (%(ids)s::bigint[]) and cancel is not null

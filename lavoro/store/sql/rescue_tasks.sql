@@ -47,8 +47,10 @@ with lost as (
     select id, queue, priority, attempt - %(orderly)s::int, retries, crashes + suspect::int,
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
-        case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds' else due end,
-        created, expires, name, args, kwargs, options, payload, (select reason from blamed)
+        case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
+            -- What ran was due: if it lies in the future, the clock was set back since.
+            else least(due, clock_timestamp()) end,
+        least(created, clock_timestamp()), expires, name, args, kwargs, options, payload, (select reason from blamed)
     from judged where verdict is null
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue

@@ -3,5 +3,6 @@ select distinct r.worker_id from lavoro.running r
 -- Asked first, and once: without it all of running would be read, with the dead rows of the minutes since it was cleaned.
 where (%(ever)s::boolean or exists (
         select from lavoro.worker s where s.stopped > statement_timestamp() - interval '10 minutes'))
-    and r.started < clock_timestamp() - interval '1 minute'
+    -- Or in the future: the clock was set back since.
+    and (r.started < clock_timestamp() - interval '1 minute' or r.started > clock_timestamp())
     and not exists (select from lavoro.worker w where w.id = r.worker_id and w.stopped is null)

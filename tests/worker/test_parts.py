@@ -210,6 +210,7 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
         (socket.gethostname(), os.getpid(), False),  # that number is ours now
         (socket.gethostname(), 2**22 + 1, False),  # Linux gives no number above 2^22
     ],
+    ids=["another machine", "a process of this machine", "a number that is ours now", "no process"],
 )
 def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, *, counts: bool) -> None:
     database = Database(migrated_url)

@@ -11,6 +11,7 @@ from lavoro.arguments import Arguments, signature_of
 from lavoro.defaults import FLAG, MAPPING
 from lavoro.errors import ImproperlyConfigured
 from lavoro.models import Models
+from lavoro.unawaited import refuse_unawaited
 
 
 def check_callable(function: Any) -> None:
@@ -35,6 +36,7 @@ def task_class(
 
     ``inspect.signature`` of the task says what a call may give; ``__wrapped__`` is the function as it was decorated.
     """
+    refuse_unawaited(name, body)
     named, models = _named(function), _models(name, body, app, options)
     body = body if models is None else models.function
     attributes = {

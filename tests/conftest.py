@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import hypothesis
 import pytest
 
+from lavoro import commands, current
 from tests.postgres import Cluster, temporary_cluster
 
 T = TypeVar("T")
@@ -49,6 +50,15 @@ def _sendable(value: Any) -> Any:
     if isinstance(value, dict):
         return {_sendable(key): _sendable(inner) for key, inner in value.items()}
     return type(value)(map(_sendable, value)) if type(value) in (list, tuple) else value
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests() -> Iterator[None]:
+    """Forget after each test what it has defined for the whole process: shared tasks, and the commands errors name."""
+    shared, words = [*current.shared], (commands._before, commands._after)
+    yield
+    current.shared[:] = shared
+    commands._before, commands._after = words
 
 
 class Eventually(Protocol):

@@ -43,7 +43,15 @@ def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
 class _Worker(Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What it runs": ("app", "queues", "exclude_queues", "include", "broker", "purge"),
-        "How it runs tasks": ("pool", "concurrency", "processes", "time_limit", "soft_time_limit"),
+        "How it runs tasks": (
+            "pool",
+            "concurrency",
+            "processes",
+            "time_limit",
+            "soft_time_limit",
+            "prefetch_multiplier",
+            "disable_prefetch",
+        ),
         "How long it lives": ("grace", "max_tasks_per_child", "max_memory_per_child"),
         "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
     }
@@ -71,7 +79,12 @@ class _Worker(Grouped):
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
 @click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
-@click.option("--prefetch-multiplier", type=click.IntRange(0), help="1: claim nothing ahead; others: as settings say.")
+@click.option(
+    "--prefetch-multiplier",
+    type=click.IntRange(0),
+    metavar="N",
+    help="1: claim nothing ahead; others: as settings say.",
+)
 @click.option("--disable-prefetch", is_flag=True, help="The same as --prefetch-multiplier 1.")
 @LIVENESS_OPTION
 @click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")

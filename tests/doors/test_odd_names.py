@@ -106,9 +106,8 @@ def test_every_verb_speaks_through_one_function() -> None:
         if re.search(r"click\.(echo|secho|confirm|prompt)\(|\bprint\(|std(out|err)\.write", line)
     }
     assert found == {
-        ("common.py", "click.echo(plain(text, lines=True), err=error)"),
+        ("output.py", "click.echo(plain(text, lines=True), err=error)"),
         ("__init__.py", "click.echo(error.ctx.get_help())"),
         ("status.py", "Console().print(_queues(queues), _workers(workers))"),
-        ("worker.py", 'Console(highlight=False).print(Text(plain(text), style="bold green"), soft_wrap=True)'),
-        ("purge.py", "click.confirm(plain(f\"Delete everything that waits on {', '.join(names)}?\"), abort=True)"),
+        ("purge.py", "click.confirm(plain(f\"Delete {what} on {', '.join(names)}?\"), abort=True)"),
     }

@@ -179,12 +179,16 @@ def use_pool() -> list[int]:
 
 @app.task(name="leave_daemon")
 def leave_daemon() -> int:
-    """Leave a process in a session of its own, which holds copies of all descriptors; return its id."""
-    pid = os.fork()
+    """Leave a process in a session of its own, which holds copies of all descriptors; return its id.
+
+    It is forked as a library in C does it, past what Python calls in a fork.
+    """
+    libc = ctypes.PyDLL(None)
+    pid: int = libc.fork()
     if pid == 0:
-        os.setsid()
-        while True:
-            UNPATCHED_SLEEP(600)
+        libc.setsid()
+        libc.sleep(600)
+        libc._exit(0)
     return pid
 
 

@@ -95,7 +95,7 @@ def test_a_large_outcome_that_cannot_be_stored_lets_others_go_first(migrated_url
         assert list(finisher._outcomes) == [small, large]
         finisher._outcomes.clear()
         assert finisher.step() is None
-    finisher._lose()
+    finisher._session.close()
     database.dispose()
 
 

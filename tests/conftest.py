@@ -54,11 +54,11 @@ def _sendable(value: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def nothing_of_other_tests() -> Iterator[None]:
-    """Forget after each test what it has defined for the whole process: shared tasks, and the commands errors name."""
-    shared, words = [*current.shared], (commands._before, commands._after)
+    """Forget what other tests have defined for the whole process: shared tasks, and the application of commands."""
+    shared = [*current.shared]
+    commands.name_app("yourapp")
     yield
     current.shared[:] = shared
-    commands._before, commands._after = words
 
 
 class Eventually(Protocol):

@@ -62,9 +62,11 @@ class Site:
         )
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a process that is stopped after the test, gently."""
+        """Start a process that is stopped after the test, gently. It heeds Ctrl-C, though the tests may ignore it."""
+        former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         with self._log.open("ab") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+        signal.signal(signal.SIGINT, former)
         self._processes.append(process)
         return process
 

@@ -180,13 +180,12 @@ class Task(Generic[P, R]):
 
     def settle(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
-        self._annotate()
         for name in dir(type(self)):
             if isinstance(getattr(type(self), name, None), FromSettings) and name not in vars(self):
                 setattr(self, name, getattr(self, name))
 
-    def _annotate(self) -> None:
-        """Take over what the setting ``task_annotations`` says of this task, or of all."""
+    def annotate(self) -> None:
+        """Take over, in the worker, what the setting ``task_annotations`` says of this task, or of all."""
         given = self.app.conf["task_annotations"] or ()
         for changes in given if isinstance(given, (list, tuple)) else [given]:
             for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():

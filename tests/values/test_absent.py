@@ -207,7 +207,7 @@ def test_unknown_options_of_tasks_become_attributes() -> None:
         (lambda: Router({"a.*": {"queu": "x"}}), "task_routes of 'a.*': the option 'queu' means nothing here: did you"),
         (lambda: app(task_always_eager=True).task(f).apply_async(cuntdown=3),
          "apply_async: the option 'cuntdown' means nothing here: did you mean 'countdown'?"),
-        (lambda: app(task_annotations={"*": {"time_limt": 3}}).task(name="a")(f).settle(),
+        (lambda: app(task_annotations={"*": {"time_limt": 3}}).task(name="a")(f).annotate(),
          "task_annotations of 'a': the option 'time_limt' means nothing here: did you mean 'time_limit'?"),
     ],
 )  # fmt: skip

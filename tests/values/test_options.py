@@ -165,7 +165,7 @@ def test_annotations_are_options_too() -> None:
     app = Lavoro("shop", set_as_current=False, task_annotations={"a.task": {"max_retries": "3"}})
     task = app.task(name="a.task")(f)
     with pytest.raises(ImproperlyConfigured, match="task 'a.task': max_retries must be a number"):
-        task.settle()
+        task.annotate()
 
 
 def test_a_queue_may_be_an_object() -> None:

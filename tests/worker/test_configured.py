@@ -180,3 +180,22 @@ def test_what_would_break_a_promise_is_refused_at_the_start(
     worker = start_worker(app="shop", url=migrated_url, ready=False, environment=configure(shop))
     assert worker.wait() == 1
     assert "acks_on_failure_or_timeout of shop.again is not supported: a task that failed" in worker.log
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rate_limit": "5/s"}, "rate_limit of talk is not supported: this release does not limit rates"),
+        ({"acks_on_failure_or_timeout": False}, "lavoro: acks_on_failure_or_timeout of talk is not supported: a task"),
+        ({"time_limit": "5"}, "lavoro: task 'talk': time_limit must be a number of seconds or a timedelta, 0 or more"),
+    ],
+)
+def test_what_annotations_ask_for_is_told_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path, options: dict[str, object], said: str
+) -> None:
+    """Options that a setting gives to tasks are warned of, refused and checked as the tasks' own."""
+    environment = configure(shop, task_annotations={"talk": options})
+    warned = not said.startswith("lavoro: ")
+    worker = start_worker(app="shop", url=migrated_url, ready=warned, environment=environment)
+    assert (worker.stop() if warned else worker.wait()) == (0 if warned else 1)
+    assert worker.log.count(said) == 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from lavoro import Lavoro
+from lavoro.worker.upkeep import STUCK
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
 
@@ -108,6 +111,22 @@ def test_reload_takes_settings_over(
     )
     assert worker.stop() == 0
     assert worker.log.count("only a restart") == 1
+
+
+def test_a_start_that_takes_long_is_no_loop_that_hangs(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, eventually: Eventually
+) -> None:
+    """A database that is made first, or much to purge, hold the start up; no lease is missed meanwhile."""
+    environment = configure(shop, lavoro_lease=1)
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute("lock table lavoro.waiting in share mode")
+        worker = start_worker("--purge", app="shop", url=migrated_url, ready=False, environment=environment)
+        eventually(lambda: rows(sender, waits) == [(1,)], timeout=PATIENCE, why="it purges")
+        time.sleep(STUCK + 0.5)  # this long a loop must not hang
+    worker.until("ready: ")
+    assert worker.stop() == 0
+    assert "the main loop" not in worker.log
 
 
 THREADS = """

@@ -157,6 +157,7 @@ def told(make: Callable[[], object]) -> list[str]:
         warnings.simplefilter("always")
         make()
     assert all(warning.category is LavoroWarning for warning in caught)
+    assert all(warning.filename == __file__ for warning in caught), "it names the line that is to be changed"
     return [str(warning.message) for warning in caught]
 
 

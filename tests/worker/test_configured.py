@@ -17,7 +17,7 @@ from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
 
 APP = """
-import json, os, pathlib
+import json, os, pathlib, sys
 from lavoro import Lavoro, signals
 from lavoro.log import get_task_logger
 
@@ -36,6 +36,7 @@ def received(request, **kwargs):
 @app.task(name="talk")
 def talk(text):
     print("printed", text)
+    print("complained", file=sys.stderr)
     get_task_logger("shop").warning("logged %s", text)
     return os.getpid()
 """
@@ -66,6 +67,7 @@ def test_logs(start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop
     lines = worker.log.splitlines()
     assert "T|talk|logged hello" in lines
     assert "T|talk|printed hello" in lines
+    assert "T|talk|complained" in lines
     assert any(line.startswith("W|ERROR|signal worker_init: receiver") for line in lines)
     assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
 

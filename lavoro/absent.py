@@ -198,6 +198,8 @@ _WORKFLOWS = "signatures, chains, groups and chords are not part of this release
 _MANY = "workflows are not part of this release: task.delay_many sends many calls at once"
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
+_BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
+_REPORT = "`lavoro doctor` tells of the database, `lavoro --version` of the release"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
 _MANAGED = "leave it to systemd, a container or a shell"
 
@@ -256,6 +258,7 @@ ABSENT: dict[str, Absent] = {
     **dict.fromkeys(("task.map", "task.starmap", "task.chunks"), Absent("refused", _MANY)),
     **dict.fromkeys(("task.replace", "task.add_to_chord"), Absent("refused", _WORKFLOWS)),
     "task.send_event": Absent("refused", _EVENTS),
+    "task.backend": Absent("refused", _BACKEND),
     # Attributes of applications
     **dict.fromkeys(("app.signature", "app.canvas", "app.GroupResult", "app.ResultSet"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
@@ -268,7 +271,8 @@ ABSENT: dict[str, Absent] = {
         ),
         Absent("refused", _KOMBU),
     ),
-    "app.backend": Absent("refused", "there is no result backend: app.AsyncResult(id) reads results"),
+    "app.backend": Absent("refused", _BACKEND),
+    "app.bugreport": Absent("refused", _REPORT),
     **dict.fromkeys(("app.worker_main", "app.start", "app.Worker", "app.WorkController"), Absent("refused", _COMMAND)),
     **dict.fromkeys(("app.steps", "app.user_options"), Absent("refused", _FIXED)),
     "app.log": Absent(
@@ -286,7 +290,7 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _WORKFLOWS),
     ),
     **dict.fromkeys(("lavoro.chunks", "lavoro.xmap", "lavoro.xstarmap"), Absent("refused", _MANY)),
-    "lavoro.bugreport": Absent("refused", "`lavoro doctor` tells of the database, `lavoro --version` of the release"),
+    "lavoro.bugreport": Absent("refused", _REPORT),
     # Commands
     "lavoro beat": Absent("refused", _BEAT),
     **dict.fromkeys(("lavoro inspect", "lavoro control"), Absent("refused", _CONTROL)),

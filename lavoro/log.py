@@ -226,6 +226,7 @@ def setup(
         handler.addFilter(TaskFilter())
         root.handlers[:] = [handler]
         root.setLevel(level)
+        logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
     signals.after_setup_task_logger.send(None, logger=TASKS, **facts)
 

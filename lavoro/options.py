@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lavoro import spelling
-from lavoro.defaults import COUNT, FLAG, MAPPING, PRIORITY, RATE, SECONDS, TEXT, Rule, as_seconds
+from lavoro.defaults import COUNT, DEFAULTS, FLAG, MAPPING, PRIORITY, RATE, SECONDS, TEXT, Rule, as_seconds
 from lavoro.errors import ImproperlyConfigured
 
 KEPT = frozenset({
@@ -28,6 +28,8 @@ IGNORED = frozenset({
 """Options of Celery that mean nothing once the message is a row."""
 OPTIONS = KEPT | CONSUMED | IGNORED
 """All options of a call that are known."""
+RETRY = OPTIONS | {"args", "kwargs", "max_retries"}
+"""All options of ``retry`` that are known and that ``retry_kwargs`` may have."""
 
 
 def _is_exception(value: Any) -> bool:
@@ -116,6 +118,7 @@ NAMES = frozenset({
 })  # fmt: skip
 """All options of the decorator that are known; others become attributes of the task."""
 
+_POLICY = frozenset(DEFAULTS["task_publish_retry_policy"].value)
 _DURATIONS = ("default_retry_delay", "retry_backoff", "retry_backoff_max", "time_limit", "soft_time_limit")
 
 
@@ -124,6 +127,9 @@ def check_call(option: str, value: Any) -> None:
     rule = CALLS.get(option)
     if rule is not None and value is not None and not rule.accepts(value):
         raise ValueError(f"{option} must be {rule.text}, not {value!r:.100}")
+    if option == "retry_policy" and value is not None:
+        for name in value:
+            spelling.warn_of("retry_policy: the option", name, _POLICY)
 
 
 def checked(task: str, option: str, value: Any) -> Any:
@@ -133,6 +139,9 @@ def checked(task: str, option: str, value: Any) -> Any:
     rule = TASKS[option]
     if not rule.accepts(value):
         raise ImproperlyConfigured(f"task {task!r}: {option} must be {rule.text}, not {value!r:.100}")
+    if option == "retry_kwargs":
+        for name in value:
+            spelling.warn_of(f"task {task!r}: retry_kwargs: the option", name, RETRY)
     if rule is _ERRORS:
         return (value,) if isinstance(value, type) else tuple(value)
     return value.total_seconds() if option in _DURATIONS and isinstance(value, dt.timedelta) else value

@@ -127,12 +127,18 @@ class _Bytes(io.BufferedIOBase):
 
 
 def redirect_stdouts(level: str | int = "WARNING") -> None:
-    """Send what tasks print to the log."""
+    """Send what tasks print, to standard output and to standard error, to the log.
+
+    The log's own handlers keep the stream that they were made with.
+    """
     number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
-    sys.stdout = StreamToLog(logging.getLogger("lavoro.redirected"), number, sys.__stdout__ or sys.stdout)
+    logger = logging.getLogger("lavoro.redirected")
+    sys.stdout = StreamToLog(logger, number, sys.__stdout__ or sys.stdout)
+    sys.stderr = StreamToLog(logger, number, sys.__stderr__ or sys.stderr)
 
 
 def end_line() -> None:
     """Log what the task that ends here has printed without an end of line."""
-    if isinstance(sys.stdout, StreamToLog):
-        sys.stdout.end_line()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, StreamToLog):
+            stream.end_line()

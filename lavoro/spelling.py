@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import warnings
+from collections.abc import MutableMapping
 from functools import lru_cache
+from pathlib import Path
+from types import FrameType
 
 from lavoro.errors import LavoroWarning
 
+_OURS = (f"{Path(__file__).parent}/", MutableMapping.update.__code__.co_filename)
+"""How the files of this package begin, and the one through which settings are updated."""
 _NEAR = 0.8
 """``max_retry`` is as near as this to ``max_retries``."""
 
@@ -25,7 +31,17 @@ def nearest(name: str, known: frozenset[str]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def warn_of(what: str, name: str, known: frozenset[str]) -> None:
-    """Warn, once, of a name that is nearly a known one; names that are like none pass."""
+    """Warn, once and with the caller's line, of a name that is nearly a known one; names that are like none pass."""
     meant = nearest(name, known)
     if meant is not None:
-        warnings.warn(f"{what} {name!r} means nothing here: did you mean {meant!r}?", LavoroWarning, stacklevel=2)
+        text = f"{what} {name!r} means nothing here: did you mean {meant!r}?"
+        warnings.warn(text, LavoroWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """Return which caller, counted from the one of this function, is the first that is not of this package."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -143,14 +143,15 @@ class Task(Generic[P, R]):
     def _check_options(self) -> None:
         """Bring the options into their usual form, also those that a class or a setting gave.
 
-        None stands for the default: for what a setting decides, that setting.
+        None stands for the default: for what a setting decides, that setting. Of ``max_retries`` it means without end.
         """
         for option in TASKS:
             holder = self if option in vars(self) else type(self)
             value = getattr(holder, option)
             if isinstance(value, (FromSettings, property)):
                 continue
-            if value is None and isinstance(default := vars(Task)[option], FromSettings):
+            if value is None and (default := vars(Task)[option]) is not None and option != "max_retries":
+                vars(self).pop(option, None)
                 setattr(type(self), option, default)
             elif (usual := checked(self.name, option, value)) is not value:
                 setattr(holder, option, usual)
@@ -179,13 +180,12 @@ class Task(Generic[P, R]):
 
     def settle(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
-        self._annotate()
         for name in dir(type(self)):
             if isinstance(getattr(type(self), name, None), FromSettings) and name not in vars(self):
                 setattr(self, name, getattr(self, name))
 
-    def _annotate(self) -> None:
-        """Take over what the setting ``task_annotations`` says of this task, or of all."""
+    def annotate(self) -> None:
+        """Take over, in the worker, what the setting ``task_annotations`` says of this task, or of all."""
         given = self.app.conf["task_annotations"] or ()
         for changes in given if isinstance(given, (list, tuple)) else [given]:
             for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():

@@ -268,7 +268,7 @@ def _no_worker(exam: Exam) -> Iterator[Finding]:
         where not exists (select from lavoro.worker where stopped is null and expires > clock_timestamp())"""
     for (count,) in exam.rows(query):
         waiting = f", and {_waiting(count)}" if count else ""
-        yield Finding("worker", "all", f"no worker is alive: no task starts{waiting}", exam.command("worker"))
+        yield Finding("worker", "none", f"is alive: no task starts{waiting}", exam.command("worker"))
 
 
 def _waiting(count: int) -> str:

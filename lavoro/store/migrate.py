@@ -107,7 +107,6 @@ def check(database: Database) -> None:
     with database.tx() as tx:
         version = version_of(tx)
     if version < latest:
-        state = f"is at version {version}" if version else "has no tables of Lavoro's"
-        raise SchemaOutdated(
-            f"schema {database.schema!r} {state}, this release needs {latest}: run `{command('migrate')}`"
-        )
+        outdated = f"is at version {version}, this release needs {latest}"
+        state = outdated if version else "has no tables of Lavoro's"
+        raise SchemaOutdated(f"schema {database.schema!r} {state}: run `{command('migrate')}`")

@@ -120,6 +120,8 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
         app.conf.worker_prefetch_multiplier = wishes.prefetch_multiplier
     app.import_modules()
     app.conf.check()
+    for task in app.tasks.values():
+        task.annotate()  # before the plan is made, which refuses options
     plan = make_plan(app, wishes)
     return app, replace(plan, notes=tuple(notes.of_the_application(app, wishes, plan)))
 

@@ -45,6 +45,7 @@ class Leases:
 
     def start(self) -> None:
         """Begin to renew, and ask for leases of those who wait for one."""
+        self._loop.turned = time.monotonic()  # to make a database or to purge may have taken long; nothing hangs
         self.upkeep.start()
         for child in self._children.present:
             if child.greeted and child.ending is None:

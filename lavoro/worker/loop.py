@@ -17,7 +17,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.turned = time.monotonic()
-        """When it last turned (monotonic); for all threads."""
+        """When it last turned (monotonic), or began to; for all threads."""
         self._signals: list[int] = []
         self._posted: deque[Callable[[], object]] = deque()
         self._alarm_in, self._alarm_out = os.pipe()

@@ -274,8 +274,8 @@ def test_attributes_come_from_the_settings_until_they_are_given() -> None:
 def test_annotations_change_tasks_in_the_worker() -> None:
     app = Lavoro("shop", task_annotations={"*": {"rate_limit": "1/s"}, "a": {"time_limit": 7}})
     task, other = app.task(name="a")(add), app.task(name="b")(add)
-    task.settle()
-    other.settle()
+    task.annotate()
+    other.annotate()
     assert (task.rate_limit, task.time_limit) == ("1/s", 7)
     assert (other.rate_limit, other.time_limit) == ("1/s", None)
 

@@ -12,6 +12,7 @@ import pty
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, which gets its handlers and level back."""
+    """The root logger, which gets its handlers and level back, as Python gets its warnings."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield root
@@ -34,6 +35,7 @@ def root() -> Iterator[logging.Logger]:
         handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def _logged_by_a_task(text: str) -> str:
@@ -231,6 +233,18 @@ def test_lines_that_end_with_stacks_say_so() -> None:
 
 
 # Where it goes
+
+
+def test_warnings_are_lines_of_the_log(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log.setup("WARNING", logfile=str(path), style="json")
+        warnings.warn("old", stacklevel=1)
+    told = json.loads(path.read_text())
+    assert (told["logger"], told["level"]) == ("py.warnings", "WARNING")
+    assert f"{__file__}:" in told["message"]
+    assert "UserWarning: old" in told["message"]
 
 
 def test_a_file_that_was_moved_away_is_made_anew(root: logging.Logger, tmp_path: Path) -> None:

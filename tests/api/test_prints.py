@@ -118,7 +118,26 @@ def test_a_line_may_not_grow_for_ever(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("level", "name"), [(logging.INFO, "INFO"), ("info", "INFO"), ("ERROR", "ERROR")])
 def test_the_level_is_a_name_or_a_number(caplog: pytest.LogCaptureFixture, level: str | int, name: str) -> None:
-    with caplog.at_level(logging.INFO), contextlib.redirect_stdout(None):
+    with caplog.at_level(logging.INFO), contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
         prints.redirect_stdouts(level)
         print("here")
-    assert [(record.name, record.levelname) for record in caplog.records] == [("lavoro.redirected", name)]
+        print("there", file=sys.stderr)
+    assert [(record.name, record.levelname) for record in caplog.records] == [("lavoro.redirected", name)] * 2
+    assert _said(caplog) == ["here", "there"]
+
+
+def test_a_handler_that_fails_says_so_on_the_stream_that_was_there(capfd: pytest.CaptureFixture[str]) -> None:
+    """Python tells of it on standard error, which is the log too."""
+    handler = logging.StreamHandler(io.StringIO())
+    handler.stream.close()
+    logger = logging.getLogger("lavoro.redirected")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+            prints.redirect_stdouts("ERROR")
+            print("lost", file=sys.stderr)
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+    assert "I/O operation on closed file" in capfd.readouterr().err

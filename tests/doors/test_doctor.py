@@ -261,9 +261,9 @@ def test_no_worker_at_all(tx: Tx, examine: Examine) -> None:
     """It is told at once, and not only when tasks have waited."""
     rows(tx, "update lavoro.worker set stopped = now() returning 1")
     finding = the_one(examine())
-    assert finding == Finding("worker", "all", "no worker is alive: no task starts", "lavoro worker -A shop")
+    assert finding == Finding("worker", "none", "is alive: no task starts", "lavoro worker -A shop")
     send(tx, queue="mail")
-    assert the_one(examine()).problem == "no worker is alive: no task starts, and 1 task waits"
+    assert the_one(examine()).problem == "is alive: no task starts, and 1 task waits"
     registered(tx)
     assert examine() == []
 

@@ -157,6 +157,7 @@ def told(make: Callable[[], object]) -> list[str]:
         warnings.simplefilter("always")
         make()
     assert all(warning.category is LavoroWarning for warning in caught)
+    assert all(warning.filename == __file__ for warning in caught), "it names the line that is to be changed"
     return [str(warning.message) for warning in caught]
 
 
@@ -207,7 +208,11 @@ def test_unknown_options_of_tasks_become_attributes() -> None:
         (lambda: Router({"a.*": {"queu": "x"}}), "task_routes of 'a.*': the option 'queu' means nothing here: did you"),
         (lambda: app(task_always_eager=True).task(f).apply_async(cuntdown=3),
          "apply_async: the option 'cuntdown' means nothing here: did you mean 'countdown'?"),
-        (lambda: app(task_annotations={"*": {"time_limt": 3}}).task(name="a")(f).settle(),
+        (lambda: app(task_always_eager=True).task(name="b")(f).apply_async(retry_policy={"max_retry": 1}),
+         "retry_policy: the option 'max_retry' means nothing here: did you mean 'max_retries'?"),
+        (lambda: app().task(name="c", retry_kwargs={"max_retry": 1, "tenant": 1, "max_retries": 2, "countdown": 3})(f),
+         "task 'c': retry_kwargs: the option 'max_retry' means nothing here: did you mean 'max_retries'?"),
+        (lambda: app(task_annotations={"*": {"time_limt": 3}}).task(name="a")(f).annotate(),
          "task_annotations of 'a': the option 'time_limt' means nothing here: did you mean 'time_limit'?"),
     ],
 )  # fmt: skip

@@ -116,6 +116,27 @@ def test_none_stands_for_the_setting() -> None:
         app.conf.task_acks_late = True
 
 
+def test_none_stands_for_the_default() -> None:
+    """Backoff and the handling of errors read these while the task fails."""
+    app = Lavoro("shop", set_as_current=False)
+    names = [name for name in TASKS if name != "max_retries"]
+
+    class Bare(Task[..., Any]):
+        name = "a.bare"
+
+        def __init__(self) -> None:
+            self.retry_backoff_max = self.acks_late = None  # type: ignore[assignment]
+
+    for task in (
+        app.task(name="a.decorated", **dict.fromkeys(names))(f),
+        app.register_task(type("Written", (Task,), {"name": "a.written", "run": f, **dict.fromkeys(names)})),
+        app.register_task(Bare()),
+    ):
+        plain = app.task(name=f"{task.name}.plain")(f)
+        assert {name: getattr(task, name) for name in names} == {name: getattr(plain, name) for name in names}
+    assert (task.retry_backoff_max, task.acks_late, task.throws) == (600, True, ())
+
+
 def test_values_that_an_instance_or_a_property_has() -> None:
     class Written(Task[..., Any]):
         name = "a.task"
@@ -144,7 +165,7 @@ def test_annotations_are_options_too() -> None:
     app = Lavoro("shop", set_as_current=False, task_annotations={"a.task": {"max_retries": "3"}})
     task = app.task(name="a.task")(f)
     with pytest.raises(ImproperlyConfigured, match="task 'a.task': max_retries must be a number"):
-        task.settle()
+        task.annotate()
 
 
 def test_a_queue_may_be_an_object() -> None:

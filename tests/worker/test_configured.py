@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from lavoro import Lavoro
+from lavoro.worker.upkeep import STUCK
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
 
 APP = """
-import json, os, pathlib
+import json, os, pathlib, sys
 from lavoro import Lavoro, signals
 from lavoro.log import get_task_logger
 
@@ -33,6 +36,7 @@ def received(request, **kwargs):
 @app.task(name="talk")
 def talk(text):
     print("printed", text)
+    print("complained", file=sys.stderr)
     get_task_logger("shop").warning("logged %s", text)
     return os.getpid()
 """
@@ -63,6 +67,7 @@ def test_logs(start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop
     lines = worker.log.splitlines()
     assert "T|talk|logged hello" in lines
     assert "T|talk|printed hello" in lines
+    assert "T|talk|complained" in lines
     assert any(line.startswith("W|ERROR|signal worker_init: receiver") for line in lines)
     assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
 
@@ -108,6 +113,22 @@ def test_reload_takes_settings_over(
     )
     assert worker.stop() == 0
     assert worker.log.count("only a restart") == 1
+
+
+def test_a_start_that_takes_long_is_no_loop_that_hangs(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, eventually: Eventually
+) -> None:
+    """A database that is made first, or much to purge, hold the start up; no lease is missed meanwhile."""
+    environment = configure(shop, lavoro_lease=1)
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute("lock table lavoro.waiting in share mode")
+        worker = start_worker("--purge", app="shop", url=migrated_url, ready=False, environment=environment)
+        eventually(lambda: rows(sender, waits) == [(1,)], timeout=PATIENCE, why="it purges")
+        time.sleep(STUCK + 0.5)  # this long a loop must not hang
+    worker.until("ready: ")
+    assert worker.stop() == 0
+    assert "the main loop" not in worker.log
 
 
 THREADS = """
@@ -180,3 +201,22 @@ def test_what_would_break_a_promise_is_refused_at_the_start(
     worker = start_worker(app="shop", url=migrated_url, ready=False, environment=configure(shop))
     assert worker.wait() == 1
     assert "acks_on_failure_or_timeout of shop.again is not supported: a task that failed" in worker.log
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rate_limit": "5/s"}, "rate_limit of talk is not supported: this release does not limit rates"),
+        ({"acks_on_failure_or_timeout": False}, "lavoro: acks_on_failure_or_timeout of talk is not supported: a task"),
+        ({"time_limit": "5"}, "lavoro: task 'talk': time_limit must be a number of seconds or a timedelta, 0 or more"),
+    ],
+)
+def test_what_annotations_ask_for_is_told_at_the_start(
+    start_worker: StartWorker, migrated_url: str, shop: Path, options: dict[str, object], said: str
+) -> None:
+    """Options that a setting gives to tasks are warned of, refused and checked as the tasks' own."""
+    environment = configure(shop, task_annotations={"talk": options})
+    warned = not said.startswith("lavoro: ")
+    worker = start_worker(app="shop", url=migrated_url, ready=warned, environment=environment)
+    assert (worker.stop() if warned else worker.wait()) == (0 if warned else 1)
+    assert worker.log.count(said) == 1

@@ -192,6 +192,7 @@ class Child:
         signals.worker_process_init.send(None)
         for task in self.app.tasks.values():
             task.settle()
+        leave_fork()  # one of a receiver: it would claim in our name
         self.ticker.start()
         self.finisher.start()
         self.pool.start()

@@ -117,3 +117,10 @@ def fork_before(task_id: str, task: Any, **_: object) -> None:
     """A receiver that forks, and whose fork comes back."""
     if task.name == "prerun" and (child := os.fork()):
         os.waitpid(child, 0)
+
+
+@signals.worker_process_init.connect
+def fork_at_the_start(**_: object) -> None:
+    """Another one."""
+    if child := os.fork():
+        note("began", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -95,10 +95,11 @@ def test_the_pool_of_multiprocessing_is_refused_beside_greenlets(
 
 
 @pytest.mark.parametrize("pool", ["gevent", "solo"])
-def test_a_fork_of_a_signal_does_not_run_the_task(
+def test_a_fork_of_a_signal_does_no_work_of_the_worker(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, pool: str
 ) -> None:
     worker = start(start_worker, migrated_url, pool)
+    assert ledger.lines("began") == [["began", "0"]]
     result = sender.send_task("prerun")
     assert [["ran", str(result.get(timeout=60))]] == ledger.lines("ran")
     is_well(worker, sender)

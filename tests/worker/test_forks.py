@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,26 @@ def test_a_fork_of_a_signal_does_no_work_of_the_worker(
     assert [["ran", str(result.get(timeout=60))]] == ledger.lines("ran")
     is_well(worker, sender)
     assert worker.stop() == 0
+
+
+PROGRAMS = """
+from gevent import monkey; monkey.patch_all()
+import gc, gevent, os, subprocess, sys
+from lavoro.worker.forked import prepare
+prepare([])
+find = gc.get_referrers
+gc.get_referrers = lambda *objects: (os.write(1, b"searched\\n"), find(*objects))[1]
+def start():
+    subprocess.run(["echo", "program"])
+    subprocess.run(["echo", "prepared"], preexec_fn=lambda: None)
+    if os.fork() == 0:
+        os._exit(os.write(1, b"forked\\n") * 0)
+    os.wait()
+gevent.spawn(start).get()
+"""
+
+
+def test_the_start_of_a_program_does_not_search_for_copied_greenlets() -> None:
+    """It would take as long as the application is large; where code of the user's runs before, it is done."""
+    done = subprocess.run([sys.executable, "-c", PROGRAMS], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["program", "searched", "prepared", "searched", "forked"]

@@ -33,8 +33,8 @@ def insert(
 
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
     ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone,
-    if the session in which it was given up is over by now (`GivenUp`). It may have ``handed`` a task over to a worker if
-    it was a call of one: for each of those a lock is taken, of which a server has only some thousands.
+    if the session in which it was given up is over by now (`GivenUp`). A call of one may have ``handed`` its task
+    over to a worker: then a lock is taken for each, of which a server has only some thousands.
     Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if not messages:

@@ -355,8 +355,8 @@ class Upkeep(Service):
         self._clock_was_set = False
         if pulled:
             logger.warning(
-                "%d tasks that were due at once lay up to %.1f s in the future, for the clock of the database was set"
-                " back: they are due now", pulled, seconds,
+                "%s up to %.1f s in the future, for the clock of the database was set back: due now",
+                counted(pulled, "task that was due at once lay", "tasks that were due at once lay"), seconds,
             )  # fmt: skip
 
     # Retention

@@ -20,6 +20,7 @@ _own: weakref.WeakSet[greenlet] = weakref.WeakSet()
 _turned: weakref.WeakSet[greenlet] = weakref.WeakSet()
 """Copied greenlets that were switched to, and have gone back to the hub for ever."""
 _forker: Any = None
+_start_of_a_program: Any = getattr(getattr(Popen, "_execute_child", None), "__code__", None)
 _buried: list[Any] = []
 """What would have woken copied greenlets; kept, for a greenlet that is freed runs its ``finally`` blocks."""
 
@@ -51,7 +52,7 @@ def _becomes_a_program() -> bool:
     """
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code is Popen._execute_child.__code__:
+        if frame.f_code is _start_of_a_program:
             return frame.f_locals["preexec_fn"] is None
         frame = frame.f_back
     return False

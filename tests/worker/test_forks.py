@@ -108,6 +108,21 @@ def test_a_fork_of_a_signal_does_no_work_of_the_worker(
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+def test_what_follows_a_handler_that_forks_is_done_by_the_parent_alone(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, pool: str
+) -> None:
+    worker = start(start_worker, migrated_url, pool)
+    [child] = worker.children
+    result = sender.send_task("told")
+    assert result.get(timeout=60) == child.pid
+    for what in ("returned", "postrun"):
+        assert ledger.lines(what, result.id) == [[what, result.id, str(child.pid)]]
+    is_well(worker, sender)
+    assert worker.log.count(f"[{result.id}] succeeded") == 1
+    assert worker.stop() == 0
+
+
 PROGRAMS = """
 from gevent import monkey; monkey.patch_all()
 import gc, gevent, os, subprocess, sys

@@ -354,9 +354,7 @@ class Lavoro:
 
         When the settings name another one, that one is found.
         """
-        conf = self.conf
-        place = conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
-        database = self._database
+        place, database = self.place, self._database
         if database is not None and place == self._place:
             return database
         self.finalize(auto=True)
@@ -365,6 +363,12 @@ class Lavoro:
                 self._disconnect()
                 self._place, self._database = place, self._find_database()
             return self._database
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Where the settings say that the database is; nothing is connected."""
+        conf = self.conf
+        return conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
 
     def _find_database(self) -> Database:
         conf, url = self.conf, self.conf.database_url

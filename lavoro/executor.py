@@ -219,7 +219,7 @@ class Run:
         if task.before_start_overridden:
             task.before_start(self.request.id, args, kwargs)
         if forking.depth and not self.node.eager:
-            forking.leave_fork()  # one of a receiver: the task runs in the parent
+            forking.leave_fork()  # one of before_start: the task runs in the parent
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
         if logger.isEnabledFor(logging.DEBUG):
@@ -423,12 +423,16 @@ class Run:
     def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
         """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
         if name in self.task.handlers:
-            last = (einfo,) if einfo is not None or always else ()
+            last, depth = (einfo,) if einfo is not None or always else (), forking.depth
             try:
                 getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
-            except Exception as error:
+            except BaseException as error:
+                forking.leave_new_fork(depth, error)
+                if not isinstance(error, Exception):
+                    raise
                 logger.exception("%s of task %s[%s] raised", name, self.job.name, self.request.id)
                 release(error)
+            forking.leave_new_fork(depth)
 
     def _record(self) -> dict[str, Any]:
         return {"task_name": self.job.name, "task_id": self.request.id}

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 depth = 0
 """How many forks lie between the start of this interpreter and this process."""
+worker = False
+"""Whether this is a process of a worker, or was forked from one."""
 _drops: list[Callable[[], Callable[[], object] | None]] = []
 """References to what is called in a forked process; those to methods are weak."""
 
@@ -50,6 +52,12 @@ def cut(descriptor: int) -> None:
 def leave_fork(error: BaseException | None = None) -> None:
     """In a forked process: end it, as its own end or an error would; to be called where only the parent may go on."""
     if depth:
+        _leave(error)
+
+
+def leave_new_fork(since: int, error: BaseException | None = None) -> None:
+    """In a process that a receiver or handler of a worker's has forked since a depth: end it; the parent goes on."""
+    if worker and depth != since:
         _leave(error)
 
 

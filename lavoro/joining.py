@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +29,7 @@ class _Block:
 _blocks: contextvars.ContextVar[Mapping[Hashable, _Block]] = contextvars.ContextVar(
     "lavoro_blocks", default=MappingProxyType({})
 )
-"""The innermost block by owner: the calls of one application never join those of another."""
+"""The innermost block by owner: the calls of one application, or to one database, never join those of another."""
 
 
 @contextlib.contextmanager
@@ -46,13 +46,14 @@ def joining(owner: Hashable, connection: Any) -> Iterator[None]:
             _blocks.reset(token)
 
 
-def joined(owner: Hashable) -> Any:
-    """Return the connection of the block that this code is in, None outside of all blocks.
+def joined(owner: Callable[[], Hashable]) -> Any:
+    """Return the connection of the owner's block that this code is in, None outside of all; asked only inside of one.
 
     Blocks that have ended do not count. Raises ``RuntimeError`` inside a block of another thread, greenlet or asyncio
     task: its connection may be in use there, and a call that is stored on its own would survive a rollback.
     """
-    block = _blocks.get().get(owner)
+    blocks = _blocks.get()
+    block = blocks.get(owner()) if blocks else None
     while block is not None and block.ended:
         block = block.outer
     if block is None:

@@ -134,11 +134,15 @@ class Publisher:
 
     def joining(self, connection: Any) -> contextlib.AbstractContextManager[None]:
         """Let the calls of a block join a caller's transaction."""
-        return joining(self, connection)
+        return joining(self._owner(), connection)
 
     def _joined(self, options: Mapping[str, Any]) -> Any:
         connection = options.get("connection")
-        return connection if connection is not None else joined(self)
+        return connection if connection is not None else joined(self._owner)
+
+    def _owner(self) -> tuple[Any, ...]:
+        """Tell whose a block is: this application's, and its database's, for it may serve several sites."""
+        return self, *self._app.place
 
     @contextlib.contextmanager
     def _own_transaction(self) -> Iterator[Any]:

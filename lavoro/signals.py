@@ -10,6 +10,7 @@ from typing import Any
 
 import blinker
 
+from lavoro import forking
 from lavoro.failure import release
 
 logger = logging.getLogger("lavoro.signals")
@@ -80,12 +81,18 @@ class Signal(blinker.Signal):
         return [(receiver, self._call(receiver, sender, named)) for receiver in self.receivers_for(_key(sender))]
 
     def _call(self, receiver: Callable[..., Any], sender: object, named: dict[str, Any]) -> Any:
+        depth = forking.depth
         try:
-            return receiver(signal=self, sender=sender, **named)
-        except Exception as error:
+            answer = receiver(signal=self, sender=sender, **named)
+        except BaseException as error:
+            forking.leave_new_fork(depth, error)
+            if not isinstance(error, Exception):
+                raise
             logger.exception("signal %s: receiver %r raised %r", self.name, receiver, error)
             release(error)
             return error
+        forking.leave_new_fork(depth)
+        return answer
 
     def _named(self, dispatch_uid: object) -> Any:
         """The receiver of that name, None if there is none or it is gone."""

@@ -13,10 +13,12 @@ def pull_tasks(tx: Tx) -> tuple[int, float]:
 
     A task with a countdown or an ETA keeps its time: which of them it had is not known any more.
     """
-    row = tx.row("future_tasks")
-    seconds, pulled = (row and row[0]) or 0.0, 0
-    while seconds and (row := tx.row("pull_tasks", {"seconds": seconds, "limit": BATCH})) and row[0]:
-        pulled += row[0]
+    lanes = tx.run("future_tasks")
+    seconds, pulled = max((lane[2] for lane in lanes), default=0.0), 0
+    for queue, priority, _ in lanes:
+        parameters = {"queue": queue, "priority": priority, "seconds": seconds, "limit": BATCH}
+        while (row := tx.row("pull_tasks", parameters)) and row[0]:
+            pulled += row[0]
     return pulled, seconds
 
 

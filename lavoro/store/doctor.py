@@ -222,9 +222,10 @@ def _future_times(exam: Exam) -> Iterator[Finding]:
     [[tasks, seconds, at_once]] = exam.rows(query)
     if tasks:
         yield Finding(
-            "clock", "waiting", f"{tasks:,} tasks were stored up to {seconds:.0f} s in the future: the database's clock"
-            f" was set back; {at_once:,} of them are due at once, and wait until a worker begins, or has seen it being"
-            " set; the others keep their time",
+            "clock", "waiting",
+            f"{counted(tasks, 'task was', 'tasks were')} stored up to {seconds:.0f} s in the future: the database's"
+            f" clock was set back; {counted(at_once, 'is', 'are')} due at once, and must wait until a worker begins, or"
+            " has seen it being set; the others keep their time",
             exam.command("worker") if at_once else _OTHERS,
         )  # fmt: skip
 

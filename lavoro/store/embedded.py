@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.forking import in_each_fork
 from lavoro.store import embedded_server
 from lavoro.store.embedded_place import OTHER_PLACE, check_wheel, place_of
 
@@ -100,8 +101,7 @@ class EmbeddedPostgres:
             logger.warning("the embedded PostgreSQL in %s did not stop: %s", self.folder, error)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=EmbeddedPostgres._forget_after_fork)
+in_each_fork(EmbeddedPostgres._forget_after_fork)
 
 
 @contextlib.contextmanager

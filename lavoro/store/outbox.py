@@ -185,16 +185,18 @@ class Outbox:
 
     def _store_many(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.tx() as tx:
-            self._insert(tx, messages, repeated)
+            self._insert(tx, messages, repeated, handed=False)
 
     def _store_apart(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.apart() as tx:
             self._insert(tx, messages, repeated)
 
-    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, look: bool = True) -> bool:
+    def _insert(
+        self, tx: Tx, messages: Sequence[Message], repeated: bool, *, handed: bool = True, look: bool = True
+    ) -> bool:
         if repeated:
             self._given_up.end(tx)
-        return tasks.insert(tx, messages, repeated=repeated, look=look)
+        return tasks.insert(tx, messages, repeated=repeated, handed=handed, look=look)
 
 
 _TURN = "turn"

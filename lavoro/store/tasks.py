@@ -26,19 +26,21 @@ class Lane(NamedTuple):
 
 
 def insert(
-    tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, look: bool = True
-) -> bool:
+    tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, handed: bool = True,
+    look: bool = True,
+) -> bool:  # fmt: skip
     """Store messages; tell whether it was seen that no worker sleeps on their queue.
 
     ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
     ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone,
-    if the session in which it was given up is over by now (`GivenUp`).
+    if the session in which it was given up is over by now (`GivenUp`). A call of one may have ``handed`` its task
+    over to a worker: then a lock is taken for each, of which a server has only some thousands.
     Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if not messages:
         return False
     if repeated or not _are_new(messages, joined=always_wake):
-        _insert_any(tx, messages, always=always_wake, repeated=repeated)
+        _insert_any(tx, messages, always=always_wake, repeated=repeated, handed=handed)
     elif len(messages) > 1 or always_wake or not _is_plain(messages[0]) or not tx.connection.autocommit:
         _insert_new(tx, messages, always=always_wake)
     else:
@@ -86,13 +88,15 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
         _insert_any(tx, messages, always=always)
 
 
-def _insert_any(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False) -> None:
+def _insert_any(
+    tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, handed: bool = False
+) -> None:
     columns = zip(*messages, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
     parameters["always"] = always
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
         if repeated:
-            _await_first(tx, parameters)
+            _await_first(tx, parameters, handed=handed)
         _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows what was waited for
 
 
@@ -100,10 +104,11 @@ def _insert_columns(tx: Tx, parameters: Mapping[str, Any], *, repeated: bool) ->
     tx.execute("insert_tasks", {**parameters, "repeated": repeated})
 
 
-def _await_first(tx: Tx, parameters: Mapping[str, Any]) -> None:
+def _await_first(tx: Tx, parameters: Mapping[str, Any], *, handed: bool) -> None:
     """Wait for calls of these ids that are under way, where they may meet us: at their lock, and in waiting's index."""
     tx.connection.execute("set transaction isolation level read committed")  # one snapshot for all would hide them
-    tx.execute("await_calls", {"ids": parameters["ids"]})
+    if handed:
+        tx.execute("await_calls", {"ids": parameters["ids"]})
     tx.connection.execute("savepoint waiting")
     _insert_columns(tx, parameters, repeated=False)
     tx.connection.execute("rollback to waiting")

@@ -332,7 +332,6 @@ class Child:
                 getattr(self, f"_on_{order['kind']}")(order)
             except Exception:  # whoever caused it, the next order must be heard
                 logger.exception("an order could not be obeyed: %s", order)
-            leave_fork()
         self._on_orphaned()
 
     def _on_wake(self, order: Message) -> None:
@@ -443,7 +442,6 @@ class Child:
         signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
         if self.number == 0 and self._stop is not None and self._stop["node"]:
             signals.worker_shutdown.send(self)
-        leave_fork()
 
 
 def _interrupted(job: Job, error: BaseException) -> Outcome:

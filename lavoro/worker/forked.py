@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from lavoro import forking
 from lavoro.forking import cut, in_each_fork
 from lavoro.worker.pools import patched
 
@@ -30,6 +31,7 @@ def prepare(descriptors: Iterable[int]) -> None:
     Connections and locks see to themselves (``lavoro.forking``). A signal that comes before the handlers are the
     defaults again waits until they are: ``Process.start()`` is often followed by ``terminate()`` at once.
     """
+    forking.worker = True
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
     in_each_fork(partial(_drop, list(descriptors)))
     if patched():

@@ -195,11 +195,10 @@ class ChildProcess:
         os.close(self._stacks)
 
     def _send_signal(self, number: int, *, group: bool = False) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if group:
-                os.killpg(self.pid, number)
-            else:
-                self._process.send_signal(number)
+        """Send it by number: ``Popen`` would look for the end first, and take the zombie away that `bury` needs."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                (os.killpg if group else os.kill)(self.pid, number)
 
 
 def _signal_name(number: int) -> str:

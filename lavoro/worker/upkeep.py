@@ -153,7 +153,7 @@ class Upkeep(Service):
             if renewal is not None:
                 self._do(tx, "to rescue strays", self._rescue_strays)
                 self._do(tx, "to set right what the clock has moved", self._set_right)
-                self._retain_if_due(tx)
+                self._do(tx, "to share the retention with other nodes", self._retain_if_due)
         pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
         pause = min(pause, self.max_backoff) if self._newcomers or self._lost else pause
         return max(STUCK_LOOK if stuck else 0.001, pause)
@@ -355,8 +355,8 @@ class Upkeep(Service):
         self._clock_was_set = False
         if pulled:
             logger.warning(
-                "%d tasks that were due at once lay up to %.1f s in the future, for the clock of the database was set"
-                " back: they are due now", pulled, seconds,
+                "%s up to %.1f s in the future, for the clock of the database was set back: due now",
+                counted(pulled, "task that was due at once lay", "tasks that were due at once lay"), seconds,
             )  # fmt: skip
 
     # Retention

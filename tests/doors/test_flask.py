@@ -390,6 +390,19 @@ def test_a_site_whose_workers_are_busy_lets_those_of_another_sleep_no_longer(
         assert [heard.payload for heard in worker.notifies(timeout=30, stop_after=1)] == ["+0:celery"]
 
 
+def test_a_call_joins_no_transaction_of_another_site(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:
+    """Nor is it lost with that one."""
+    apps = [make_app(lavoro, LAVORO={"broker_url": url}) for url in two_urls]
+    with psycopg.connect(two_urls[0]) as connection, apps[0].app_context(), lavoro.transaction(connection):
+        shared.delay()
+        with apps[1].app_context():
+            shared.delay()
+            lavoro.send_task("many")
+        assert [count(url) for url in two_urls] == [0, 2]
+        connection.commit()
+        assert [count(url) for url in two_urls] == [1, 2]
+
+
 def test_sites_with_keys_and_routes_of_their_own(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:
     """In turn, from many threads: what was worked out for one site is not used for the other."""
     keys, routes = ("a" * 32, "b" * 32), ({"x": {"queue": "left"}}, {"x": {"queue": "right"}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from lavoro.errors import TimeLimitExceeded, WorkerLostError
 from lavoro.message import Job
 from lavoro.store import clock, tasks, workers
 from lavoro.store.database import Tx
+from lavoro.store.statements import statement
 from lavoro.store.workers import Rescue
 from tests.store.walk import message, registered, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 
@@ -133,18 +135,33 @@ def test_a_duty_of_the_future_is_free(tx: Tx) -> None:
 def test_what_was_due_at_once_is_due_after_the_clock_was_set_back(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "BATCH", 3)
     ids = [send(tx) for _ in range(8)]
+    others = [send(tx, queue=queue, priority=priority) for queue in ("a", "z") for priority in (-1, 0, 5)]
     later = send(tx, countdown=60.0)
     forward = "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning due"
     rows(tx, forward)
     now = send(tx)
     [[due]] = rows(tx, "select due from lavoro.waiting where id = %s", later)
     pulled, seconds = clock.pull_tasks(tx)
-    assert (pulled, seconds) == (8, pytest.approx(3600, abs=60))
+    assert (pulled, seconds) == (14, pytest.approx(3600, abs=60))
     assert sorted(job.id for job in take(tx)) == sorted([*ids, now])
     order = rows(tx, "select id from lavoro.running where id <> %s order by due", now)
     assert order == [(id,) for id in ids]
-    assert rows(tx, "select due from lavoro.waiting") == [(due,)]
+    assert rows(tx, "select id from lavoro.waiting where due <= now() order by due") == [(id,) for id in others]
+    assert rows(tx, "select due from lavoro.waiting where due > now()") == [(due,)]
     assert clock.pull_tasks(tx) == (0, 0.0)
+
+
+def test_a_look_for_tasks_of_the_future_does_not_read_the_backlog(tx: Tx) -> None:
+    """Each worker that begins makes it, and has some seconds for the answer."""
+    backlog = "insert into lavoro.waiting (id, queue, name) select gen_random_uuid(), 'celery', 'x'"
+    rows(tx, f"{backlog} from generate_series(1, 5000) returning 1")
+    tx.connection.execute("analyze lavoro.waiting")
+    plan = "explain (analyze, costs off, timing off, format json) "
+    [[found]] = rows(tx, plan + statement("future_tasks"))
+    assert "Seq Scan" not in str(found)
+    reads = [int(count) for count in re.findall(r"'(?:Actual Rows|Rows Removed by Filter)': (\d+)", str(found))]
+    assert reads
+    assert max(reads) < 10
 
 
 @pytest.mark.parametrize("how", ["given back", "rescued"])

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lavoro import signals
+from lavoro import Task, signals
 from tests.worker.app import app, note
 
 FORK = multiprocessing.get_context("fork")
@@ -117,3 +117,47 @@ def fork_before(task_id: str, task: Any, **_: object) -> None:
     """A receiver that forks, and whose fork comes back."""
     if task.name == "prerun" and (child := os.fork()):
         os.waitpid(child, 0)
+
+
+class Told(Task[..., Any]):
+    """A task whose handlers and receivers fork, or tell who has called them."""
+
+    def on_success(self, retval: Any, *_: Any) -> None:
+        come_back_twice()
+
+    def after_return(self, state: str, retval: Any, task_id: str, *_: Any) -> None:
+        note("returned", task_id, os.getpid())
+
+
+def come_back_twice() -> None:
+    """Fork, and come back in both processes."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+
+
+@app.task(name="told", base=Told)
+def told() -> int:
+    return os.getpid()
+
+
+@signals.task_received.connect
+def fork_as_it_comes(request: Any, **_: object) -> None:
+    if request.task == "told":
+        come_back_twice()
+
+
+@signals.task_success.connect(sender="told")
+def fork_as_it_succeeds(**_: object) -> None:
+    come_back_twice()
+
+
+@signals.task_postrun.connect(sender="told")
+def tell_at_last(task_id: str, **_: object) -> None:
+    note("postrun", task_id, os.getpid())
+
+
+@signals.worker_process_init.connect
+def fork_at_the_start(**_: object) -> None:
+    """Another one."""
+    if child := os.fork():
+        note("began", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -60,7 +60,7 @@ def test_a_worker_that_begins_later_sees_it_too(start_worker: StartWorker, url: 
     set_ahead(url, 0.0)
     worker = start_worker("-c", "1", url=url, environment=ENVIRONMENT)
     assert result.get(timeout=PATIENCE) == 3
-    assert "1 tasks that were due at once" in worker.log
+    assert "1 task that was due at once" in worker.log
 
 
 def test_nobody_is_taken_for_dead_because_the_clock_was_set_ahead(

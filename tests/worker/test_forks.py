@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +97,50 @@ def test_the_pool_of_multiprocessing_is_refused_beside_greenlets(
 
 
 @pytest.mark.parametrize("pool", ["gevent", "solo"])
-def test_a_fork_of_a_signal_does_not_run_the_task(
+def test_a_fork_of_a_signal_does_no_work_of_the_worker(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, pool: str
 ) -> None:
     worker = start(start_worker, migrated_url, pool)
+    assert ledger.lines("began") == [["began", "0"]]
     result = sender.send_task("prerun")
     assert [["ran", str(result.get(timeout=60))]] == ledger.lines("ran")
     is_well(worker, sender)
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+def test_what_follows_a_handler_that_forks_is_done_by_the_parent_alone(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, pool: str
+) -> None:
+    worker = start(start_worker, migrated_url, pool)
+    [child] = worker.children
+    result = sender.send_task("told")
+    assert result.get(timeout=60) == child.pid
+    for what in ("returned", "postrun"):
+        assert ledger.lines(what, result.id) == [[what, result.id, str(child.pid)]]
+    is_well(worker, sender)
+    assert worker.log.count(f"[{result.id}] succeeded") == 1
+    assert worker.stop() == 0
+
+
+PROGRAMS = """
+from gevent import monkey; monkey.patch_all()
+import gc, gevent, os, subprocess, sys
+from lavoro.worker.forked import prepare
+prepare([])
+find = gc.get_referrers
+gc.get_referrers = lambda *objects: (os.write(1, b"searched\\n"), find(*objects))[1]
+def start():
+    subprocess.run(["echo", "program"])
+    subprocess.run(["echo", "prepared"], preexec_fn=lambda: None)
+    if os.fork() == 0:
+        os._exit(os.write(1, b"forked\\n") * 0)
+    os.wait()
+gevent.spawn(start).get()
+"""
+
+
+def test_the_start_of_a_program_does_not_search_for_copied_greenlets() -> None:
+    """It would take as long as the application is large; where code of the user's runs before, it is done."""
+    done = subprocess.run([sys.executable, "-c", PROGRAMS], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["program", "searched", "prepared", "searched", "forked"]

@@ -15,6 +15,8 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.worker.pipe import LAST_WORDS, Pipe
+from lavoro.worker.plan import Wishes
+from lavoro.worker.process import ChildProcess
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, rows
 
@@ -73,6 +75,19 @@ def test_a_daemon_that_holds_all_descriptors(
         assert not gone(daemon)
     finally:
         killed(daemon)
+
+
+def test_a_signal_leaves_the_end_of_a_child_to_its_burial(eventually: Eventually) -> None:
+    """While the zombie is there its group can be ended: a look that took it away would leave forks of tasks alive."""
+    child = ChildProcess(Wishes("tests.worker.app"), pool="threads", number=0)
+    killed(child.pid)
+    eventually(lambda: gone(child.pid), timeout=PATIENCE, why="the process has ended")
+    child.greeted = True
+    child.ask_for_stacks()
+    assert child.exitcode is None
+    child.bury()
+    assert child.exitcode == -signal.SIGKILL
+    child.close()
 
 
 def test_last_words_end_where_nothing_is_there_though_the_wire_is_open() -> None:

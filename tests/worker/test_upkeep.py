@@ -432,3 +432,18 @@ def test_what_fails_keeps_nothing_else_from_being_done(
     with database.tx() as tx:
         assert tx.connection.execute("select count(*) from lavoro.revoked").fetchall() == [(0,)]
     node_.close()
+
+
+def test_a_duty_that_cannot_be_had_ends_no_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
+    with database.tx() as tx:
+        tx.connection.execute("alter table lavoro.duty rename to gone")
+    node_ = node(database, "node")
+    node_.step()
+    assert [record.message.split(",")[0] for record in caplog.records if "failed" in record.message] == [
+        "upkeep failed to set right what the clock has moved", "upkeep failed to share the retention with other nodes",
+    ]  # fmt: skip
+    node_.close()

@@ -1,3 +1,26 @@
--- Tells how many seconds the latest task that was due at once when it was stored lies in the future: the clock was set back.
-select extract(epoch from max(created) - clock_timestamp())::float8 from lavoro.waiting
-where created > clock_timestamp() and due <= created
+-- Lists the (queue, priority) pairs with tasks in the future that were due at once when they were stored, and by how many
+-- seconds the latest is: the clock was set back. It jumps from pair to pair, for what is due already may be millions.
+with recursive named as (
+    (select w.queue from lavoro.waiting w order by w.queue limit 1)
+    union all
+    select next.* from named cross join lateral (
+        select w.queue from lavoro.waiting w where w.queue > named.queue order by w.queue limit 1
+    ) next
+), lane as (
+    select first.* from named cross join lateral (
+        select w.queue, w.priority from lavoro.waiting w where w.queue = named.queue order by w.priority desc limit 1
+    ) first
+    union all
+    select next.* from lane cross join lateral (
+        select w.queue, w.priority from lavoro.waiting w
+        where w.queue = lane.queue and w.priority < lane.priority
+        order by w.priority desc limit 1
+    ) next
+)
+select lane.queue, lane.priority, ahead.seconds
+from lane cross join lateral (
+    select extract(epoch from max(w.created) - clock_timestamp())::float8 as seconds from lavoro.waiting w
+    where w.queue = lane.queue and w.priority = lane.priority and w.due > statement_timestamp()
+        and w.created > statement_timestamp() and w.due <= w.created
+) ahead
+where ahead.seconds is not null

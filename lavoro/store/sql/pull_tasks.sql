@@ -1,6 +1,8 @@
--- Moves up to `limit` of these tasks back by so many seconds, in their order, and wakes who serves their queues.
+-- Moves up to `limit` of these tasks of a queue and priority back by so many seconds, in their order, and wakes who serves it.
 with ahead as materialized (
-    select ctid as tid from lavoro.waiting where created > clock_timestamp() and due <= created
+    select ctid as tid from lavoro.waiting
+    where queue = %(queue)s::text and priority = %(priority)s::int2 and due > statement_timestamp()
+        and created > statement_timestamp() and due <= created
     limit %(limit)s for update skip locked
 ), pulled as (
     update lavoro.waiting set due = due - %(seconds)s::float8 * interval '1 second',

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg.rows import TupleRow
 
-from lavoro.forking import cut, in_each_fork
+from lavoro.forking import detach, in_each_fork
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def _abandon() -> None:
     """In a forked process: leave the parent's connections to it; one that is closed or in use here fails as if lost."""
     for connection in _open:
         if not connection.closed:
-            cut(connection.fileno())
+            detach(connection.fileno())
     _open.clear()
 
 

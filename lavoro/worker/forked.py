@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from lavoro.forking import cut, in_each_fork
+from lavoro.forking import detach, in_each_fork
 from lavoro.worker.pools import patched
 
 DEFAULTS: dict[signal.Signals, Any] = {
@@ -50,7 +50,7 @@ def _drop(descriptors: list[int]) -> None:
         signal.signal(number, handler)
     faulthandler.unregister(signal.SIGUSR1)
     for descriptor in descriptors:
-        cut(descriptor)
+        detach(descriptor)
 
 
 def reason_of(error: BaseException) -> BaseException | None:

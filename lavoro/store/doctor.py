@@ -36,7 +36,7 @@ class Exam:
     tx: Tx
     retention: Mapping[str, float | None]
     app: str | None = None
-    """What commands name; None: as this process was told."""
+    """The application that commands name; None: that of this process."""
     pooled: bool = False
     direct_url: str | None = None
     patience: float = 300.0
@@ -214,7 +214,7 @@ def _clock_skew(exam: Exam) -> Iterator[Finding]:
 
 
 def _future_times(exam: Exam) -> Iterator[Finding]:
-    """Rows that were written by a clock which showed a time that is still to come."""
+    """Tasks that were stored in the future, before the clock was set back."""
     query = """
         select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
             count(*) filter (where due <= created)
@@ -222,9 +222,10 @@ def _future_times(exam: Exam) -> Iterator[Finding]:
     [[tasks, seconds, at_once]] = exam.rows(query)
     if tasks:
         yield Finding(
-            "clock", "waiting", f"{tasks:,} tasks were stored up to {seconds:.0f} s in the future: the database's clock"
-            f" was set back; {at_once:,} of them are due at once, and wait until a worker begins, or has seen it being"
-            " set; the others keep their time",
+            "clock", "waiting",
+            f"{counted(tasks, 'task was', 'tasks were')} stored up to {seconds:.0f} s in the future, because"
+            f" the database's clock was set back; {at_once:,} of them are due at once, and wait until a worker starts"
+            " or notices the change; the others keep their time",
             exam.command("worker") if at_once else _OTHERS,
         )  # fmt: skip
 

@@ -234,7 +234,7 @@ def test_tasks_from_the_future(tx: Tx, examine: Examine) -> None:
     rows(tx, "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning 1")
     finding = the_one(examine())
     assert (finding.check, finding.which, finding.repair) == ("clock", "waiting", "lavoro worker -A shop")
-    assert "1 tasks were stored up to 3600 s in the future" in finding.problem or "3599 s" in finding.problem
+    assert "1 task was stored up to 3600 s in the future" in finding.problem or "3599 s" in finding.problem
     clock.pull_tasks(tx)
     assert examine() == []
 

@@ -1,4 +1,4 @@
--- Moves up to `limit` of these tasks back by so many seconds, in their order, and wakes who serves their queues.
+-- Moves up to `limit` tasks that lie in the future back by `seconds`, in their order, and wakes the workers of their queues.
 with ahead as materialized (
     select ctid as tid from lavoro.waiting where created > clock_timestamp() and due <= created
     limit %(limit)s for update skip locked

@@ -1,4 +1,4 @@
-"""Options and help that the verbs share, without an import of the package, so that the help appears at once."""
+"""Options that the verbs share, and the verbs themselves, each imported at its first use."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ else:
     from importlib import import_module
 
     def __getattr__(name):
-        """Load what is asked for, a public name or a module: `lavoro --version` needs none."""
+        """Load a public name or a module at its first use; ``lavoro --version`` uses none."""
         if name in __all__:
             public = import_module("lavoro.public")
             globals().update({each: getattr(public, each) for each in __all__})

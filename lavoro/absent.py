@@ -1,7 +1,7 @@
-"""What Celery has and this release does not: each name, what happens to it, and the sentence that says so.
+"""The names of Celery that this release does not support, each with its effect and a sentence of advice.
 
-One table answers for settings, options of tasks and calls, attributes of tasks and applications, names of the package
-and commands. A name leaves it when this release has the thing.
+One table serves settings, options of tasks and calls, attributes of tasks and applications, names of the package and
+commands. A name leaves it when this release supports the thing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from lavoro.defaults import DEFAULTS
 from lavoro.errors import NotSupported
 
 Happens = Literal["ignored", "warned", "refused"]
-"""Read as "is ...": in silence, for nothing is needed; at the worker's start; at the worker's start or at the use."""
+"""Ignored: nothing is needed. Warned: the worker logs it at its start. Refused: there, or at the use, it raises."""
 
 _EMPTY: tuple[Any, ...] = (None, "", False, 0, (), [], {})
 _OFF = (False, None)
 
 
 class Absent(NamedTuple):
-    """What happens to a name, why or what to do instead, and values that say what is so anyway."""
+    """The effect of a name, the reason or the advice, and the values that change nothing."""
 
     happens: Happens
     sentence: str
@@ -183,14 +183,13 @@ _IGNORED: dict[str, dict[str, Any]] = {
         "worker_soft_shutdown_timeout": 0.0,
     },
 }
-
-"""Settings that are kept and change nothing: why nothing is needed, and each one's default in Celery."""
+"""Settings that are kept and change nothing, by the reason, each with its default in Celery."""
 
 _USE_URL = "name the database in broker_url: postgresql://user:password@host:port/name"
 _USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
-UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it away"
-_FIXED = "the worker's parts cannot be replaced: leave it away"
-_PUT_BACK = "a task that failed or timed out is not put back: leave it away, and use autoretry_for or self.retry()"
+UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it out"
+_FIXED = "the worker's parts cannot be replaced: leave it out"
+_PUT_BACK = "a task that failed or timed out is not put back: leave it out, and use autoretry_for or self.retry()"
 _BEAT = "periodic tasks do not start in this release: let cron call lavoro.enqueue in SQL, or app.send_task"
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
@@ -318,17 +317,17 @@ REFUSED = {
 
 
 class MissingAttribute(NotSupported, AttributeError):
-    """Raised for an attribute, so that ``hasattr`` and ``getattr`` with a default do what they are to do."""
+    """Raised for an attribute: ``hasattr`` returns False, and ``getattr`` its default."""
 
 
 class MissingName(NotSupported, ImportError):
-    """Raised by ``from lavoro import ...``, which would replace an AttributeError by a text of its own."""
+    """Raised for a name of the package: ``from lavoro import ...`` would replace the text of an AttributeError."""
 
 
 class _Missing:
-    """Stands in a class for an attribute that objects of Celery have: to be asked for it raises the sentence.
+    """A class attribute that Celery's objects have; reading it raises its sentence.
 
-    Not ``__getattr__``, which makes each other attribute slower: a call takes a tenth longer.
+    ``__getattr__`` would do the same, but makes every call a tenth slower.
     """
 
     def __init__(self, name: str) -> None:
@@ -353,14 +352,14 @@ def missing(name: str, error: type[NotSupported] = NotSupported) -> None:
 
 
 def of_settings(changes: Mapping[str, Any], happens: Happens) -> Iterator[str]:
-    """Say what settings ask for that this release does not do: those that are refused, or warned of."""
+    """Yield a sentence for each setting with this effect that asks for an unsupported thing."""
     for name, row in ABSENT.items():
         if row.happens == happens and name in changes and row.matters(changes[name]):
             yield f"{name} is not supported: {row.sentence}"
 
 
 def of_tasks(tasks: Iterable[Any], happens: Happens) -> Iterator[str]:
-    """Say the same of options of tasks, each once, with the tasks that have them."""
+    """Yield one sentence for each such option of tasks, with the tasks that have it."""
     tasks = sorted(tasks, key=lambda task: task.name)
     for name, row in ABSENT.items():
         kind, _, option = name.partition(".")

@@ -37,10 +37,6 @@ from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
 from lavoro.task import Task as BaseTask
 
-_ARGUMENTS = frozenset({
-    "main", "broker", "backend", "include", "config_source", "namespace", "task_cls", "set_as_current", "autofinalize",
-    "strict_typing", "changes",
-})  # fmt: skip
 P = ParamSpec("P")
 R = TypeVar("R")
 App = TypeVar("App", bound="Lavoro")
@@ -105,7 +101,7 @@ class Lavoro:
         self.on_init()
 
     def _renew_lock(self) -> None:
-        """Have a lock that nobody holds; in a forked process the thread that held it is gone."""
+        """Make a new lock: in a forked process the thread that held the old one is gone."""
         self._lock = threading.RLock()
         self._copying = False
 
@@ -333,7 +329,7 @@ class Lavoro:
     def finalize(self, auto: bool = False) -> None:
         """Read the settings, copy the shared tasks, and send ``on_after_configure`` and ``on_after_finalize``; once.
 
-        It happens by itself when the tasks or the database are asked for, and so when a worker starts.
+        The first use of the tasks or the database calls it, and so does the start of a worker.
         """
         if auto and not self.autofinalize:
             return
@@ -341,7 +337,7 @@ class Lavoro:
         with self._lock:
             if self.finalized:
                 return
-            self.finalized = True  # what receivers do may ask for the tasks too
+            self.finalized = True  # receivers may use the tasks too
         self.on_after_configure.send(self, source=self.conf)
         self._copy_shared_tasks()
         self.on_after_finalize.send(self)
@@ -395,7 +391,7 @@ class Lavoro:
     def engines(self) -> list[tuple[str, Any]]:
         """Return the SQLAlchemy engines that tasks use, with names for people: those of ``lavoro_engines``.
 
-        By default a process of a worker runs no more tasks at once than each has connections.
+        By default a process of a worker runs no more tasks at once than the smallest of their pools has connections.
         """
         given = self.conf["lavoro_engines"]
         given = symbol(given) if isinstance(given, str) else given
@@ -462,8 +458,8 @@ class Lavoro:
                 db.session.commit()
 
         ``connection`` is a SQLAlchemy session or connection, or a psycopg connection, on this application's database.
-        The block holds for its thread, greenlet or asyncio task, and does not commit. A call from another one that was
-        started inside raises ``RuntimeError`` while the block lasts; afterwards it is sent on its own.
+        The block holds for its thread, greenlet or asyncio task, and does not commit. While it lasts, a call from
+        another one that was started inside raises ``RuntimeError``; afterwards such a call is sent on its own.
         ``after_task_publish`` is not sent.
         """
         with self.publisher.joining(connection):
@@ -503,6 +499,7 @@ class Lavoro:
 
 
 absent.mark_missing(Lavoro, "app")
+_ARGUMENTS = frozenset(inspect.signature(Lavoro).parameters) - {"settings"}
 
 
 def _import_related(package: str, related_name: str | None) -> None:

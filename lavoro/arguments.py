@@ -11,7 +11,7 @@ Keywords = tuple[frozenset[str], frozenset[str]]
 """The names of the keywords that a call must give, and of those that it may give."""
 
 _LATE: dict[str, Any] = {}
-"""Leaves annotations unread that name what exists for type checkers alone: Python 3.14 would raise NameError."""
+"""Leaves annotations unevaluated: in Python 3.14 a name that only type checkers know would raise NameError."""
 if sys.version_info >= (3, 14):
     import annotationlib
 
@@ -62,10 +62,10 @@ class Arguments:
 def signature_of(
     function: Callable[..., Any], *, skip_first: bool, follow_wrapped: bool = False
 ) -> inspect.Signature | None:
-    """Return what a call may give, without the ``self`` of a bound task; None for a builtin that does not tell.
+    """Return the signature of a call, without the ``self`` of a bound task; None for a builtin without one.
 
-    Without ``follow_wrapped`` it is what the function itself takes, whatever ``functools.wraps`` says of it: a
-    decorator may add arguments and take some away.
+    Without ``follow_wrapped`` it is the function's own signature, not that of ``functools.wraps``: a decorator may add
+    and remove arguments.
     """
     try:
         signature = inspect.signature(function, follow_wrapped=follow_wrapped, **_LATE)

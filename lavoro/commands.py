@@ -1,4 +1,4 @@
-"""Commands of the package as this process would be told them, for errors that name one."""
+"""Writes Lavoro's commands for error messages, with the application of this process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _after: tuple[str, ...] = ("-A", "yourapp")
 
 
 def name_app(app: str) -> None:
-    """Have commands name this application: ``lavoro migrate -A shop.tasks``."""
+    """Let commands name this application: ``lavoro migrate -A shop.tasks``."""
     global _before, _after
     _before, _after = ("lavoro",), ("-A", app)
 
 
 def name_flask_app(path: str) -> None:
-    """Have commands be those of Flask's command line: ``flask --app shop lavoro migrate``."""
+    """Let commands be those of Flask's command line: ``flask --app shop lavoro migrate``."""
     global _before, _after
     _before, _after = ("flask", "--app", path, "lavoro"), ()
 

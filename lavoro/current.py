@@ -10,7 +10,7 @@ _local = threading.local()
 _default: Any = None
 _make_default: Callable[[], Any] | None = None
 _made: Any = None
-"""What that has made; an application that is created later is the default in its place."""
+"""The application that it has made; one that is created later becomes the default instead."""
 
 finders: list[Callable[[], Any]] = []
 """Asked first: a framework whose own context says which application is meant returns it, else None."""

@@ -1,4 +1,4 @@
-"""Whether two definitions of a task are the same code, and where each of them stands.
+"""Compares two definitions of a task, and says where each of them stands.
 
 Two functions are the same if they are one object, or if all of this holds:
 
@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _DEEPEST = 6
-"""How many values inside of values are compared; what lies deeper counts as the same."""
+"""Levels of nested values that are compared; deeper ones count as the same."""
 _IN_OBJECTS = 2
-"""The same inside of objects and classes, which may lead to the whole program."""
+"""Such levels inside of objects and classes, which may lead to the whole program."""
 _MISSING, _UNSET = object(), object()
 
 
 class Definition(NamedTuple):
-    """What a task was made from: a callable or a class, and options or attributes."""
+    """The origin of a task: a callable or a class, with options or attributes."""
 
     code: Any
     options: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Definition(NamedTuple):
 
 
 def difference(one: Definition, other: Definition) -> tuple[str, str] | None:
-    """Return where the two stand if they differ, with what makes the difference; else None."""
+    """Return both places, each with what is different there; None if the two are the same."""
     if not _same(one.code, other.code, _DEEPEST):
         return _told_apart(one.code, other.code)
     for name, left, right in _pairs(one.options, other.options):
@@ -49,7 +49,7 @@ def difference(one: Definition, other: Definition) -> tuple[str, str] | None:
 
 
 def _told_apart(one: Any, other: Any) -> tuple[str, str]:
-    """Name both places; where these are the same, what else differs."""
+    """Return both places; if they are equal, each with the value that differs."""
     places = _place(one), _place(other)
     if places[0] != places[1]:
         return places
@@ -64,7 +64,7 @@ def _told_apart(one: Any, other: Any) -> tuple[str, str]:
 
 
 def _named(definition: Definition, name: str, value: Any) -> str:
-    """Say a place and the value there; only what cannot be a secret is shown."""
+    """Write a place with the value there; only values that cannot be secrets are shown."""
     if value is _MISSING:
         return f"{definition.place} without {name}"
     shown = repr(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
@@ -93,7 +93,7 @@ def _name_of(value: Any) -> str:
 
 
 def _is(value: Any, *types: type) -> bool:
-    """Tell what it is itself: a proxy may stand for something that does not exist now."""
+    """Like ``isinstance``, but of the value itself: a proxy may stand for an object that does not exist now."""
     return issubclass(type(value), types)
 
 
@@ -152,7 +152,7 @@ def _pairs(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> Iterator[tuple[A
 
 
 def _contents(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a callable or an object has in it, by name."""
+    """Yield the values inside of a callable or an object, by name."""
     if _is(value, types.FunctionType):
         yield from _defaults(value)
         yield from _closure(value)

@@ -35,7 +35,7 @@ logger = logging.getLogger("lavoro.task")
 
 
 REASON = 1000
-"""Characters that are kept of why a task goes back to its queue."""
+"""Characters kept of the reason for which a task goes back to its queue."""
 _no_limit: AbstractContextManager[None] = contextlib.nullcontext()
 
 
@@ -73,11 +73,11 @@ class Node(NamedTuple):
 
 
 def execute(task: Any, job: Job, node: Node) -> Outcome:
-    """Run one job to its outcome; of an exception that ended it nothing stays in memory."""
+    """Run one job to its outcome, and free the memory of an exception that ended it."""
     run = Run(task, job, node)
     ended = run.outcome()
     if run.raised is not None:
-        release(run.raised)  # only here: the frames of the run itself have come to their end, too
+        release(run.raised)  # only here: the frames of the run itself have ended too
         run.let_go()
     return ended
 
@@ -120,7 +120,7 @@ class Run:
         self.value: Any = None
         self.error: BaseException | None = None
         self.raised: BaseException | None = None
-        """What ended it, a failure or not."""
+        """The exception that ended it, a failure or not."""
         self.signed = False
 
     def outcome(self) -> Outcome:
@@ -128,7 +128,7 @@ class Run:
         return contextvars.copy_context().run(self._outcome)
 
     def let_go(self) -> None:
-        """Hold nothing any more: frames lead here that belong to an exception, which a log record may keep."""
+        """Drop all references: a log record may keep an exception, whose frames refer to this run."""
         for name in self.__slots__:
             setattr(self, name, None)
 
@@ -151,7 +151,7 @@ class Run:
             return self._ended(error)
 
     def _ended(self, error: BaseException) -> Outcome:
-        """Tell what it means that the task has raised this."""
+        """Return the outcome of an exception that the task has raised."""
         if isinstance(error, Retry):
             return self._retried(error)
         if isinstance(error, Ignore):
@@ -219,7 +219,7 @@ class Run:
         if task.before_start_overridden:
             task.before_start(self.request.id, args, kwargs)
         if forking.depth and not self.node.eager:
-            forking.leave_fork()  # one of before_start: the task runs in the parent
+            forking.leave_fork()  # before_start has forked: the task runs in the parent
         soft = self.options.get("soft_time_limit") or task.soft_time_limit
         hard = (self.options.get("time_limit") or task.time_limit) if self.node.limits_hard else None
         if logger.isEnabledFor(logging.DEBUG):
@@ -244,7 +244,7 @@ class Run:
             return self._enter()
 
     def _enter(self) -> Any:
-        """Call the task's function. A process that it has forked ends with it: the rest is the parent's to do."""
+        """Call the task's function. A process that it has forked ends here; the parent does the rest."""
         try:
             value = self.task.entry(*self.args, **self.kwargs)
         except BaseException as error:
@@ -367,7 +367,7 @@ class Run:
         return outcome.revoked(self.job, serialization.dumps_exception(error), perf_counter() - self.started)
 
     def _unstorable(self, error: Exception) -> Outcome:
-        """The function has returned: what is wrong is its value, of which a traceback through Lavoro says nothing."""
+        """Fail a task whose result cannot be stored, without a traceback: that would show Lavoro's code alone."""
         kind = type(error) if type(error) in (TypeError, ImproperlyConfigured) else ValueError
         self.raised = error
         return self._failed(kind(f"the result of {self.job.name} cannot be stored: {told(error)}"))
@@ -439,5 +439,5 @@ class Run:
 
 
 def _reason(said: object) -> str:
-    """Return why a task goes back, as it is stored."""
+    """Return the reason for which a task goes back, as it is stored."""
     return printable(cut(told(said), REASON))

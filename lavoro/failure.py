@@ -11,9 +11,9 @@ from lavoro.errors import Retry
 from lavoro.text import arguments, cut, described, heavy, told
 
 MOST = 100_000
-"""Characters that are kept of a traceback, where the settings say nothing else."""
+"""Characters kept of a traceback by default."""
 LINKS = 100
-"""Exceptions that are told of a chain of causes: the last ones."""
+"""Exceptions shown of a chain of causes: the last ones."""
 
 
 def printable(text: str) -> str:
@@ -45,7 +45,7 @@ def _told(exception: BaseException, most: int) -> Iterator[str]:
 
 
 def _told_alone(error: BaseException, most: int) -> Iterator[str]:
-    """Tell an exception without its causes, which traceback's own classes read all; and no more than is kept of it."""
+    """Format an exception without its causes, and no more than is kept: classes of ``traceback`` would read all."""
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__)
@@ -55,7 +55,7 @@ def _told_alone(error: BaseException, most: int) -> Iterator[str]:
 
 
 def chain(exception: BaseException) -> Iterator[BaseException]:
-    """Yield an exception, and what it came from, as a traceback shows it."""
+    """Yield an exception and its causes, as a traceback shows them."""
     error: BaseException | None = exception
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -65,9 +65,9 @@ def chain(exception: BaseException) -> Iterator[BaseException]:
 
 
 def release(exception: BaseException) -> None:
-    """Let go of the variables of all frames that an exception, its causes and the members of its group came through.
+    """Clear the variables of all frames that an exception, its causes and the members of its group came through.
 
-    They would stay in memory until Python's collector runs, for exceptions and frames refer to each other.
+    Exceptions and frames refer to each other, so the variables would stay in memory until Python's collector runs.
     """
     left, seen = [exception], set[int]()
     while left:

@@ -1,4 +1,4 @@
-"""Forks: a forked process drops the things of its parent, and a fork of a worker ends where its task ends."""
+"""Forks: a forked process drops the state of its parent, and a fork of a worker ends where its task ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ depth = 0
 worker = False
 """Whether this is a process of a worker, or was forked from one."""
 _drops: list[Callable[[], Callable[[], object] | None]] = []
-"""References to what is called in a forked process; those to methods are weak."""
+"""References to the functions that a forked process calls; those to methods are weak."""
 
 
 def in_each_fork(drop: Callable[[], object]) -> None:
-    """Have a function called in each process that is forked from now on; a method, while its object lives.
+    """Register a function that each process forked from now on calls; a method is called while its object lives.
 
-    Locks are made anew there: a thread that held one is gone. What a call raises is printed, and the next call follows.
+    It makes locks anew: a thread that held one is gone. Python prints an error of it, and calls the next one.
     """
     _drops[:] = [reference for reference in _drops if reference() is not None]
     _drops.append(weakref.WeakMethod(drop) if isinstance(drop, MethodType) else lambda: drop)
@@ -37,10 +37,10 @@ def _after_fork() -> None:
                 stack.callback(drop)
 
 
-def cut(descriptor: int) -> None:
-    """Let a descriptor of the parent lead to nothing.
+def detach(descriptor: int) -> None:
+    """Point a descriptor of the parent to ``/dev/null``.
 
-    The other end hears no word of it. The number stays taken, so that copied objects that use or close it do no harm.
+    The other end notices nothing. The number stays taken, so that copied objects that use or close it do no harm.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
@@ -50,7 +50,7 @@ def cut(descriptor: int) -> None:
 
 
 def leave_fork(error: BaseException | None = None) -> None:
-    """In a forked process: end it, as its own end or an error would; to be called where only the parent may go on."""
+    """End a forked process, as its own end or an error would; called where only the parent may go on."""
     if depth:
         _leave(error)
 

@@ -45,11 +45,11 @@ def find_app(name: str) -> Lavoro:
 
 
 def ambiguity(name: str, app: Lavoro) -> str | None:
-    """Say which other applications a module has that was named alone, and how one of them is chosen."""
+    """Say which other applications a module has, and how one is chosen; None where the choice is clear."""
     module = None if ":" in name else sys.modules.get(_module_at(name) if _is_file(name) else name)
     found: dict[int, str] = {}
     variables = dict(vars(module)) if module is not None else {}
-    for variable in [*(name for name in NAMES if name in variables), *variables]:
+    for variable in [*(usual for usual in NAMES if usual in variables), *variables]:
         if _is_app(value := variables[variable]):
             found.setdefault(_identity(value), variable)
     taken = found.pop(_identity(app), None)

@@ -17,19 +17,18 @@ from lavoro.text import Lines, cut, described, plain, told
 
 PLAIN = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 LONGEST = 100_000
-"""Characters of a message, and of a traceback, where the settings say nothing else."""
+"""Characters of a message, and of a traceback, by default."""
 ARGUMENT = 10_000
-"""Characters of what a line of Lavoro's own is about."""
+"""Characters of each argument of Lavoro's own log lines."""
 OURS = ("lavoro", "lavoro.task", "lavoro.worker", "lavoro.store", "lavoro.signals", "lavoro.redirected", "lavoro.user")
-"""Every logger of Lavoro's. Those of tasks are below ``lavoro.user``: not below ``lavoro.task``, which tells what
-becomes of tasks, so that this one can be silenced alone."""
+"""All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that ``lavoro.task``, which logs outcomes, can be
+silenced alone."""
 
 
 class _Own(logging.Logger):
-    """A logger of Lavoro's: what its lines are about can neither make another line nor move a terminal's cursor.
+    """A logger of Lavoro: arguments of its lines can neither begin another line nor move a terminal's cursor.
 
-    ``logging.config`` disables the loggers that a configuration does not name; this one it leaves on. It can be named,
-    and be given a level.
+    ``logging.config`` disables loggers that a configuration does not name, but not this one. It can have a level.
     """
 
     @property
@@ -54,14 +53,14 @@ class _Own(logging.Logger):
 
 
 class _Told:
-    """What a line is about, as one line, made only if it is shown."""
+    """An argument of a log line, written as one line, only if the line is shown."""
 
     def __init__(self, value: object) -> None:
         self._value = value
 
     def __str__(self) -> str:
         text = cut(told(self._value), ARGUMENT)
-        if isinstance(self._value, BaseException):  # such as those of libpq, which take several lines
+        if isinstance(self._value, BaseException):  # libpq's errors have several lines
             text = "; ".join(line.strip() for line in text.splitlines() if line.strip())
         return plain(text)
 
@@ -159,7 +158,7 @@ def _tell_task(record: logging.LogRecord) -> None:
 
 
 def _word(name: object) -> str:
-    """Return a task's name or id, which its sender has chosen."""
+    """Return a task's name or id as harmless text: its sender has chosen it."""
     return plain(cut(told(name), 1000))
 
 
@@ -213,7 +212,7 @@ def setup(
 
     ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
     of what tasks log, ``format`` that of all else. With ``hijack_root`` false the root logger's own handlers stay.
-    Of a message no more than the first ``longest`` characters are shown.
+    A message is cut after ``longest`` characters.
     """
     level = level.upper() if isinstance(level, str) else level
     facts = {"loglevel": level, "logfile": logfile, "format": format, "colorize": colorize}
@@ -234,7 +233,7 @@ def setup(
 def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
     if logfile is None:
         return logging.StreamHandler()
-    # It looks before each line whether the file was moved away, as logrotate does, and makes a new one.
+    # Before each line it checks whether logrotate has moved the file away, and makes a new one.
     return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
 
 

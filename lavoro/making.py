@@ -1,4 +1,4 @@
-"""A callable and its options become the class of a task."""
+"""Makes the class of a task from a callable and its options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lavoro.unawaited import refuse_unawaited
 
 
 def check_callable(function: Any) -> None:
-    """Raise TypeError for what no task can be made from."""
+    """Raise TypeError for an object that is not callable."""
     if not callable(function):
         raise TypeError(f"a task is made from a callable, not from {function!r:.100}; its name is given as name=...")
 
@@ -34,7 +34,7 @@ def task_class(
 ) -> type:  # fmt: skip
     """Return a subclass of ``base`` whose ``run`` is ``body`` and which shows itself as ``function``.
 
-    ``inspect.signature`` of the task says what a call may give; ``__wrapped__`` is the function as it was decorated.
+    ``inspect.signature`` of the task is that of a call; ``__wrapped__`` is the function as it was decorated.
     """
     refuse_unawaited(name, body)
     named, models = _named(function), _models(name, body, app, options)
@@ -68,14 +68,14 @@ def _models(name: str, function: Callable[..., Any], app: Any, options: Mapping[
 
 
 def _named(function: Any) -> Any:
-    """Return what says a name, module and text: the function in a partial, the class of a callable object."""
+    """Return the object with the name, module and docstring: the function in a partial, a callable object's class."""
     if isinstance(function, functools.partial):
         return _named(function.func)
     return function if hasattr(function, "__name__") else type(function)
 
 
 def _bound(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that takes the task first; only functions get that from Python."""
+    """Return a function that takes the task first: Python binds functions alone, no other callables."""
     if isinstance(body, types.FunctionType):
         return body
 

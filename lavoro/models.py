@@ -20,7 +20,7 @@ from lavoro.errors import ImproperlyConfigured
 
 
 class Models:
-    """What a function's annotations say of models; ``function`` is the one that validates and dumps."""
+    """The models in a function's annotations; ``function`` validates, calls it, and dumps the result."""
 
     def __init__(
         self, function: Callable[..., Any], app: Any, task: str, *, strict: bool = False,
@@ -62,12 +62,12 @@ class Models:
     def dumped(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], *, bound: bool
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """Return a caller's arguments with plain data for the models that the task gets back as equal ones."""
+        """Return a caller's arguments with plain data for each model that the task can restore to an equal one."""
         if not any(isinstance(value, self._base) for value in (*args, *kwargs.values())):
             return args, kwargs
         try:
             call = self._signature.bind(*([None] if bound else []), *args, **kwargs)
-        except TypeError:  # the check of arguments says so, or nobody wants it
+        except TypeError:  # the check of arguments has raised it, or is switched off
             return args, kwargs
         names = positional_names(self._signature)[1 if bound else 0 :]
         plain = [self._plain(name, value) for name, value in zip(names, args, strict=False)]
@@ -87,7 +87,7 @@ class Models:
 
 
 def _part(hint: Any) -> tuple[Any, bool]:
-    """Return what an annotation names, and whether it may be None instead."""
+    """Return the type of an annotation, and whether None is allowed instead."""
     parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
     if len(parts) != 2 or type(None) not in parts:
         return hint, False
@@ -102,7 +102,7 @@ def _base_model() -> Any:
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Return what the function takes; behind a decorator that lets all through, what the decorated one takes."""
+    """Return the function's signature; for a decorator that takes anything, that of the decorated function."""
     own = signature_of(function, skip_first=False)
     if own is None or all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in own.parameters.values()):
         return inspect.signature(function)
@@ -110,7 +110,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations, also those written as text; without those, where they cannot be found."""
+    """Return the annotations; those written as text stay text if one of their names cannot be found."""
     try:
         return typing.get_type_hints(function)
     except (NameError, AttributeError, TypeError):

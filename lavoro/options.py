@@ -123,7 +123,7 @@ _DURATIONS = ("default_retry_delay", "retry_backoff", "retry_backoff_max", "time
 
 
 def check_call(option: str, value: Any) -> None:
-    """Raise ValueError for what an option of a call cannot be."""
+    """Raise ValueError for a value that an option of a call cannot have."""
     rule = CALLS.get(option)
     if rule is not None and value is not None and not rule.accepts(value):
         raise ValueError(f"{option} must be {rule.text}, not {value!r:.100}")
@@ -133,7 +133,7 @@ def check_call(option: str, value: Any) -> None:
 
 
 def checked(task: str, option: str, value: Any) -> Any:
-    """Return an option of a task in its usual form; raises ImproperlyConfigured for what it cannot be."""
+    """Return an option of a task in its usual form; raises ImproperlyConfigured for a value that it cannot have."""
     if value is None:
         return None
     rule = TASKS[option]
@@ -148,13 +148,13 @@ def checked(task: str, option: str, value: Any) -> Any:
 
 
 def warn_of_unknown(task: str, options: Iterable[str]) -> None:
-    """Warn of options that are nearly known ones: unknown ones become attributes."""
+    """Warn of options that are probably misspelt; other unknown ones become attributes."""
     for option in options:
         spelling.warn_of(f"task {task!r}: the option", option, NAMES)
 
 
 def check_limits(hard: float | None, soft: float | None) -> None:
-    """Raise ValueError if the soft limit is behind the hard one."""
+    """Raise ValueError if the soft limit is longer than the hard one."""
     if hard and soft and as_seconds(soft) > as_seconds(hard):
         raise ValueError(
             f"soft_time_limit ({as_seconds(soft):g} s) must not be longer than time_limit ({as_seconds(hard):g} s)"

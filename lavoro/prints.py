@@ -1,4 +1,4 @@
-"""What tasks print, as lines of the log."""
+"""Writes the prints of tasks into the log, line by line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import threading
 from typing import IO, Any
 
 LONGEST = 10_000
-"""Characters without an end of line that are a line all the same."""
+"""Characters after which text without a line break is logged as a line."""
 
 unfinished: set[int] = set()
 """The identities of lines that have been printed in part."""
 
 
 class _Line:
-    """What a thread (greenlet) has printed since its last end of a line; it ends with the thread."""
+    """The unfinished line of a thread (greenlet); it ends with the thread."""
 
     __slots__ = ("busy", "text")
 
@@ -33,7 +33,7 @@ class _Line:
 
 
 class StreamToLog(io.TextIOBase):
-    """A text stream whose lines become log records; of each thread (greenlet) its own."""
+    """A text stream whose lines become log records; each thread (greenlet) has an unfinished line of its own."""
 
     def __init__(self, logger: logging.Logger, level: int, original: IO[str]) -> None:
         self._logger, self._level, self._original = logger, level, original
@@ -53,7 +53,7 @@ class StreamToLog(io.TextIOBase):
         return len(text)
 
     def end_line(self) -> None:
-        """Log what this thread has printed since its last end of a line."""
+        """Log the unfinished line of this thread."""
         line = self._line()
         rest = line.text
         line.keep("")
@@ -75,7 +75,7 @@ class StreamToLog(io.TextIOBase):
             line.busy = False
 
     def flush(self) -> None:
-        """What is no complete line yet stays, until the task ends."""
+        """Keep an unfinished line until the task ends."""
 
     def close(self) -> None:
         """Stay open: the process has no other stream to print to."""
@@ -90,12 +90,12 @@ class StreamToLog(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """What its bytes are read as."""
+        """The encoding in which bytes are read."""
         return "utf-8"
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """What becomes of bytes that are no text."""
+        """The way in which bytes that are no text are read."""
         return "replace"
 
 
@@ -138,7 +138,7 @@ def redirect_stdouts(level: str | int = "WARNING") -> None:
 
 
 def end_line() -> None:
-    """Log what the task that ends here has printed without an end of line."""
+    """Log the unfinished lines of the task that ends here."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, StreamToLog):
             stream.end_line()

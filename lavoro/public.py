@@ -1,4 +1,4 @@
-"""The public names of the package, which `lavoro` hands out when one of them is asked for."""
+"""The public names of the package, which ``lavoro`` imports at the first use of one."""
 
 from lavoro.app import Lavoro
 from lavoro.context import current as _request

@@ -297,7 +297,7 @@ class AsyncResult(Generic[R]):
         return min(interval, left)
 
     def _described(self, task: StoredTask | None) -> str:
-        """Say where the task stands, and what keeps it from starting."""
+        """Describe the stage of the task, and the reason why it has not started."""
         name = f"{self._name or (task and task.name)}[{self.id}]" if self._name or task else self.id
         if task is None:
             return (

@@ -406,8 +406,8 @@ def dumps_exception(exc: BaseException, most: int = 100_000) -> str:
     """Return ``exc`` as JSON in Celery's shape: ``exc_type``, ``exc_message`` (its arguments) and ``exc_module``.
 
     Arguments that JSON cannot carry are replaced by their repr. An exception without arguments whose text says
-    something is stored with that text. Of all together about ``most`` characters are kept, and it is said how many
-    are not. Never raises because of what the exception holds.
+    something is stored with that text. All together about ``most`` characters are kept, with a note of how many are
+    cut. Never raises because of what the exception holds.
 
     >>> dumps_exception(KeyError("name"))
     '{"exc_type":"KeyError","exc_message":["name"],"exc_module":"builtins"}'

@@ -95,7 +95,7 @@ class Service:
         return delay
 
     def _step_alone(self) -> float | None:
-        """Step; a process that user code forks in a step ends with it, for it is no second one of this service."""
+        """Run one step; a process that user code forks in it ends with it, so that the service runs only once."""
         try:
             delay = self.step()
         except BaseException as error:

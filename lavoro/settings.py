@@ -100,7 +100,7 @@ class Settings(MutableMapping[str, Any]):
         self._changed()
 
     def _renew_lock(self) -> None:
-        """Have a lock that nobody holds; in a forked process the thread that held it is gone."""
+        """Make a new lock: in a forked process the thread that held the old one is gone."""
         # Reentrant, for configuration modules that import the app and read its settings while they are being read.
         self._lock = threading.RLock()
         self._reading = False
@@ -412,7 +412,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{low} ({settings[low]}) must not be longer than {high} ({settings[high]})"
     for name in ("broker_read_url", "broker_write_url"):
         if settings[name] not in (None, settings["broker_url"]):
-            yield f"{name} differs from broker_url, but there is one database for both: leave it away"
+            yield f"{name} differs from broker_url, but there is one database for both: leave it out"
     if settings["lavoro_require_signature"] and not settings["lavoro_signing_keys"]:
         yield "lavoro_require_signature is on, but there is no key to verify with: set lavoro_signing_keys"
 

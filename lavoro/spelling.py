@@ -1,4 +1,4 @@
-"""The known name that a wrong one was probably meant to be."""
+"""Finds the known name that a misspelt one probably means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lavoro.errors import LavoroWarning
 _OURS = (f"{Path(__file__).parent}/", MutableMapping.update.__code__.co_filename)
 """How the files of this package begin, and the one through which settings are updated."""
 _NEAR = 0.8
-"""``max_retry`` is as near as this to ``max_retries``."""
+"""The least similarity of two names; ``max_retry`` and ``max_retries`` have just this one."""
 
 
 @lru_cache(maxsize=1024)

@@ -114,7 +114,7 @@ class Task(Generic[P, R]):
     bound: bool = False
     _run_once: Callable[..., Any] | None = None
     definition: Definition | None = None
-    """What the task was made from; a second task of its name must be made from the same."""
+    """The origin of the task; a second task of its name must have the same."""
     __arguments__: Arguments | None = None
     models: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
@@ -368,7 +368,7 @@ class Task(Generic[P, R]):
             raise_with_context(exc or Retry("Task can be retried", None))
         check_call("max_retries", max_retries)
         if max_retries is not None:
-            request.update(retry_limit=max_retries)  # autoretry_for keeps to it, should it see what is raised here
+            request.update(retry_limit=max_retries)  # autoretry_for keeps this limit too
         limit = self.max_retries if max_retries is None else max_retries
         if limit is not None and request.retries >= limit:
             raise_with_context(exc or self._out_of_retries(request, args, kwargs))
@@ -406,8 +406,8 @@ class Task(Generic[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, if it is one of this worker
-        process: so a thread of the task's own can tell of it. Of what cannot be stored a warning is logged. In eager
+        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, if this worker process runs it:
+        a thread that the task has started can report so. A state that cannot be stored is logged as a warning. In eager
         mode, and when the function is called directly, there is nothing to store::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})

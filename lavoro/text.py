@@ -1,4 +1,4 @@
-"""Text for people: what a value says of itself, cut to a length, without the characters that a terminal acts on."""
+"""Makes text for people from any value: of limited length, without the characters that a terminal acts on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 MOST = 10_000
-"""Characters that are made of a value's repr, where nothing else is said."""
+"""Characters of a value's repr by default."""
 
 _RISKY = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_LINE, _IN_LINES = re.compile(f"[\t\n{_RISKY}]"), re.compile(f"[{_RISKY}]")
-"""Controls, what turns the direction of text, lone surrogates; the second spares tabs and the ends of lines."""
+"""Control characters, marks of direction, lone surrogates; the second pattern spares tabs and line ends."""
 
 
 class Lines(str):
@@ -21,7 +21,7 @@ class Lines(str):
 
 
 def plain(text: str, *, lines: bool = False) -> str:
-    r"""Return the text with all that a terminal would act on as escapes; ``lines`` keeps the ends of lines.
+    r"""Return the text with control characters as escapes; ``lines`` keeps tabs and line ends.
 
     >>> plain("a\x1b[2J\nb")
     'a\\x1b[2J\\nb'
@@ -37,7 +37,7 @@ def cut(text: str, most: int) -> str:
 
 
 def told(value: object, most: int = MOST) -> str:
-    """Return ``str(value)``, whatever its ``__str__`` does; of a list and the like about ``most`` characters."""
+    """Return ``str(value)``, even if its ``__str__`` raises; of a list and the like about ``most`` characters."""
     if type(value) in _BRACKETS:
         return described(value, most)
     if not isinstance(value, BaseException) or vars(BaseException)["__str__"] is not type(value).__str__:
@@ -54,7 +54,7 @@ def told(value: object, most: int = MOST) -> str:
 
 
 def described(value: object, most: int = MOST) -> str:
-    """Return the value's repr, whatever its ``__repr__`` does; no more is made of it than about ``most`` characters."""
+    """Return about ``most`` characters of the value's repr, even if its ``__repr__`` raises."""
     try:
         return _short(value, [most], 0)
     except Exception as error:  # a container that another thread changes
@@ -62,7 +62,7 @@ def described(value: object, most: int = MOST) -> str:
 
 
 def arguments(exception: BaseException) -> tuple[Any, ...]:
-    """Return the arguments of an exception, of whose class the name ``args`` may be anything."""
+    """Return the arguments of an exception, even if its class gives ``args`` another meaning."""
     args: tuple[Any, ...] = vars(BaseException)["args"].__get__(exception)
     return args
 
@@ -93,7 +93,7 @@ _DEEP = 50
 
 
 def heavy(value: object, most: int) -> bool:
-    """Tell whether a value holds more than about ``most`` characters; no more than so many are looked at."""
+    """Tell whether a value holds more than about ``most`` characters; counting stops there."""
     left = [value]
     while left and most >= 0:
         part = left.pop()
@@ -110,7 +110,7 @@ def heavy(value: object, most: int) -> bool:
 
 
 def _short(value: Any, left: list[int], depth: int) -> str:
-    """Return the repr of a value as long as something is left to be written; ``left`` is what all parts share."""
+    """Return the repr of a value, up to ``left[0]`` characters, which all parts share."""
     kind, room = type(value), max(left[0], 0)
     if kind in _BRACKETS and value:
         left[0] -= 4

@@ -1,4 +1,4 @@
-"""Coroutines and generators: a call of their function runs nothing, so no task can be one."""
+"""Refuses coroutines and generators as tasks, because a call of their function runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that no serializer takes: which one it is, and what to pass instead."""
+"""Finds the argument of a call that cannot be encoded, and says what to pass instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from lavoro import serialization
 
 _DEEPEST = 5
-"""How many values inside of values are searched for an object of a model."""
+"""Levels of nested values that are searched for an object of a model."""
 
 
 def unsendable(

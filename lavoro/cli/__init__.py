@@ -16,10 +16,10 @@ _WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVOR
 
 
 class Group(click.Group):
-    """The verbs; one that Celery has and Lavoro has not, or that is misspelt, is told of with what to do instead."""
+    """The verbs; for a misspelt verb, or one that only Celery has, the error says what to do instead."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Return a verb; raises UsageError for one that there is not, if there is something to say of it."""
+        """Return a verb, or None; raises UsageError for an unknown one for which there is advice."""
         found = super().get_command(context, name)
         if found is None:
             try:

@@ -1,4 +1,4 @@
-"""What the verbs share: the way to the application that ``-A`` names."""
+"""Loads the application that ``-A`` names, for all verbs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_app(context: click.Context, app: str | None) -> Lavoro:
         raise
     except Exception as error:
         raise click.ClickException(f"{name!r} could not be imported: {type(error).__name__}: {error}") from error
-    commands.name_app(name)  # again, for a Flask application names itself
+    commands.name_app(name)  # again: the import of a Flask application has set Flask's own commands
     if doubt := ambiguity(name, found):
         say(f"lavoro: {doubt}", error=True)
     return found

@@ -23,7 +23,7 @@ from lavoro.worker.plan import node_name
 @LIVENESS_OPTION
 @click.option(
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
-    metavar="SECONDS", help="For how long it may have been unwell.",
+    metavar="SECONDS", help="Maximum age of the last sign of life.",
 )  # fmt: skip
 @click.pass_context
 def health(

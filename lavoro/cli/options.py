@@ -1,4 +1,4 @@
-"""What the options of the verbs share; it imports nothing of the package, so that the help is shown at once."""
+"""Options that the verbs share, and the verbs themselves, each imported at its first use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Grouped(click.Command):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the groups, then what is in none."""
+        """Write the groups, then all other options."""
         records = [(parameter.name, parameter.get_help_record(context)) for parameter in self.get_params(context)]
         left = {name: record for name, record in records if record is not None}
         for title, names in self.groups.items():

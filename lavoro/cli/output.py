@@ -1,4 +1,4 @@
-"""How the verbs print: nothing that a terminal acts on leaves raw."""
+"""Prints for the verbs, with control characters as escapes."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from lavoro.text import plain
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print lines; names in them come from whoever may send tasks."""
+    """Print lines; names in them may come from any sender of tasks."""
     click.echo(plain(text, lines=True), err=error)

@@ -20,7 +20,7 @@ from lavoro.text import cut, plain
 NOBODY = 69
 """Exit code when no worker is alive, as Celery's."""
 LONGEST = 1000
-"""Characters of a cell: names of queues that Python sends to have up to 200, those that SQL does have no limit."""
+"""Characters of a cell: names of queues have up to 200 when Python sends the task, and no limit when SQL does."""
 
 
 @click.command()
@@ -59,5 +59,5 @@ def _workers(rows: list[WorkerStatus]) -> Table:
 
 
 def _add(table: Table, *cells: str) -> None:
-    """Add a row of what senders and workers have named: text, in which brackets are brackets."""
+    """Add a row of plain text: senders and workers choose these names, and brackets in them are no markup."""
     table.add_row(*[Text(plain(cut(cell, LONGEST))) for cell in cells])

@@ -16,7 +16,7 @@ from flask import current_app
 from flask.cli import ScriptInfo, with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from lavoro import commands as spelling
+from lavoro.commands import name_flask_app
 from lavoro.errors import LavoroError
 from lavoro.text import plain
 
@@ -75,8 +75,8 @@ def worker(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 
 def name_app(context: click.Context | None) -> None:
-    """Have errors name the commands of Flask's command line, for the application of this process."""
-    spelling.name_flask_app(import_path(context) or os.environ.get("FLASK_APP") or "yourapp")
+    """Let errors name the commands of Flask's command line, for the application of this process."""
+    name_flask_app(import_path(context) or os.environ.get("FLASK_APP") or "yourapp")
 
 
 def import_path(context: click.Context | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Ending what was given up: a statement without an answer may still be done, after what is done instead of it."""
+"""Ends abandoned sessions, because a statement without an answer may still commit after the one that replaces it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from lavoro.store.database import Tx
 from lavoro.store.deadline import Backend
 
 WAIT = 2.0
-"""Seconds for which the end of a session is waited for, twice: one that waits for a lock ends at once."""
+"""Seconds to wait for the end of a session, twice; a session that waits for a lock ends at once."""
 
 _END = b"""
     select pg_terminate_backend(pid, %(wait)s::bigint) from pg_stat_activity
     where application_name = %(application)s and datname = current_database() and pid <> pg_backend_pid()
         and case when %(pid)s::int is null
-            -- Behind a pooler: what runs for longer than its client waits has been given up.
+            -- Behind a pooler: a statement that runs for longer than its client waits is abandoned.
             then state = 'active'
                 and query_start < statement_timestamp() - least(%(patience)s::float8, 1e6) * interval '1 second'
-            -- Only a user that may end it sees its start: for others it is still there.
+            -- Only a user that may end a session sees its start: all others take it for the same one.
             else pid = %(pid)s::int and coalesce(extract(epoch from backend_start)::text = %(start)s::text, true) end
 """
 
 
 def end_abandoned(tx: Tx, backend: Backend) -> bool:
-    """End a session whose connection was given up, and wait for its end; tell whether it is over.
+    """End an abandoned session and wait for its end; return whether it has ended.
 
-    What it was doing is either committed by then, and is seen by the next statement, or never happens. False if it
-    does not end in time, or belongs to a user whose sessions we may not end. To be called in autocommit.
+    Its statement is then either committed, so that the next statement sees it, or it never happens. False if the
+    session does not end in time, or if our user may not end it. Call it in autocommit.
 
-    Behind a pooler in transaction mode nobody knows which session a statement ran in. There every session of that
-    application name is ended that has run one statement for longer than any client waits; what was given up sooner,
-    because the connection broke, may still be done.
+    Behind a pooler in transaction mode the session of a statement is unknown. There every session of that application
+    name is ended that has run one statement for longer than any client waits. A statement that was abandoned sooner,
+    because its connection broke, may still commit.
     """
     parameters = {**backend._asdict(), "wait": round(WAIT * 1000)}
     try:
-        # Twice: of a session that ends by itself in this moment the first answer is "no".
+        # Twice: for a session that ends by itself at this moment, the first answer is "no".
         return any(all(row[0] for row in tx.cursor.execute(_END, parameters).fetchall()) for _ in range(2))
     except InsufficientPrivilege:
         return False

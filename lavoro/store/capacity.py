@@ -1,4 +1,4 @@
-"""How many connections the application's own engines have for its tasks."""
+"""Finds how many connections the application's own SQLAlchemy engines have for its tasks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def smallest(engines: Sequence[tuple[str, Any]]) -> Capacity:
 
 
 def _capacity(name: str, engine: Any) -> Capacity:
-    """Read a pool; one that opens a connection for each user, or shares one among all, has no limit to wait for."""
+    """Read a pool; it has no limit if it opens a connection for each user, or shares one among all."""
     pool = engine.pool
     if not isinstance(pool, sa.QueuePool) or pool._max_overflow == -1:
         return Capacity(name, math.inf, math.inf)

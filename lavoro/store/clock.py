@@ -1,4 +1,4 @@
-"""What was stored at a time that is still to come, for the server's clock was set back since."""
+"""Moves tasks and leases back that lie in the future, because the server's clock was set back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ BATCH = 20_000
 
 
 def pull_tasks(tx: Tx) -> tuple[int, float]:
-    """Make tasks due that were due at once when they were stored; return how many, and how far ahead they lay.
+    """Make tasks due that were due at once when stored; return their number, and the seconds that they lay ahead.
 
-    A task with a countdown or an ETA keeps its time: which of them it had is not known any more.
+    A task with a countdown or an ETA keeps its time: its row does not say which of the two it had.
     """
     lanes = tx.run("future_tasks")
     seconds, pulled = max((lane[2] for lane in lanes), default=0.0), 0
@@ -23,5 +23,5 @@ def pull_tasks(tx: Tx) -> tuple[int, float]:
 
 
 def pull_leases(tx: Tx) -> int:
-    """Let leases begin now that were renewed in the future; return how many. Their nodes renew them as always."""
+    """Let leases that were renewed in the future begin now; return their number. Their nodes go on renewing them."""
     return len(tx.run("pull_leases"))

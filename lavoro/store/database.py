@@ -24,7 +24,7 @@ from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, S
 from lavoro.forking import in_each_fork
 from lavoro.service import jitter
 from lavoro.store import arrays
-from lavoro.store.deadline import ANSWER, Backend, PatientConnection
+from lavoro.store.deadline import ANSWER, Backend, PatientConnection, backend_of
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 
@@ -41,17 +41,17 @@ OWN_SESSION = (
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
 was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
-Idle these sessions are by design: who rests must be there to be woken. Every statement is written for read committed,
-whatever the database's default is: by the others it would be refused now and then.
-Number and start of the session are asked for so that it can be ended when it was given up."""
+The sessions of resting workers are idle by design. Every statement is written for read committed: a stricter level,
+which may be the database's default, would refuse some of them.
+Number and start of the session are read so that it can be ended once it is abandoned."""
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip
 """What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
 CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
-"""The server has undone a transaction because of another one, and asks for it once more; they are in LOST, too."""
+"""The server has rolled a transaction back because of another one; it may be repeated. LOST has these, too."""
 _REPEATS = 20
-"""How often a statement is repeated after a conflict: each time somebody else has got on."""
+"""Most repeats of a statement after conflicts: at each of them another transaction has made progress."""
 OUTAGE = (*LOST, OSError, LavoroError)
 """What a loop that needs the database has to expect."""
 
@@ -60,8 +60,8 @@ _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
 
 
 _TWO_PHASE = (
-    "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that notifies, as workers must be."
-    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): workers at rest find it"
+    "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that has notified workers."
+    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): resting workers find it"
     " within two minutes"
 )
 _BUSY = (
@@ -111,7 +111,7 @@ class Tx:
             return self._again(partial(known.run, values))
 
     def _must_be_alone(self, error: BaseException) -> None:
-        """Raise the error again in a transaction of several statements: only who began that can repeat it."""
+        """Raise the error again in a transaction of several statements: only its owner can repeat it."""
         if self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             raise error
 
@@ -160,12 +160,12 @@ class Database:
         self._own: dict[Any, Any] = {}
 
     def own(self, make: Callable[[Database], T]) -> T:
-        """Return what belongs to this database and no other: made of it at first, the same ever after."""
+        """Return the one object that ``make`` has made for this database, at the first call."""
         found: T | None = self._own.get(make)
         return self._own.setdefault(make, make(self)) if found is None else found
 
     def _forget(self) -> None:
-        """In a forked process: leave the connections to the parent, and locks to threads that are gone."""
+        """In a forked process, drop the parent's connections and the locks that its threads may hold."""
         _of_parents.append((self._engine, self._keeper, self._spares, self._own))
         self._begin_anew()
 
@@ -247,14 +247,14 @@ class Database:
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Tx]:
-        """Lend a connection past the pool, for a block that can wait for nobody. Raises this package's errors."""
+        """Lend a connection outside of the pool, for a block that cannot wait. Raises this package's errors."""
         tx = self._spare() or self.open("lavoro", patience=self.patience)
         try:
             with translated():
                 yield tx
         except OperationalError as error:
             if isinstance(error.__cause__, LOST):
-                error.abandoned = getattr(tx.connection, "backend", None)
+                error.abandoned = backend_of(tx.connection)
             raise
         finally:
             if tx.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._spares:
@@ -302,9 +302,9 @@ class Database:
                 f"a task can join a transaction of psycopg 3, not of {type(driver).__module__}:"
                 " give the engine a URL that begins with postgresql+psycopg://"
             )
-        if getattr(driver, "_tpc", None):  # psycopg's, and no question of its tells; SQLAlchemy begins by it as well
+        if getattr(driver, "_tpc", None):  # psycopg has no public way to ask; SQLAlchemy's tpc_begin sets it too
             raise ImproperlyConfigured(_TWO_PHASE)
-        if driver.lock.locked():  # waiting for it would be for ever, were it this thread's own
+        if driver.lock.locked():  # if this thread holds it, waiting would never end
             raise RuntimeError(_BUSY)
         tx = Tx(driver, self.schema)
         arrays.register(tx.cursor)  # the connection may be older than the import of this package
@@ -341,7 +341,7 @@ class _Borrowed:
             _give_back(self._fairy, keep=not lost and self._pool is self._database.engine.pool)
 
     def _translate(self, error: BaseException, *, lost: bool) -> None:
-        backend = getattr(self._fairy.driver_connection, "backend", None)
+        backend = backend_of(self._fairy.driver_connection)
         if lost:
             self._fairy.invalidate()
             self._database.dispose()  # a restart of the server has cut the others off as well
@@ -364,7 +364,7 @@ class _Kept(_Borrowed):
         self._busy = False
 
     def __enter__(self) -> Tx:
-        self._busy = True  # before we look, so that nobody gives it back meanwhile
+        self._busy = True  # first, so that no other thread gives it back meanwhile
         tx = self._tx
         if tx is None or self._stale:
             self._release()
@@ -396,7 +396,7 @@ class _Kept(_Borrowed):
 
 
 _of_parents: list[Any] = []
-"""Pools of processes we were forked from: freed, they would take locks that threads of the parent may have held."""
+"""Pools of parent processes, kept: freeing them would take locks that threads of the parent may have held."""
 
 
 def _begun(connection: PatientConnection, backend: Backend) -> PatientConnection:

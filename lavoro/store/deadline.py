@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg.rows import TupleRow
 
-from lavoro.forking import cut, in_each_fork
+from lavoro.forking import detach, in_each_fork
 
 T = TypeVar("T")
 
@@ -20,14 +20,19 @@ ANSWER = 30.0
 
 
 class Backend(NamedTuple):
-    """A session of our own, as the server knows it. Behind a pooler it has no number that means anything."""
+    """A session of our own, as the server knows it. Behind a pooler its number is unknown."""
 
     application: str
     patience: float
-    """Seconds after which its client gives a statement up."""
+    """Seconds after which its client abandons a statement."""
     pid: int | None = None
     start: str | None = None
-    """When the server began it, for the next one may get the same number."""
+    """When the server began it: a later session may get the same number."""
+
+
+def backend_of(connection: object) -> Backend | None:
+    """Return the session of a connection of our own; None for a caller's."""
+    return getattr(connection, "backend", None)
 
 
 class PatientConnection(psycopg.Connection[TupleRow]):
@@ -40,7 +45,7 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
     patience = math.inf
     backend: Backend | None = None
-    """What to end before what was given up here is done again."""
+    """The session to end before a statement that was abandoned here is repeated."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,10 +62,10 @@ _open: weakref.WeakSet[PatientConnection] = weakref.WeakSet()
 
 
 def _abandon() -> None:
-    """In a forked process: leave the parent's connections to it; one that is closed or in use here fails as if lost."""
+    """In a forked process, detach the parent's connections; a statement on one fails as if it were lost."""
     for connection in _open:
         if not connection.closed:
-            cut(connection.fileno())
+            detach(connection.fileno())
     _open.clear()
 
 

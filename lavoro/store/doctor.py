@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ class Exam:
 
     tx: Tx
     retention: Mapping[str, float | None]
-    app: str | None = None
-    """What commands name; None: as this process was told."""
     pooled: bool = False
     direct_url: str | None = None
     patience: float = 300.0
@@ -53,12 +50,6 @@ class Exam:
         """Ask the database; ``lavoro.`` stands for the schema, also as the parameter of that name."""
         text = render(query, self.tx.schema).encode()
         return self.tx.cursor.execute(text, {"schema": self.tx.schema, **parameters}).fetchall()
-
-    def command(self, verb: str, *options: str) -> str:
-        """Write a command of ours as a shell takes it."""
-        if self.app is None:
-            return command(verb, *options)
-        return shlex.join(("lavoro", verb, "-A", self.app, *options))
 
 
 def examine(exam: Exam) -> list[Finding]:
@@ -85,7 +76,7 @@ def examine_role(exam: Exam, role: str) -> list[Finding]:
     return [
         *(
             Finding("role", user, f"lacks {right.words} on {right.on(schema)}, which a {role} needs", _GRANT.format(
-                command=exam.command("migrate", "--roles"), group=group, user=quoted))
+                command=command("migrate", "--roles"), group=group, user=quoted))
             for right in lacks
         ),
         *(
@@ -107,7 +98,7 @@ def _version(exam: Exam) -> Iterator[Finding]:
     found, latest = version_of(exam.tx), migrations()[-1][0]
     if found < latest:
         problem = f"is at version {found}, this release needs {latest}" if found else "has no tables of Lavoro's"
-        yield Finding("schema", exam.tx.schema, problem, exam.command("migrate"))
+        yield Finding("schema", exam.tx.schema, problem, command("migrate"))
     elif found > latest:
         problem = f"is at version {found}, made by a later release than this one, which knows {latest}"
         yield Finding("schema", exam.tx.schema, problem, "pip install --upgrade lavoro")
@@ -214,7 +205,7 @@ def _clock_skew(exam: Exam) -> Iterator[Finding]:
 
 
 def _future_times(exam: Exam) -> Iterator[Finding]:
-    """Rows that were written by a clock which showed a time that is still to come."""
+    """Tasks that were stored in the future, before the clock was set back."""
     query = """
         select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
             count(*) filter (where due <= created)
@@ -223,10 +214,10 @@ def _future_times(exam: Exam) -> Iterator[Finding]:
     if tasks:
         yield Finding(
             "clock", "waiting",
-            f"{counted(tasks, 'task was', 'tasks were')} stored up to {seconds:.0f} s in the future: the database's"
-            f" clock was set back; {counted(at_once, 'is', 'are')} due at once, and must wait until a worker begins, or"
-            " has seen it being set; the others keep their time",
-            exam.command("worker") if at_once else _OTHERS,
+            f"{counted(tasks, 'task was', 'tasks were')} stored up to {seconds:.0f} s in the future, because"
+            f" the database's clock was set back; {counted(at_once, 'is', 'are')} due at once, and must wait until a"
+            " worker starts or notices the change; the others keep their time",
+            command("worker") if at_once else _OTHERS,
         )  # fmt: skip
 
 
@@ -269,7 +260,7 @@ def _no_worker(exam: Exam) -> Iterator[Finding]:
         where not exists (select from lavoro.worker where stopped is null and expires > clock_timestamp())"""
     for (count,) in exam.rows(query):
         waiting = f", and {_waiting(count)}" if count else ""
-        yield Finding("worker", "none", f"is alive: no task starts{waiting}", exam.command("worker"))
+        yield Finding("worker", "none", f"is alive: no task starts{waiting}", command("worker"))
 
 
 def _waiting(count: int) -> str:
@@ -288,7 +279,7 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
     for queue, count, seconds in exam.rows(query, backlog=exam.backlog):
         yield Finding(
             "queue", queue, f"{_waiting(count)}, the oldest for {seconds:.0f} s, and no live worker serves it",
-            exam.command("worker", "-Q", queue),
+            command("worker", "-Q", queue),
         )  # fmt: skip
 
 
@@ -315,7 +306,7 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:
             state = "its lease has run out, and no other node is there to take its tasks over"
-            repair = exam.command("worker")
+            repair = command("worker")
         else:
             state = "its lease runs out soon"
             repair = f"-- look at process {pid} on {host} and its way to the database"
@@ -332,7 +323,7 @@ def _strays(exam: Exam) -> Iterator[Finding]:
     for worker_id, count in exam.rows(query):
         yield Finding(
             "worker", str(worker_id), f"is gone and still holds {counted(count, 'task')}: no node gives them back",
-            exam.command("worker"),
+            command("worker"),
         )  # fmt: skip
 
 
@@ -361,7 +352,7 @@ def _partitions_ahead(exam: Exam, table: str, kept: float) -> Iterator[Finding]:
     if missing:
         until = f"the last partition ends {last:%Y-%m-%d %H:%M %Z}" if last else "there is no partition"
         problem = f"{until}: what comes later is deleted row by row, not dropped"
-        yield Finding("partition", table, problem, f"{exam.command('migrate')}  # a running worker does it, too")
+        yield Finding("partition", table, problem, f"{command('migrate')}  # a running worker does it, too")
 
 
 def _partitions_behind(exam: Exam, table: str, kept: float) -> Iterator[Finding]:

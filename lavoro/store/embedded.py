@@ -22,7 +22,7 @@ logger = logging.getLogger("lavoro.store")
 
 DATA_FOLDER = ".lavoro"
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-"""What the system may lack for a moment."""
+"""Errors of a resource that may be there again in a moment."""
 
 
 class EmbeddedPostgres:
@@ -82,7 +82,7 @@ class EmbeddedPostgres:
             return
         with self._opening, self._users:
             self._open.pop(self.folder, None)
-            # Of a folder that was deleted the server ends by itself, within a minute.
+            # If the folder was deleted, the server ends by itself within a minute.
             with contextlib.suppress(FileNotFoundError), _exclusive(self.folder / "start.lock"):
                 if self._is_last():
                     self._stop()
@@ -106,7 +106,7 @@ in_each_fork(EmbeddedPostgres._forget_after_fork)
 
 @contextlib.contextmanager
 def _own_errors(folder: Path) -> Iterator[None]:
-    """Tell what is wrong with a folder: an error that stays, unless the system lacks something for the moment."""
+    """Translate errors of a folder: ``OperationalError`` if another try may help, else ``ImproperlyConfigured``."""
     try:
         if "\n" in str(folder):  # PostgreSQL's own file of the running server has one entry a line
             raise OSError(errno.EINVAL, "its name has a line break", str(folder))

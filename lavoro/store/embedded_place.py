@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL keeps its data, its programs and its socket, and which user of the system runs it."""
+"""Finds the data, the programs, the socket and the system's user of an embedded PostgreSQL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SOCKET_NAME = "/.s.PGSQL.5432"
 
 
 class Place(NamedTuple):
-    """What a server is made of."""
+    """The files and the user of a server."""
 
     data: Path
     """The data folder, which need not exist yet."""
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 def place_of(folder: Path) -> Place:
-    """Find the server's place for a folder that was chosen; what root has to make for it is made, and logged."""
+    """Find the server's place for the chosen folder; as root, make and log what is missing for it."""
     data = (folder / "postgres").resolve()
     if os.geteuid() != 0:
         return Place(data, _programs(), {})
@@ -75,7 +75,7 @@ def check_wheel() -> None:
 def socket_folder(place: Place) -> Path:
     """Return the folder of the server's socket: the data folder, unless its name is too long or odd for a URL.
 
-    Then it is a folder of the server's user alone, in the system's place for such things.
+    Then it is a folder of the server's user alone, in the system's folder for runtime files.
     """
     if _fits(place.data):
         return place.data

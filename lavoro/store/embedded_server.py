@@ -29,7 +29,7 @@ _PASSING = (
     "Too many open files",
     "Resource temporarily unavailable",
 )
-"""In the words of a server that did not start: what may go by, so that another try makes sense."""
+"""Parts of the errors of a server that did not start, after which another try may help."""
 
 
 class Address(NamedTuple):
@@ -100,7 +100,7 @@ def stop(data: Path) -> None:
 
 
 def _make(place: Place) -> None:
-    """Make the data folder under another name first: one that was killed half-way is not taken for whole."""
+    """Make the data folder under another name first, so that an interrupted one is never used."""
     unfinished = place.data.with_name("postgres.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)

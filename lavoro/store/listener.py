@@ -21,7 +21,7 @@ from lavoro.forking import in_each_fork
 from lavoro.service import Service
 from lavoro.store.abandoned import end_abandoned
 from lavoro.store.database import LOST, Database, Tx, first_line
-from lavoro.store.deadline import Backend
+from lavoro.store.deadline import Backend, backend_of
 
 logger = logging.getLogger("lavoro.store")
 
@@ -210,7 +210,7 @@ class Listener(Service):
             self._held = frozenset()
             self._agreed.clear()
         if self._connection is not None:
-            self._abandoned = getattr(self._connection, "backend", None)
+            self._abandoned = backend_of(self._connection)
             self._connection.close()
             self._connection = None
 
@@ -229,7 +229,7 @@ class ResultListener:
         atexit.register(_close_if_alive, weakref.WeakMethod(self.close))
 
     def _forget(self) -> None:
-        """Listen for nobody; in a forked process the thread, and its connection, stayed with the parent."""
+        """Begin without subscribers; in a forked process the thread and its connection stay with the parent."""
         self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
         self._listener: _Lingering | None = None

@@ -17,10 +17,11 @@ from lavoro.forking import in_each_fork
 from lavoro.message import Message
 from lavoro.store import tasks
 from lavoro.store.database import LOST, Database, Tx
-from lavoro.store.repeats import GivenUp
+from lavoro.store.repeats import AbandonedSessions
 
 AWAKE = 0.01
-"""Seconds for which nobody sleeps, once that was seen: who falls asleep meanwhile looks again after 5, 25 and 125 ms.
+"""Seconds for which a look that found no sleeping worker holds. A worker that falls asleep meanwhile still polls after
+5, 25 and 125 ms.
 
 Calls that follow each other closely take 20 us less."""
 
@@ -39,22 +40,22 @@ class _Letter:
 
 
 class Outbox:
-    """One of those who send to a database at the same moment stores what all have put in.
+    """Group commit for one database: one of the concurrent callers stores the messages of all.
 
-    Each returns when its own task is durable. A single caller pays for a turn nobody else wants. With many the cost of
-    a commit is shared: 32 threads store several times as many tasks a second as with a commit each. An error of this
-    package is told to all whose tasks were to be stored; anything else, a time limit or Ctrl-C, was meant for the
-    caller it hit, and the others go on without it.
+    Each returns when its own task is durable. A single caller pays for a turn that no other wants. With many the cost
+    of a commit is shared: 32 threads store several times as many tasks a second as with a commit each. All callers of
+    a batch get an error of this package. Any other exception, a time limit or Ctrl-C, was meant for the caller that it
+    hit, and the others go on without it.
 
     A thread or greenlet may be interrupted anywhere here. If it then sends another task, from a signal handler or a
-    finalizer, that one takes a connection of its own, for its turn might never come. If it leaves by an exception, be
-    it between two instructions, it gives its turn up all the same.
+    finalizer, that call takes a connection of its own, because its turn might never come. A caller that leaves by an
+    exception, even between two instructions, gives its turn up.
     """
 
     def __init__(self, database: Database, *, most: int = 1000) -> None:
         self._database = database
         self._most = most
-        self._given_up = GivenUp()
+        self._abandoned = AbandonedSessions()
         self._nobody_sleeps: dict[str, float] = {}
         """Until when, by queue, a single call need not look again whether a worker sleeps."""
         self._forget_others()
@@ -62,7 +63,7 @@ class Outbox:
 
     def _forget_others(self) -> None:
         self._storing: dict[str, int] = {}
-        """Whose turn it is to store. No lock: who was interrupted as it got one would not know that it has it."""
+        """The thread whose turn it is to store. Not a lock: after an interrupted ``acquire`` its owner is unknown."""
         self._inside: set[int] = set()
         """The threads and greenlets that are sending."""
         self._letters: deque[_Letter] = deque()
@@ -94,12 +95,11 @@ class Outbox:
         return None
 
     def give_up(self, error: OperationalError) -> None:
-        """Get ready to make a call again that got no answer.
+        """Prepare to repeat a call that got no answer: its session will be ended first.
 
-        Its session will be ended first. New connections are made: after a restart of the server each idle one would
-        fail, one a try.
+        Idle connections are closed: after a restart of the server each one would fail, one a try.
         """
-        self._given_up.add(error.abandoned)
+        self._abandoned.add(error.abandoned)
         self._database.dispose()
 
     # Taking turns
@@ -115,7 +115,7 @@ class Outbox:
                 letter.gate.get()  # until it is delivered, or it is its turn to store
 
     def _leave(self, me: int, letter: _Letter | None) -> None:
-        """Undo all that was done to send; a second time changes nothing."""
+        """Undo all steps of sending; a second call changes nothing."""
         stored = self._storing.get(_TURN) == me
         if stored:
             del self._storing[_TURN]
@@ -124,15 +124,15 @@ class Outbox:
                 self._letters.remove(letter)
         self._inside.discard(me)
         if self._letters and (stored or undelivered):
-            # After all that: who puts a letter in from now on finds nobody storing, and stores.
+            # Last: a caller that adds a letter from now on can take the turn itself.
             self._wake_next()
 
     def _wake_next(self) -> None:
-        """Throw away what is delivered, and tell the first of those that wait."""
+        """Remove delivered letters, and wake the first caller that waits."""
         with contextlib.suppress(IndexError, ValueError):
             while True:
                 first = self._letters[0]
-                first.gate.put(None)  # be it delivered: who stored it may have been interrupted before it could tell
+                first.gate.put(None)  # even a delivered one: the storing caller may have been interrupted before this
                 if not first.delivered:
                     return
                 self._letters.remove(first)
@@ -140,11 +140,11 @@ class Outbox:
     # Storing
 
     def _deliver(self) -> None:
-        """Store what all have put in. The letters stay until they are delivered, so that no interruption loses one."""
+        """Store the letters of all callers. They stay until they are delivered, so that no interruption loses one."""
         batch = self._first_letters()
         repeated = any(letter.repeated for letter in batch)
         for letter in batch:
-            letter.repeated = True  # whoever has to store it now cannot know whether it is stored
+            letter.repeated = True  # after an interruption the next caller cannot know whether it is stored
         error = self._try(batch, repeated)
         # If the database refused one of several, only that one must fail. If it did not answer, all did.
         refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
@@ -179,8 +179,8 @@ class Outbox:
                 if self._insert(tx, messages, repeated, look=look):
                     self._nobody_sleeps[queue] = now + AWAKE
             except BaseException as error:
-                if not isinstance(error, psycopg.Error):  # others will store what we were storing for them
-                    self._given_up.add_interrupted(tx)
+                if not isinstance(error, psycopg.Error):  # interrupted: other callers will repeat their messages
+                    self._abandoned.add_interrupted(tx)
                 raise
 
     def _store_many(self, messages: Sequence[Message], repeated: bool) -> None:
@@ -195,7 +195,7 @@ class Outbox:
         self, tx: Tx, messages: Sequence[Message], repeated: bool, *, handed: bool = True, look: bool = True
     ) -> bool:
         if repeated:
-            self._given_up.end(tx)
+            self._abandoned.end(tx)
         return tasks.insert(tx, messages, repeated=repeated, handed=handed, look=look)
 
 

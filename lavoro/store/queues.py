@@ -107,7 +107,7 @@ def workers_of(database: Database, queue: str) -> tuple[list[str], bool]:
 
 
 def _alive(worker: Any) -> tuple[Any, ...]:
-    """Return the conditions that the lease of a worker runs."""
+    """Return the conditions for a worker whose lease runs."""
     return worker.stopped.is_(None), worker.expires > sa.func.clock_timestamp()
 
 

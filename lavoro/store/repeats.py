@@ -1,4 +1,4 @@
-"""Before a call is made again: the session in which it was given up has to be over, or both might be stored."""
+"""Ends or awaits the sessions of abandoned calls before these are repeated, or both might be stored."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from psycopg import pq
 from lavoro.errors import OperationalError
 from lavoro.store.abandoned import WAIT, end_abandoned
 from lavoro.store.database import Tx
-from lavoro.store.deadline import Backend
+from lavoro.store.deadline import Backend, backend_of
 
 LOOK = 0.05
-"""Seconds between two looks whether statements behind a pooler are over."""
+"""Seconds between two checks whether statements behind a pooler have ended."""
 
 _OLDER = b"""
     select count(*) from pg_stat_activity
@@ -21,24 +21,24 @@ _OLDER = b"""
 """
 
 
-class GivenUp:
-    """The sessions of one database in which calls were given up, as far as their end has not been seen."""
+class AbandonedSessions:
+    """The sessions of one database in which calls were abandoned, until each is known to have ended."""
 
     def __init__(self) -> None:
         self._sessions: set[Backend] = set()
 
     def add(self, session: Backend | None) -> None:
-        """Remember one; None, where the database gave an answer, is none."""
+        """Remember a session; None stands for a call that the database has answered."""
         if session is not None:
             self._sessions.add(session)
 
     def add_interrupted(self, tx: Tx) -> None:
-        """Remember the session of a statement that was left by an exception, unless the statement is over."""
+        """Remember the session of a statement that an exception has interrupted, unless the statement has ended."""
         if tx.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self.add(getattr(tx.connection, "backend", None))
+            self.add(backend_of(tx.connection))
 
     def end(self, tx: Tx) -> None:
-        """End them all: what their calls did is seen by the next statement, or never happens.
+        """End them all: the next statement sees the rows of their calls, or they never appear.
 
         Raises ``OperationalError`` if one does not end.
         """
@@ -52,9 +52,9 @@ class GivenUp:
 
 
 def _await_older(tx: Tx, session: Backend) -> bool:
-    """Wait until no call runs that began before; one that takes longer than its client waits is ended.
+    """Wait until all calls that began earlier have ended; end those that run for longer than their client waits.
 
-    For sessions behind a pooler, where nobody knows which one a call runs in. False if that takes too long.
+    Used behind a pooler, where the session of a call is unknown. False if that takes too long.
     """
     row = tx.cursor.execute("select clock_timestamp()").fetchone()
     deadline, parameters = time.monotonic() + session.patience + WAIT, (session.application, row and row[0])

@@ -1,4 +1,4 @@
-"""One connection of a loop's own, opened when it is needed; what was given up on the last one is ended first."""
+"""The one connection of a worker's loop, replaced when it is lost, after the abandoned session is ended."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import psycopg
 
 from lavoro.store.abandoned import end_abandoned
 from lavoro.store.database import Database, Tx, first_line
-from lavoro.store.deadline import Backend
+from lavoro.store.deadline import Backend, backend_of
 
 logger = logging.getLogger("lavoro.store")
 
 IDLE = 1.0
-"""Seconds without use after which a connection is looked at before it is lent: servers and proxies close idle ones."""
+"""Seconds without use after which a connection is checked before it is lent: servers and proxies close idle ones."""
 
 
 class Session:
     """Opens a connection, keeps it, and opens another when it was lost.
 
-    ``open`` costs nothing while the connection is in use. Each connection has a ``Tx`` of its own, by which its user
-    sees that it is a new one.
+    ``open`` costs nothing while the connection is in use. Each connection has a ``Tx`` of its own: another ``Tx`` tells
+    the user of another connection.
     """
 
     def __init__(self, database: Database, application: str, *, patience: float) -> None:
@@ -32,7 +32,7 @@ class Session:
         self._log = logger.warning
 
     def open(self) -> Tx:
-        """Lend the connection; raises ``OperationalError`` when there is none to be had."""
+        """Lend the connection; raises ``OperationalError`` when none can be opened."""
         now, before = time.monotonic(), self._used
         self._used = now
         if self._tx is not None and now - before > IDLE:
@@ -42,22 +42,22 @@ class Session:
         return self._tx
 
     def lose(self) -> None:
-        """Give the connection up, in the middle of a statement perhaps: its session is ended before the next begins."""
+        """Abandon the connection, perhaps during a statement: its session is ended before the next one begins."""
         tx, self._tx = self._tx, None
         if tx is not None:
-            self._abandoned = getattr(tx.connection, "backend", None)
+            self._abandoned = backend_of(tx.connection)
             tx.connection.close()
 
     def close(self) -> None:
-        """Close the connection, on which nothing is under way."""
+        """Close the connection, on which no statement may run."""
         tx, self._tx = self._tx, None
         if tx is not None:
             tx.connection.close()
 
     def _look(self, tx: Tx) -> None:
-        """Close the connection if its other end has: nothing was under way, so nothing is lost. Told once."""
+        """Close the connection if the server has closed it. No statement ran, so nothing is lost. Warns once."""
         try:
-            for _ in range(2):  # the server's last words are read by the first, the end by the second
+            for _ in range(2):  # the first reads the server's last message, the second the end
                 tx.connection.pgconn.consume_input()
         except psycopg.Error as error:
             self.close()
@@ -69,7 +69,7 @@ class Session:
         try:
             if self._abandoned is not None and not end_abandoned(tx, self._abandoned):
                 logger.warning(
-                    "session %s of %s was given up and cannot be ended: what it was doing may still be done",
+                    "session %s of %s was abandoned and cannot be ended: its statement may still commit",
                     self._abandoned.pid, self._application,
                 )  # fmt: skip
         except BaseException:

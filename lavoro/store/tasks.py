@@ -31,10 +31,10 @@ def insert(
 ) -> bool:  # fmt: skip
     """Store messages; tell whether it was seen that no worker sleeps on their queue.
 
-    ``always_wake`` is for a caller's transaction: whoever falls asleep before it commits must hear of it.
-    ``repeated`` says that the answer to the same call was lost: what was stored then, wherever it is now, stays alone,
-    if the session in which it was given up is over by now (`GivenUp`). A call of one may have ``handed`` its task
-    over to a worker: then a lock is taken for each, of which a server has only some thousands.
+    ``always_wake`` notifies in any case: a worker may fall asleep before a caller's transaction commits.
+    ``repeated`` says that the answer to the same call was lost: ids that are in any table by now are skipped. The
+    session of the first call must have ended (`AbandonedSessions`). A call of one may have ``handed`` its task over to
+    a worker: then a lock is taken for each, of which a server has only some thousands.
     Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if not messages:

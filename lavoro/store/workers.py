@@ -44,7 +44,7 @@ class Renewal(NamedTuple):
     seen: dt.datetime | None
     """When, by the database's clock: who knows that may shorten the leases."""
     now: dt.datetime
-    """What the database's clock showed."""
+    """The time of the database's clock."""
 
 
 class Rescue(NamedTuple):
@@ -53,7 +53,7 @@ class Rescue(NamedTuple):
     worker_id: int
     reason: str
     suspects: list[uuid.UUID] | None = None
-    """The tasks that ran when it ended, or had ended just before, stored or not; None when nobody can know."""
+    """The tasks that ran when it ended, or had ended just before, stored or not; None if that is unknown."""
     culprit: uuid.UUID | None = None
     """The task that ran past its hard time limit."""
     blameless: bool = False
@@ -63,14 +63,14 @@ class Rescue(NamedTuple):
 
 
 class Rescued(NamedTuple):
-    """What became of the tasks of a worker that is gone."""
+    """The result of the rescue of a worker's tasks."""
 
     reason: str
-    """As it is recorded: with the tasks that may be to blame."""
+    """The reason as it is recorded, with the suspects."""
     waiting: int
-    """How many wait again."""
+    """The number of tasks that wait again."""
     ended: list[tuple[str, str, str, str]]
-    """Those that are over: name, id, the error's type and its message."""
+    """The tasks that have ended: name, id, type of the error and its message."""
 
 
 def register(tx: Tx, registration: Registration) -> int:
@@ -119,7 +119,7 @@ def expire(tx: Tx, *, since: dt.datetime | None = None, latest: dt.datetime | No
 
 
 def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
-    """End a worker and take its tasks; return what became of them, in up to two parts; nothing if it held none.
+    """End a worker and take its tasks; return up to two results, none if it held no task.
 
     To be run in one transaction with whatever ended the lease.
     """

@@ -19,8 +19,8 @@ _SLOT = struct.Struct("=B16sd")
 _TASK = struct.Struct("=16sd")
 _ID = 16
 ENDED = 1024
-"""Ids kept of the tasks that ended last: more than can end, at the usual prefetch, after one made storing impossible.
-Writing one takes 0.1 us."""
+"""Number of ids kept of the tasks that ended last. At the usual prefetch, fewer tasks can end once storing has become
+impossible. Writing one takes 0.1 us."""
 
 
 class Entry(NamedTuple):
@@ -68,7 +68,7 @@ class Board:
         self._memory[_HEADER.size + slot * _SLOT.size] = 0
 
     def disown(self) -> None:
-        """In a forked process: what is written from now on nobody sees."""
+        """In a forked process, write to private memory from now on."""
         self._memory = mmap.mmap(-1, self.size(self.slots))
 
     @property
@@ -97,7 +97,7 @@ class Board:
         return found
 
     def ended(self) -> list[uuid.UUID]:
-        """List the tasks that ended last, in no order; of those that the worker still holds, no outcome was stored."""
+        """List the tasks that ended last, in no order; if the worker still holds one, its outcome was not stored."""
         ids = self._memory[self._ring : self._ring + ENDED * _ID]
         return [uuid.UUID(bytes=ids[at : at + _ID]) for at in range(0, len(ids), _ID) if any(ids[at : at + _ID])]
 

@@ -54,11 +54,11 @@ from lavoro.worker.wear import Wear
 logger, tasks_logger = logging.getLogger("lavoro.worker"), logging.getLogger("lavoro.task")
 
 ONE_LINE = 2000
-"""Characters that are told of why a process cannot begin."""
+"""Characters of the error for which a process cannot begin."""
 CLAIM_PATIENCE = 2.0
 """Seconds that a stop waits for a claim that is under way."""
 STORE_PATIENCE = 3.0
-"""Seconds for which the last outcomes are tried to be stored."""
+"""Seconds of tries to store the last outcomes."""
 LATECOMERS = 1.0
 """Seconds between looks for what a claimer that was told to stop may still have brought."""
 
@@ -87,7 +87,7 @@ def _main(start: dict[str, Any]) -> None:
         import_module("lavoro.worker.pools.loops").prepare()
         import_module("lavoro.worker.pools.unfit").refuse()
     wishes = Wishes.from_dict(first)
-    sys.argv[:] = wishes.command  # before the application is imported, which may look how it was started
+    sys.argv[:] = wishes.command  # first: the application may read it while it is imported
     try:
         app, plan = _load(wishes)
     except BaseException as error:
@@ -185,7 +185,7 @@ class Child:
         """Start everything, in an order in which each finds what it needs."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
-        if self.app.conf.database_url is None:  # a share in it, before the first claim; the supervisor names it
+        if self.app.conf.database_url is None:  # keeps the server up; the supervisor has logged its folder
             embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder).told = True
         self._make_services(lease)
         context.report_by_id = self._report
@@ -248,7 +248,7 @@ class Child:
     # Working
 
     def _report(self, task_id: str, state: str, meta: Any) -> bool:
-        """Store a state for a task that this process holds, named by its id; tell whether it does."""
+        """Store a state for the task of that id; return whether this process holds it."""
         job = self.holding.find(task_uuid(task_id))
         if job is not None:
             self.progress.store(job, state, meta)
@@ -417,10 +417,9 @@ class Child:
         self.holding.look()
 
     def _give_back_stuck(self) -> None:
-        """Give back what was claimed ahead and waits behind tasks that take their time: others may have room for it.
+        """Release prefetched tasks if no running task has ended since the last tick: others may have room for them.
 
-        It was claimed for the next tenth of a second. When nothing that runs has ended for a tick, which is as long,
-        the forecast was wrong.
+        They were claimed for the next tenth of a second, which is one tick: the forecast was wrong.
         """
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
@@ -451,7 +450,7 @@ def _interrupted(job: Job, error: BaseException) -> Outcome:
 
 
 def _shown_id(job: Job) -> str:
-    """Return the id that the task knows: the caller's own, which need not be a UUID."""
+    """Return the id that the task sees: the caller's own, which need not be a UUID."""
     if job.options is not None and '"task_id"' in job.options:
         with contextlib.suppress(Exception):  # a damaged row fails when it is run
             return str(job.read_options().get("task_id") or job.id)

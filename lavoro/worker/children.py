@@ -104,7 +104,7 @@ class Children:
         self._count_ready()
 
     def _take_in(self, child: ChildProcess) -> None:
-        """Handle what one has said, or that it has hung up."""
+        """Handle the messages of a child, or the end of its pipe."""
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
@@ -122,7 +122,7 @@ class Children:
         numbers = {child.number for child in self.present} | {number for _, number in self._starts}
         if self._dying_out or numbers == set(range(count)):
             return
-        logger.info("there is to be room for %s from now on", counted(count, "process", "processes"))
+        logger.info("this worker has %s from now on", counted(count, "process", "processes"))
         now = time.monotonic()
         self._starts = [start for start in self._starts if start[1] < count]
         self._starts += [(now, number) for number in range(count) if number not in numbers]
@@ -174,9 +174,9 @@ class Children:
                 child.kill(Ending("it no longer spoke with its supervisor", suspects=child.suspects))
 
     def bury_dead(self) -> None:
-        """Take leave of those that are gone: hear their last words, have their tasks rescued, plan their successors.
+        """Handle dead children: read their last messages, order the rescue of their tasks, plan their successors.
 
-        Nothing here waits: a process that a task has forked may hold what a dead child has left.
+        It never waits: a process that a task has forked may hold the pipe of a dead child.
         """
         for child in [child for child in self.present if child.over]:
             self._bury(child)
@@ -194,7 +194,7 @@ class Children:
             self._heard(child, message)
         self.present.remove(child)
         self._count_ready()
-        self._buried(child, child.rescue())  # before what may block, as the log may: its lease is not to be renewed
+        self._buried(child, child.rescue())  # before the log, which may block: its lease must not be renewed
         if child.crashed and self.plan is not None:
             logger.error("%s", child.obituary())
         if child.hung_up is None:

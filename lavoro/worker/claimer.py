@@ -34,8 +34,8 @@ A more urgent task may have to wait for that. On a busy database a third fewer c
 LOOK_AROUND = 0.05
 """Seconds between looks for new lanes while busy: a queue or priority that had no tasks lately is seen this late."""
 AHEAD = 0.1
-"""Seconds for which tasks are claimed ahead, and over which their rate is measured: in less, one that has just ended
-looks like hundreds a second, and what is claimed for them waits behind the next."""
+"""Seconds for which tasks are claimed ahead, and over which their rate is measured. Over a shorter time, one task
+that has just ended looks like hundreds a second, and the claimer claims too many."""
 QUICK = (0.005, 0.02, 0.1)
 """Seconds between the first looks after the work ran out: a task whose sender saw nobody asleep is met by one."""
 RESTING = 120
@@ -43,7 +43,7 @@ RESTING = 120
 EARLY = 0.005
 """Seconds by which a timer may end early: what it waited for may have become due only after the claim."""
 ADOPTION = 10.0
-"""Seconds after a reconnect until the first look for what a claim has given us that was given up."""
+"""Seconds after a reconnect until the first look for tasks of an abandoned claim."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 
@@ -73,7 +73,7 @@ class Claimer(Service):
         self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
         self._session = Session(database, "lavoro-claimer", patience=ANSWER)
         self._known: Tx | None = None
-        """The connection on which we have looked for what is ours without our knowing it."""
+        """The connection on which we have looked for tasks of abandoned claims."""
         self._adopt_at, self._adopt_after = math.inf, ADOPTION
         self._called, self._next = True, 0.0
         """Whether somebody wants the next claim now, and when it is due otherwise."""
@@ -287,7 +287,7 @@ class Claimer(Service):
     # Room
 
     def _room(self) -> int:
-        """Free slots, and what is likely to be done in the time for which we claim ahead."""
+        """Return the free slots, plus the tasks that will probably end within ``AHEAD``."""
         self._measure()
         if self._holding.count - self._pool.outstanding > 2 * BATCH:
             return 0  # storing outcomes falls behind
@@ -308,13 +308,13 @@ class Claimer(Service):
         tx = self._session.open()
         if tx is not self._known:
             self._lanes.forget_bounds()
-            self._must_look = True  # a look may have been lost too
+            self._must_look = True  # the answer of a look may have been lost too
             self._adopt(tx)
             self._known, self._adopt_after, self._adopt_at = tx, ADOPTION, time.monotonic() + ADOPTION
         return tx
 
     def _adopt(self, tx: Tx) -> None:
-        """Take over what a claim gave us whose answer was lost with the connection."""
+        """Run the tasks of a claim whose answer was lost with the connection."""
         jobs = self._offers.found(tx)
         if jobs:
             what = counted(len(jobs), "task was", "tasks were")
@@ -322,9 +322,9 @@ class Claimer(Service):
             self._pool.add(jobs)
 
     def _adopt_again(self, tx: Tx) -> None:
-        """Do so while there is nothing to claim, ever more seldom: a claim that could not be ended may be done late.
+        """Look again while there is nothing to claim, at doubling intervals: an abandoned claim may commit late.
 
-        So it is found after twice the time that it took. Not under load: each look reads all that runs.
+        So it is found after at most twice the time that it took. Not under load: each look reads all of ``running``.
         """
         if time.monotonic() >= self._adopt_at:
             self._adopt(tx)

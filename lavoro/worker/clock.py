@@ -1,4 +1,4 @@
-"""The server's clock, held against our own monotonic one: whether it ran on since the last look, or was set."""
+"""Compares the server's clock with our own monotonic one, to notice when the server's clock is set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ STEP = 1.0
 
 
 class ServerClock:
-    """Says since when the server's clock has run true, and what it cannot be past by now.
+    """Knows since when the server's clock agrees with ours, and the latest time that it can show now.
 
-    Times of the server tell how long ago something was only as far back as its clock is known to have run on.
+    The age of a stored time is known only as far back as the two clocks agree.
     """
 
     def __init__(self, *, lease: float) -> None:
@@ -25,7 +25,7 @@ class ServerClock:
 
     @property
     def known_for(self) -> float:
-        """For how many seconds of ours it has run true, as far as we know; 0 before the first reading."""
+        """The seconds, by our clock, for which the two are known to agree; 0 before the first reading."""
         return max(0.0, time.monotonic() - self._known_since)
 
     def read(self, theirs: dt.datetime, *, sent: float, answered: float) -> float:
@@ -43,13 +43,13 @@ class ServerClock:
         return step
 
     def doubt(self) -> None:
-        """Trust nothing that was written before the next reading: who wrote it may have been kept from more."""
+        """Trust no time that was written before the next reading: its writer may have been unable to renew it."""
         self.true_since = self._last = None
         self._known_since = math.inf
 
     @property
     def latest(self) -> dt.datetime | None:
-        """What the server's clock cannot be past by now unless it was set since; None before the first reading."""
+        """The latest time that the server's clock can show now, unless it was set; None before the first reading."""
         if self._last is None:
             return None
         theirs, sent, _ = self._last

@@ -37,7 +37,7 @@ MOST = 2000
 LARGE = 4_000_000
 """Bytes of one batch at the most; an outcome that is larger goes alone."""
 SLOWEST = 100_000
-"""Bytes per second that a network must carry: a batch has more time for its answer, the larger it is."""
+"""Bytes per second that a network must carry: a larger batch has more time for its answer."""
 
 
 class Finisher(Service):
@@ -85,7 +85,7 @@ class Finisher(Service):
         try:
             self._store_or_explain(batch)
         except Exception:
-            # Nothing is given up; repeating is harmless. One that is so large lets all others go first.
+            # No outcome is dropped; a repeat is harmless. A batch of one large outcome goes behind all others.
             (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
             self._session.lose()
             raise
@@ -94,7 +94,7 @@ class Finisher(Service):
         return 0
 
     def _next_batch(self) -> tuple[list[Outcome], int]:
-        """Take what has piled up, as far as it can be stored at once; return it with its size in bytes."""
+        """Take the waiting outcomes that fit into one batch; return them with their size in bytes."""
         batch: list[Outcome] = []
         total = 0
         while self._outcomes and len(batch) < MOST:

@@ -1,4 +1,4 @@
-"""What a process that a task forks drops of the worker: its pipe, its signal handlers, its greenlets."""
+"""Takes the worker's pipe, signal handlers and greenlets away from a process that a task forks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from lavoro import forking
-from lavoro.forking import cut, in_each_fork
+from lavoro.forking import detach, in_each_fork
 from lavoro.worker.pools import patched
 
 DEFAULTS: dict[signal.Signals, Any] = {
@@ -26,10 +26,10 @@ _masks: dict[int, set[int | signal.Signals]] = {}
 
 
 def prepare(descriptors: Iterable[int]) -> None:
-    """Let each process that is forked from now on be no worker: the descriptors are the worker's alone.
+    """Let each process that is forked from now on drop the worker's descriptors, signal handlers and greenlets.
 
-    Connections and locks see to themselves (``lavoro.forking``). A signal that comes before the handlers are the
-    defaults again waits until they are: ``Process.start()`` is often followed by ``terminate()`` at once.
+    Connections and locks register themselves (``in_each_fork``). A signal is held back until the default handlers are
+    in place: ``Process.start()`` is often followed by ``terminate()`` at once.
     """
     forking.worker = True
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals)
@@ -52,11 +52,11 @@ def _drop(descriptors: list[int]) -> None:
         signal.signal(number, handler)
     faulthandler.unregister(signal.SIGUSR1)
     for descriptor in descriptors:
-        cut(descriptor)
+        detach(descriptor)
 
 
 def reason_of(error: BaseException) -> BaseException | None:
-    """Return what ends a fork into whose main thread an error has come; None: all that it had to do is done."""
+    """Return the error that ends a fork, for an error in its main thread; None if its work is done."""
     return _copies().reason_of(error) if patched() else error
 
 

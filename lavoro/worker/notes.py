@@ -1,4 +1,4 @@
-"""What is told at the start of a worker that can work, but perhaps not as its user means."""
+"""Warnings at the start of a worker that can work, but perhaps not as its user means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lavoro.worker.plan import Plan, Wishes
 
 
 def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
-    """Tell what the first child sees, which has loaded the application."""
+    """Yield the warnings of the first child, which has loaded the application."""
     if doubt := ambiguity(wishes.app, app):
         yield doubt
     if not plan.tasks:
@@ -52,13 +52,13 @@ def _numbers(wishes: Wishes, pool: str, setting: int | None) -> Iterator[str]:
 
 
 def of_the_node(database: Database, node: str, own: Collection[int]) -> Iterator[str]:
-    """Tell that a live worker has the same name.
+    """Yield a warning if a live worker has the same name.
 
     A process of this machine that is gone does not count, nor one whose number a process of our own has now.
     """
     host = socket.gethostname()
     found: list[WorkerStatus] = []
-    with contextlib.suppress(LavoroError):  # an outage at this moment; a warning is not worth a start
+    with contextlib.suppress(LavoroError):  # an outage must not prevent the start
         found = [worker for worker in worker_status(database) if worker.node == node]
     namesakes = [worker for worker in found if worker.host != host or not (worker.pid in own or _is_gone(worker.pid))]
     if namesakes:

@@ -85,8 +85,8 @@ class Pipe:
     def last_words(self) -> list[Message]:
         """Return the messages that have arrived, once the other process is gone.
 
-        Its end of the wire may live on in processes that a task has forked, so the end of the wire is not waited for,
-        and what they write there is heard up to ``LAST_WORDS``.
+        Processes that a task has forked may hold its end of the pipe. So this does not wait for the pipe to close, and
+        reads what they write at most ``LAST_WORDS`` times.
         """
         messages: list[Message] = []
         for _ in range(LAST_WORDS):

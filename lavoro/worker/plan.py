@@ -82,7 +82,7 @@ class Plan:
     failure_expires: float | None
     tasks: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What the application's user should hear when the worker begins."""
+    """Warnings to log when the worker begins."""
 
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Plan:

@@ -30,7 +30,7 @@ class Ending(NamedTuple):
     culprit: uuid.UUID | None = None
     """The task that ran past its hard limit."""
     suspects: tuple[uuid.UUID, ...] = ()
-    """The tasks that may be to blame; without any, the end is the fault of none."""
+    """The tasks that may have caused the end; empty if none can have."""
     orderly: bool = False
     """Whether the worker had been told to stop, so that the starts of what still ran do not count."""
 
@@ -59,7 +59,7 @@ class ChildProcess:
         self.hung_up: float | None = None
         """When it closed its end of the pipe."""
         self.left = False
-        """Whether it has said goodbye: what it held is stored or given back, as far as that was possible."""
+        """Whether it has sent ``bye``: its tasks are stored or given back, as far as that was possible."""
         self.ending: Ending | None = None
         self._memory, self._stacks = unnamed_file(), unnamed_file()
         self._stacks_read = 0
@@ -82,7 +82,7 @@ class ChildProcess:
 
     @property
     def over(self) -> bool:
-        """Whether the process has ended, known from the process: forks of tasks hold copies of its pipe.
+        """Whether the process has ended. The pipe does not tell: forks of tasks hold copies of it.
 
         It stays a zombie until ``bury``, so that its number, and its group's, is given to no other process.
         """
@@ -139,9 +139,9 @@ class ChildProcess:
             self._process.wait(timeout)
 
     def bury(self) -> list[Message]:
-        """End what its tasks have started, take its exit code, and return its last words; nothing is waited for.
+        """Kill its process group, take its exit code, and return its last messages, without waiting.
 
-        The group ends first, while the zombie keeps its number: who writes to the pipe may be a fork in it.
+        The group ends first, while the zombie keeps its number: a fork in it may still write to the pipe.
         """
         if self._process.returncode is None:
             self._send_signal(signal.SIGKILL, group=True)
@@ -150,7 +150,7 @@ class ChildProcess:
 
     @property
     def crashed(self) -> bool:
-        """Whether it is gone though nobody had told it to go, or without a goodbye, if there was one to be said."""
+        """Whether it ended without an order, or, if it had a lease, without ``bye``."""
         in_order = self.exitcode == 0 and self.leave_by is not None and (self.left or self.worker_id is None)
         return self.ending is None and not in_order
 
@@ -159,7 +159,7 @@ class ChildProcess:
         """The tasks that may have ended it: those that run, and those that have just ended.
 
         A task may leave something behind that ends the process a moment later: a timer, a thread, a closed descriptor.
-        Of those that have ended, only they count whose outcome was not stored.
+        A task that has ended counts only if its outcome was not stored.
         """
         if self.board is None:
             return ()

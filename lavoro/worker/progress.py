@@ -1,4 +1,4 @@
-"""Progress: a running task's own state, stored while it runs; it never decides what becomes of the task."""
+"""Stores the progress of running tasks; a failure to do so never fails a task."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Progress:
 
     def _try(self, job: Job, state: str, text: str | None, abandoned: Backend | None) -> None:
         with self._database.tx() as tx:
-            if abandoned is not None:  # else it could be stored after what comes later
+            if abandoned is not None:  # else it could overwrite later progress
                 end_abandoned(tx, abandoned)
             if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
                 logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)

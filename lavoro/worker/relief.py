@@ -80,6 +80,6 @@ class Relief:
             self._session.close()
 
     def _end_what_was_given_up(self) -> None:
-        """Else it might be done after the finisher has done so too, and we have the same task again."""
+        """End the session: its statement might commit after the finisher's, when we hold the same task again."""
         with contextlib.suppress(*OUTAGE):
             self._session.open()

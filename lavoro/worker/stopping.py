@@ -31,7 +31,7 @@ class Stopping:
 
     @property
     def echoes(self) -> bool:
-        """Whether the last order was given so lately that another signal is no other order."""
+        """Whether a signal at this moment still belongs to the last order."""
         return time.monotonic() < self._ordered + ECHO
 
     def order(self, why: str, *, cold: bool, grace: float) -> str:

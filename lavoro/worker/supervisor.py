@@ -90,7 +90,7 @@ class Supervisor:
         return self.exitcode
 
     def _say(self, text: str) -> None:
-        """Log what a person who starts or stops a worker wants to know, whatever the level of the log is."""
+        """Log a line about the start or the stop, whatever the level of the log is."""
         logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None))
         if self._tell is not None:
             self._tell(text)
@@ -324,6 +324,6 @@ class StoppedEarly(Exception):
 def run(wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None) -> int:
     """Run a worker in this process until it is told to stop; return its exit code.
 
-    ``tell`` is called with what is said at its start and stop, which stands in the log too.
+    ``tell`` gets the lines about its start and its stop, which are in the log too.
     """
     return Supervisor(wishes, parent_descriptor=parent_descriptor, tell=tell).run()

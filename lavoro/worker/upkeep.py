@@ -27,7 +27,7 @@ from lavoro.worker.clock import ServerClock
 
 logger = logging.getLogger("lavoro.worker")
 task_logger = logging.getLogger("lavoro.task")
-"""Where the processes log how tasks end."""
+"""The logger of the outcomes of tasks."""
 
 RENEWALS = 4
 """Renewals per lease: two may fail before we fence ourselves off, and others take over."""
@@ -39,8 +39,8 @@ RETENTION_INTERVAL = 600.0
 STRAYS_INTERVAL = 60.0
 """Idle nodes look more seldom, but for a minute after they have ended somebody's lease."""
 STUCK, STUCK_LOOK = 1.0, 0.25
-"""Seconds without a turn of the main loop after which leases are not renewed, or a renewal's time if that is more; and
-between two looks meanwhile. The loop turns four times a second."""
+"""Seconds without a turn of the main loop after which leases are not renewed, or a quarter of the lease if that is
+more; and seconds between two checks meanwhile. The loop turns four times a second."""
 LOCK_TIMEOUT = "2s"
 """A row that somebody holds must not keep us from renewing leases; what had to wait is tried again."""
 IDLE_TIMEOUT = "5s"
@@ -85,7 +85,7 @@ class Upkeep(Service):
         self.max_backoff = min(self.max_backoff, lease / RENEWALS)
         self._session = Session(database, "lavoro-upkeep", patience=max(5.0, lease / RENEWALS))
         self._failing: dict[str, str] = {}
-        """What of our duties failed at the last time, and why."""
+        """The duties that failed the last time, with their errors."""
         self._renewed_on: Tx | None = None
         """The connection of the last renewal."""
         self._leases: set[int] = set()
@@ -94,7 +94,7 @@ class Upkeep(Service):
         self._renewed = self._strays_from = -math.inf
         # Nodes that start together must not all begin with the partitions.
         self._retained = time.monotonic() - RETENTION_INTERVAL + jitter(0, 5)
-        self._clock, self._clock_was_set = ServerClock(lease=lease), True  # nobody may have been there to see it
+        self._clock, self._clock_was_set = ServerClock(lease=lease), True  # perhaps while no worker ran
         self._expiry = self._foretold = math.inf
         """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
         self._renew_now = False
@@ -152,14 +152,14 @@ class Upkeep(Service):
                 self._do(tx, "to rescue tasks of others", self._rescue_strangers)
             if renewal is not None:
                 self._do(tx, "to rescue strays", self._rescue_strays)
-                self._do(tx, "to set right what the clock has moved", self._set_right)
+                self._do(tx, "to correct times after the clock was set", self._set_right)
                 self._do(tx, "to share the retention with other nodes", self._retain_if_due)
         pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
         pause = min(pause, self.max_backoff) if self._newcomers or self._lost else pause
         return max(STUCK_LOOK if stuck else 0.001, pause)
 
     def _do(self, tx: Tx, what: str, duty: Callable[[Tx], object]) -> None:
-        """Do one thing; if it fails, that is told, and the others are done all the same. Not without a connection."""
+        """Do one duty; an error is logged, and the next duty follows, unless the connection is lost."""
         try:
             duty(tx)
         except psycopg.Error as error:
@@ -171,7 +171,7 @@ class Upkeep(Service):
             self._failing[what] = text
         else:
             if self._failing.pop(what, None):
-                logger.warning("upkeep goes on %s", what)
+                logger.warning("upkeep was able %s again", what)
 
     def close(self) -> None:
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
@@ -198,9 +198,9 @@ class Upkeep(Service):
     # Leases
 
     def _stuck(self) -> bool:
-        """Whether the main loop has not turned for so long that nothing is renewed until it does.
+        """Whether the main loop has not turned for so long that no lease is renewed until it does.
 
-        Nobody looks after the children then: their leases must run out, so that other nodes take over.
+        The children are not watched then: their leases must run out, so that other nodes take over.
         """
         since = time.monotonic() - self._hooks.turned()
         stuck = since > max(STUCK, self._lease / RENEWALS)
@@ -231,8 +231,8 @@ class Upkeep(Service):
         if lease < self._in_force:  # the answer may be lost: trust the long one no more
             self.trusted_until, self._in_force = min(self.trusted_until, sent + lease), lease
         shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or lease > self._lease
-        leases = self._leases - {lost.worker_id for lost in list(self._lost)}  # a dead child's runs out
-        # What ran out long ago may still be watched, for as long as half of the longest lease.
+        leases = self._leases - {lost.worker_id for lost in list(self._lost)}  # a dead child's lease must run out
+        # A lease that ran out long ago may still be watched, for up to half of the longest lease.
         ever = self._strays_due() or self._clock.known_for < self._long
         renewal = workers.renew(
             tx, list(leases), back=workers.EVER if ever else 2 * self._in_force, factor=lease / self._lease,
@@ -251,8 +251,8 @@ class Upkeep(Service):
         return renewal
 
     def _look_at_the_clock(self, tx: Tx, now: dt.datetime, sent: float) -> None:
-        # After an outage all leases look run out, and those who held them know better what was running. It was none if
-        # the others can have renewed too, all but one of RENEWALS times: idle sessions are ended by many a server.
+        # After an outage all leases look expired, and their own nodes know better which tasks ran. A reconnect sooner
+        # than all but one of RENEWALS is no outage: the other nodes could renew, and some servers end idle sessions.
         if tx is not self._renewed_on and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
             self._clock.doubt()
         self._renewed_on = tx
@@ -341,9 +341,9 @@ class Upkeep(Service):
     # The clock
 
     def _set_right(self, tx: Tx) -> None:
-        """After the server's clock was set back, let what is due at once be due, and leases end as they would have.
+        """After the server's clock was set back, correct the times of leases, and of tasks that were due at once.
 
-        One node does it; a duty of so short a time that it holds none up who sees the clock being set once more.
+        One node does it. Its duty is short, so that it delays no node that sees the clock being set once more.
         """
         if not self._clock_was_set:
             return
@@ -380,7 +380,7 @@ class Upkeep(Service):
 
 
 def _log_end(name: str, id: str, error: Exception) -> None:
-    """Log the end of a task that its process could not log, in the words of one that could."""
+    """Log the end of a task in the words that its own process would have used."""
     told = {"task_name": name, "task_id": id}
     if isinstance(error, errors.TaskRevokedError):
         task_logger.info("Task %s[%s] revoked while it ran", name, id, extra=told)

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
+from lavoro import commands
 from lavoro.store import clock, doctor, partitions, roles
 from lavoro.store.database import Database, Tx
 from lavoro.store.doctor import Exam, Finding
@@ -72,8 +73,10 @@ Examine = Callable[..., list[Finding]]
 
 @pytest.fixture
 def examine(tx: Tx) -> Examine:
+    commands.name_app("shop")
+
     def examine(**changes: Any) -> list[Finding]:
-        return doctor.examine(Exam(**{"tx": tx, "retention": DEFAULT_RETENTION, "app": "shop", **changes}))
+        return doctor.examine(Exam(**{"tx": tx, "retention": DEFAULT_RETENTION, **changes}))
 
     return examine
 
@@ -283,7 +286,8 @@ def test_a_backlog_and_no_worker(tx: Tx, examine: Examine) -> None:
 
 def test_a_repair_that_a_shell_takes_as_it_is_meant(tx: Tx, examine: Examine) -> None:
     send(tx, queue="mail; rm -r $HOME 'now'")
-    finding = the_one(examine(backlog=0.0, app="my shop"))
+    commands.name_app("my shop")
+    finding = the_one(examine(backlog=0.0))
     words = ["lavoro", "worker", "-A", "my shop", "-Q", "mail; rm -r $HOME 'now'"]
     assert shlex.split(finding.repair) == words
 
@@ -376,7 +380,8 @@ def test_another_schema(url: str, examine: Examine) -> None:
 
 @pytest.mark.parametrize("role", roles.LIMITED)
 def test_rights_of_the_connected_user(tx: Tx, role: str) -> None:
-    exam = Exam(tx=tx, retention=DEFAULT_RETENTION, app="shop")
+    commands.name_app("shop")
+    exam = Exam(tx=tx, retention=DEFAULT_RETENTION)
     tx.connection.execute('create role "web-app"')
     tx.connection.execute('set role "web-app"')
     lacking = doctor.examine_role(exam, role)

@@ -209,9 +209,9 @@ create view lavoro.tasks as
         worker_id, args, kwargs, options, result, traceback, null
     from lavoro.finished;
 
--- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction. Whoever may
--- call it needs no right on the tables, for it runs as their owner. A two-phase transaction cannot notify: there, wake is
--- to be false, and workers find the task when they look by themselves.
+-- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction. The caller
+-- needs no right on the tables, because it runs as their owner. A two-phase transaction cannot notify: pass wake => false
+-- there, and workers find the task when they poll.
 create function lavoro.enqueue(
     name text, args json default '[]', kwargs json default '{}', queue text default 'celery', priority integer default 0,
     countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid(),

@@ -3,9 +3,9 @@
 update lavoro.worker set stopped = clock_timestamp(), end_reason = 'lease ran out'
 where id in (
     select id from lavoro.worker where stopped is null and expires < statement_timestamp()
-        -- Counted from when the clock is known to run true, else all leases would end when it is set ahead.
+        -- Counted from the time since which the clock is known to be right: else all leases would end when it is set ahead.
         and statement_timestamp() - greatest(seen_at, %(since)s::timestamptz) >= (expires - seen_at) / 2
-        -- If it is past that, it was set since.
+        -- A later time means that the clock was set meanwhile.
         and statement_timestamp() <= coalesce(%(latest)s::timestamptz, 'infinity')
     order by id limit 1 for update skip locked
 )

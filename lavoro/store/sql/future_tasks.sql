@@ -1,5 +1,5 @@
--- Lists the (queue, priority) pairs with tasks in the future that were due at once when they were stored, and by how many
--- seconds the latest is: the clock was set back. It jumps from pair to pair, for what is due already may be millions.
+-- Lists the queues and priorities with tasks in the future that were due at once when they were stored, before the clock was
+-- set back, and how many seconds ahead the latest lies. It jumps from pair to pair: millions of tasks may be due already.
 with recursive named as (
     (select w.queue from lavoro.waiting w order by w.queue limit 1)
     union all

@@ -18,8 +18,8 @@ with given as materialized (
     select b.id, b.attempt, b.worker_id, g.state, b.started, g.reason, g.error::json, g.traceback
     from back b join given g on g.id = b.id where g.state is not null
 ), stored as (
-    -- No countdown and no ETA: the task keeps its place in the queue. What ran was due: if it lies in the future, the clock
-    -- was set back since.
+    -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
+    -- that the clock was set back since.
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
     select b.id, coalesce(g.queue, b.queue), b.priority, b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),

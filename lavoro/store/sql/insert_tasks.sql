@@ -11,8 +11,8 @@ with given as materialized (
         coalesce(expires, clock_timestamp() + expires_in * interval '1 second'),
         name, args::json, kwargs::json, options::json, payload
     from given g
-    -- A repeat after a lost answer must not store what is there already. In one snapshot a task is in one of the tables;
-    -- the unique index alone would let pass what a worker claims after this snapshot was taken.
+    -- A repeat after a lost answer must not store a task twice. In one snapshot a task is in one of the tables; the unique
+    -- index alone would miss a task that a worker claims after this snapshot was taken.
     where not %(repeated)s or (select count(*) from lavoro.waiting w where w.id = g.id) = 0
         and (select count(*) from lavoro.running r where r.id = g.id) = 0
         and (select count(*) from lavoro.finished f where f.id = g.id) = 0

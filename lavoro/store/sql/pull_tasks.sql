@@ -1,4 +1,4 @@
--- Moves up to `limit` of these tasks of a queue and priority back by so many seconds, in their order, and wakes who serves it.
+-- Moves up to `limit` such tasks of a queue and priority back by `seconds`, in their order, and wakes the queue's workers.
 with ahead as materialized (
     select ctid as tid from lavoro.waiting
     where queue = %(queue)s::text and priority = %(priority)s::int2 and due > statement_timestamp()

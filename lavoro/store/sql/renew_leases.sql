@@ -5,7 +5,7 @@ with renewed as (
     update lavoro.worker set seen_at = statement_timestamp(),
         -- A lease gets shorter only by who knows of the last renewal: not by a statement that was given up, and comes late.
         expires = case when seen_at = %(known)s::timestamptz then clock_timestamp() + lease * %(factor)s::float8
-            -- Not later than the length it has: one that was given before the clock was set back would end too late.
+            -- No later than its own length from now: a lease given before the clock was set back would end too late.
             else greatest(least(expires, clock_timestamp() + (expires - seen_at)),
                 clock_timestamp() + lease * %(factor)s::float8) end
     -- That is: stopped is null. So written, the index of all live workers, which is longer, does not fit.

@@ -1,6 +1,6 @@
 -- Takes everything from a worker that is gone: back to waiting, or to finished where it may not start again.
 -- `suspects` lists the tasks that ran when it died or had just ended, null when nobody can know: then all are. Only they
--- count a crash. The start of the others is recorded as lost too: to be claimed is to be started.
+-- count a crash. The start of each other one is recorded as lost too, because a claim counts as a start.
 -- The reason that is recorded names up to three suspects.
 -- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
 with lost as (
@@ -48,7 +48,7 @@ with lost as (
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
         case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
-            -- What ran was due: if it lies in the future, the clock was set back since.
+            -- A task that ran was due: a time in the future means that the clock was set back since.
             else least(due, clock_timestamp()) end,
         least(created, clock_timestamp()), expires, name, args, kwargs, options, payload, (select reason from blamed)
     from judged where verdict is null

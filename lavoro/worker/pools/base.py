@@ -95,7 +95,7 @@ class Pool:
                 if job is None:
                     return
                 work_on(self, job, slot)
-                leave_fork()  # of a handler or signal of the task
+                leave_fork()  # a handler or a receiver of a signal may have forked
             except IndexError:
                 continue  # the job was taken back
             except BaseException as late:  # an interruption that came after its task had ended

@@ -1,4 +1,4 @@
-"""Copied greenlets: in a process that a greenlet forks, no other greenlet of its parent runs again."""
+"""Stops copied greenlets: in a process that a greenlet forks, no other greenlet of its parent runs again."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _turned: weakref.WeakSet[greenlet] = weakref.WeakSet()
 _forker: Any = None
 _start_of_a_program: Any = getattr(getattr(Popen, "_execute_child", None), "__code__", None)
 _buried: list[Any] = []
-"""What would have woken copied greenlets; kept, for a greenlet that is freed runs its ``finally`` blocks."""
+"""Watchers that would have woken copied greenlets; kept, because a freed greenlet runs its ``finally`` blocks."""
 
 
 def leave_behind() -> None:
-    """In a forked process: let nothing wake a greenlet but the one that has forked.
+    """In a forked process, wake no greenlet but the one that has forked.
 
-    What the hub waits for is stopped. A copied greenlet may still be reached by a lock or an event that the fork sets:
-    it goes back to the hub as soon as it is switched to. The loop stays, for only the first of a process can wait for
+    The watchers of the hub are stopped. A lock or an event that the fork sets may still reach a copied greenlet: it
+    goes back to the hub as soon as it is switched to. The loop stays: only the first one of a process can wait for
     subprocesses.
     """
     global _forker
@@ -78,13 +78,13 @@ def _turn_back(event: str, switch: tuple[greenlet, greenlet]) -> None:
     elif event != "throw" or target.parent is not None:
         _turned.add(target)
         while True:
-            with contextlib.suppress(BaseException):  # what kills it finds it dead
+            with contextlib.suppress(BaseException):  # an error thrown into it is ignored
                 gevent.get_hub().switch()
-    # What the hub throws into the main greenlet ends the process.
+    # An error that the hub throws into the main greenlet ends the process.
 
 
 def reason_of(error: BaseException) -> BaseException | None:
-    """Return what ends a fork whose hub has found nothing more to wait for: no error if all has come to its end."""
+    """Return the error that ends a fork; None if its hub has nothing left to wait for, and its work is done."""
     if not isinstance(error, LoopExit) or not _forker.dead:
         return error
     with contextlib.suppress(AttributeError):  # a plain greenlet; gevent has printed what ended one of its own

@@ -1,4 +1,4 @@
-"""Event loops of asyncio beside greenlets: each greenlet has a running loop of its own, as each thread has."""
+"""Gives each greenlet a running asyncio loop of its own, as each thread has one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ident: Callable[[], int] = unpatched("_thread", "get_ident")
 _runners: set[greenlet] = set()
 """The greenlets in which a loop runs."""
 _away: dict[greenlet, _State] = {}
-"""What is the thread's while such a greenlet runs, of those that do not."""
+"""The state of such greenlets while they do not run; else it is in the thread."""
 _former: list[Tracer | None] = []
 """The tracer that was there before ours; empty while none of ours is needed."""
 
@@ -34,10 +34,10 @@ class _State(NamedTuple):
 
 
 def prepare() -> None:
-    """Keep what asyncio keeps by thread by greenlet instead.
+    """Keep the state of asyncio by greenlet instead of by thread.
 
-    C code reads the running loop from the thread's state, so it is exchanged when greenlets are. That is looked after
-    only while a loop runs: tasks without asyncio do not pay for it.
+    C code reads the running loop from the thread's state, so a tracer exchanges it at each switch of greenlets. The
+    tracer is set only while a loop runs: tasks without asyncio do not pay for it.
     """
     main = _ident()
 

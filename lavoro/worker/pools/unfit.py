@@ -1,4 +1,4 @@
-"""What cannot work beside greenlets is refused with advice, where it would block all tasks of its process for ever."""
+"""Refuses ``multiprocessing.Pool`` beside greenlets, where it would block all tasks of its process for ever."""
 
 from __future__ import annotations
 

@@ -51,6 +51,9 @@ class PatientConnection(psycopg.Connection[TupleRow]):
         super().__init__(*args, **kwargs)
         _open.add(self)
 
+    def __del__(self, *_: Any) -> None:
+        """Let go of the connection, which ends it, without psycopg's warning: an application need not be closed."""
+
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """Wait for an answer, as psycopg does, but not for ever."""
         if self.patience < math.inf:

@@ -54,7 +54,7 @@ def run_meanwhile(stage: Stage) -> None:
 
 def never_looks_later(change: Callable[[Any, str, Any], None]) -> None:
     """Look for what the first call stored in the snapshot that was taken before it was waited for."""
-    change(tasks, "_await_first", lambda tx, parameters: None)
+    change(tasks, "_await_first", lambda *_, **__: None)
 
 
 def new_ids(change: Callable[[Any, str, Any], None]) -> None:

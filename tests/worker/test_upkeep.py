@@ -444,6 +444,7 @@ def test_a_duty_that_cannot_be_had_ends_no_connection(
     node_ = node(database, "node")
     node_.step()
     assert [record.message.split(",")[0] for record in caplog.records if "failed" in record.message] == [
-        "upkeep failed to set right what the clock has moved", "upkeep failed to share the retention with other nodes",
-    ]  # fmt: skip
+        "upkeep failed to correct times after the clock was set",
+        "upkeep failed to share the retention with other nodes",
+    ]
     node_.close()

@@ -95,6 +95,8 @@ def use(what: str) -> Any:
             process.start()
             process.terminate()
             process.join(60)
+            while process.exitcode is None:  # another thread of ours has collected it, and tells in a moment
+                time.sleep(0.01)
             codes.append(process.exitcode)
         return codes
     if what == "pool":

@@ -38,6 +38,11 @@ class _Own(logging.Logger):
     @disabled.setter
     def disabled(self, value: bool) -> None: ...
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Tell whether a line is shown; each task asks, so the cache of ``logging`` is read here, in one call."""
+        enabled = self._cache.get(level)  # type: ignore[attr-defined]
+        return super().isEnabledFor(level) if enabled is None else enabled
+
     def handle(self, record: logging.LogRecord) -> None:
         """Make a record harmless, whatever the handlers do with it, and pass it on to them."""
         if isinstance(record.args, tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import logging
 import math
@@ -199,6 +200,8 @@ class Child:
         self.pool.start()
         if self.pool.shares_loop:
             self.relief.start()
+        gc.collect()
+        gc.freeze()  # the application stays: each full collection would go through all of it, for a tenth of the CPU
         self.pipe.send("ready")
         self.claimer.start()  # last: what it claims must find everything else running
 

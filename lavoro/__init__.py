@@ -17,6 +17,7 @@ __all__ = [
     "current_task",
     "get_task_logger",
     "shared_task",
+    "uuid",
 ]
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         current_task,
         get_task_logger,
         shared_task,
+        uuid,
     )
 else:
     from importlib import import_module

@@ -200,6 +200,8 @@ _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _REPORT = "`lavoro doctor` tells of the database, `lavoro --version` of the release"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
+_TESTING = "this release has no helpers for tests: set task_always_eager, or start a worker by its command"
+_HELPERS = "Celery's own helpers are not part of Lavoro: write your own, or use the standard library"
 _MANAGED = "leave it to systemd, a container or a shell"
 
 ABSENT: dict[str, Absent] = {
@@ -290,6 +292,29 @@ ABSENT: dict[str, Absent] = {
     ),
     **dict.fromkeys(("lavoro.chunks", "lavoro.xmap", "lavoro.xstarmap"), Absent("refused", _MANY)),
     "lavoro.bugreport": Absent("refused", _REPORT),
+    # Modules of Celery, for the import package `celery`
+    "celery.app.amqp": Absent("refused", _KOMBU),
+    "celery.app.control": Absent("refused", _CONTROL),
+    "celery.app.trace": Absent("refused", _FIXED),
+    "celery.apps": Absent("refused", _COMMAND),
+    "celery.backends": Absent("refused", _BACKEND),
+    "celery.beat": Absent("refused", _BEAT),
+    "celery.bin": Absent("refused", "the command line cannot be extended: write a command of your own"),
+    "celery.bootsteps": Absent("refused", _FIXED),
+    "celery.canvas": Absent("refused", _WORKFLOWS),
+    "celery.concurrency": Absent("refused", "a pool is chosen by the worker's option --pool or setting worker_pool"),
+    "celery.contrib": Absent("refused", "this release has no such addition: leave it out"),
+    "celery.contrib.pytest": Absent("refused", _TESTING),
+    "celery.contrib.testing": Absent("refused", _TESTING),
+    "celery.events": Absent("refused", _EVENTS),
+    "celery.loaders": Absent(
+        "refused", "there are no loaders: app.config_from_object and app.import_modules are there"
+    ),
+    "celery.platforms": Absent("refused", _HELPERS),
+    "celery.schedules": Absent("refused", _BEAT),
+    "celery.local": Absent("refused", _HELPERS),
+    "celery.utils": Absent("refused", _HELPERS),
+    "celery.worker": Absent("refused", _FIXED),
     # Commands
     "lavoro beat": Absent("refused", _BEAT),
     **dict.fromkeys(("lavoro inspect", "lavoro control"), Absent("refused", _CONTROL)),

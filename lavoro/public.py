@@ -4,6 +4,7 @@ from lavoro.app import Lavoro
 from lavoro.context import current as _request
 from lavoro.current import Proxy as _Proxy
 from lavoro.current import get as _get_app
+from lavoro.ids import uuid7 as _uuid7
 from lavoro.log import get_task_logger
 from lavoro.result import AsyncResult, EagerResult, allow_join_result
 from lavoro.shared import shared_task
@@ -17,6 +18,12 @@ current_task: Task[..., object] = _Proxy(  # type: ignore[assignment]
 )
 """The task that is running here, looked up at each use."""
 
+
+def uuid() -> str:
+    """Return a new task id, for ``apply_async(task_id=...)``."""
+    return str(_uuid7())
+
+
 __all__ = [
     "AsyncResult",
     "Celery",
@@ -28,4 +35,5 @@ __all__ = [
     "current_task",
     "get_task_logger",
     "shared_task",
+    "uuid",
 ]

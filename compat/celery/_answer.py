@@ -1,0 +1,71 @@
+"""Answers for a module of Celery with the names of Lavoro's modules, or with the sentence for an absent name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from lavoro.absent import ABSENT, MissingName
+
+
+def answer(
+    *sources: str, renamed: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for the module that calls it.
+
+    ``sources`` are modules of Lavoro: a name is looked up in each, then among the submodules of the package.
+    ``renamed`` gives Lavoro's name for one of Celery's. A name that none of them has raises the sentence that
+    ``lavoro.absent`` has for its module, package or the name itself, else AttributeError.
+    """
+    module = sys._getframe(1).f_globals["__name__"]
+    renamed = renamed or {}
+
+    def find(name: str) -> Any:
+        if name == "__all__":
+            return listed()
+        if name.startswith("__"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        for candidate in (name, renamed.get(name)):
+            for source in _existing(sources):
+                if candidate and _is_public(source, candidate):
+                    return getattr(source, candidate)
+        submodule = f"{module}.{name}"
+        if hasattr(sys.modules[module], "__path__") and find_spec(submodule):
+            return import_module(submodule)
+        for row in _rows(module, name):
+            if row in ABSENT:
+                raise MissingName(f"{submodule}: {ABSENT[row].sentence}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    def listed() -> list[str]:
+        own = (name for name in vars(sys.modules[module]) if not name.startswith("_") and name != "answer")
+        theirs = (name for source in _existing(sources) for name in vars(source) if _is_public(source, name))
+        return sorted({*own, *theirs, *renamed})
+
+    return find, listed
+
+
+def _rows(module: str, name: str) -> Iterator[str]:
+    """The rows of ``lavoro.absent`` that may tell of a name, the most exact first."""
+    while module != "celery":
+        yield module
+        module = module.rpartition(".")[0]
+    yield f"lavoro.{name}"
+    yield f"app.{name}"
+
+
+def _existing(sources: tuple[str, ...]) -> Iterator[ModuleType]:
+    return (import_module(source) for source in sources if find_spec(source))
+
+
+def _is_public(source: ModuleType, name: str) -> bool:
+    """Tell whether a module offers a name: neither modules nor names of other packages, which it only uses."""
+    if name.startswith("_") or not hasattr(source, name):
+        return False
+    value = getattr(source, name)
+    origin = getattr(value, "__module__", None) or "lavoro"
+    return not isinstance(value, ModuleType) and str(origin).partition(".")[0] in ("lavoro", "celery")

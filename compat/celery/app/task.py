@@ -1,0 +1,5 @@
+"""Celery's module of the task class and the request."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer("lavoro.task", "lavoro.context", renamed={"BaseTask": "Task"})

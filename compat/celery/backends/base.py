@@ -1,0 +1,5 @@
+"""Celery's module of the result backends' classes."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer()

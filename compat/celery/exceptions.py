@@ -1,0 +1,8 @@
+"""Celery's module of errors."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer(
+    "lavoro.errors",
+    renamed={"CeleryError": "LavoroError", "CeleryWarning": "LavoroWarning", "RetryTaskError": "Retry"},
+)

@@ -66,6 +66,8 @@ class Node(NamedTuple):
     report: Callable[[Job, str, Any], None] | None = None
     """Stores a state of the task's own with its metadata."""
     eager: bool = False
+    together: int = 1
+    """Tasks that run in this process at once, and share what it has."""
     patience: tuple[float, float] = (1.0, 300.0)
     """Seconds for which a task waits that only a newer release understands, and the most they grow to."""
     keyring: Keyring | None = None

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from random import SystemRandom
 
 from lavoro import forking
@@ -29,6 +30,9 @@ class Service:
     expected: tuple[type[Exception], ...] = (LavoroError,)
     """Errors that speak for themselves: they are logged once, without traceback."""
 
+    within: Callable[..., object] = staticmethod(lambda loop: loop())
+    """Calls the loop in its thread: in a context, where receivers of signals are called from it."""
+
     def __init__(self) -> None:
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
@@ -47,7 +51,7 @@ class Service:
 
     def start(self) -> None:
         """Start the loop."""
-        self._thread = threading.Thread(target=self._run, name=f"lavoro-{self.name}", daemon=True)
+        self._thread = threading.Thread(target=self.within, args=(self._run,), name=f"lavoro-{self.name}", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:

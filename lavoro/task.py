@@ -170,8 +170,11 @@ class Task(Generic[P, R]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name != "usual_form":
-            self.usual_form = None
+        if name == "usual_form":
+            return
+        self.usual_form = None
+        if (request := current.get()) is not None:
+            _warn_of_sharing(self.name, name, request)
 
     @property
     def entry(self) -> Callable[..., Any]:
@@ -457,6 +460,22 @@ def _check_forms(args: object, kwargs: object) -> None:
 def _is_unentered(request: Context, name: str) -> bool:
     """Tell whether a worker began a run of this task whose function has not been called yet."""
     return request.job is not None and request.task == name and not request.get("entered")
+
+
+_shared: set[tuple[str, str]] = set()
+"""The attributes of tasks that have been set by runs, of which others at once see them."""
+
+
+def _warn_of_sharing(task: str, attribute: str, request: Context) -> None:
+    """Say once that a run sets an attribute of its task, where other runs of this process have the same object."""
+    together = getattr(request.node, "together", 1)
+    if together > 1 and (task, attribute) not in _shared:
+        _shared.add((task, attribute))
+        logger.warning(
+            "task %s sets self.%s while it runs: the %d tasks that run at once in this process share that attribute;"
+            " use a local variable or self.request, or start the worker with -P prefork",
+            task, attribute, together,
+        )  # fmt: skip
 
 
 def raise_with_context(error: BaseException) -> NoReturn:

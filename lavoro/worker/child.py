@@ -43,6 +43,7 @@ from lavoro.worker.finisher import Finisher
 from lavoro.worker.forked import prepare, reason_of
 from lavoro.worker.guard import Guard
 from lavoro.worker.holding import Holding
+from lavoro.worker.inherited import inherited
 from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.plan import Plan, Wishes, make_plan
@@ -174,7 +175,7 @@ class Child:
             logger.debug("the process cannot begin", exc_info=True)
             self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
-        threading.Thread(target=self._obey, args=(orders,), name="lavoro-orders", daemon=True).start()
+        threading.Thread(target=inherited(), args=(self._obey, orders), name="lavoro-orders", daemon=True).start()
         work = getattr(self.pool, "work", None)
         if work is not None:
             work()  # the solo pool works here, in the main thread
@@ -203,6 +204,7 @@ class Child:
         gc.collect()
         gc.freeze()  # the application stays: each full collection would go through all of it, for a tenth of the CPU
         self.pipe.send("ready")
+        self.claimer.within = inherited()
         self.claimer.start()  # last: what it claims must find everything else running
 
     def _set_up_logging(self) -> None:
@@ -240,7 +242,7 @@ class Child:
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
-            max_error_size=conf.lavoro_max_error_size,
+            max_error_size=conf.lavoro_max_error_size, together=lease["slots"],
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.progress.store,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0

@@ -16,6 +16,7 @@ from typing import Any
 
 from lavoro.forking import leave_fork
 from lavoro.message import Job
+from lavoro.worker.inherited import inherited
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -43,7 +44,8 @@ class Pool:
     def start(self) -> None:
         """Start the slots."""
         for slot in range(self.slots):
-            thread = threading.Thread(target=self._work, args=(slot,), name=f"lavoro-slot-{slot}", daemon=True)
+            name = f"lavoro-slot-{slot}"
+            thread = threading.Thread(target=inherited(), args=(self._work, slot), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 

@@ -13,7 +13,8 @@ PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/tes
 	tests/worker/test_limits.py tests/doors/test_doctor.py tests/faults/test_calm.py
 PROJECT = setup.cfg pyproject.toml
 
-.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish bench-profile coverage lock clean
+.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish bench-profile coverage \
+	differential lock clean
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
@@ -71,6 +72,11 @@ TASKS ?= 1000000
 soak: $(VENV)/.test
 	$(VENV)/bin/python -m tests.faults.soak --seed $(SEED) --minutes $(MINUTES) --tasks $(TASKS)
 
+# The programs of tests/differential on Celery and on Lavoro: make differential PROGRAMS="retries_*" ARGS="--pools solo --show"
+PROGRAMS ?=
+differential: $(VENV)/.test $(VENV)-celery/.done
+	$(VENV)/bin/python -m tests.differential --celery $(VENV)-celery/bin/python $(ARGS) $(PROGRAMS)
+
 # Newest versions into the lock files, for every Python the package supports.
 lock:
 	$(PYTHON) -m venv $(VENV)-lock
@@ -80,6 +86,8 @@ lock:
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
 		setup.cfg --extra test --extra demo --extra lint --constraint requirements/test.txt \
 		--output-file requirements/lint.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
+		requirements/celery.in --output-file requirements/celery.txt
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
@@ -105,4 +113,9 @@ $(VENV)/.bench: $(VENV)/.test
 
 $(VENV)/.demo: $(VENV)/.made requirements/test.txt $(PROJECT)
 	$(PIP) --constraint requirements/test.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)-celery/.done: requirements/celery.txt
+	$(PYTHON) -m venv $(VENV)-celery
+	$(VENV)-celery/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/celery.txt
 	@touch $@

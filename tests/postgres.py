@@ -46,7 +46,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._data = folder / "data"
         self._log = folder / "log"
         self._process: subprocess.Popen[Any] | None = None
@@ -257,8 +257,8 @@ def _gone(process: psutil.Process) -> bool:
         return True
 
 
-def _free_port() -> int:
-    # Below the kernel's range for clients: nobody is given this port while the server is down.
+def free_port() -> int:
+    """A port below the kernel's range for clients: nobody is given it while the server is down."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe, suppress(OSError):

@@ -261,7 +261,7 @@ class Lavoro:
     def current_task(self) -> Any:
         """The task that is running here, or None."""
         request = current_request.get()
-        return request and self.tasks.get(request.task)
+        return request and self.tasks.get(request.owner or "")
 
     @overload
     def task(self, function: Callable[P, R], /) -> BaseTask[P, R]: ...

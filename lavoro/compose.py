@@ -99,6 +99,7 @@ def template(
     if task_id is not None and str(task_uuid(task_id)) != (task_id := str(task_id)):
         extra["task_id"] = task_id
     eta, countdown = _start(options, settings)
+    extra.update(_told_times(options))
     return Template(
         _checked_name(name),
         task_id,
@@ -128,7 +129,7 @@ def retry_changes(
     task: Any, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Encode what another try of a task is to have different: only what was given is in it."""
-    form = template(task.app.conf, task, request.task, {**options, "queue": options.get("queue") or request.queue})
+    form = template(task.app.conf, task, task.name, {**options, "queue": options.get("queue") or request.queue})
     queue = options.get("queue")
     changes: dict[str, Any] = {"queue": checked_name(queue) if isinstance(queue, str) else queue, "options": form.extra}
     if args is not None or kwargs is not None:
@@ -180,7 +181,7 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
         extra["properties"] = {**(options.get("properties") or {}), **unknown}
     if request is not None:
         extra.setdefault("parent_id", request.id)
-        extra.setdefault("root_id", request.root_id)
+        extra.setdefault("root_id", request.root_id or request.id)
     check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
     return extra
 
@@ -199,6 +200,21 @@ def _start(options: Mapping[str, Any], settings: Settings) -> tuple[dt.datetime 
     if countdown:
         return None, seconds("countdown", countdown)
     return (None, 0.0) if eta is None else (start_time(eta, settings), 0.0)
+
+
+def _told_times(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the times of a call as its request tells them: a countdown is counted from now, as Celery does."""
+    told = {"eta": later(countdown)} if (countdown := options.get("countdown")) else {}
+    for option in ("eta", "expires"):
+        value = options.get(option)
+        if isinstance(value, (dt.datetime, str)) and option not in told:
+            told[option] = value if isinstance(value, str) else value.isoformat()
+    return told
+
+
+def later(countdown: float | dt.timedelta) -> str:
+    """Return the time after a countdown, by this machine's clock, as ISO text."""
+    return (dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=seconds("countdown", countdown))).isoformat()
 
 
 def _end(expires: Any, settings: Settings) -> tuple[dt.datetime | None, float | None]:

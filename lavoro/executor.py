@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from lavoro import forking, outcome, prints, serialization, signals
+from lavoro.compose import later
 from lavoro.context import Context, current
 from lavoro.errors import (
     Ignore,
@@ -84,9 +85,9 @@ def execute(task: Any, job: Job, node: Node) -> Outcome:
     return ended
 
 
-def request_of(job: Job, node: Node) -> Context:
+def request_of(task: Any, job: Job, node: Node) -> Context:
     """Return the request a task will have, for those who want it before; raises what makes the task unreadable."""
-    run = Run(None, job, node)
+    run = Run(task, job, node)
     run._decode()
     return run.request
 
@@ -190,7 +191,9 @@ class Run:
         if not isinstance(self.args, (list, tuple)) or not isinstance(self.kwargs, dict):
             found = f"{type(self.args).__name__} and {type(self.kwargs).__name__}"
             raise InvalidTaskError(f"args must be a list and kwargs an object, not {found}")
-        self.request = Context.of(job, self.args, self.kwargs, self.options, node=self.node, outer=current.get())
+        self.request = Context.of(
+            job, self.args, self.kwargs, self.options, node=self.node, outer=current.get(), declared=self.task
+        )
 
     def _verify(self, keyring: Keyring) -> None:
         job = keyring.verified(self.job)
@@ -283,7 +286,7 @@ class Run:
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
 
     def _children(self) -> str | None:
-        sent = self.request.__dict__.get("sent")
+        sent = self.request.__dict__.get("children")
         return serialization.dumps([result.id for result in sent]) if sent else None
 
     def _encode_result(self, value: Any) -> tuple[str | None, bytes | None]:
@@ -319,6 +322,7 @@ class Run:
         self._returned(RETRY, retry, info, handlers=False)
         logger.info("Task %s[%s] retry: %s", self.job.name, self.request.id, retry, extra=self._record())
         changes = getattr(retry, "changes", {})
+        options = {**self.options, **(changes.get("options") or {}), "eta": _eta(retry.when)}
         back = outcome.retrying(
             self.job,
             eta=retry.when if isinstance(retry.when, dt.datetime) else None,
@@ -327,7 +331,7 @@ class Run:
             args=changes.get("args"),
             kwargs=changes.get("kwargs"),
             payload=changes.get("payload"),
-            options=pack_options({**self.options, **changes["options"]}) if changes.get("options") else None,
+            options=pack_options(options) if options != {"eta": None, **self.options} else None,
             reason=_reason(retry),
             error=self._dumped(cause),
             traceback=info.traceback,
@@ -438,6 +442,11 @@ class Run:
 
     def _record(self) -> dict[str, Any]:
         return {"task_name": self.job.name, "task_id": self.request.id}
+
+
+def _eta(when: float | dt.datetime | None) -> str | None:
+    """Return the time of a retry as the request tells it: none for one without a countdown."""
+    return when.isoformat() if isinstance(when, dt.datetime) else later(when) if when else None
 
 
 def _reason(said: object) -> str:

@@ -159,7 +159,7 @@ def _tell_task(record: logging.LogRecord) -> None:
     if not hasattr(record, "task_id"):
         request = current.get()
         record.task_id = _word((request and request.id) or "???")
-        record.task_name = _word((request and request.task) or "???")
+        record.task_name = _word((request and request.owner) or "???")
 
 
 def _word(name: object) -> str:

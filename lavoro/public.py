@@ -14,7 +14,7 @@ Celery = Lavoro
 current_app: Lavoro = _Proxy(_get_app)  # type: ignore[assignment]
 """The application of this thread, looked up at each use."""
 current_task: Task[..., object] = _Proxy(  # type: ignore[assignment]
-    lambda: (request := _request.get()) and _get_app().tasks.get(request.task)
+    lambda: (request := _request.get()) and _get_app().tasks.get(request.owner)
 )
 """The task that is running here, looked up at each use."""
 

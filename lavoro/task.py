@@ -13,7 +13,7 @@ from lavoro import context, redaction, spelling
 from lavoro.absent import mark_missing
 from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
-from lavoro.context import Context, current, request_of
+from lavoro.context import Context, current, drop_request, request_of
 from lavoro.definition import Definition
 from lavoro.eager import run_eagerly
 from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
@@ -204,9 +204,9 @@ class Task(Generic[P, R]):
         """Run the function here and now."""
         request = current.get()
         if request is not None and not self._calls_itself and _is_unentered(request, self.name):
-            request.update(entered=True)  # the __call__ of a subclass got here, from the worker
+            vars(request)["entered"] = True  # the __call__ of a subclass got here, from the worker
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
-        token = current.set(Context(task=self.name, args=args, kwargs=kwargs, outer=request))
+        token = current.set(Context.made_up(self.name, request, args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
         finally:
@@ -218,12 +218,11 @@ class Task(Generic[P, R]):
 
     def push_request(self, *args: Any, **fields: Any) -> None:
         """Make up a request, for tests of a task's function: ``task.push_request(id="1", retries=2)``."""
-        current.set(Context(*args, **{"task": self.name, **fields, "outer": current.get()}))
+        current.set(Context.made_up(self.name, current.get(), *args, **fields))
 
     def pop_request(self) -> None:
         """Drop the request that was made up last."""
-        request = current.get()
-        current.set(request.outer if request is not None else None)
+        drop_request(self.name)
 
     # Calling
 
@@ -343,10 +342,14 @@ class Task(Generic[P, R]):
 
     # While it runs
 
+    @functools.cached_property
+    def _request_outside(self) -> Context:
+        return Context.made_up(self.name, None)
+
     @property
     def request(self) -> Context:
-        """What this run of the task knows of itself; outside of a run, a request without an id."""
-        return request_of(self.name) or Context()
+        """What this run of the task knows of itself; outside of a run, one request that stays with the task."""
+        return request_of(self.name) or self._request_outside
 
     def retry(
         self,
@@ -395,8 +398,9 @@ class Task(Generic[P, R]):
     ) -> BaseException:
         args = request.args if args is None else args
         kwargs = request.kwargs if kwargs is None else kwargs
+        args, kwargs = tuple(args or ()), kwargs or {}
         argsrepr, kwargsrepr = self.shown(args, kwargs)
-        words = f"args:{request.argsrepr or argsrepr} kwargs:{request.kwargsrepr or kwargsrepr}"
+        words = f"args:{argsrepr} kwargs:{kwargsrepr}"
         return self.MaxRetriesExceededError(
             f"Can't retry {self.name}[{request.id}] {words}", task_args=args, task_kwargs=kwargs
         )
@@ -459,7 +463,7 @@ def _check_forms(args: object, kwargs: object) -> None:
 
 def _is_unentered(request: Context, name: str) -> bool:
     """Tell whether a worker began a run of this task whose function has not been called yet."""
-    return request.job is not None and request.task == name and not request.get("entered")
+    return request.job is not None and request.owner == name and "entered" not in vars(request)
 
 
 _shared: set[tuple[str, str]] = set()

@@ -269,7 +269,7 @@ class Child:
             return
         for job in jobs:
             with contextlib.suppress(Exception):  # a task that cannot be read fails when it is run
-                request = request_of(job, self.node)
+                request = request_of(self.app.tasks.get(job.name), job, self.node)
                 request.update(name=job.name, task_id=str(job.id), task_name=job.name)
                 signals.task_received.send(self, request=request)
 

@@ -75,7 +75,7 @@ def describe(self: Task[..., Any]) -> dict[str, Any]:
     names = ("id", "task", "args", "kwargs", "retries", "hostname", "is_eager", "called_directly", "root_id",
              "parent_id", "correlation_id", "delivery_info", "headers", "properties", "timelimit", "x_trace", "group",
              "chord", "chain", "reply_to", "shadow", "ignore_result")  # fmt: skip
-    return {name: getattr(request, name) for name in names} | {"current": current_task.name}
+    return {name: request.get(name) for name in names} | {"current": current_task.name}
 
 
 @app.task

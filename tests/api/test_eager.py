@@ -101,7 +101,9 @@ def test_request(app: Lavoro) -> None:
     def describe(self: Task[..., Any], *args: Any) -> Any:
         request = self.request
         assert current_task.name == self.name
-        return request.id, request.is_eager, request.called_directly, request.retries, request.trace, request.args
+        return (
+            request.id, request.is_eager, request.called_directly, request.retries, request.get("trace"), request.args,
+        )  # fmt: skip
 
     result = describe.apply_async((1,), headers={"trace": "t"}, retries=2)
     assert result.get() == (result.id, True, False, 2, "t", [1])
@@ -149,9 +151,9 @@ def test_retry_without_exc_ends_with_max_retries_exceeded(app: Lavoro) -> None:
         except ValueError:
             self.retry()
 
-    with pytest.raises(MaxRetriesExceededError, match=r"Can't retry .*insist\[.*args:\[5\]") as caught:
+    with pytest.raises(MaxRetriesExceededError, match=r"Can't retry .*insist\[.*args:\(5,\)") as caught:
         insist.delay(5).get()
-    assert caught.value.task_args == [5]
+    assert caught.value.task_args == (5,)
     assert isinstance(caught.value.__context__, ValueError)
 
 
@@ -351,6 +353,27 @@ def test_made_up_request(app: Lavoro) -> None:
     assert describe.run() == ("made up", 3)
     describe.pop_request()
     assert describe.run() == (None, 0)
+
+
+def test_made_up_requests_are_the_tasks_own(app: Lavoro) -> None:
+    one, other = app.task(lambda: None, name="one"), app.task(lambda: None, name="other")
+    one.push_request(task="shown", headers={}, root_id="r", timelimit=(10, 5), called_directly=False)
+    other.push_request({"tenant": "a"})
+    assert (one.request.task, one.request.headers, one.request.root_id) == ("shown", {}, "r")
+    assert (one.request.time_limit, one.request.called_directly) == (10, False)
+    assert other.request.headers == {"tenant": "a"}
+    one.pop_request()
+    assert (one.request.root_id, other.request.tenant) == (None, "a")
+    other.pop_request()
+    other.pop_request()
+
+
+def test_what_is_set_outside_of_a_run_stays(app: Lavoro) -> None:
+    one, other = app.task(lambda: None, name="one"), app.task(lambda: None, name="other")
+    one.request.id = "x"
+    one.request.children.append("child")
+    assert (one.request.id, one.request.children, other.request.id) == ("x", ["child"], None)
+    assert one.delay().id != "x"
 
 
 def test_waiting_for_another_task_is_as_forbidden_as_in_a_worker(app: Lavoro) -> None:

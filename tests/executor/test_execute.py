@@ -291,7 +291,8 @@ def test_a_retry(app: Lavoro) -> None:
     assert repr(error_of(outcome)) == "ValueError('not yet')"
     assert outcome.reason == "Retry in 2.5s: ValueError('not yet')"
     assert "Retry" in (outcome.traceback or "")
-    assert (outcome.args, outcome.kwargs, outcome.options, outcome.queue, outcome.payload) == (None,) * 5
+    assert (outcome.args, outcome.kwargs, outcome.queue, outcome.payload) == (None,) * 4
+    assert list(json.loads(outcome.options or "{}")) == ["eta"]
 
 
 def test_a_retry_with_changes(app: Lavoro) -> None:
@@ -302,7 +303,7 @@ def test_a_retry_with_changes(app: Lavoro) -> None:
     outcome = given_back(again, 1, options='{"root_id": "r"}')
     assert (outcome.eta, outcome.countdown, outcome.queue) == (ETA, None, "slow")
     assert (json.loads(outcome.args or ""), json.loads(outcome.kwargs or "")) == ([7], {"y": 1})
-    assert json.loads(outcome.options or "") == {"root_id": "r", "headers": {"a": 1}}
+    assert json.loads(outcome.options or "") == {"root_id": "r", "headers": {"a": 1}, "eta": ETA.isoformat()}
 
 
 @pytest.mark.parametrize("name", ["a\x00", "a\ud800", "a\nb"])

@@ -33,7 +33,8 @@ def test_the_fields_of_a_claimed_task() -> None:
     assert (found.retries, found.attempt, found.queue, found.priority) == (1, 2, "q", 3)
     assert (found.hostname, found.called_directly, found.is_eager) == ("node@host", False, False)
     assert (found.root_id, found.parent_id, found.correlation_id) == (str(JOB.id), None, str(JOB.id))
-    assert found.timelimit == (None, None)
+    assert (found.timelimit, found.eta, found.expires, found.utc, found.lang) == ([None, None], None, None, None, "py")
+    assert (found.argsrepr, found.kwargsrepr, found.stamps, found.replaced_task_nesting) == ("(1,)", "{'x': 2}", {}, 0)
     assert found.headers is None
     assert repr(found) == f"<Context: a.add[{JOB.id}]>"
 
@@ -43,17 +44,83 @@ def test_options_win_where_they_know_more() -> None:
         task_id="mine", root_id="root", parent_id="parent", time_limit=9.0, soft_time_limit=5.0, group_id="g"
     )
     assert (found.id, found.root_id, found.parent_id, found.correlation_id) == ("mine", "root", "parent", "mine")
-    assert found.timelimit == (9.0, 5.0)
+    assert (found.timelimit, found.time_limit, found.soft_time_limit) == ([9.0, 5.0], 9.0, 5.0)
     assert found.group == "g"
 
 
-def test_headers_are_attributes_too_and_unknown_names_are_none() -> None:
+def test_what_the_task_object_declares() -> None:
+    declared = SimpleNamespace(time_limit=50, soft_time_limit=None, ignore_result=True, shown=lambda a, k: ("A", "K"))
+    found = Context.of(JOB, [1], {}, {"soft_time_limit": 5}, node=NODE, outer=None, declared=declared)
+    assert (found.timelimit, found.time_limit, found.soft_time_limit) == ([50, 5], 50, 5)
+    assert (found.ignore_result, found.argsrepr, found.kwargsrepr) == (True, "A", "K")
+
+
+def test_times_are_iso_text() -> None:
+    job = JOB._replace(expires=dt.datetime(2040, 1, 1, tzinfo=UTC))
+    assert request(job).expires == "2040-01-01T00:00:00+00:00"
+    found = request(job, eta="2030-01-01T00:00:00", expires="2040-01-01")
+    assert (found.eta, found.expires) == ("2030-01-01T00:00:00", "2040-01-01")
+
+
+def test_every_field_can_be_set() -> None:
+    names = (
+        "args", "callbacks", "called_directly", "chain", "children", "chord", "correlation_id", "delivery_info",
+        "errbacks", "eta", "expires", "group", "group_index", "headers", "hostname", "id", "ignore_result", "is_eager",
+        "kwargs", "lang", "logfile", "loglevel", "origin", "parent_id", "properties", "replaced_task_nesting",
+        "reply_to", "retries", "root_id", "shadow", "soft_time_limit", "stamped_headers", "stamps", "task", "taskset",
+        "time_limit", "utc",
+    )  # fmt: skip
+    for made in (request(), Context()):
+        for name in names:
+            getattr(made, name)
+            setattr(made, name, f"my {name}")
+        assert [getattr(made, name) for name in names] == [f"my {name}" for name in names]
+    assert [getattr(Context({name: 1}), name) for name in names] == [1] * len(names)
+
+
+def test_limits_are_set_together() -> None:
+    found = Context(timelimit=(10, 5))
+    assert (found.time_limit, found.soft_time_limit) == (10, 5)
+    found.update(timelimit=None)
+    assert (found.time_limit, found.soft_time_limit) == (None, None)
+    found.update({"time_limit": 3}, retries=2)
+    assert (found.time_limit, found.retries) == (3, 2)
+
+
+def test_unknown_fields_are_headers() -> None:
+    assert Context({"tenant": "a", "id": "1"}, site=2).headers == {"tenant": "a", "site": 2}
+    assert Context(tenant="a", headers={}).headers == {}
+    assert Context().headers is None
+
+
+def test_clear() -> None:
+    found = request(headers={"trace": "t"})
+    assert found.trace == "t"
+    found.clear()
+    assert (found.id, found.args, found.headers, found.called_directly) == (None, None, None, True)
+    assert found.get("trace", "none") == "none"
+
+
+def test_as_execution_options() -> None:
+    assert request(headers={"trace": "t"}, group_id="g", time_limit=9.0).as_execution_options() == {
+        "task_id": str(JOB.id), "root_id": str(JOB.id), "parent_id": None, "group_id": "g", "group_index": None,
+        "shadow": None, "chord": None, "chain": None, "link": None, "link_error": None, "expires": None,
+        "soft_time_limit": None, "time_limit": 9.0, "headers": {"trace": "t"}, "retries": 1, "reply_to": None,
+        "replaced_task_nesting": 0, "origin": None,
+    }  # fmt: skip
+    assert Context().as_execution_options()["headers"] == {}
+
+
+def test_headers_are_attributes_too_and_unknown_names_raise() -> None:
     found = request(headers={"trace": "t"}, properties={"own": 1})
     assert found.headers == {"trace": "t"}
     assert found.trace == "t"
     assert found.get("trace") == "t"
     assert found.get("unknown", 7) == 7
-    assert found.unknown is None
+    assert found.get("chord", 7) is None
+    for name in ("unknown", "content_type"):
+        with pytest.raises(AttributeError, match=f"no field and no header '{name}'"):
+            getattr(found, name)
     assert found.properties == {"correlation_id": str(JOB.id), "priority": 3, "own": 1}
     with pytest.raises(AttributeError):
         _ = found.__unknown__

@@ -95,8 +95,11 @@ def together(
 
 
 def _standing(connection: psycopg.Connection[Any]) -> int:
-    """Count who waits for the lock on a table."""
-    waiting = "select count(distinct pid) from pg_locks where not granted and locktype = 'relation'"
+    """Count the processes that wait for the lock with their claim; a supervisor's look at the table is no claim."""
+    waiting = (
+        "select count(distinct pid) from pg_locks join pg_stat_activity using (pid) where not granted"
+        " and locktype = 'relation' and (application_name = 'lavoro-claimer' or application_name !~ '^lavoro')"
+    )
     return int(connection.execute(waiting).fetchall()[0][0])
 
 

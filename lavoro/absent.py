@@ -292,6 +292,26 @@ ABSENT: dict[str, Absent] = {
     ),
     **dict.fromkeys(("lavoro.chunks", "lavoro.xmap", "lavoro.xstarmap"), Absent("refused", _MANY)),
     "lavoro.bugreport": Absent("refused", _REPORT),
+    "schedules.solar": Absent(
+        "refused", "sunrise and sunset are not part of this release: use crontab, or a task that computes its next time"
+    ),
+    # Signals that are not sent
+    **dict.fromkeys(("signals.beat_init", "signals.beat_embedded_init"), Absent("warned", _BEAT)),
+    **dict.fromkeys(
+        (
+            "signals.eventlet_pool_started", "signals.eventlet_pool_preshutdown", "signals.eventlet_pool_postshutdown",
+            "signals.eventlet_pool_apply",
+        ),
+        Absent("warned", "there is no eventlet pool: worker_process_init and worker_process_shutdown are sent"),
+    ),
+    "signals.task_internal_error": Absent(
+        "warned", "an error of a handler is logged and changes no outcome, any other one ends in task_failure"
+    ),
+    "signals.task_sent": Absent("warned", "Celery does not send it either: use after_task_publish"),
+    "signals.user_preload_options": Absent("warned", "the command line cannot be extended"),
+    "signals.worker_before_create_process": Absent(
+        "warned", "the process that starts the others does not load the application: use worker_process_init"
+    ),
     # Modules of Celery, for the import package `celery`
     "celery.app.amqp": Absent("refused", _KOMBU),
     "celery.app.control": Absent("refused", _CONTROL),
@@ -311,7 +331,6 @@ ABSENT: dict[str, Absent] = {
         "refused", "there are no loaders: app.config_from_object and app.import_modules are there"
     ),
     "celery.platforms": Absent("refused", _HELPERS),
-    "celery.schedules": Absent("refused", _BEAT),
     "celery.local": Absent("refused", _HELPERS),
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),

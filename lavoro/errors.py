@@ -3,26 +3,34 @@
 ::
 
     LavoroError
-    ├── TaskPredicate               raised by a task to say what becomes of it
-    │   ├── Retry  ├── Ignore  └── Reject
-    ├── TaskError
-    │   ├── MaxRetriesExceededError  ├── TimeoutError  ├── TaskRevokedError  ├── InvalidTaskError
-    │   ├── WorkerLostError  ├── TimeLimitExceeded  ├── NotRegistered  └── QueueNotFound
-    ├── ImproperlyConfigured
-    │   └── SchemaOutdated          the database needs `lavoro migrate`
-    ├── SecurityError
+    ├── CeleryError             what Celery derives from its own error of this name
+    │   ├── TaskPredicate           raised by a task to say what becomes of it
+    │   │   ├── Retry  ├── Ignore  └── Reject
+    │   ├── TaskError
+    │   │   ├── MaxRetriesExceededError  ├── TimeoutError  ├── TaskRevokedError  ├── InvalidTaskError
+    │   │   ├── NotRegistered  ├── QueueNotFound  ├── AlreadyRegistered  ├── IncompleteStream  └── ChordError
+    │   ├── ImproperlyConfigured
+    │   │   └── SchemaOutdated      the database needs `lavoro migrate`
+    │   └── SecurityError
+    ├── WorkerLostError  ├── TimeLimitExceeded  └── Terminated
+    ├── BackendError
+    │   └── BackendGetMetaError  └── BackendStoreError
     ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
-    └── OperationalError            the database cannot be reached or refused
-    SoftTimeLimitExceeded           stands apart: `except LavoroError` in a task must not swallow it
-    LavoroWarning                   a UserWarning
-    └── AlwaysEagerIgnored
+    ├── CeleryCommandException  a command ends with an exit code of its own
+    └── OperationalError        the database cannot be reached or refused
+    SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
+    WorkerShutdown, WorkerTerminate     are SystemExit
+    LavoroWarning, CeleryWarning    one class, a UserWarning
+    ├── AlwaysEagerIgnored  ├── DuplicateNodenameWarning  ├── DuplicateTaskNameWarning
+    └── FixupWarning  ├── NotConfigured  └── SecurityWarning
 """
 
 from __future__ import annotations
 
 import builtins
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from lavoro.text import described
 
@@ -31,7 +39,11 @@ class LavoroError(Exception):
     """Base of all errors of Lavoro."""
 
 
-class TaskPredicate(LavoroError):
+class CeleryError(LavoroError):
+    """Base of the errors that are ``celery.exceptions.CeleryError`` in Celery: the same ``except`` catches the same."""
+
+
+class TaskPredicate(CeleryError):
     """Raised inside a task to say what becomes of it."""
 
 
@@ -72,6 +84,10 @@ class Retry(TaskPredicate):
         return f"Retry {self.humanize()}" + (f": {self.excs}" if self.excs else "")
 
 
+RetryTaskError = Retry
+"""Its name in Celery 3."""
+
+
 class Ignore(TaskPredicate):
     """The task's outcome is not to be stored; it counts as done."""
 
@@ -84,8 +100,11 @@ class Reject(TaskPredicate):
         self.requeue = requeue
         super().__init__(reason, requeue)
 
+    def __repr__(self) -> str:
+        return f"reject requeue={self.requeue}: {self.reason}"
 
-class TaskError(LavoroError):
+
+class TaskError(CeleryError):
     """Something is wrong with one task.
 
     ``AsyncResult.get`` raises it itself where the task's own exception would not stop at raising: one that is no
@@ -115,12 +134,28 @@ class InvalidTaskError(TaskError):
     """A stored task cannot be read: its row was damaged, or written by a newer release."""
 
 
-class WorkerLostError(TaskError):
+class WorkerLostError(LavoroError):
     """The worker died while it ran the task, and the task may not start again."""
 
 
-class TimeLimitExceeded(TaskError):
+class TimeLimitExceeded(LavoroError):
     """The task ran past its hard time limit and its worker process was ended."""
+
+
+class Terminated(LavoroError):
+    """The task was ended while it ran, because it was revoked with ``terminate``."""
+
+
+class AlreadyRegistered(TaskError):
+    """A task of that name is known already."""
+
+
+class IncompleteStream(TaskError):
+    """Results were asked for before all of them exist."""
+
+
+class ChordError(TaskError):
+    """A task in the header of a chord failed."""
 
 
 class NotRegistered(TaskError, KeyError):
@@ -141,7 +176,7 @@ class SoftTimeLimitExceeded(Exception):
     """Raised inside a task when its soft time limit has passed, so that it can clean up."""
 
 
-class ImproperlyConfigured(LavoroError):
+class ImproperlyConfigured(CeleryError):
     """A setting is missing, contradictory or not supported."""
 
 
@@ -149,7 +184,7 @@ class SchemaOutdated(ImproperlyConfigured):
     """The database lacks Lavoro's schema, or has that of another release."""
 
 
-class SecurityError(LavoroError):
+class SecurityError(CeleryError):
     """A message was refused: its serializer is not in ``accept_content``, or its signature is wrong or missing."""
 
 
@@ -164,9 +199,87 @@ class OperationalError(LavoroError):
     """The session that was given up without an answer: what was asked of it may still be done."""
 
 
+class BackendError(LavoroError):
+    """A result could not be read or stored."""
+
+
+class BackendGetMetaError(BackendError):
+    """The result of the task ``task_id`` could not be read."""
+
+    def __init__(self, *args: object, task_id: str = "") -> None:
+        self.task_id = task_id
+        super().__init__(*args)
+
+
+class BackendStoreError(BackendError):
+    """The ``state`` of the task ``task_id`` could not be stored."""
+
+    def __init__(self, *args: object, state: str = "", task_id: str = "") -> None:
+        self.state = state
+        self.task_id = task_id
+        super().__init__(*args)
+
+
+class CeleryCommandException(LavoroError):
+    """A command ends with a message and the exit code ``exit_code``."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        self.message = message
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class WorkerShutdown(SystemExit):
+    """The process of the worker is to end once its tasks are done."""
+
+
+class WorkerTerminate(SystemExit):
+    """The process of the worker is to end at once."""
+
+
+SystemTerminate = WorkerTerminate
+"""Its name in Celery 3."""
+
+
 class LavoroWarning(UserWarning):
     """Base of all warnings of Lavoro."""
 
 
+CeleryWarning = LavoroWarning
+
+
 class AlwaysEagerIgnored(LavoroWarning):
     """A task was sent by its name, which is never eager, while ``task_always_eager`` is on."""
+
+
+class DuplicateNodenameWarning(LavoroWarning):
+    """Two workers have the same node name."""
+
+
+class DuplicateTaskNameWarning(LavoroWarning):
+    """Two functions have the same task name."""
+
+
+class FixupWarning(LavoroWarning):
+    """A framework could not be adapted to."""
+
+
+class NotConfigured(LavoroWarning):
+    """There is no module of settings."""
+
+
+class SecurityWarning(LavoroWarning):
+    """Something lowers the security."""
+
+
+class CPendingDeprecationWarning(PendingDeprecationWarning):
+    """A name is to become deprecated."""
+
+
+class CDeprecationWarning(DeprecationWarning):
+    """A name is deprecated."""
+
+
+def reraise(tp: type[BaseException], value: BaseException, tb: TracebackType | None = None) -> NoReturn:
+    """Raise an exception with a traceback."""
+    raise value.with_traceback(tb)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import blinker
 
-from lavoro import forking
+from lavoro import absent, forking
+from lavoro.errors import LavoroWarning
 from lavoro.failure import release
 
 logger = logging.getLogger("lavoro.signals")
@@ -51,6 +53,8 @@ class Signal(blinker.Signal):
         """
         if receiver is None:
             return lambda function: self.connect(function, sender, weak, dispatch_uid)
+        if (row := absent.ABSENT.get(f"signals.{self.name}")) is not None:
+            warnings.warn(f"the signal {self.name} is never sent: {row.sentence}", LavoroWarning, stacklevel=2)
         if not _accepts_keywords(receiver):
             raise ValueError(f"{receiver!r} cannot receive signal {self.name}: it must accept **kwargs")
         if dispatch_uid is not None:
@@ -143,3 +147,19 @@ setup_logging = Signal("setup_logging", "loglevel", "logfile", "format", "colori
 after_setup_logger = Signal("after_setup_logger", "logger", "loglevel", "logfile", "format", "colorize")
 after_setup_task_logger = Signal("after_setup_task_logger", "logger", "loglevel", "logfile", "format", "colorize")
 import_modules = Signal("import_modules")
+celeryd_init = Signal("celeryd_init", "instance", "conf", "options")
+celeryd_after_setup = Signal("celeryd_after_setup", "instance", "conf")
+heartbeat_sent = Signal("heartbeat_sent")
+# Never sent, which `connect` warns of: the table of absent names has the reasons.
+task_internal_error = Signal(
+    "task_internal_error", "task_id", "args", "kwargs", "request", "exception", "traceback", "einfo"
+)
+task_sent = Signal("task_sent", "task_id", "task", "args", "kwargs", "eta", "taskset")
+worker_before_create_process = Signal("worker_before_create_process")
+beat_init = Signal("beat_init")
+beat_embedded_init = Signal("beat_embedded_init")
+eventlet_pool_started = Signal("eventlet_pool_started")
+eventlet_pool_preshutdown = Signal("eventlet_pool_preshutdown")
+eventlet_pool_postshutdown = Signal("eventlet_pool_postshutdown")
+eventlet_pool_apply = Signal("eventlet_pool_apply", "target", "args", "kwargs")
+user_preload_options = Signal("user_preload_options", "app", "options")

@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from importlib import import_module
 from multiprocessing import current_process
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lavoro import context, forking, log, outcome, prints, serialization, signals
@@ -46,7 +47,7 @@ from lavoro.worker.holding import Holding
 from lavoro.worker.inherited import inherited
 from lavoro.worker.offers import Offers
 from lavoro.worker.pipe import Message, Pipe
-from lavoro.worker.plan import Plan, Wishes, make_plan
+from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pools import patched, pool_class
 from lavoro.worker.progress import Progress
 from lavoro.worker.relief import Relief
@@ -63,6 +64,8 @@ STORE_PATIENCE = 3.0
 """Seconds of tries to store the last outcomes."""
 LATECOMERS = 1.0
 """Seconds between looks for what a claimer that was told to stop may still have brought."""
+HEARTBEAT = 2.0
+"""Seconds between two `heartbeat_sent`, as in Celery."""
 
 
 def main(argument: str) -> None:
@@ -121,6 +124,10 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
     if wishes.prefetch_multiplier is not None:
         app.conf.worker_prefetch_multiplier = wishes.prefetch_multiplier
     app.import_modules()
+    node = node_name(wishes.hostname)
+    signals.celeryd_init.send(
+        node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=wishes.as_dict()
+    )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
     for task in app.tasks.values():
         task.annotate()  # before the plan is made, which refuses options
@@ -161,6 +168,7 @@ class Child:
         self._ran_before: list[uuid.UUID] | None = None
         self._stop: Message | None = None
         self._leave_by = math.inf
+        self._heartbeat = 0.0
         self._news = threading.Event()
 
     def run(self, orders: Iterator[Message]) -> None:
@@ -193,6 +201,7 @@ class Child:
         context.report_by_id = self._report
         self.guard.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
+        signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(None)
         for task in self.app.tasks.values():
             task.settle()
@@ -420,6 +429,13 @@ class Child:
     def _look(self) -> None:
         self._give_back_stuck()
         self.holding.look()
+        if signals.heartbeat_sent and self.number == 0:
+            self._tell_heartbeat()
+
+    def _tell_heartbeat(self) -> None:
+        if (now := time.monotonic()) >= self._heartbeat:
+            self._heartbeat = now + HEARTBEAT
+            signals.heartbeat_sent.send(self)
 
     def _give_back_stuck(self) -> None:
         """Release prefetched tasks if no running task has ended since the last tick: others may have room for them.

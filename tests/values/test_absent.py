@@ -44,7 +44,8 @@ def test_each_row_says_what_to_do() -> None:
         assert row.happens in ("ignored", "warned", "refused"), name
         assert (
             name in SETTINGS
-            or name.partition(".")[0] in ("task", "app", "@task", "apply_async", "lavoro", "celery")
+            or name.partition(".")[0]
+            in ("task", "app", "@task", "apply_async", "lavoro", "celery", "signals", "schedules")
             or (name.startswith("lavoro "))
         ), name
 

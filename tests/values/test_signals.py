@@ -10,6 +10,7 @@ import blinker
 import pytest
 
 from lavoro import signals
+from lavoro.errors import LavoroWarning
 from lavoro.signals import Signal
 
 
@@ -196,3 +197,13 @@ def test_an_unconnected_signal_is_false(signal: Signal) -> None:
 )  # fmt: skip
 def test_celerys_signals(name: str) -> None:
     assert getattr(signals, name).name == name
+
+
+def test_a_signal_that_is_never_sent_says_so_when_it_is_connected() -> None:
+    with pytest.warns(LavoroWarning, match="beat_init is never sent: periodic tasks do not start") as warned:
+        signals.beat_init.connect(lambda **_: None)
+    assert warned[0].filename == __file__
+    with pytest.warns(LavoroWarning, match="eventlet_pool_apply is never sent"):
+
+        @signals.eventlet_pool_apply.connect
+        def receive(**_: Any) -> None: ...

@@ -30,6 +30,42 @@ def test_signals_and_json_log(start_worker: StartWorker, sender: Lavoro, migrate
     assert succeeded["task_name"] == "add"
 
 
+def test_signals_of_the_start_may_set_up_the_worker(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """celeryd_init changes the settings of a node by its name; heartbeat_sent comes while the loop turns."""
+    (tmp_path / "started.py").write_text(
+        """
+from lavoro import signals
+from tests.worker.app import note
+
+@signals.celeryd_init.connect(sender="night@host")
+def set_up(sender, instance, conf, options, **_):
+    conf.task_time_limit = 77
+    note("signal", "celeryd_init", sender, instance.hostname, instance.app.main, options["include"])
+
+@signals.celeryd_after_setup.connect
+def begin(sender, instance, conf, **_):
+    note("signal", "celeryd_after_setup", sender, instance.hostname, conf.task_time_limit)
+
+@signals.heartbeat_sent.connect
+def beat(sender, **_):
+    note("beat", sender.hostname)
+"""
+    )
+    worker = start_worker(
+        "-n", "night@host", "-I", "started", url=migrated_url, environment={"PYTHONPATH": f"{tmp_path}:."}
+    )
+    eventually(lambda: len(ledger.lines("beat")) >= 2, timeout=PATIENCE, why="the loop turns for 2 seconds")
+    assert worker.stop() == 0
+    noted = [" ".join(line[1:]) for line in ledger.lines("signal")]
+    assert noted[:3] == [
+        "celeryd_init night@host night@host tests ['started']", "worker_init Child",
+        "celeryd_after_setup night@host night@host 77",
+    ]  # fmt: skip
+    assert ledger.lines("beat")[0][1:] == ["night@host"]
+
+
 def test_unknown_task_is_offered_again(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
 ) -> None:

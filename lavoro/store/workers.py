@@ -105,16 +105,23 @@ def renew(
     )
 
 
-def expire(tx: Tx, *, since: dt.datetime | None = None, latest: dt.datetime | None = None) -> tuple[int, str] | None:
+def expire(
+    tx: Tx,
+    *,
+    since: dt.datetime | None = None,
+    latest: dt.datetime | None = None,
+    answers_since: dt.datetime | None = None,
+) -> tuple[int, str] | None:
     """End a lease that ran out; return the worker's id and its name, or None when there is none.
 
     It must not have moved for half of its length, counted by a clock that has run true ``since``. If that clock is past
-    ``latest``, it was set ahead a moment ago, and nothing is ended.
+    ``latest``, it was set ahead a moment ago, and nothing is ended. The database must have answered for half of a usual
+    lease, ``answers_since``: within that time a node that lives renews what ran out in an outage.
 
     One at a time: a transaction that rescues one worker's tasks locks them in the order of their ids, one that went on
     to those of another would not.
     """
-    row = tx.row("expire_lease", {"since": since, "latest": latest})
+    row = tx.row("expire_lease", {"since": since, "latest": latest, "answers_since": answers_since})
     return (row[0], f"{row[1]}/{row[2]}") if row else None
 
 

@@ -42,8 +42,11 @@ RESTING = 120
 """How many times longer the poll interval is while the supervisor listens: 500 idle nodes cost a database little."""
 EARLY = 0.005
 """Seconds by which a timer may end early: what it waited for may have become due only after the claim."""
-ADOPTION = 10.0
-"""Seconds after a reconnect until the first look for tasks of an abandoned claim."""
+ADOPTION, SELDOM = 10.0, 120.0
+"""Seconds between the first looks for tasks of an abandoned claim; they double up to SELDOM, for good.
+
+So a claim that commits late is found after at most twice the time that it took, and after SELDOM. Each look reads all
+of ``running``."""
 BUSY = 50
 """A claim of so many tasks means that nobody needs to notify us: we come back by ourselves."""
 
@@ -73,8 +76,9 @@ class Claimer(Service):
         self._prefetch, self._poll_interval, self._tell_rest = prefetch, poll_interval, rest
         self._session = Session(database, "lavoro-claimer", patience=ANSWER)
         self._known: Tx | None = None
-        """The connection on which we have looked for tasks of abandoned claims."""
+        """The connection on which we have looked for lanes."""
         self._adopt_at, self._adopt_after = math.inf, ADOPTION
+        """When to look for tasks of abandoned claims: never before one was abandoned."""
         self._called, self._next = True, 0.0
         """Whether somebody wants the next claim now, and when it is due otherwise."""
         self._lanes = Lanes(self._queues)
@@ -140,16 +144,18 @@ class Claimer(Service):
         """Take what was handed over; claim when it is time; return how long to wait."""
         try:
             self._take_handed()
+            if time.monotonic() >= self._adopt_at:
+                self._adopt(self._open())
             if self._called or time.monotonic() >= self._next:
                 self._called = False  # before: who calls meanwhile must not be overheard
                 pause = self._claim_if_room()
                 self._next = math.inf if pause is None else time.monotonic() + pause
         except LOST:
             self._session.lose()
-            self._called = True
+            self._called, self._adopt_at, self._adopt_after = True, -math.inf, ADOPTION
             raise
         over = self._offers.over if self._offers.made else math.inf
-        wait = min(self._next, over) - time.monotonic()
+        wait = min(self._next, over, self._adopt_at) - time.monotonic()
         return None if wait == math.inf else max(wait, 0.0)
 
     def _claim_if_room(self) -> float | None:
@@ -205,8 +211,6 @@ class Claimer(Service):
         if jobs:
             self._idle_rounds = 0
             self._accept(jobs)
-        else:
-            self._adopt_again(tx)
         self._full_rounds = self._full_rounds + 1 if len(jobs) == limit else 0
         if len(jobs) >= BUSY or self._full_rounds > 3:
             self._rest(False)
@@ -309,24 +313,17 @@ class Claimer(Service):
         if tx is not self._known:
             self._lanes.forget_bounds()
             self._must_look = True  # the answer of a look may have been lost too
-            self._adopt(tx)
-            self._known, self._adopt_after, self._adopt_at = tx, ADOPTION, time.monotonic() + ADOPTION
+            self._known = tx
         return tx
 
     def _adopt(self, tx: Tx) -> None:
-        """Run the tasks of a claim whose answer was lost with the connection."""
+        """Run the tasks of a claim whose answer was lost with its connection, and plan the next look: it may be late.
+
+        Also while all slots are busy: what finds no slot is given back.
+        """
         jobs = self._offers.found(tx)
+        self._adopt_at, self._adopt_after = time.monotonic() + self._adopt_after, min(2 * self._adopt_after, SELDOM)
         if jobs:
             what = counted(len(jobs), "task was", "tasks were")
             logger.warning("%s claimed by a statement whose answer was lost: running now", what)
             self._pool.add(jobs)
-
-    def _adopt_again(self, tx: Tx) -> None:
-        """Look again while there is nothing to claim, at doubling intervals: an abandoned claim may commit late.
-
-        So it is found after at most twice the time that it took. Not under load: each look reads all of ``running``.
-        """
-        if time.monotonic() >= self._adopt_at:
-            self._adopt(tx)
-            self._adopt_after *= 2
-            self._adopt_at = time.monotonic() + self._adopt_after

@@ -21,31 +21,34 @@ class ServerClock:
         self._last: tuple[dt.datetime, float, float] | None = None
         self._known_since = math.inf
         self.true_since: dt.datetime | None = None
-        """By the server's clock; None before the first reading."""
+        self.answers_since: dt.datetime | None = None
+        """When the last outage ended. Both by the server's clock, as it was set last; None before the first reading."""
 
     @property
     def known_for(self) -> float:
-        """The seconds, by our clock, for which the two are known to agree; 0 before the first reading."""
+        """The seconds, by our clock, for which the two have agreed without an outage; 0 before the first reading."""
         return max(0.0, time.monotonic() - self._known_since)
 
-    def read(self, theirs: dt.datetime, *, sent: float, answered: float) -> float:
-        """Take a reading, made between two moments of ours; return by how many seconds the clock was set, mostly 0."""
+    def read(self, theirs: dt.datetime, *, sent: float, answered: float, outage: bool = False) -> float:
+        """Take a reading, made between two moments of ours; return by how many seconds the clock was set, mostly 0.
+
+        After an ``outage`` a time may be old because its writer was unable to renew it.
+        """
         last, self._last = self._last, (theirs, sent, answered)
-        if last is None or self.true_since is None:
-            self.true_since, self._known_since = theirs, answered
-            return 0.0
-        before, sent_before, answered_before = last
-        elapsed = (theirs - before).total_seconds()
-        ahead, behind = elapsed - (answered - sent_before), elapsed - (sent - answered_before)
-        step = ahead if ahead > self._slack else behind if behind < -self._slack else 0.0
-        if step:
-            self.true_since, self._known_since = theirs, answered
+        step = 0.0 if last is None else self._step(*last, *self._last)
+        if step or last is None:
+            self.true_since = theirs
+        if step or last is None or outage:
+            self.answers_since, self._known_since = theirs, answered
         return step
 
-    def doubt(self) -> None:
-        """Trust no time that was written before the next reading: its writer may have been unable to renew it."""
-        self.true_since = self._last = None
-        self._known_since = math.inf
+    def _step(
+        self, before: dt.datetime, sent_before: float, answered_before: float,
+        theirs: dt.datetime, sent: float, answered: float,
+    ) -> float:  # fmt: skip
+        elapsed = (theirs - before).total_seconds()
+        ahead, behind = elapsed - (answered - sent_before), elapsed - (sent - answered_before)
+        return ahead if ahead > self._slack else behind if behind < -self._slack else 0.0
 
     @property
     def latest(self) -> dt.datetime | None:

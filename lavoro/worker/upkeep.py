@@ -253,10 +253,9 @@ class Upkeep(Service):
     def _look_at_the_clock(self, tx: Tx, now: dt.datetime, sent: float) -> None:
         # After an outage all leases look expired, and their own nodes know better which tasks ran. A reconnect sooner
         # than all but one of RENEWALS is no outage: the other nodes could renew, and some servers end idle sessions.
-        if tx is not self._renewed_on and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease:
-            self._clock.doubt()
+        outage = tx is not self._renewed_on and sent - self._renewed > (1 - 1 / RENEWALS) * self._lease
         self._renewed_on = tx
-        if step := self._clock.read(now, sent=sent, answered=time.monotonic()):
+        if step := self._clock.read(now, sent=sent, answered=time.monotonic(), outage=outage):
             logger.warning("the clock of the database was set %s by %.1f s", "ahead" if step > 0 else "back", abs(step))
             self._clock_was_set, self._strays_from = True, -math.inf
 
@@ -311,7 +310,9 @@ class Upkeep(Service):
     def _rescue_stranger(self, tx: Tx) -> bool:
         """End a lease that ran out, with all that hangs on it; tell whether there was one."""
         with self._impatient(tx):
-            found = workers.expire(tx, since=self._clock.true_since, latest=self._clock.latest)
+            found = workers.expire(
+                tx, since=self._clock.true_since, latest=self._clock.latest, answers_since=self._clock.answers_since
+            )
             if found is not None:
                 worker_id, name = found
                 self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))

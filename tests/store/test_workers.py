@@ -114,6 +114,17 @@ def test_a_lease_that_moves_is_not_ended(tx: Tx) -> None:
     assert workers.expire(tx, since=half_a_minute_ago, latest=soon) == (1, "node@test/0")
 
 
+def test_a_long_lease_is_ended_half_of_a_usual_one_after_an_outage(tx: Tx) -> None:
+    """Its node has tried to renew it since three eighths of it had passed, as often as others do."""
+    rows(tx, "update lavoro.worker set seen_at = now() - interval '241 s', expires = now() - interval '1 s'"
+             " where id = 1 returning 1")  # fmt: skip
+    [[hour, sooner, later]] = rows(
+        tx, "select now() - interval '1 h', now() - interval '14 s', now() - interval '16 s'"
+    )
+    assert workers.expire(tx, since=hour, answers_since=sooner) is None
+    assert workers.expire(tx, since=hour, answers_since=later) == (1, "node@test/0")
+
+
 def test_a_lease_that_was_renewed_in_the_future_begins_now(tx: Tx) -> None:
     query = "update lavoro.worker set seen_at = seen_at + '1 h', expires = expires + '1 h' where id = 1 returning 1"
     rows(tx, query)

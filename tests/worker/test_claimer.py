@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import psycopg
 import pytest
 
 from lavoro.ids import uuid7
-from lavoro.message import Message
+from lavoro.message import Job, Message
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
+from lavoro.store.tasks import Lane
 from lavoro.worker import claimer, lanes
 from lavoro.worker.claimer import BUSY, RESTING, Claimer
 from lavoro.worker.holding import Holding
@@ -31,10 +33,10 @@ class Node:
 
     def __init__(self, database: Database, worker_id: int) -> None:
         self.asked: list[bool] = []
-        self.pool, holding = ThreadPool(SLOTS, lambda job, slot: None), Holding()
-        self.offers = Offers(holding, worker_id=worker_id, slots=SLOTS)
+        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot: None), Holding()
+        self.offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
         self.claimer = Claimer(
-            database, self.pool, holding, worker_id=worker_id, queues=["celery", "other"], prefetch=500,
+            database, self.pool, self.holding, worker_id=worker_id, queues=["celery", "other"], prefetch=500,
             poll_interval=POLL, rest=self.asked.append, offers=self.offers,
         )  # fmt: skip
 
@@ -42,6 +44,11 @@ class Node:
         """Take a step that claims, be it time or not."""
         self.claimer.wake()
         return self.claimer.step()
+
+    def finds(self, job: Job) -> bool:
+        """Take a step, be it time for a claim or not; tell whether a task of ours is known since then."""
+        self.claimer.step()
+        return self.holding.find(job.id) is not None
 
     def rest(self) -> None:
         """Take the first step, and give the supervisor's answer to the claimer's wish to rest."""
@@ -363,13 +370,73 @@ def test_a_claim_that_was_given_up_takes_no_task_away(node: Node, tx: Tx, migrat
     assert (running(tx), node.pool.outstanding) == (1, 1)
 
 
-def test_a_claim_that_is_done_late_is_found_while_idle(
-    node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
-) -> None:
-    """Where its session could not be ended, as through a pooler."""
+def cut(node: Node, tx: Tx) -> None:
+    """Have the claimer lose its connection during a statement."""
+    node.step()
+    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    with pytest.raises(psycopg.OperationalError):
+        node.step()
+
+
+@pytest.fixture
+def late(node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A task of a claim that was given up and commits late: its session could not be ended, as through a pooler."""
     monkeypatch.setattr(claimer, "ADOPTION", 0.05)
+    cut(node, tx)
     node.step()
     tasks.insert(tx, [message()])
-    everything = [tasks.Lane("celery", 0, lanes.EVERYTHING)]
-    assert len(tasks.claim(tx, node.claimer._worker_id, lanes=everything, limit=1)) == 1
-    eventually(lambda: node.step() is not None and node.pool.outstanding == 1, timeout=PATIENCE, why="it is found")
+    [job] = tasks.claim(tx, node.claimer._worker_id, lanes=[Lane("celery", 0, lanes.EVERYTHING)], limit=1)
+    return job
+
+
+def test_a_claim_that_is_done_late_is_found_while_idle(node: Node, late: Job, eventually: Eventually) -> None:
+    eventually(lambda: node.finds(late), timeout=PATIENCE, why="it is found")
+
+
+def test_a_claim_that_is_done_late_is_found_while_there_is_always_more_to_claim(
+    node: Node, late: Job, tx: Tx, eventually: Eventually
+) -> None:
+    node.pool.slots = 1
+    tasks.insert(tx, [message() for _ in range(2000)])
+
+    def found_between_others() -> bool:
+        found = node.finds(late)
+        node.holding.release(node.pool.take_back())  # the slot has done what it had
+        return found
+
+    eventually(found_between_others, timeout=PATIENCE, why="it is found")
+    assert value(tx, "select count(*) from lavoro.waiting") > 0
+
+
+def test_a_claim_that_is_done_late_is_found_while_all_slots_are_busy(
+    node: Node, late: Job, tx: Tx, eventually: Eventually
+) -> None:
+    """It goes back as all that waits for a slot in vain."""
+    node.pool.slots = 0
+    tasks.insert(tx, [message()])
+    eventually(lambda: node.finds(late), timeout=PATIENCE, why="it is found")
+    assert value(tx, "select count(*) from lavoro.waiting") == 1
+
+
+def test_looks_for_late_claims_get_rare_and_none_is_made_without_need(
+    node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reads all of `running`; half a thousand idle nodes must cost a database little."""
+    monkeypatch.setattr(claimer, "ADOPTION", 0.01)
+    monkeypatch.setattr(claimer, "SELDOM", 0.04)
+    looks: list[float] = []
+
+    def found(tx: Tx) -> list[Job]:
+        looks.append(time.monotonic())
+        return []
+
+    monkeypatch.setattr(node.offers, "found", found)
+    tasks.insert(tx, [message()])
+    node.rest()
+    node.settle()
+    assert looks == []
+    cut(node, tx)
+    while len(looks) < 6:
+        time.sleep(node.claimer.step() or 0)
+    pauses = [later - sooner for sooner, later in pairwise(looks)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.01, 0.02, 0.04, 0.04, 0.04), strict=True))

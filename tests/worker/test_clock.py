@@ -133,6 +133,13 @@ def test_what_cannot_be_known() -> None:
     reading(clock, 0, time.monotonic())
     assert clock.latest is not None
     assert NOON < clock.latest < NOON + dt.timedelta(seconds=10)
-    clock.doubt()
-    assert (clock.true_since, clock.latest) == (None, None)
-    assert reading(clock, HOUR, time.monotonic()) == 0
+
+
+@pytest.mark.parametrize("step", [0.0, HOUR, -HOUR])
+def test_a_clock_that_was_set_during_an_outage(step: float) -> None:
+    """As by a failover to another server: an outage alone says nothing of the clock."""
+    clock = ServerClock(lease=30)
+    reading(clock, 0, 0)
+    back = NOON + dt.timedelta(seconds=60 + step)
+    assert clock.read(back, sent=60, answered=60, outage=True) == pytest.approx(step)
+    assert (clock.true_since, clock.answers_since) == (back if step else NOON, back)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 import time
@@ -386,21 +387,51 @@ def test_a_server_that_ends_idle_sessions_keeps_nobody_from_rescuing(
     assert heir.log.count("lavoro-upkeep was closed while it was idle") <= 1
 
 
-@pytest.mark.parametrize(("silent", "outage"), [(5.0, False), (25.0, True)])
-def test_only_an_outage_postpones_the_look_for_others(database: Database, silent: float, outage: bool) -> None:
-    """After one all leases look run out; whoever held them comes back and knows better what was running."""
-    upkeep = node(database, "node", lease=30.0)
-    upkeep.register(Registration("node", 0, "host", 1, "gevent", 1, [], "1", 30.0), lambda id: None)
-    upkeep.step()
-    known = upkeep._clock.true_since
+def lose_connection(upkeep: Upkeep, database: Database, *, silent: float) -> None:
+    """Have the connection of an upkeep cut so many seconds after its last renewal."""
     with database.tx() as tx:
         tx.connection.execute(CUT.encode())
     upkeep._renewed -= silent
     upkeep.renew()
     with pytest.raises(LOST):
         upkeep.step()
+
+
+@pytest.mark.parametrize(("silent", "outage"), [(5.0, False), (25.0, True)])
+def test_only_an_outage_postpones_the_look_for_others(database: Database, silent: float, outage: bool) -> None:
+    """After one all leases look run out; whoever held them comes back and knows better what was running."""
+    upkeep = node(database, "node", lease=30.0)
+    upkeep.register(Registration("node", 0, "host", 1, "gevent", 1, [], "1", 30.0), lambda id: None)
     upkeep.step()
-    assert (upkeep._clock.true_since != known) is outage
+    known = upkeep._clock.true_since, upkeep._clock.answers_since
+    lose_connection(upkeep, database, silent=silent)
+    upkeep.step()
+    assert upkeep._clock.true_since == known[0]
+    assert (upkeep._clock.answers_since != known[1]) is outage
+    upkeep.close()
+
+
+def test_a_connection_that_is_cut_while_idle_puts_off_a_rescue_by_half_of_a_usual_lease(
+    database: Database, eventually: Eventually
+) -> None:
+    """Not by half of the long lease of an idle node: 120 s, where a proxy cuts what is idle for a minute."""
+    upkeep, lease = node(database, "node", lease=4.0), 4.0
+    upkeep.step()
+    upkeep._clock.true_since = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)  # it has watched for long
+    with database.tx() as tx:
+        id = workers.register(tx, Registration("gone", 0, "host", 1, "gevent", 1, [], "1", lease))
+        long = b"update lavoro.worker set seen_at = now() - interval '240 s', expires = now() where id = %s"
+        tx.connection.execute(long, (id,))
+        lose_connection(upkeep, database, silent=90.0)
+        since = time.monotonic()
+
+        def ended() -> bool:
+            upkeep.step()
+            [[stopped]] = tx.connection.execute(b"select stopped from lavoro.worker where id = %s", (id,)).fetchall()
+            return stopped is not None
+
+        eventually(ended, timeout=PATIENCE, why="its lease is ended")
+        assert lease / 2 <= time.monotonic() - since < 4 * lease
     upkeep.close()
 
 

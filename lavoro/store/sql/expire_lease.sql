@@ -5,6 +5,8 @@ where id in (
     select id from lavoro.worker where stopped is null and expires < statement_timestamp()
         -- Counted from the time since which the clock is known to be right: else all leases would end when it is set ahead.
         and statement_timestamp() - greatest(seen_at, %(since)s::timestamptz) >= (expires - seen_at) / 2
+        -- Not half of the long lease of an idle node: it has tried to renew, as often as others do, before that ran out.
+        and coalesce(statement_timestamp() - %(answers_since)s::timestamptz >= least(expires - seen_at, lease) / 2, true)
         -- A later time means that the clock was set meanwhile.
         and statement_timestamp() <= coalesce(%(latest)s::timestamptz, 'infinity')
     order by id limit 1 for update skip locked

@@ -64,7 +64,8 @@ def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
 def shown(value: Any) -> str:
     """Write a value as text in which that is equal which can be: ids, times, pids and addresses are replaced."""
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}({', '.join(map(shown, value.args))})"
+        args = ("<itself>" if each is value else shown(each) for each in value.args)
+        return f"{type(value).__name__}({', '.join(args)})"
     if isinstance(value, type):
         return f"<class {value.__qualname__}>"
     if type(value) is float:
@@ -93,7 +94,7 @@ def normal(text: str) -> str:
 
 
 def _write(key: str, text: str) -> None:
-    name = key if WHERE in ("", "client") else f"{WHERE} {key}"
+    name = normal(key if WHERE in ("", "client") else f"{WHERE} {key}")
     line = json.dumps([name, text]) + "\n"
     # One write to a file opened for appending: the lines of several processes and threads stay whole.
     descriptor = os.open(_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

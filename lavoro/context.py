@@ -125,9 +125,15 @@ def _ignores(self: Context) -> bool:
     return bool(getattr(self.declared, "ignore_result", False) if ignore is None else ignore)
 
 
-def _reprs(self: Context) -> tuple[str, str]:
+def _shown(self: Context, name: str) -> str:
+    """Return the repr of the arguments that the call gave, else one made here; both are made at once, and kept."""
+    if given := self.options.get(name):
+        return str(given)
     args = tuple(self.args or ())
-    return (repr(args), repr(self.kwargs)) if self.declared is None else self.declared.shown(args, self.kwargs)
+    both = (repr(args), repr(self.kwargs)) if self.declared is None else self.declared.shown(args, self.kwargs)
+    for other, text in zip(("argsrepr", "kwargsrepr"), both, strict=True):
+        vars(self).setdefault(other, self.options.get(other) or text)
+    return str(vars(self)[name])
 
 
 def _expires(self: Context) -> str | None:
@@ -178,8 +184,8 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "soft_time_limit": lambda self: _limit(self, "soft_time_limit"),
     "timelimit": lambda self: [_limit(self, "time_limit"), _limit(self, "soft_time_limit")],
     "ignore_result": _ignores,
-    "argsrepr": lambda self: self.options.get("argsrepr") or _reprs(self)[0],
-    "kwargsrepr": lambda self: self.options.get("kwargsrepr") or _reprs(self)[1],
+    "argsrepr": lambda self: _shown(self, "argsrepr"),
+    "kwargsrepr": lambda self: _shown(self, "kwargsrepr"),
     "group": _option("group_id"),
     "stamps": lambda self: {},
     **{name: _option(name) for name in ("group_index", "origin", "reply_to", "shadow")},

@@ -219,6 +219,8 @@ DEFAULTS: dict[str, Default] = {
     # Logs
     "worker_hijack_root_logger": Default(True, "False: leave the handlers of the root logger alone.", FLAG),
     "worker_log_format": Default(_LOG + "%(message)s", "Format of the worker's log.", TEXT),
+    "worker_log_datefmt": Default(None, "Format of the times in it, as of `time.strftime`.", TEXT),
+    "worker_task_log_datefmt": Default(None, "Format of the times in log lines written inside tasks.", TEXT),
     "worker_task_log_format": Default(
         _LOG + "%(task_name)s[%(task_id)s]: %(message)s", "Format of log lines written inside tasks.", TEXT
     ),

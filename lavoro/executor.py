@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from lavoro import forking, outcome, prints, serialization, signals
+from lavoro import forking, lines, outcome, prints, serialization, signals
 from lavoro.compose import later
 from lavoro.context import Context, current
 from lavoro.errors import (
@@ -29,7 +29,7 @@ from lavoro.message import VERSION, Job, pack_options
 from lavoro.outcome import GivenBack, Outcome
 from lavoro.signing import Keyring
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
-from lavoro.text import cut, described, told
+from lavoro.text import cut, told
 from lavoro.unawaited import UNAWAITED, unawaited_error
 
 logger = logging.getLogger("lavoro.task")
@@ -158,7 +158,7 @@ class Run:
         if isinstance(error, Retry):
             return self._retried(error)
         if isinstance(error, Ignore):
-            return self._ignored()
+            return self._ignored(error)
         if isinstance(error, Reject):
             return self._rejected(error)
         if isinstance(error, Cancelled):
@@ -204,7 +204,7 @@ class Run:
         return outcome.postponed(self.job, _reason(newer), *self.node.patience)
 
     def _unreadable(self, error: Exception) -> Outcome:
-        logger.error("task %s[%s] cannot be read and is set aside: %s", self.job.name, self.job.id, error)
+        lines.tell_unreadable(self.job.name, str(self.job.id), error)
         return outcome.failed(self.job, self._dumped(error), ExceptionInfo(error, self.node.max_error_size).traceback)
 
     def _refused(self) -> Outcome:
@@ -274,15 +274,7 @@ class Run:
             signals.task_success.send(self.task, result=value)
         self._handle("on_success", value)
         self._returned(SUCCESS, value, None)
-        if logger.isEnabledFor(logging.INFO):
-            logger.info(
-                "Task %s[%s] succeeded in %.6fs: %s",
-                self.job.name,
-                self.request.id,
-                runtime,
-                described(value, 200),
-                extra=self._record(),
-            )
+        lines.tell_success(self.request, value, runtime, self.task.resultrepr_maxsize)
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
 
     def _children(self) -> str | None:
@@ -320,7 +312,7 @@ class Run:
             signals.task_retry.send(self.task, request=self.request, reason=retry, einfo=info)
         self._handle("on_retry", cause, einfo=info)
         self._returned(RETRY, retry, info, handlers=False)
-        logger.info("Task %s[%s] retry: %s", self.job.name, self.request.id, retry, extra=self._record())
+        lines.tell_retry(self.request, retry)
         changes = getattr(retry, "changes", {})
         options = {**self.options, **(changes.get("options") or {}), "eta": _eta(retry.when)}
         back = outcome.retrying(
@@ -348,9 +340,9 @@ class Run:
         assert self.node.keyring is not None
         return back._replace(options=self.node.keyring.signed(changed).options)
 
-    def _ignored(self) -> Outcome:
+    def _ignored(self, ignore: Ignore) -> Outcome:
         self._returned(IGNORED, None, None, handlers=False)
-        logger.info("Task %s[%s] ignored", self.job.name, self.request.id, extra=self._record())
+        lines.tell_ignored(self.request, ignore)
         return outcome.ignored(self.job, perf_counter() - self.started)
 
     def _rejected(self, reject: Reject) -> Outcome:
@@ -358,7 +350,7 @@ class Run:
         if signals.task_rejected:
             signals.task_rejected.send(self.task, message=self.request, exc=reject)
         self._returned(REJECTED, reject, None, handlers=False)
-        logger.warning("Task %s[%s] rejected: %s", self.job.name, self.request.id, reject.reason, extra=self._record())
+        lines.tell_rejected(self.request, reject)
         if reject.requeue:
             return outcome.requeued(self.job, f"rejected: {_reason(reject.reason)}")
         return outcome.rejected(self.job, self._dumped(reject), perf_counter() - self.started)
@@ -393,24 +385,12 @@ class Run:
             )
         self._handle("on_failure", error, einfo=info)
         self._returned(FAILURE, error, info)
-        self._log_failure(error, info)
+        lines.tell_failure(self.request, error, info, expected=isinstance(error, self.task.throws))
         runtime = perf_counter() - self.started
         return outcome.failed(self.job, self._dumped(error), info.traceback if info.tb else None, runtime)
 
     def _dumped(self, error: BaseException) -> str:
         return serialization.dumps_exception(error, self.node.max_error_size)
-
-    def _log_failure(self, error: BaseException, info: ExceptionInfo) -> None:
-        about = self.job.name, self.request.id
-        if info.tb is None:
-            logger.error("Task %s[%s] has failed: %s", *about, error, extra=self._record())
-        elif isinstance(error, self.task.throws):
-            logger.info("Task %s[%s] raised expected: %s", *about, described(error), extra=self._record())
-        else:
-            logger.error(
-                "Task %s[%s] raised unexpected: %s", *about, described(error),
-                exc_info=(info.type, error, info.tb), extra={**self._record(), "traceback": info.traceback},
-            )  # fmt: skip
 
     def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
         if handlers:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from logging.handlers import WatchedFileHandler
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from lavoro import signals
 from lavoro.context import current
@@ -20,9 +20,13 @@ LONGEST = 100_000
 """Characters of a message, and of a traceback, by default."""
 ARGUMENT = 10_000
 """Characters of each argument of Lavoro's own log lines."""
-OURS = ("lavoro", "lavoro.task", "lavoro.worker", "lavoro.store", "lavoro.signals", "lavoro.redirected", "lavoro.user")
-"""All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that ``lavoro.task``, which logs outcomes, can be
-silenced alone."""
+OURS = (
+    "lavoro", "lavoro.task", "lavoro.worker", "lavoro.worker.received", "lavoro.store", "lavoro.signals",
+    "lavoro.redirected", "lavoro.user",
+)  # fmt: skip
+"""All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that those about tasks can be silenced alone."""
+_ABOUT_TASKS = frozenset({"lavoro.task", "lavoro.worker.received"})
+"""Their lines name a task, and are not written inside of it."""
 
 
 class _Own(logging.Logger):
@@ -48,7 +52,7 @@ class _Own(logging.Logger):
         if isinstance(record.args, tuple):
             record.args = tuple(map(_harmless, record.args))
         elif isinstance(record.args, Mapping):
-            record.args = (plain(described(record.args, ARGUMENT)),)
+            record.args = _Named({name: _harmless(value) for name, value in record.args.items()})
         if record.exc_info and record.exc_info[1] is not None:
             text = getattr(record, "traceback", None) or traceback_of(record.exc_info[1])
             record.exc_text = plain(text.rstrip("\n"), lines=True)
@@ -73,8 +77,17 @@ class _Told:
         return plain(described(self._value, ARGUMENT))
 
 
+class _Named(dict[str, object]):
+    """Arguments of a log line by name; as one argument, one line."""
+
+    def __str__(self) -> str:
+        return plain(described(dict(self), ARGUMENT))
+
+    __repr__ = __str__
+
+
 def _harmless(value: object) -> object:
-    if isinstance(value, (int, float)):
+    if value is None or isinstance(value, (int, float)):
         return value
     if isinstance(value, str):
         return plain(value, lines=True) if isinstance(value, Lines) else plain(cut(value, ARGUMENT))
@@ -102,36 +115,29 @@ class TaskFilter(logging.Filter):
         return True
 
 
-class TaskFormatter(logging.Formatter):
-    """A formatter whose format may name ``%(task_id)s`` and ``%(task_name)s``, for handlers of one's own.
+class ColorFormatter(logging.Formatter):
+    """A formatter whose lines have the colour of their level.
 
-    ``use_color`` is accepted for Celery's sake. ``task_format`` is for records that are written inside a task. Control
-    characters of a message become escapes, and a long one is cut::
-
-        handler.setFormatter(TaskFormatter("%(task_name)s[%(task_id)s] %(message)s"))
+    Control characters of a message become escapes, and a long one is cut.
     """
 
+    colors: ClassVar[dict[str, str]] = {"DEBUG": "34", "WARNING": "33", "ERROR": "31", "CRITICAL": "35"}
+    """The colours of a terminal, by level."""
     longest = LONGEST
     """Characters of a message, and of a traceback."""
 
-    def __init__(self, fmt: str | None = None, use_color: bool = True, *, task_format: str | None = None) -> None:
-        super().__init__(fmt)
-        self._inside = logging.Formatter(task_format)._style if task_format else None
+    def __init__(self, fmt: str | None = None, use_color: bool = True, datefmt: str | None = None) -> None:
+        super().__init__(fmt, datefmt)
+        self.use_color = use_color
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        _tell_task(record)
-        return super().format(record)
-
-    def usesTime(self) -> bool:
-        """Whether a format asks for the time."""
-        return super().usesTime() or (self._inside is not None and self._inside.usesTime())
+        text, color = super().format(record), self.colors.get(record.levelname) if self.use_color else None
+        return f"\x1b[1;{color}m{text}\x1b[0m" if color else text
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without a traceback."""
         record.message = plain(cut(record.message, self.longest), lines=True)
-        if self._inside is not None and record.task_id != "???" and record.name != "lavoro.task":  # type: ignore[attr-defined]
-            return self._inside.format(record)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:
@@ -139,16 +145,29 @@ class TaskFormatter(logging.Formatter):
         return _traceback(ei, self.longest)
 
 
-class ColorFormatter(TaskFormatter):
-    """The same for terminals: each line has the colour of its level."""
+class TaskFormatter(ColorFormatter):
+    """A formatter whose format may name ``%(task_id)s`` and ``%(task_name)s``, for handlers of one's own::
+
+    handler.setFormatter(TaskFormatter("%(task_name)s[%(task_id)s] %(message)s", use_color=False))
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        text, color = super().format(record), _COLORS.get(record.levelno)
-        return f"\x1b[{color}m{text}\x1b[0m" if color else text
+        _tell_task(record)
+        return super().format(record)
 
 
-_COLORS = {logging.DEBUG: "34", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
+class WorkerFormatter(ColorFormatter):
+    """The worker's own: records that are written inside a task have a format and a form of time of their own."""
+
+    inside: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        _tell_task(record)
+        if self.inside is not None and record.task_id != "???" and record.name not in _ABOUT_TASKS:  # type: ignore[attr-defined]
+            return self.inside.format(record)
+        return super().format(record)
 
 
 def _traceback(info: Any, most: int) -> str:
@@ -197,9 +216,30 @@ def get_task_logger(name: str) -> logging.Logger:
         logger = get_task_logger(__name__)
     """
     logger = logging.getLogger(name)
-    if logger.parent is logging.root and logger is not TASKS:
+    if logger in (TASKS, TASKS.parent):
+        raise RuntimeError(f"Logger name {name!r} is reserved!")
+    if logger.parent is logging.root:
         logger.parent = TASKS
     return logger
+
+
+class _Look(NamedTuple):
+    """How the lines of the worker's log look."""
+
+    style: str
+    format: str
+    datefmt: str | None
+    task_format: str | None
+    task_datefmt: str | None
+    longest: int
+
+
+def level_of(level: str | int) -> int:
+    """Return the number of a level, given by its name or number; raises ValueError for an unknown name."""
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    if not isinstance(number, int):
+        raise ValueError(f"{level!r} is not the name of a log level")
+    return number
 
 
 def setup(
@@ -208,7 +248,9 @@ def setup(
     logfile: str | None = None,
     style: str = "text",
     format: str | None = None,
+    datefmt: str | None = None,
     task_format: str | None = None,
+    task_datefmt: str | None = None,
     colorize: bool | None = None,
     hijack_root: bool = True,
     longest: int = LONGEST,
@@ -216,23 +258,29 @@ def setup(
     """Set the worker's logging up, unless a receiver of ``setup_logging`` has taken that over.
 
     ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
-    of what tasks log, ``format`` that of all else. With ``hijack_root`` false the root logger's own handlers stay.
-    A message is cut after ``longest`` characters.
+    of what tasks log, ``format`` that of all else, and the two ``datefmt`` those of their times. With ``hijack_root``
+    false the root logger's own handlers stay. A message is cut after ``longest`` characters. Raises what a receiver of
+    ``setup_logging`` raises: without it there would be no log.
     """
-    level = level.upper() if isinstance(level, str) else level
-    facts = {"loglevel": level, "logfile": logfile, "format": format, "colorize": colorize}
-    if signals.setup_logging.send(None, **facts):
+    number, format = level_of(level), format or PLAIN
+    facts = {"loglevel": number, "logfile": logfile, "format": format, "colorize": colorize}
+    if answers := signals.setup_logging.send(None, **facts):
+        for _, answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
         return
     root = logging.getLogger()
     if hijack_root or not root.handlers:
         handler = _handler(logfile)
-        handler.setFormatter(_formatter(handler, style, format or PLAIN, task_format, colorize, longest))
+        handler.setFormatter(
+            _formatter(handler, colorize, _Look(style, format, datefmt, task_format, task_datefmt, longest))
+        )
         handler.addFilter(TaskFilter())
         root.handlers[:] = [handler]
-        root.setLevel(level)
+        root.setLevel(number)
         logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
-    signals.after_setup_task_logger.send(None, logger=TASKS, **facts)
+    signals.after_setup_task_logger.send(None, logger=TASKS, **{**facts, "format": task_format or format})
 
 
 def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
@@ -242,18 +290,17 @@ def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
     return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
 
 
-def _formatter(
-    handler: logging.StreamHandler[Any], style: str, format: str, task_format: str | None, colorize: bool | None,
-    longest: int,
-) -> logging.Formatter:  # fmt: skip
-    formatter: JsonFormatter | TaskFormatter
+def _formatter(handler: logging.StreamHandler[Any], colorize: bool | None, look: _Look) -> logging.Formatter:
+    if look.style == "json":
+        lines = JsonFormatter()
+        lines.longest = look.longest
+        return lines
     if colorize is None:
         colorize = handler.stream.isatty() and not os.environ.get("NO_COLOR")
-    if style == "json":
-        formatter = JsonFormatter()
-    elif colorize and not isinstance(handler, logging.FileHandler):
-        formatter = ColorFormatter(format, task_format=task_format)
-    else:
-        formatter = TaskFormatter(format, task_format=task_format)
-    formatter.longest = longest
+    colorize = bool(colorize) and not isinstance(handler, logging.FileHandler)
+    formatter = WorkerFormatter(look.format, colorize, look.datefmt)
+    if look.task_format:
+        formatter.inside = inside = TaskFormatter(look.task_format, colorize, look.task_datefmt)
+        inside.longest = look.longest
+    formatter.longest = look.longest
     return formatter

@@ -102,6 +102,8 @@ class Task(Generic[P, R]):
     """Errors that are expected: they are logged without traceback, the task fails all the same."""
     typing: bool = True
     """Whether calls are checked against the function's signature."""
+    resultrepr_maxsize: int = 1024
+    """Characters of a value that the task has returned in the log."""
     send_events: bool = True
     trail: bool = True
 

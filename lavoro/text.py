@@ -104,6 +104,8 @@ def heavy(value: object, most: int) -> bool:
             if most >= 0:
                 left.extend(part)  # type: ignore[arg-type]
                 left.extend(part.values() if isinstance(part, dict) else ())
+        elif isinstance(part, BaseException):
+            left.append(arguments(part))
         else:
             most -= 1
     return most < 0

@@ -6,6 +6,7 @@ Lavoro is compared with, because libraries decide by it; ``lavoro.__version__`` 
 
 from typing import NamedTuple
 
+from celery import _loggers
 from celery._answer import answer
 
 
@@ -22,3 +23,4 @@ class version_info_t(NamedTuple):
 VERSION = version_info = version_info_t(5, 7, 0, "", "")
 __version__ = "5.7.0"
 __getattr__, __dir__ = answer("lavoro.public")
+_loggers.rename()

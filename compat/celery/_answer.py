@@ -49,6 +49,20 @@ def answer(
     return find, listed
 
 
+def forward(source: str) -> None:
+    """Set in a module of Lavoro each public name of it that is set in the module that calls this."""
+    theirs, module = import_module(source), sys.modules[sys._getframe(1).f_globals["__name__"]]
+
+    class Forwarding(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not name.startswith("_") and hasattr(theirs, name):
+                setattr(theirs, name, value)
+            else:
+                super().__setattr__(name, value)
+
+    module.__class__ = Forwarding
+
+
 def _rows(module: str, name: str) -> Iterator[str]:
     """The rows of ``lavoro.absent`` that may tell of a name, the most exact first."""
     while module != "celery":

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lavoro import context, forking, log, outcome, prints, serialization, signals
+from lavoro import context, forking, lines, log, outcome, prints, serialization, signals
 from lavoro.app import Lavoro
 from lavoro.errors import LavoroError
 from lavoro.executor import Cancelled, Node, execute, request_of
@@ -54,7 +54,7 @@ from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
 from lavoro.worker.wear import Wear
 
-logger, tasks_logger = logging.getLogger("lavoro.worker"), logging.getLogger("lavoro.task")
+logger = logging.getLogger("lavoro.worker")
 
 ONE_LINE = 2000
 """Characters of the error for which a process cannot begin."""
@@ -222,7 +222,9 @@ class Child:
         log.setup(
             wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,
-            format=conf.worker_log_format, task_format=conf.worker_task_log_format, longest=conf.lavoro_max_log_message,
+            format=conf.worker_log_format, datefmt=conf.worker_log_datefmt,
+            task_format=conf.worker_task_log_format, task_datefmt=conf.worker_task_log_datefmt,
+            longest=conf.lavoro_max_log_message,
         )  # fmt: skip
         if conf.worker_redirect_stdouts:
             prints.redirect_stdouts(conf.worker_redirect_stdouts_level)
@@ -269,16 +271,14 @@ class Child:
         return job is not None
 
     def _received(self, jobs: list[Job]) -> None:
-        if tasks_logger.isEnabledFor(logging.INFO):
-            for job in jobs:
-                id = _shown_id(job)
-                about = {"task_name": job.name, "task_id": id}
-                tasks_logger.info("Task %s[%s] received", job.name, id, extra=about)
-        if not signals.task_received:
+        if not signals.task_received and not lines.receipts.isEnabledFor(logging.INFO):
             return
         for job in jobs:
+            if (task := self.app.tasks.get(job.name)) is None:
+                continue
             with contextlib.suppress(Exception):  # a task that cannot be read fails when it is run
-                request = request_of(self.app.tasks.get(job.name), job, self.node)
+                request = request_of(task, job, self.node)
+                lines.tell_received(request)
                 request.update(name=job.name, task_id=str(job.id), task_name=job.name)
                 signals.task_received.send(self, request=request)
 
@@ -468,14 +468,6 @@ def _interrupted(job: Job, error: BaseException) -> Outcome:
     release(error)
     text = serialization.dumps_exception(error)
     return outcome.revoked(job, text) if isinstance(error, Cancelled) else outcome.failed(job, text, None)
-
-
-def _shown_id(job: Job) -> str:
-    """Return the id that the task sees: the caller's own, which need not be a UUID."""
-    if job.options is not None and '"task_id"' in job.options:
-        with contextlib.suppress(Exception):  # a damaged row fails when it is run
-            return str(job.read_options().get("task_id") or job.id)
-    return str(job.id)
 
 
 def _limit_of(job: Job) -> float | None:

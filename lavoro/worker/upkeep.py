@@ -15,19 +15,16 @@ from typing import NamedTuple
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from lavoro import errors
+from lavoro import errors, lines
 from lavoro.plural import counted
 from lavoro.service import Service, jitter
 from lavoro.store import clock, partitions, workers
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.session import Session
 from lavoro.store.workers import Cancel, Registration, Renewal, Rescue
-from lavoro.text import described
 from lavoro.worker.clock import ServerClock
 
 logger = logging.getLogger("lavoro.worker")
-task_logger = logging.getLogger("lavoro.task")
-"""The logger of the outcomes of tasks."""
 
 RENEWALS = 4
 """Renewals per lease: two may fail before we fence ourselves off, and others take over."""
@@ -382,8 +379,7 @@ class Upkeep(Service):
 
 def _log_end(name: str, id: str, error: Exception) -> None:
     """Log the end of a task in the words that its own process would have used."""
-    told = {"task_name": name, "task_id": id}
     if isinstance(error, errors.TaskRevokedError):
-        task_logger.info("Task %s[%s] revoked while it ran", name, id, extra=told)
+        lines.outcomes.info("Task %s[%s] revoked while it ran", name, id, extra={"task_name": name, "task_id": id})
     else:
-        task_logger.error("Task %s[%s] raised unexpected: %s", name, id, described(error), extra=told)
+        lines.tell_lost(name, id, error)

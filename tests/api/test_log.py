@@ -111,7 +111,8 @@ def test_task_formatter_for_handlers_of_ones_own() -> None:
 def test_task_loggers_have_one_parent() -> None:
     assert get_task_logger("some.module").parent is log.TASKS
     assert get_task_logger("some.module") is logging.getLogger("some.module")
-    assert get_task_logger(log.TASKS.name).parent is not log.TASKS
+    with pytest.raises(RuntimeError, match="Logger name 'lavoro.user' is reserved!"):
+        get_task_logger(log.TASKS.name)
 
 
 def test_what_becomes_of_tasks_can_be_silenced_alone(root: logging.Logger, tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_lines_at_a_terminal(tmp_path: Path) -> None:
             said += data
     assert process.wait(60) == 0
     lines = re.sub("\x1b\\[[0-9;]*m", "", said.decode()).splitlines()
-    assert "\x1b[33m" in said.decode()
+    assert "\x1b[1;33m" in said.decode()
     for number in range(3):
         words = f"WARNING/MainProcess] several words in a line that is longer than the terminal is wide: {number}"
         assert re.fullmatch(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: " + re.escape(words), lines[number])
@@ -303,5 +304,67 @@ def test_receiver_may_take_logging_over(root: logging.Logger) -> None:
         log.setup("debug")
     finally:
         signals.setup_logging.disconnect(dispatch_uid="test")
-    assert told == ["DEBUG"]
+    assert told == [logging.DEBUG]
     assert root.handlers == before
+
+
+def test_what_a_receiver_of_setup_logging_raises_comes_through(root: logging.Logger) -> None:
+    def receive(**_: Any) -> None:
+        raise ValueError("no handlers")
+
+    signals.setup_logging.connect(receive, dispatch_uid="test")
+    try:
+        with pytest.raises(ValueError, match="no handlers"):
+            log.setup("debug")
+    finally:
+        signals.setup_logging.disconnect(dispatch_uid="test")
+
+
+def test_formats_of_times(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup(
+        20, logfile=str(path), format="%(asctime)s %(message)s", datefmt="out %Y",
+        task_format="%(asctime)s %(message)s", task_datefmt="in %Y",
+    )  # fmt: skip
+    _logged_by_a_task("hello")
+    logging.getLogger("shop").warning("bye")
+    year = dt.datetime.now().year
+    lines = path.read_text().splitlines()
+    assert [lines[0], lines[1][:19], lines[2]] == [f"in {year} hello", f"out {year} Task speak", f"out {year} bye"][:3]
+
+
+def test_a_filter_on_lines_about_tasks_leaves_those_of_tasks(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path), format="%(message)s")
+    names = ("lavoro.task", "lavoro.worker.received")
+    for name in names:
+        logging.getLogger(name).addFilter(_drop)
+    try:
+        _logged_by_a_task("hello")
+    finally:
+        for name in names:
+            logging.getLogger(name).removeFilter(_drop)
+    assert path.read_text() == "hello\n"
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
+def test_named_arguments_of_our_lines_make_no_other_line(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log.setup("INFO", logfile=str(path))
+    logging.getLogger("lavoro.task").warning("about %(name)s", {"name": EVIL})
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) == 1
+    assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800]", text) is None
+
+
+def test_no_line_about_a_task_is_made_up_that_nobody_reads(
+    root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    log.setup("ERROR", logfile=str(tmp_path / "log"))
+    monkeypatch.setattr("lavoro.lines._name_and_id", asked.append)
+    _logged_by_a_task("hello")
+    assert asked == []

@@ -127,7 +127,7 @@ def test_a_result_is_described_only_as_far_as_it_is_shown(app: Lavoro, caplog: p
     message = caplog.records[-1].getMessage()
     assert "[[0, 1, 2, " in message
     assert "(cut: " in message
-    assert len(message) < 600
+    assert len(message) < 1200
 
 
 def test_the_weight_of_an_outcome_is_what_is_stored(fail: Any) -> None:

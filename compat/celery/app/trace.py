@@ -1,5 +1,6 @@
-"""Celery's module that runs tasks."""
+"""Celery's module that runs tasks: the texts of log lines, of which one that is set here is Lavoro's too."""
 
-from celery._answer import answer
+from celery._answer import answer, forward
 
-__getattr__, __dir__ = answer()
+__getattr__, __dir__ = answer("lavoro.lines")
+forward("lavoro.lines")

@@ -1,0 +1,18 @@
+"""Gives Lavoro's loggers Celery's names: a level, filter or handler that is given to one is given to the other."""
+
+import logging
+
+NAMES = {
+    "celery": "lavoro",
+    "celery.app.trace": "lavoro.task",
+    "celery.task": "lavoro.user",
+    "celery.worker": "lavoro.worker",
+    "celery.worker.strategy": "lavoro.worker.received",
+    "celery.redirected": "lavoro.redirected",
+}
+
+
+def rename() -> None:
+    """Let ``logging`` answer with Lavoro's logger for each of Celery's; records keep Lavoro's names."""
+    for name, ours in NAMES.items():
+        logging.root.manager.loggerDict[name] = logging.getLogger(ours)

@@ -51,7 +51,7 @@ class FlaskTask(Task[P, R]):
     def _is_called_here(self) -> bool:
         """Tell a call by code of this process from a run that a worker begins."""
         request = self.request
-        return bool(request.job is None or request.is_eager or request.entered)
+        return bool(request.job is None or request.is_eager or request.get("entered"))
 
 
 class _Site:

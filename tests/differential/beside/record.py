@@ -73,7 +73,7 @@ def shown(value: Any) -> str:
     if isinstance(value, _PLAIN):
         return normal(repr(value)) if type(value) in _PLAIN else f"{type(value).__name__}:{normal(repr(value))}"
     if isinstance(value, (dt.datetime, dt.time)):
-        return f"<{type(value).__name__}, {'naive' if value.tzinfo is None else value.tzinfo}>"
+        return f"<{type(value).__name__}, {'naive' if value.tzinfo is None else value.strftime('%z')}>"
     if isinstance(value, Mapping):
         pairs = sorted(f"{shown(key)}: {shown(inner)}" for key, inner in value.items())
         return f"{'' if type(value) is dict else type(value).__name__}{{{', '.join(pairs)}}}"

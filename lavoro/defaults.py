@@ -115,7 +115,7 @@ _QUEUES = Rule("a list of names or queues, or a dict of options by name", lambda
 _LOG = "[%(asctime)s: %(levelname)s/%(processName)s] "
 _DAY = timedelta(days=1)
 _SECRETS = ("*password*", "*passwd*", "*secret*", "*token*", "*api_key*", "*authorization*")
-_RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
+RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
 
 DEFAULTS: dict[str, Default] = {
     # Where tasks are stored
@@ -144,7 +144,7 @@ DEFAULTS: dict[str, Default] = {
     "task_store_eager_result": Default(False, "Store results of eager tasks too.", FLAG),
     "task_serializer": Default("json", "Serializer of arguments.", TEXT),
     "task_publish_retry": Default(True, "Try again when the database cannot be reached while calling a task.", FLAG),
-    "task_publish_retry_policy": Default(_RETRY_POLICY, "How often and after how many seconds that is.", MAPPING),
+    "task_publish_retry_policy": Default(RETRY_POLICY, "How often and after how many seconds that is.", MAPPING),
     "task_default_priority": Default(None, "Priority of calls without one, None is 0; the higher is first.", PRIORITY),
     "task_inherit_parent_priority": Default(False, "Tasks called by a task take its priority.", FLAG),
     "lavoro_max_argument_size": Default(1_000_000, "Longest serialized arguments of one call, in bytes.", _SIZE),

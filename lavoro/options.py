@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lavoro import spelling
-from lavoro.defaults import COUNT, DEFAULTS, FLAG, MAPPING, PRIORITY, RATE, SECONDS, TEXT, Rule, as_seconds
+from lavoro.defaults import COUNT, FLAG, MAPPING, PRIORITY, RATE, RETRY_POLICY, SECONDS, TEXT, Rule, as_seconds
 from lavoro.errors import ImproperlyConfigured
 
 KEPT = frozenset({
@@ -118,7 +118,15 @@ NAMES = frozenset({
 })  # fmt: skip
 """All options of the decorator that are known; others become attributes of the task."""
 
-_POLICY = frozenset(DEFAULTS["task_publish_retry_policy"].value)
+QUEUE = frozenset({
+    "alias", "auto_delete", "binding_arguments", "binding_key", "bindings", "consumer_arguments", "delivery_mode",
+    "durable", "exchange", "exchange_arguments", "exchange_auto_delete", "exchange_durable", "exchange_type",
+    "exclusive", "expires", "max_length", "max_length_bytes", "max_priority", "message_ttl", "name", "no_ack",
+    "no_declare", "queue_arguments", "queue_auto_delete", "queue_durable", "routing_key",
+})  # fmt: skip
+"""All options of a queue in ``task_queues`` that are known; ``exchange`` and the keys are read."""
+
+_POLICY = frozenset(RETRY_POLICY)
 _DURATIONS = ("default_retry_delay", "retry_backoff", "retry_backoff_max", "time_limit", "soft_time_limit")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lavoro import spelling
 from lavoro.errors import ImproperlyConfigured, QueueNotFound
-from lavoro.options import OPTIONS
+from lavoro.options import OPTIONS, QUEUE
 from lavoro.settings import symbol
 
 MAX_NAME_LENGTH = 200
@@ -134,24 +134,29 @@ class Router:
 def _declared(task_queues: Any) -> dict[str, Any]:
     """Return the queues by name, each with its options or the object it was given as."""
     if isinstance(task_queues, Mapping):
-        return {_name_of(name): queue for name, queue in task_queues.items()}
+        return {_name_of(name, queue): queue for name, queue in task_queues.items()}
     if isinstance(task_queues, str):
         raise ImproperlyConfigured(f"task_queues must be a list of queues or a dict, not the text {task_queues!r}")
     return {_name_of(queue): queue for queue in task_queues or ()}
 
 
-def _name_of(queue: Any) -> str:
+def _name_of(queue: Any, declared: Any = None) -> str:
+    """Return a queue's name; of a name in a dict, ``declared`` is what stands there: its options or the object."""
     name = queue if isinstance(queue, str) else getattr(queue, "name", None)
     if not isinstance(name, str):
         raise ImproperlyConfigured(f"{queue!r} is no queue: give a name, or an object with a name")
-    if getattr(getattr(queue, "exchange", None), "type", None) == "fanout":
+    options = declared if isinstance(declared, Mapping) else {}
+    for option in options:
+        spelling.warn_of(f"task_queues of {name!r}: the option", option, QUEUE)
+    exchange = _read(queue if declared is None else declared, "exchange")
+    if "fanout" in (options.get("exchange_type"), getattr(exchange, "type", None)):
         raise ImproperlyConfigured(f"{name!r} is a broadcast queue: those are not supported, one worker gets each task")
     return checked_name(name)
 
 
 def _binding(name: str, queue: Any) -> tuple[Any, Any]:
     """Return a queue's exchange and routing key; where they are not given, both are its name."""
-    exchange, key = (_read(queue, part) for part in ("exchange", "routing_key"))
+    exchange, key = _read(queue, "exchange"), _read(queue, "routing_key") or _read(queue, "binding_key")
     return getattr(exchange, "name", exchange) or name, key or name
 
 

@@ -21,12 +21,12 @@ from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 from lavoro import absent, spelling
-from lavoro.defaults import DEFAULTS, as_seconds
+from lavoro.defaults import DEFAULTS, RETRY_POLICY, as_seconds
 from lavoro.errors import ImproperlyConfigured
 from lavoro.forking import in_each_fork
 
 _versions = itertools.count()
-_NAMES = frozenset(DEFAULTS) | absent.SETTINGS
+_NAMES, _POLICY = frozenset(DEFAULTS) | absent.SETTINGS, frozenset(RETRY_POLICY)
 
 Source = Callable[[], Mapping[str, Any]]
 """Yields settings when it is called, which happens on the first read of any setting."""
@@ -144,8 +144,8 @@ class Settings(MutableMapping[str, Any]):
 
     def _merge(self, target: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Take values over; where an alias and the name itself are given, the name itself wins."""
-        for name in values:
-            self._look_at(name)
+        for name, value in values.items():
+            self._look_at(name, value)
         target.update({self._aliases[name]: value for name, value in values.items() if name in self._aliases})
         target.update({name: value for name, value in values.items() if name not in self._aliases})
 
@@ -171,13 +171,16 @@ class Settings(MutableMapping[str, Any]):
             value = self._live.setdefault(name, copy(value))
         return value
 
-    def _look_at(self, name: Any) -> None:
+    def _look_at(self, name: Any, value: Any) -> None:
         """Warn of a name that is nearly a setting's; upper-case names belong to a framework's configuration."""
+        if self._aliases.get(name, name) == "task_publish_retry_policy" and isinstance(value, Mapping):
+            for option in value:
+                spelling.warn_of(f"{name}: the option", option, _POLICY)
         if name not in _NAMES and isinstance(name, str) and name.islower() and name not in self._aliases:
             spelling.warn_of("the setting", name, _NAMES)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._look_at(key)
+        self._look_at(key, value)
         self._changes[self._aliases.get(key, key)] = value
         self._changed()
 

@@ -25,7 +25,9 @@ def nearest(name: str, known: frozenset[str]) -> str | None:
     >>> nearest("retry_backof", frozenset({"retry_backoff", "retry_jitter"}))
     'retry_backoff'
     """
-    found = [] if name in known else difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR)
+    if name in known or not isinstance(name, str):  # a dict of the user's may have any keys
+        return None
+    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR)
     return found[0] if found else None
 
 

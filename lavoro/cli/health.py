@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lavoro.cli.common import load_app
-from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION
+from lavoro.cli.options import APP_OPTION, liveness_option
 from lavoro.cli.output import say
 from lavoro.plural import counted
 from lavoro.store.database import translated
@@ -20,7 +20,7 @@ from lavoro.worker.plan import node_name
 @click.command()
 @APP_OPTION
 @click.option("-n", "--hostname", help="Name of the node, as given to its worker; default: worker@%h.")
-@LIVENESS_OPTION
+@liveness_option(click.Path(dir_okay=False))
 @click.option(
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
     metavar="SECONDS", help="Maximum age of the last sign of life.",
@@ -50,6 +50,8 @@ def _ask_file(path: Path, max_age: float) -> tuple[bool, str]:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return True, f"not well: there is no {path}; the worker has not begun, or has ended"
+    except OSError as error:
+        return True, f"not well: {path} cannot be looked at: {error.strerror}"
     if age > max_age:
         return True, f"not well: for {age:.0f} s leases were not renewed, loops did not turn, or there is no worker"
     return False, f"well {max(age, 0.0):.0f} s ago"

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from importlib import import_module
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import click
+
+
+class Output(click.Path):
+    """The path of a file that will be written: its folder is there and may be written to, and it is no folder itself.
+
+    Without this check the system says what is wrong, but not with which option.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Return the path; raises BadParameter for one that cannot be written."""
+        path = os.fsdecode(super().convert(value, parameter, context))
+        folder = Path(path).parent
+        if not folder.exists():
+            self.fail(f"folder {str(folder)!r} does not exist: make it, or name another file.", parameter, context)
+        if not folder.is_dir():
+            self.fail(f"{str(folder)!r} is no folder: name another file.", parameter, context)
+        if not Path(path).exists() and not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"this user may make no file in {str(folder)!r}: name another file.", parameter, context)
+        return path
+
 
 APP_OPTION = click.option(
     "-A",
@@ -15,12 +41,26 @@ APP_OPTION = click.option(
     help="The application, for example shop.tasks or shop:app.",
     envvar="LAVORO_APP",
 )
-LIVENESS_OPTION = click.option(
-    "--liveness-file",
-    type=click.Path(dir_okay=False),
-    envvar="LAVORO_LIVENESS_FILE",
-    help="A file that a worker touches each second while it is well.",
-)
+
+
+@contextmanager
+def writing(option: str) -> Iterator[None]:
+    """Name the option whose file cannot be written after all."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{option}: {error.filename!r} cannot be written: {error.strerror}; name another file"
+        raise click.ClickException(what) from None
+
+
+def liveness_option(type: click.Path) -> Callable[[Any], Any]:
+    """Make the option of the file that a worker writes, and `lavoro health` reads."""
+    return click.option(
+        "--liveness-file",
+        type=type,
+        envvar="LAVORO_LIVENESS_FILE",
+        help="A file that a worker touches each second while it is well.",
+    )
 
 
 def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

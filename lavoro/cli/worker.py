@@ -13,7 +13,7 @@ import click
 
 from lavoro import log
 from lavoro.cli.common import app_name
-from lavoro.cli.options import APP_OPTION, LIVENESS_OPTION, Grouped, comma_separated
+from lavoro.cli.options import APP_OPTION, Grouped, Output, comma_separated, liveness_option, writing
 from lavoro.cli.output import say
 from lavoro.text import plain
 from lavoro.worker import supervisor
@@ -68,7 +68,7 @@ class _Worker(Grouped):
 @click.option("-X", "--exclude-queues", callback=comma_separated, metavar="A,B", help="Queues not to serve.")
 @click.option("-n", "--hostname", metavar="NAME", help="This node; %h host, %n its first part, %d its domain, %p pid.")
 @click.option("-l", "--loglevel", default="WARNING", type=click.Choice(LEVELS, case_sensitive=False), show_default=True)
-@click.option("-f", "--logfile", type=click.Path(dir_okay=False), help="Log there instead of standard error.")
+@click.option("-f", "--logfile", type=Output(), help="Log there instead of standard error.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
 @click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit of all tasks.")
@@ -78,7 +78,7 @@ class _Worker(Grouped):
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="For running tasks when the worker stops.")
 @click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
 @click.option("--purge", "--discard", is_flag=True, help="First delete all that waits on the queues.")
-@click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id there.")
+@click.option("--pidfile", type=Output(), help="Write the process id there.")
 @click.option(
     "--prefetch-multiplier",
     type=click.IntRange(0),
@@ -86,7 +86,7 @@ class _Worker(Grouped):
     help="1: claim nothing ahead; others: as settings say.",
 )
 @click.option("--disable-prefetch", is_flag=True, help="The same as --prefetch-multiplier 1.")
-@LIVENESS_OPTION
+@liveness_option(Output())
 @click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
 @click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
 @click.option("-D", "--detach", is_flag=True, hidden=True, expose_value=False, callback=_refused(_DETACHED))
@@ -106,7 +106,8 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     the processes one by one. USR1: log what they are doing.
     """
     wishes = _wishes(app_name(context, app), **options)
-    log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
+    with writing("--logfile"):
+        log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
     with _pidfile(options["pidfile"]):
         tell = _tell if wishes.logfile is not None and sys.stderr.isatty() else None
         context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], tell=tell))
@@ -140,7 +141,8 @@ def _pidfile(path: str | None) -> Iterator[None]:
         yield
         return
     file = Path(path)
-    file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    with writing("--pidfile"):
+        file.write_text(f"{os.getpid()}\n", encoding="ascii")
     try:
         yield
     finally:

@@ -103,15 +103,23 @@ def _make(place: Place) -> None:
     """Make the data folder under another name first, so that an interrupted one is never used."""
     unfinished = place.data.with_name("postgres.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
+    try:
+        _fill(place, unfinished)
+        unfinished.replace(place.data)  # also in place of an empty folder
+    except BaseException:  # Ctrl-C, too
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _fill(place: Place, data: Path) -> None:
+    data.mkdir(mode=0o700)
     if place.user:
-        os.chown(unfinished, place.user["user"], place.user["group"], follow_symlinks=False)
-    said = _initialize(place, unfinished)
+        os.chown(data, place.user["user"], place.user["group"], follow_symlinks=False)
+    said = _initialize(place, data)
     if said and "locale" in said:  # that of the environment is not installed, or has another encoding
-        said = _initialize(place, unfinished, "--locale=C")
+        said = _initialize(place, data, "--locale=C")
     if said:
         raise ImproperlyConfigured(f"the embedded PostgreSQL in {place.data} cannot be made: {said}; {OTHER_PLACE}")
-    unfinished.replace(place.data)  # also in place of an empty folder
 
 
 def _initialize(place: Place, data: Path, *options: str) -> str:
@@ -152,9 +160,17 @@ def _run(place: Place, program: str, *arguments: str, data: Path) -> tuple[int, 
     environment["PGDATA"] = str(data)
     # A file, for the server that pg_ctl leaves behind would hold the end of a pipe.
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(
-            [str(place.programs / program), *arguments], cwd=data, env=environment,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, **place.user,
+        # In a session of its own: a terminal sends Ctrl-C to all of ours, and we decide what ends.
+        process = subprocess.Popen(
+            [str(place.programs / program), *arguments], cwd=data, env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, **place.user,
         )  # fmt: skip
+        try:
+            code = process.wait()
+        except BaseException:
+            if program == "initdb":
+                os.killpg(process.pid, signal.SIGTERM)  # and no harder: it waits for the server that it has started
+            process.wait()  # a server that is just being started can be stopped only when it answers
+            raise
         output.seek(0)
-        return done.returncode, output.read().decode(errors="replace")
+        return code, output.read().decode(errors="replace")

@@ -7,8 +7,8 @@ import selectors
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -19,6 +19,8 @@ class Loop:
         self.turned = time.monotonic()
         """When it last turned (monotonic), or began to; for all threads."""
         self._signals: list[int] = []
+        self._interruption: BaseException | None = None
+        self._interrupting: Collection[int] = ()
         self._posted: deque[Callable[[], object]] = deque()
         self._alarm_in, self._alarm_out = os.pipe()
         os.set_blocking(self._alarm_in, False)
@@ -29,9 +31,25 @@ class Loop:
     def catch(self, numbers: Iterable[int]) -> None:
         """Note these signals for ``caught``, and wake up for the end of a child too."""
         for number in numbers:
-            signal.signal(number, lambda number, frame: self._signals.append(number))
+            signal.signal(number, self._note)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # for the alarm only
         signal.set_wakeup_fd(self._alarm_out, warn_on_full_buffer=False)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._signals.append(number)
+        if self._interruption is not None and number in self._interrupting:
+            raise self._interruption
+
+    @contextmanager
+    def interrupted(self, error: BaseException, *, by: Collection[int]) -> Iterator[None]:
+        """Raise an error in the block as soon as one of these signals comes, or at once if one has come."""
+        self._interruption, self._interrupting = error, by
+        try:
+            if any(number in by for number in self._signals):
+                raise error
+            yield
+        finally:
+            self._interruption = None
 
     def caught(self) -> list[int]:
         """Return the signals that came since the last time, in their order."""

@@ -34,7 +34,8 @@ TICK = 0.25
 """Seconds between looks at the boards; a hard limit that passes earlier has its own."""
 DATABASE_PAUSE = 2.0
 
-CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+CAUGHT = (*STOPS, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Services(NamedTuple):
@@ -146,7 +147,8 @@ class Supervisor:
         said = ""
         while True:
             try:
-                return check(database, plan)
+                with self._loop.interrupted(StoppedEarly(), by=STOPS):  # to make or reach a database may take long
+                    return check(database, plan)
             except OperationalError as error:
                 self._obey_signals()
                 if not plan.retry_at_start:
@@ -317,7 +319,7 @@ class Supervisor:
             self._services.switchboard.update()
 
 
-class StoppedEarly(Exception):
+class StoppedEarly(BaseException):
     """The worker was told to stop before it had begun."""
 
 

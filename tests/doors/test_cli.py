@@ -109,6 +109,12 @@ def test_traceback_on_request(folder: Path) -> None:
         (["worker", "-A", "shop", "-P", "eventlet"], ["'eventlet'", "gevent"]),
         (["worker", "-A", "shop", "-B"], ["-B", "periodic tasks"]),
         (["worker", "-A", "shop", "-D"], ["-D", "systemd"]),
+        *(
+            (["worker", "-A", "shop", option, "/nowhere/at/all"], [option, "'/nowhere/at'", "does not exist: make it"])
+            for option in ("--logfile", "--pidfile", "--liveness-file")
+        ),
+        (["worker", "-A", "shop", "-f", "/etc/passwd/x"], ["-f", "'/etc/passwd' is no folder: name another"]),
+        (["worker", "-A", "shop", "-f", "/etc"], ["-f", "'/etc' is a directory"]),
         (["dance"], ["'dance'", "see lavoro --help"]),
     ],
 )
@@ -121,6 +127,13 @@ def test_wrong_usage(
     assert isinstance(exit.value.code, int)
     said = capsys.readouterr()
     refuses(subprocess.CompletedProcess(arguments, exit.value.code, said.out, said.err), *words, code=2)
+
+
+@pytest.mark.parametrize("option", ["--logfile", "--pidfile"])
+def test_file_that_cannot_be_written_after_all(folder: Path, option: str) -> None:
+    refuses(
+        lavoro(folder, "worker", "-A", "shop", option, "/proc/x"), option, "'/proc/x' cannot be written: No such file"
+    )
 
 
 def test_help(folder: Path) -> None:

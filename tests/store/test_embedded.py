@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,6 +178,47 @@ def test_it_works_as_root(folder: Path, join: Join) -> None:
     assert owner == os.geteuid() or (os.geteuid() == 0 and owner != 0)
     user.leave()
     assert server(folder) is None
+
+
+def interrupt_initdb(folder: Path, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command, and send SIGINT to its process group, as a terminal does, once initdb is at work."""
+    unfinished = folder / "postgres.new"
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=cwd,
+        env={"PATH": os.environ["PATH"], "LAVORO_DATA_FOLDER": str(folder)},
+    )  # fmt: skip
+    try:
+        while not list(unfinished.glob("*")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert not unfinished.exists()
+    assert not (folder / "postgres").exists()
+    assert [at_work for at_work in psutil.process_iter() if str(folder) in " ".join(_words(at_work))] == []
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return [*process.cmdline(), process.environ().get("PGDATA", "")]
+    except psutil.Error:
+        return []
+
+
+def test_ctrl_c_while_it_is_made(folder: Path, tmp_path: Path) -> None:
+    """Nothing is left of it, and it is told in one line."""
+    (tmp_path / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
+    lavoro = [sys.executable, "-m", "lavoro"]
+    migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", "shop", cwd=tmp_path)
+    assert (migrate.returncode, migrate.stderr.splitlines()[-1]) == (1, "lavoro: aborted")
+    worker = interrupt_initdb(folder, *lavoro, "worker", "-A", "shop", cwd=tmp_path)
+    assert worker.returncode == 0
+    said = [line.partition("] ")[2] for line in worker.stderr.splitlines()]
+    assert said[-2:] == ["told to stop before it had begun", "stopped"]
+    assert not any("initdb" in line for line in said)
 
 
 def test_leaving_twice_and_a_server_that_is_stopped_already(folder: Path) -> None:

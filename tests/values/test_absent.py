@@ -17,8 +17,8 @@ from lavoro import Lavoro, Task, shared_task, spelling
 from lavoro.absent import ABSENT, SETTINGS, of_settings, of_tasks
 from lavoro.defaults import DEFAULTS
 from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported
-from lavoro.options import NAMES
-from lavoro.routing import Router
+from lavoro.options import NAMES, QUEUE
+from lavoro.routing import Router, queue_names
 from lavoro.settings import Settings
 
 
@@ -215,6 +215,14 @@ def test_unknown_options_of_tasks_become_attributes() -> None:
          "task 'c': retry_kwargs: the option 'max_retry' means nothing here: did you mean 'max_retries'?"),
         (lambda: app(task_annotations={"*": {"time_limt": 3}}).task(name="a")(f).annotate(),
          "task_annotations of 'a': the option 'time_limt' means nothing here: did you mean 'time_limit'?"),
+        (lambda: app().conf.update(task_publish_retry_policy={"max_retry": 1, "interval_step": 2, 3: 4}),
+         "task_publish_retry_policy: the option 'max_retry' means nothing here: did you mean 'max_retries'?"),
+        (lambda: Settings(pending=[lambda: {"task_publish_retry_policy": {"interval_stat": 1}}]).timezone,
+         "task_publish_retry_policy: the option 'interval_stat' means nothing here: did you mean 'interval_start'?"),
+        (lambda: Router(queues={"mail": {"exchang": "x", "routing_key": "y"}}),
+         "task_queues of 'mail': the option 'exchang' means nothing here: did you mean 'exchange'?"),
+        (lambda: queue_names({"web": {"routing_ky": "x", "tenant": 1, 5: 6}}, "celery"),
+         "task_queues of 'web': the option 'routing_ky' means nothing here: did you mean 'routing_key'?"),
     ],
 )  # fmt: skip
 def test_other_names_that_are_misspelt(make: Callable[[], object], says: str) -> None:
@@ -232,6 +240,8 @@ def test_names_that_are_not_meant_for_us() -> None:
         shop.conf.task_always_eager = True
         shop.task(f).apply_async(MessageGroupId="g", app_id="x", tenant=5)
         Router({"a.*": {"queue": "x", "priority": 5, "tenant": 5}})
+        Router(queues={"mail": dict.fromkeys(QUEUE), "web": {"tenant": 5}})
+        shop.conf.task_publish_retry_policy = {"max_retries": None, "errback": None}
 
     assert told(make) == []
 

@@ -127,6 +127,9 @@ def test_queue_names(task_queues: Any, expected: list[str]) -> None:
         ([{"name": "a"}], "is no queue"),
         ({1: {}}, "1 is no queue"),
         ([Queue("news", Exchange("news", type="fanout"))], "'news' is a broadcast queue"),
+        ({"news": Queue("news", Exchange("news", type="fanout"))}, "'news' is a broadcast queue"),
+        ({"news": {"exchange": "news", "exchange_type": "fanout"}}, "'news' is a broadcast queue"),
+        ({"news": {"exchange": Exchange("news", type="fanout")}}, "'news' is a broadcast queue"),
     ],
 )
 def test_what_is_no_queue(task_queues: Any, says: str) -> None:
@@ -422,6 +425,7 @@ def test_unknown_queues_are_made_by_default() -> None:
     "queues",
     [
         {"feeds": {"exchange": "media", "routing_key": "media.feed"}, "video": {}},
+        {"feeds": {"exchange": "media", "binding_key": "media.feed"}, "video": {}},
         [Queue("feeds", Exchange("media"), "media.feed"), Queue("video")],
         [Queue("feeds", "media", "media.feed"), "video"],
     ],

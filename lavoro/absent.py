@@ -194,6 +194,7 @@ _BEAT = "periodic tasks do not start in this release: let cron call lavoro.enque
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
 _WORKFLOWS = "signatures, chains, groups and chords are not part of this release: let the task send the next one"
+_GRAPHS = "graphs of tasks come with workflows: iterdeps() yields the tasks that a task has sent"
 _MANY = "workflows are not part of this release: task.delay_many sends many calls at once"
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
@@ -282,6 +283,9 @@ ABSENT: dict[str, Absent] = {
     "app.loader": Absent("refused", "there are no loaders: app.config_from_object and app.import_modules are there"),
     "app.setup_security": Absent("refused", UNSIGNED),
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
+    # Attributes of results
+    **dict.fromkeys(("result.graph", "result.build_graph"), Absent("refused", _GRAPHS)),
+    "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
     **dict.fromkeys(
         (

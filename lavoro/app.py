@@ -98,6 +98,8 @@ class Lavoro:
             self.config_from_object(config_source, namespace=namespace)
         if set_as_current:
             current.set_current(self)
+        elif type(self) is not _DefaultApp:
+            current.pass_over(self)
         self.on_init()
 
     def _renew_lock(self) -> None:
@@ -418,6 +420,13 @@ class Lavoro:
         """The queues that a worker serves when it is not told which."""
         return list(queue_names(self.conf.task_queues, self.conf.task_default_queue))
 
+    site: Any = None
+    """The site that is meant here and now, which results remember; None: the application serves only one."""
+
+    def at(self, site: Any) -> contextlib.AbstractContextManager[Any]:
+        """Let this site be meant in a block."""
+        return contextlib.nullcontext()
+
     # Sending
 
     def send_task(
@@ -521,9 +530,9 @@ class _DefaultApp(Lavoro):
     def _find_database(self) -> Database:
         folder = self.conf.lavoro_data_folder or os.environ.get("LAVORO_DATA_FOLDER")
         if self.conf.database_url is None and not folder:
+            why, advice = current.missing_because
             raise ImproperlyConfigured(
-                "no application was made in this process, so its tasks and results have no database: import the module"
-                " that makes it (app = Lavoro(...)), or set LAVORO_DATABASE_URL"
+                f"{why}, so tasks and results that name none have no database: {advice}, or set LAVORO_DATABASE_URL"
             )
         return super()._find_database()
 

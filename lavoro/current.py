@@ -12,6 +12,10 @@ _make_default: Callable[[], Any] | None = None
 _made: Any = None
 """The application that it has made; one that is created later becomes the default instead."""
 
+NONE_MADE = "no application was made in this process", "import the module that makes it (app = Lavoro(...))"
+missing_because = NONE_MADE
+"""The reason why no application is current, and what to do."""
+
 finders: list[Callable[[], Any]] = []
 """Asked first: a framework whose own context says which application is meant returns it, else None."""
 shared: list[Callable[[Any], Any]] = []
@@ -32,9 +36,18 @@ def set_default(app: Any) -> None:
     _default = app
 
 
+def pass_over(app: Any) -> None:
+    """Note that an application was made that is not to be current."""
+    global missing_because
+    advice = "ask it itself (app.AsyncResult(id), @app.task), or call its set_default()"
+    missing_because = (f"the application {app!r} was made with set_as_current=False", advice)
+
+
 def forget(app: Any) -> None:
     """Make the application neither current nor default."""
-    global _default
+    global _default, missing_because
+    if app in (getattr(_local, "app", None), _default):
+        missing_because = (f"the application {app!r} was closed", "make another one, or call set_default() of it")
     if getattr(_local, "app", None) is app:
         _local.app = None
     if _default is app:

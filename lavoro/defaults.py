@@ -171,9 +171,16 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_unknown_task_delay": Default(1.0, "Seconds until an unknown task is offered again; doubles.", _DURATION),
     "lavoro_unknown_task_delay_max": Default(300.0, "Most seconds `lavoro_unknown_task_delay` grows to.", _DURATION),
     # Results
-    "result_backend": Default(None, "Results are stored in the database, whatever stands here.", _ANY),
+    "result_backend": Default(
+        None, "Results are stored in PostgreSQL, whatever it says; see `lavoro_strict_results`.", _ANY
+    ),
     "result_serializer": Default("json", "Serializer of results.", TEXT),
     "result_expires": Default(_DAY, "How long results of successful tasks are kept; 0 or None: for ever.", _KEPT),
+    "lavoro_strict_results": Default(
+        None,
+        "True: a result that cannot be stored fails its task, else null is stored; None: if `result_backend` is set.",
+        FLAG,
+    ),
     "lavoro_failure_expires": Default(30 * _DAY, "How long failed tasks are kept; 0 or None: for ever.", _KEPT),
     "result_extended": Default(False, "Show name, arguments, worker and queue with results.", FLAG),
     "task_ignore_result": Default(False, "Do not keep results.", FLAG),

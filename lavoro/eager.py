@@ -29,7 +29,8 @@ def run_eagerly(
     throw = app.conf["task_eager_propagates"] if throw is None else throw
     if throw and run.error is not None and not isinstance(run.error, Reject):
         raise raisable(run.error, str(message.id))
-    state = ended.state if isinstance(ended, outcome.Finished) else states.REJECTED
+    is_kept = isinstance(ended, outcome.Finished) and not isinstance(run.error, Reject)
+    state = ended.state if is_kept and ended.state is not None else states.REJECTED
     value = run.value if run.error is None else run.error
     return EagerResult(options.get("task_id") or message.id, value, state, ended.traceback, task.name, app)
 

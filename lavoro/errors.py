@@ -27,7 +27,6 @@
 
 from __future__ import annotations
 
-import builtins
 from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn
@@ -122,8 +121,8 @@ class MaxRetriesExceededError(TaskError):
         super().__init__(*args)
 
 
-class TimeoutError(TaskError, builtins.TimeoutError):
-    """A result did not arrive in the time given to ``get``."""
+class TimeoutError(TaskError):
+    """A result did not arrive in the time given to ``get``; no built-in one, which is an OSError."""
 
 
 class TaskRevokedError(TaskError):

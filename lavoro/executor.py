@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import datetime as dt
 import logging
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import perf_counter
@@ -69,8 +70,12 @@ class Node(NamedTuple):
     eager: bool = False
     together: int = 1
     """Tasks that run in this process at once, and share what it has."""
+    strict_results: bool = False
+    """Whether a result that cannot be stored fails its task; else null is stored."""
     patience: tuple[float, float] = (1.0, 300.0)
     """Seconds for which a task waits that only a newer release understands, and the most they grow to."""
+    consumer: Any = None
+    """The sender of signals that are about no known task."""
     keyring: Keyring | None = None
     """Verifies signatures; None: there are none, or they are not looked at."""
 
@@ -205,12 +210,15 @@ class Run:
 
     def _unreadable(self, error: Exception) -> Outcome:
         lines.tell_unreadable(self.job.name, str(self.job.id), error)
+        if signals.task_rejected:
+            signals.task_rejected.send(self.node.consumer, message=self.job, exc=error)
         return outcome.failed(self.job, self._dumped(error), ExceptionInfo(error, self.node.max_error_size).traceback)
 
     def _refused(self) -> Outcome:
         expired = not self.job.revoked
-        reason = f"expired at {self.job.expires}" if expired else "revoked"
-        logger.info("Discarding task: %s[%s]: %s", self.job.name, self.request.id, reason)
+        reason = "expired" if expired else "revoked"
+        about = f"expired at {self.job.expires}" if expired else reason
+        logger.info("Discarding task: %s[%s]: %s", self.job.name, self.request.id, about)
         if signals.task_revoked:
             signals.task_revoked.send(self.task, request=self.request, terminated=False, signum=None, expired=expired)
         return outcome.revoked(self.job, serialization.dumps_exception(TaskRevokedError(reason)))
@@ -268,13 +276,17 @@ class Run:
         try:
             text, payload = self._encode_result(value)
         except Exception as error:
-            return self._unstorable(error)
+            if self.node.strict_results:
+                return self._unstorable(error)
+            self.raised = error
+            text, payload = "null", None
+            _warn_of_null(self.job.name, error)
         runtime = perf_counter() - self.started
-        if signals.task_success:
-            signals.task_success.send(self.task, result=value)
         self._handle("on_success", value)
-        self._returned(SUCCESS, value, None)
+        if signals.task_success:
+            signals.task_success.send(self.task, result=value, runtime=runtime)
         lines.tell_success(self.request, value, runtime, self.task.resultrepr_maxsize)
+        self._returned(SUCCESS, value, None)
         return outcome.succeeded(self.job, text, runtime, payload=payload, children=self._children())
 
     def _children(self) -> str | None:
@@ -282,7 +294,7 @@ class Run:
         return serialization.dumps([result.id for result in sent]) if sent else None
 
     def _encode_result(self, value: Any) -> tuple[str | None, bytes | None]:
-        if self._ignores_result():
+        if self.node.eager or self._ignores_result():
             return None, None
         serializer = self.task.result_serializer
         if serializer == "json":
@@ -308,11 +320,11 @@ class Run:
     def _retried(self, retry: Retry) -> Outcome:
         info = ExceptionInfo(retry, self.node.max_error_size)
         cause = retry.exc or retry
+        self._handle("on_retry", cause, einfo=info)
         if signals.task_retry:
             signals.task_retry.send(self.task, request=self.request, reason=retry, einfo=info)
-        self._handle("on_retry", cause, einfo=info)
-        self._returned(RETRY, retry, info, handlers=False)
         lines.tell_retry(self.request, retry)
+        self._returned(RETRY, retry, info, handlers=False)
         changes = getattr(retry, "changes", {})
         options = {**self.options, **(changes.get("options") or {}), "eta": _eta(retry.when)}
         back = outcome.retrying(
@@ -341,24 +353,25 @@ class Run:
         return back._replace(options=self.node.keyring.signed(changed).options)
 
     def _ignored(self, ignore: Ignore) -> Outcome:
-        self._returned(IGNORED, None, None, handlers=False)
         lines.tell_ignored(self.request, ignore)
+        self._returned(IGNORED, ignore, None, handlers=False)
         return outcome.ignored(self.job, perf_counter() - self.started)
 
     def _rejected(self, reject: Reject) -> Outcome:
+        """Put the task back, or fail it: the message is refused for good, and ``on_failure`` is not called."""
         self.error = reject
-        if signals.task_rejected:
-            signals.task_rejected.send(self.task, message=self.request, exc=reject)
-        self._returned(REJECTED, reject, None, handlers=False)
         lines.tell_rejected(self.request, reject)
+        self._returned(REJECTED, reject, None, handlers=False)
         if reject.requeue:
             return outcome.requeued(self.job, f"rejected: {_reason(reject.reason)}")
-        return outcome.rejected(self.job, self._dumped(reject), perf_counter() - self.started)
+        if signals.task_failure:
+            self._tell_failure(reject, ExceptionInfo(reject, self.node.max_error_size))
+        return outcome.failed(self.job, self._dumped(reject), None, perf_counter() - self.started)
 
     def _cancelled(self, cancelled: Cancelled) -> Outcome:
         logger.info("Task %s[%s] revoked while it ran", self.job.name, self.request.id, extra=self._record())
         if signals.task_revoked:
-            signum = cancelled.args[0] if cancelled.args else None
+            signum = signal_number(*cancelled.args)
             signals.task_revoked.send(self.task, request=self.request, terminated=True, signum=signum, expired=False)
         error = TaskRevokedError("terminated")
         self._returned("REVOKED", error, None, handlers=False)
@@ -373,21 +386,19 @@ class Run:
     def _failed(self, error: BaseException) -> Outcome:
         info = ExceptionInfo(error, self.node.max_error_size)
         self.error = error
-        if signals.task_failure:
-            signals.task_failure.send(
-                self.task,
-                task_id=self.request.id,
-                exception=error,
-                args=self.args,
-                kwargs=self.kwargs,
-                traceback=info.tb,
-                einfo=info,
-            )
         self._handle("on_failure", error, einfo=info)
-        self._returned(FAILURE, error, info)
+        if signals.task_failure:
+            self._tell_failure(error, info)
         lines.tell_failure(self.request, error, info, expected=isinstance(error, self.task.throws))
+        self._returned(FAILURE, error, info)
         runtime = perf_counter() - self.started
         return outcome.failed(self.job, self._dumped(error), info.traceback if info.tb else None, runtime)
+
+    def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
+        signals.task_failure.send(
+            self.task, task_id=self.request.id, exception=error, args=self.args, kwargs=self.kwargs,
+            traceback=info.tb, einfo=info,
+        )  # fmt: skip
 
     def _dumped(self, error: BaseException) -> str:
         return serialization.dumps_exception(error, self.node.max_error_size)
@@ -429,6 +440,30 @@ def _eta(when: float | dt.datetime | None) -> str | None:
     return when.isoformat() if isinstance(when, dt.datetime) else later(when) if when else None
 
 
+_nulls: set[str] = set()
+"""The tasks of which a result could not be stored."""
+
+
+def _warn_of_null(name: str, error: Exception) -> None:
+    """Say once for each task that its result is not kept, and what to do."""
+    if name not in _nulls:
+        _nulls.add(name)
+        logger.warning(
+            "the result of %s cannot be stored, null is stored instead: %s; return plain data, or declare it with"
+            " ignore_result=True; lavoro_strict_results=True lets such tasks fail",
+            name, told(error),
+        )  # fmt: skip
+
+
 def _reason(said: object) -> str:
     """Return the reason for which a task goes back, as it is stored."""
     return printable(cut(told(said), REASON))
+
+
+def signal_number(name: object = None) -> int:
+    """Return the number of a signal that is named as for ``revoke``: SIGTERM, TERM or 15; what is none is SIGTERM."""
+    if isinstance(name, int):
+        return name
+    text = str(name or "").upper()
+    found = getattr(signal, text if text.startswith("SIG") else f"SIG{text}", signal.SIGTERM)
+    return int(found) if isinstance(found, signal.Signals) else int(signal.SIGTERM)

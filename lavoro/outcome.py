@@ -73,11 +73,6 @@ def ignored(job: Job, runtime: float) -> Finished:
     return Finished(job, states.IGNORED, None, None, None, runtime)
 
 
-def rejected(job: Job, error: str, runtime: float) -> Finished:
-    """The task raised ``Reject`` and is set aside."""
-    return Finished(job, states.REJECTED, error, None, None, runtime)
-
-
 def revoked(job: Job, error: str, runtime: float | None = None) -> Finished:
     """The task was revoked or has expired."""
     return Finished(job, states.REVOKED, error, None, None, runtime)

@@ -48,6 +48,8 @@ class Publisher:
             message = self._announced(message, args, kwargs)
         self._publish([message], options)
         result = self._result_of(message, options)
+        if options.get("ignore_result"):
+            result.ignored = True
         if caller is not None and options.get("add_to_parent", True) and getattr(task, "trail", True):
             caller.children.append(result)
         return result
@@ -57,6 +59,7 @@ class Publisher:
     ) -> list[AsyncResult[Any]]:
         """Compose and publish many calls of one task, batch by batch or all in one transaction."""
         compose, sent, unannounced = self._composer(task, options), [], []
+        ignored = options.get("ignore_result", task.ignore_result)
         joined = self._joined(options)
         with self._own_transaction() if atomic and joined is None else contextlib.nullcontext(joined) as connection:
             calls, size, together = iter(calls), self._app.conf["lavoro_batch"], {**options, "connection": connection}
@@ -65,6 +68,9 @@ class Publisher:
             doing = overlapped if joined is None else in_turn
             for batch in doing(batches, lambda batch: self._publish(batch, together)):
                 sent += [self._result_of(message, options) for message in batch]
+                if ignored:
+                    for result in sent[-len(batch) :]:
+                        result.ignored = True
                 if signals.after_task_publish and connection is not joined:
                     unannounced += batch
         tell_published(unannounced)

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import datetime as dt
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from lavoro import current, serialization, states
+from lavoro import absent, current, serialization, states
 from lavoro.commands import command
-from lavoro.compose import calling_task
-from lavoro.errors import LavoroError, OperationalError, TaskError, TaskPredicate, TimeoutError
+from lavoro.errors import (
+    IncompleteStream,
+    LavoroError,
+    OperationalError,
+    Reject,
+    TaskError,
+    TaskPredicate,
+    TaskRevokedError,
+    TimeoutError,
+)
 from lavoro.ids import task_uuid
 from lavoro.plural import counted
 from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
 from lavoro.text import described
+from lavoro.waiting import allow_join_result, assert_will_not_block, denied_join_result
+
+__all__ = [
+    "AsyncResult", "EagerResult", "allow_join_result", "assert_will_not_block", "denied_join_result",
+    "result_from_tuple",
+]  # fmt: skip
 
 R = TypeVar("R", covariant=True)
 
-_join_allowed: contextvars.ContextVar[bool] = contextvars.ContextVar("lavoro_join_allowed", default=False)
-_OVER = states.READY_STATES | {states.REJECTED, states.IGNORED}
-_FAILED = states.PROPAGATE_STATES | {states.REJECTED}
 _UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
-
-
-@contextlib.contextmanager
-def allow_join_result() -> Iterator[None]:
-    """Allow ``get()`` inside a task, for those who know that another slot is free to run what they wait for."""
-    token = _join_allowed.set(True)
-    try:
-        yield
-    finally:
-        _join_allowed.reset(token)
 
 
 class AsyncResult(Generic[R]):
@@ -46,7 +46,11 @@ class AsyncResult(Generic[R]):
         result = add.delay(2, 3)
         result.get(timeout=10)          # 5
         AsyncResult(result.id).state    # 'SUCCESS', in any process
+
+    ``parent`` is the result of the task before it in a chain; it is None unless it is given.
     """
+
+    TimeoutError = TimeoutError
 
     def __init__(
         self, id: str | uuid.UUID, backend: object = None, task_name: str | None = None, app: Any = None,
@@ -58,10 +62,14 @@ class AsyncResult(Generic[R]):
         self.app = app if app is not None else current.get()
         self._name = task_name
         if parent is not None:
-            self._parent = parent
+            self.parent = parent
+        if (site := self.app.site) is not None:
+            self._site = site
 
     # What few results have: not set for each of the many of ``delay_many``.
-    _parent: Any = None
+    parent: AsyncResult[Any] | None = None
+    _site: Any = None
+    """The site that the result belongs to, where its application serves several."""
     _ignored = False
     _final: StoredTask | None = None
 
@@ -148,19 +156,6 @@ class AsyncResult(Generic[R]):
         return [AsyncResult(id, app=self.app) for id in serialization.loads(found)] if found else []
 
     @property
-    def parent(self) -> AsyncResult[Any] | None:
-        """The result of the task that sent it."""
-        if self._parent is not None:
-            return self._parent  # type: ignore[no-any-return]
-        options = self._look().options
-        parent_id = serialization.loads(options).get("parent_id") if options else None
-        return AsyncResult(parent_id, app=self.app) if parent_id else None
-
-    @parent.setter
-    def parent(self, parent: AsyncResult[Any] | None) -> None:
-        self._parent = parent
-
-    @property
     def ignored(self) -> bool:
         """Whether the task's result is not kept: told by the call, or seen when it is over."""
         if self._ignored:
@@ -175,7 +170,7 @@ class AsyncResult(Generic[R]):
     @property
     def attempts(self) -> list[results.Attempt]:
         """The starts that did not count, oldest first: each with state, reason, worker, times and traceback."""
-        with self.app.database.tx() as tx:
+        with self._its("database").tx() as tx:
             return results.attempts(tx, task_uuid(self.id))
 
     def exists(self) -> bool:
@@ -184,7 +179,7 @@ class AsyncResult(Generic[R]):
 
     def ready(self) -> bool:
         """Tell whether the task is over."""
-        return self.state in _OVER
+        return _is_over(self._fetch())
 
     def successful(self) -> bool:
         """Tell whether it returned."""
@@ -199,13 +194,14 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float = 0.5,
-        *,
         no_ack: bool = True,
         follow_parents: bool = True,
         callback: Callable[[str, Any], Any] | None = None,
         on_message: object = None,
         on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
+        EXCEPTION_STATES: object = None,
+        PROPAGATE_STATES: object = None,
     ) -> R:
         """Wait for the task and return its value.
 
@@ -215,25 +211,48 @@ class AsyncResult(Generic[R]):
         class where that is imported here already, else a class made with its name.
 
         A notification ends the wait; ``interval`` is the time between looks in case it is lost. A database that goes
-        away while it waits is waited for. A task that ignores its result gives None at once::
+        away while it waits is waited for. A task that ignores its result gives None at once. ``follow_parents`` raises
+        the error of a task before it in a chain. The last two arguments change nothing::
 
             result.get(timeout=10)
         """
-        if disable_sync_subtasks:
-            _check_not_in_a_task()
         if self._ignored:
             return None  # type: ignore[return-value]
-        if self._parent is not None and propagate and follow_parents:
-            self._parent.maybe_throw()
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        if self.parent is not None and propagate and follow_parents:
+            self._raise_of_parents()
+            on_interval = self._raising_of_parents(on_interval)
         task = self._final or self._wait(timeout, interval, on_interval)
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
 
+    def _parents(self) -> Iterator[AsyncResult[Any]]:
+        node = self.parent
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def _raise_of_parents(self) -> None:
+        """Raise the error of the first task of the chain that failed: this one never starts then."""
+        for parent in reversed(list(self._parents())):
+            parent.maybe_throw()
+
+    def _raising_of_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], Any]:
+        def look() -> None:
+            self._raise_of_parents()
+            if on_interval is not None:
+                on_interval()
+
+        return look
+
     def forget(self) -> None:
-        """Drop the stored outcome."""
+        """Drop the stored outcome, and those of its parents."""
         self._final = None
-        with self.app.database.tx() as tx:
+        if self.parent is not None:
+            self.parent.forget()
+        with self._its("database").tx() as tx:
             results.forget(tx, task_uuid(self.id))
 
     def revoke(
@@ -245,9 +264,14 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Keep the task from starting; with ``terminate`` also end it while it runs."""
-        self.app.revoke([self.id], terminate=terminate, signal=signal)
+        with self.app.at(self._site):
+            self.app.revoke([self.id], terminate=terminate, signal=signal)
         if wait:
             self.get(timeout, propagate=False)
+
+    def throw(self, error: BaseException, *_: object) -> None:
+        """Raise the error."""
+        raise error
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
         """Raise the task's exception if it failed, else return its value; does not wait."""
@@ -257,29 +281,63 @@ class AsyncResult(Generic[R]):
 
     def _unpacked(self, task: StoredTask | None, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:
         value = self._value_of(task)
-        if propagate and self._state_of(task) in _FAILED and isinstance(value, BaseException):
+        if propagate and self._state_of(task) in states.PROPAGATE_STATES and isinstance(value, BaseException):
             raise raisable(value, self.id)
         if callback is not None:
             callback(self.id, value)
         return value
 
-    def then(self, callback: Callable[..., Any], on_error: object = None, weak: bool = False) -> AsyncResult[R]:
-        """Call ``callback(result)`` once the task is over; waits for it."""
-        self.get(propagate=False)
+    def then(
+        self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False
+    ) -> AsyncResult[R]:
+        """Wait for the task, and call ``callback(result)``; if it failed, also ``on_error(exception)``."""
+        value = self.get(propagate=False)
         callback(self)
+        if on_error is not None and isinstance(value, BaseException) and self.state in states.PROPAGATE_STATES:
+            on_error(value)
         return self
+
+    # The tasks that it sent
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[AsyncResult[Any] | None, AsyncResult[Any]]]:
+        """Yield this result and those of all tasks that it led to, each behind the one that sent it.
+
+        Raises ``IncompleteStream`` at one that is not over, unless ``intermediate`` is true.
+        """
+        left: deque[tuple[AsyncResult[Any] | None, AsyncResult[Any]]] = deque([(None, self)])
+        while left:
+            parent, node = left.popleft()
+            yield parent, node
+            if node.ready():
+                left.extend((node, child) for child in node.children)
+            elif not intermediate:
+                raise IncompleteStream
+
+    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[AsyncResult[Any], Any]]:
+        """Yield ``(result, value)`` of this task and of all that it led to; options are those of ``get``."""
+        for _, node in self.iterdeps(intermediate):
+            yield node, node.get(**options)
+
+    def get_leaf(self) -> Any:
+        """Return the value of the last task that it led to."""
+        value = None
+        for _, node in self.iterdeps():
+            value = node.get()
+        return value
+
+    # Waiting and looking
 
     def _wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
         deadline = None if timeout is None else time.monotonic() + timeout
         task = self._fetch()
-        if task is not None and task.state in _OVER:
+        if task is not None and _is_over(task):
             return task
-        id, listener = task_uuid(self.id), self.app.result_listener
+        id, listener = task_uuid(self.id), self._its("result_listener")
         event = listener.subscribe(id, timeout=interval if timeout is None else min(interval, timeout))
         try:
             while True:
                 task = self._fetch_patiently(deadline)
-                if task is not None and task.state in _OVER:
+                if task is not None and _is_over(task):
                     return task
                 event.wait(self._pause(task, interval, deadline))
                 event.clear()
@@ -311,7 +369,7 @@ class AsyncResult(Generic[R]):
 
     def _served(self, queue: str) -> str:
         try:
-            nodes, paused = queues.workers_of(self.app.database, queue)
+            nodes, paused = queues.workers_of(self._its("database"), queue)
         except LavoroError:  # an outage, or no right to read that
             return ""
         if paused:
@@ -331,11 +389,18 @@ class AsyncResult(Generic[R]):
     def _fetch(self) -> StoredTask | None:
         if self._final is not None:
             return self._final
-        with self.app.database.tx() as tx:
+        with self._its("database").tx() as tx:
             task = results.fetch(tx, task_uuid(self.id))
         if task is not None and task.stage == "finished":
             self._final = task
         return task
+
+    def _its(self, what: str) -> Any:
+        """Return what the application has for the site that this result belongs to."""
+        if self._site is None:
+            return getattr(self.app, what)
+        with self.app.at(self._site):
+            return getattr(self.app, what)
 
     def _look(self) -> StoredTask:
         """Find the task; of an unknown one everything is None."""
@@ -350,18 +415,18 @@ class AsyncResult(Generic[R]):
 
     def _tracks_start(self, name: str) -> bool:
         known = self.app.tasks.get(name)
-        return bool(self.app.conf["task_track_started"] if known is None else known.track_started)
+        return bool(self._its("conf")["task_track_started"] if known is None else known.track_started)
 
     def _value_of(self, task: StoredTask | None) -> Any:
         if task is None:
             return None
         if task.result is None:
-            return {"hostname": task.worker} if self._state_of(task) == states.STARTED else None
+            return {"pid": task.pid, "hostname": task.worker} if self._state_of(task) == states.STARTED else None
         if task.result_payload is not None:
             return serialization.decode(task.result_payload, serialization.loads(task.result), self._accepted())
         value = serialization.loads(task.result)
-        told = task.state in states.EXCEPTION_STATES or task.state == states.REJECTED
-        return serialization.loads_exception(value) if told and _is_exception(value) else value
+        failed = task.state in states.EXCEPTION_STATES
+        return serialization.loads_exception(value) if failed and _is_exception(value) else value
 
     def _call_of(self, task: StoredTask | None) -> tuple[Any, Any]:
         if task is None:
@@ -373,17 +438,26 @@ class AsyncResult(Generic[R]):
         return serialization.loads(task.args or "[]"), serialization.loads(task.kwargs or "{}")
 
     def _accepted(self) -> frozenset[str]:
-        return frozenset(self.app.conf.result_accept_content or self.app.conf.accept_content)
+        conf = self._its("conf")
+        return frozenset(conf.result_accept_content or conf.accept_content)
 
     def as_tuple(self) -> tuple[Any, None]:
         """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), None)``."""
-        return (self.id, self._parent.as_tuple() if self._parent is not None else None), None
+        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
 
     def __json__(self) -> Any:
         return self.as_tuple()
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, None, self._name)
+        return type(self), (self.id, None, self._name, None, self.parent)
+
+    def __copy__(self) -> AsyncResult[R]:
+        copy = type(self).__new__(type(self))
+        vars(copy).update(vars(self))
+        return copy
+
+    def __deepcopy__(self, memo: object) -> AsyncResult[R]:
+        return self.__copy__()
 
     def __str__(self) -> str:
         return self.id
@@ -395,9 +469,12 @@ class AsyncResult(Generic[R]):
         return hash(self.id)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return self.id == other
-        return isinstance(other, AsyncResult) and self.id == other.id
+        if isinstance(other, AsyncResult):
+            return self.id == other.id
+        return self.id == other if isinstance(other, str) else NotImplemented
+
+
+absent.mark_missing(AsyncResult, "result")
 
 
 class EagerResult(AsyncResult[R]):
@@ -412,6 +489,10 @@ class EagerResult(AsyncResult[R]):
 
     def _fetch(self) -> StoredTask | None:
         return None
+
+    def ready(self) -> bool:
+        """Tell that it is over."""
+        return True
 
     @property
     def state(self) -> str:
@@ -435,11 +516,18 @@ class EagerResult(AsyncResult[R]):
     def get(  # type: ignore[override]
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_: Any
     ) -> R:
-        """Return the value, or raise what the task raised; inside a task as forbidden as in a worker."""
+        """Return the value, or raise what the task raised; inside a task as forbidden as in a worker.
+
+        A task that neither returned nor failed (``Ignore``, ``Reject``) gives None.
+        """
         if disable_sync_subtasks:
-            _check_not_in_a_task()
-        if propagate and isinstance(self._value, BaseException) and self._state in _FAILED:
-            raise raisable(self._value, self.id)
+            assert_will_not_block()
+        if self._state in states.PROPAGATE_STATES:
+            if propagate:
+                value = self._value
+                raise raisable(value, self.id) if isinstance(value, BaseException) else Exception(value)
+        elif self._state != states.SUCCESS:
+            return None  # type: ignore[return-value]
         return self._value  # type: ignore[no-any-return]
 
     wait = get  # type: ignore[assignment]
@@ -454,8 +542,8 @@ class EagerResult(AsyncResult[R]):
         """Nothing is stored."""
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
-        """Say that it was revoked."""
-        self._state = states.REVOKED
+        """Say that it was revoked; its value is gone."""
+        self._state, self._value, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
 
     def __reduce__(self) -> Any:
         return type(self), (self.id, self._value, self._state, self._traceback, self._name)
@@ -464,9 +552,9 @@ class EagerResult(AsyncResult[R]):
 def raisable(error: BaseException, id: str) -> Exception:
     """Return what ``get`` raises: the task's exception, or a ``TaskError`` around one that would not stop there.
 
-    SystemExit would end a web process because of what a row says; a Reject would end the task that waits.
+    SystemExit would end a web process because of what a row says; a Retry would start the task that waits again.
     """
-    if isinstance(error, Exception) and not isinstance(error, TaskPredicate):
+    if isinstance(error, Exception) and (isinstance(error, Reject) or not isinstance(error, TaskPredicate)):
         return error
     wrapped = TaskError(f"task {id} ended with {described(error)}")
     wrapped.__cause__ = error
@@ -477,6 +565,17 @@ def _is_exception(value: Any) -> bool:
     return isinstance(value, dict) and "exc_type" in value
 
 
-def _check_not_in_a_task() -> None:
-    if calling_task() is not None and not _join_allowed.get():
-        raise RuntimeError("never call result.get() within a task: link the tasks, or use allow_join_result()")
+def _is_over(task: StoredTask | None) -> bool:
+    """Tell whether a task has ended, or has set a final state itself."""
+    return task is not None and (task.stage == "finished" or task.state in states.READY_STATES)
+
+
+def result_from_tuple(form: Any, app: Any = None) -> AsyncResult[Any]:
+    """Return the result that ``as_tuple`` has described; an ``AsyncResult`` stays as it is."""
+    if isinstance(form, AsyncResult):
+        return form
+    known, children = form
+    if children:
+        absent.missing("lavoro.group")
+    id, parent = known if isinstance(known, (list, tuple)) else (known, None)
+    return AsyncResult(id, app=app, parent=result_from_tuple(parent, app) if parent else None)

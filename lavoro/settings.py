@@ -287,6 +287,12 @@ class Settings(MutableMapping[str, Any]):
         url = url or os.environ.get("DATABASE_URL", "")
         return _POSTGRES.sub("postgresql://", url) if _is_postgres(url) else None
 
+    @property
+    def strict_results(self) -> bool:
+        """Whether a result that cannot be stored fails its task: as the setting says, or if a backend is asked for."""
+        strict = self["lavoro_strict_results"]
+        return self["result_backend"] not in _NO_BACKEND if strict is None else bool(strict)
+
     def _pass_over(self, name: str, value: Any, url: str | None) -> None:
         what = f"{name} names no PostgreSQL database but {_kind(value)}"
         if url is None:
@@ -312,6 +318,10 @@ _PASSWORD_ASSIGNED = re.compile(r"((?:pass\w*|pwd|secret|token|key)=)(?:'[^']*'|
 _SECRET = re.compile(
     r"pass|secret|token|credential|signature|salt|dsn|api_?key|(?<!routing)(?:^|_)(?:keys?|pwd|auth)$", re.I
 )
+
+
+_NO_BACKEND = (None, "", "disabled", "disabled://")
+"""The values of ``result_backend`` that ask for none."""
 
 
 def _split(path: str) -> tuple[str, str]:

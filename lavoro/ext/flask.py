@@ -8,6 +8,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,6 +30,10 @@ from lavoro.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+
+
+_pinned: ContextVar[Flask | None] = ContextVar("lavoro_flask_site", default=None)
+"""The Flask application to which a result belongs, while that is read."""
 
 
 class FlaskTask(Task[P, R]):
@@ -129,12 +134,23 @@ class FlaskLavoro(Lavoro):
     @property
     def flask_app(self) -> Flask | None:
         """The Flask application that is meant here and now; None before the first ``init_app``."""
-        active = _active()
+        active = _pinned.get() or _active()
         return active if active in self._sites else self._last
 
     @flask_app.setter
     def flask_app(self, app: Flask) -> None:
         self._last = app
+
+    site = flask_app
+
+    @contextlib.contextmanager
+    def at(self, site: Flask | None) -> Iterator[None]:
+        """Let this Flask application be meant in a block, whichever context is active."""
+        token = _pinned.set(site)
+        try:
+            yield
+        finally:
+            _pinned.reset(token)
 
     @property
     def _site(self) -> _Site:

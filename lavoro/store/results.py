@@ -30,6 +30,8 @@ class StoredTask(NamedTuple):
     attempt: int
     worker_id: int | None
     worker: str | None
+    pid: int | None
+    """The process that runs it."""
     created: dt.datetime
     started: dt.datetime | None
     finished: dt.datetime | None

@@ -202,7 +202,7 @@ class Child:
         self.guard.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
-        signals.worker_process_init.send(None)
+        signals.worker_process_init.send(self.hostname)
         for task in self.app.tasks.values():
             task.settle()
         self.ticker.start()
@@ -253,7 +253,8 @@ class Child:
         )  # fmt: skip
         self.node = Node(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
-            max_error_size=conf.lavoro_max_error_size, together=lease["slots"],
+            max_error_size=conf.lavoro_max_error_size, together=lease["slots"], consumer=self,
+            strict_results=conf.strict_results,
             limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.progress.store,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
@@ -375,7 +376,7 @@ class Child:
         grace = order["grace"]
         self._leave_by = min(self._leave_by, math.inf if grace is None else time.monotonic() + grace)
         if order["node"] and self.number == 0 and (self._stop is None or not self._stop["node"]):
-            signals.worker_shutting_down.send(self.hostname, sig=order["sig"], how=order["how"], exitcode=0)
+            signals.worker_shutting_down.send(self.hostname, sig=order["sig"], how=order["how"].title(), exitcode=0)
         begun, self._stop = self._stop is not None, order
         self._news.set()
         if not begun:
@@ -459,7 +460,7 @@ class Child:
         for job in self.holding.jobs():
             if job.id in running:
                 logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.id)
-        signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
+        signals.worker_process_shutdown.send(self.hostname, pid=os.getpid(), exitcode=0)
         if self.number == 0 and self._stop is not None and self._stop["node"]:
             signals.worker_shutdown.send(self)
 

@@ -27,6 +27,7 @@ def no_current_app() -> Iterator[None]:
     yield
     current.forget(current.get_existing())
     current._default = current._made = None
+    current.missing_because = current.NONE_MADE
 
 
 @pytest.fixture

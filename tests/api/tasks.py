@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -99,6 +100,24 @@ def ignore() -> None:
 @app.task
 def reject() -> None:
     raise Reject("not like this")
+
+
+@app.task(bind=True)
+def leave(self: Task[..., Any], state: str, meta: Any) -> None:
+    self.update_state(state=state, meta=meta)
+    raise Ignore
+
+
+@app.task(bind=True, track_started=True)
+def tracked(self: Task[..., Any]) -> dict[str, Any]:
+    """Return what is said of a running task, and what is true."""
+    seen = AsyncResult(self.request.id, app=app)
+    return {"state": seen.state, "info": seen.info, "pid": os.getpid(), "hostname": self.request.hostname}
+
+
+@app.task
+def unspeakable() -> object:
+    return object()
 
 
 @app.task(ignore_result=True)

@@ -91,12 +91,12 @@ def test_a_result_never_ends_the_process_that_reads_it(kind: str, cause: type[Ba
         again(result).maybe_throw()
 
 
-def test_a_rejected_task_does_not_reject_the_task_that_waits_for_it() -> None:
+def test_a_rejected_task_is_a_failure() -> None:
     result = tasks.reject.delay()
-    with pytest.raises(TaskError, match="not like this") as caught:
+    with pytest.raises(Reject, match="not like this"):
         result.get(timeout=30)
-    assert not isinstance(caught.value, Reject)
-    assert again(result).state == "REJECTED"
+    assert again(result).state == "FAILURE"
+    assert again(result).result.requeue is False
 
 
 def test_ignored_task_is_over() -> None:
@@ -175,7 +175,6 @@ def test_task_sent_by_a_task_is_its_child() -> None:
     child = AsyncResult(result.get(timeout=30), app=tasks.app)
     assert again(result).children == [child]
     assert child.get(timeout=30) == 2
-    assert child.parent == result
 
 
 def test_waiting_inside_a_task_must_be_allowed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import gc
 import weakref
@@ -19,7 +20,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from lavoro import Lavoro, Task, shared_task
 from lavoro import current_app as current_lavoro
-from lavoro.errors import ImproperlyConfigured
+from lavoro.errors import ImproperlyConfigured, TaskRevokedError
+from lavoro.errors import TimeoutError as LavoroTimeoutError
 from lavoro.ext.flask import FlaskLavoro, FlaskTask
 from lavoro.message import Job
 from lavoro.signing import Keyring
@@ -401,6 +403,28 @@ def test_a_call_joins_no_transaction_of_another_site(lavoro: FlaskLavoro, two_ur
         assert [count(url) for url in two_urls] == [0, 2]
         connection.commit()
         assert [count(url) for url in two_urls] == [1, 2]
+
+
+def test_a_result_belongs_to_the_site_of_its_call(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:
+    """Wherever it is asked: in the context of another site, or in none."""
+    apps = [make_app(lavoro, LAVORO={"broker_url": url}) for url in two_urls]
+    with apps[0].app_context():
+        sent = lavoro.send_task("of a site")
+        known = lavoro.AsyncResult(sent.id)
+    with apps[1].app_context():
+        results = [sent, known, copy.copy(sent)]
+        assert [(result.stage, result.name) for result in results] == [("waiting", "of a site")] * 3
+        assert lavoro.AsyncResult(sent.id).stage is None
+        with pytest.raises(LavoroTimeoutError, match="no live worker serves that"):
+            sent.get(timeout=0)
+        sent.revoke()
+        assert (sent.state, known.state) == ("REVOKED", "REVOKED")
+        with pytest.raises(TaskRevokedError):
+            known.get(timeout=30)
+        assert lavoro.database is not None
+        sent.forget()
+    assert sent.stage is None
+    assert [count(url) for url in two_urls] == [0, 0]
 
 
 def test_sites_with_keys_and_routes_of_their_own(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:

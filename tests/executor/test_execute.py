@@ -27,6 +27,8 @@ from lavoro.errors import (
 from lavoro.executor import Cancelled
 from tests.executor.run import ETA, NODE, error_of, finished, given_back
 
+STRICT = NODE._replace(strict_results=True)
+
 # Success
 
 
@@ -61,7 +63,9 @@ def test_a_result_that_is_ignored(app: Lavoro) -> None:
 
     assert finished(ignoring).result is None
     assert finished(keeping, options='{"ignore_result": true}').result is None
-    assert finished(ignoring, options='{"ignore_result": false}').state == "FAILURE"  # it cannot be encoded
+    assert (
+        finished(ignoring, node=STRICT, options='{"ignore_result": false}').state == "FAILURE"
+    )  # it cannot be encoded
 
 
 def test_another_serializer(app: Lavoro) -> None:
@@ -162,7 +166,7 @@ def test_a_result_that_cannot_be_encoded(app: Lavoro, caplog: pytest.LogCaptureF
     def give() -> Any:
         return value
 
-    outcome = finished(give)
+    outcome = finished(give, node=STRICT)
     assert (outcome.state, outcome.traceback) == ("FAILURE", None)
     assert isinstance(error_of(outcome), (TypeError, ValueError))
     assert str(error_of(outcome)).startswith(f"the result of {give.name} cannot be stored: ")
@@ -178,7 +182,7 @@ def test_a_result_that_cannot_be_encoded_is_no_error_of_the_function(app: Lavoro
     def give() -> Any:
         return [{"a": {1, object()}}]
 
-    error = error_of(finished(give))
+    error = error_of(finished(give, node=STRICT))
     assert type(error) is TypeError
     place = "Object of type set is not JSON serializable: at [0]['a']"
     assert str(error).startswith(f"the result of {give.name} cannot be stored: {place}")
@@ -193,9 +197,26 @@ def test_a_result_whose_own_words_fail(app: Lavoro) -> None:
     def give() -> Any:
         return Own()
 
-    outcome = finished(give)
+    outcome = finished(give, node=STRICT)
     assert (type(error_of(outcome)), outcome.traceback) == (ValueError, None)
     assert str(error_of(outcome)) == f"the result of {give.name} cannot be stored: no form"
+
+
+@pytest.mark.parametrize("value", [object(), "x" * 100])
+def test_null_is_stored_for_a_result_that_cannot_be(app: Lavoro, caplog: pytest.LogCaptureFixture, value: Any) -> None:
+    """Nobody has asked for results; the warning comes once for each task."""
+
+    @app.task(name=f"null.{type(value).__name__}")
+    def give() -> Any:
+        return value
+
+    for _ in range(2):
+        outcome = finished(give, node=NODE._replace(max_result_size=50))
+        assert (outcome.state, outcome.result, outcome.payload, outcome.traceback) == ("SUCCESS", "null", None, None)
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage().startswith(f"the result of {give.name} cannot be stored, null is stored instead: ")
+    assert record.getMessage().endswith("ignore_result=True; lavoro_strict_results=True lets such tasks fail")
 
 
 def test_a_result_that_is_too_large(app: Lavoro) -> None:
@@ -203,7 +224,7 @@ def test_a_result_that_is_too_large(app: Lavoro) -> None:
     def give(size: int) -> str:
         return "x" * size
 
-    small = NODE._replace(max_result_size=100)
+    small = STRICT._replace(max_result_size=100)
     assert finished(give, 98, node=small).state == "SUCCESS"
     outcome = finished(give, 99, node=small)
     assert outcome.state == "FAILURE"
@@ -256,7 +277,7 @@ def test_wrong_arguments_fail(app: Lavoro) -> None:
 @pytest.mark.parametrize(
     ("changes", "expired", "reason"),
     [
-        ({"expired": True, "expires": ETA}, True, f"expired at {ETA}"),
+        ({"expired": True, "expires": ETA}, True, "expired"),
         ({"revoked": True}, False, "revoked"),
         ({"revoked": True, "expired": True, "expires": ETA}, False, "revoked"),
     ],
@@ -375,7 +396,7 @@ def test_reject(app: Lavoro) -> None:
         raise Reject("not now", requeue=requeue)
 
     outcome = finished(reject, False)
-    assert (outcome.state, type(error_of(outcome))) == ("REJECTED", Reject)
+    assert (outcome.state, type(error_of(outcome))) == ("FAILURE", Reject)
     back = given_back(reject, True)
     assert (back.state, back.retries, back.reason, back.countdown) == ("REJECTED", None, "rejected: not now", 0.0)
 
@@ -446,12 +467,12 @@ def test_where_the_pool_has_no_hard_limits_the_supervisor_has(app: Lavoro) -> No
     assert finished(slow, node=NODE._replace(limit=clock.limit)).result == "0"
 
 
-@pytest.mark.parametrize("signum", [None, "SIGKILL"])
-def test_a_cancelled_task(app: Lavoro, heard: list[tuple[str, dict[str, Any]]], signum: str | None) -> None:
+@pytest.mark.parametrize(("name", "signum"), [(None, 15), ("SIGKILL", 9), ("term", 15), (2, 2), ("nonsense", 15)])
+def test_a_cancelled_task(app: Lavoro, heard: list[tuple[str, dict[str, Any]]], name: Any, signum: int) -> None:
     @app.task
     def long() -> None:
         with contextlib.suppress(Exception):
-            raise Cancelled(*[signum] if signum else [])
+            raise Cancelled(*[name] if name else [])
 
     outcome = finished(long)
     assert (outcome.state, type(error_of(outcome))) == ("REVOKED", TaskRevokedError)

@@ -47,14 +47,15 @@ class Telling(Task[Any, Any]):
 @pytest.mark.parametrize(
     ("raised", "order"),
     [
-        (None, ["task_prerun", "before_start", "task_success", "on_success", "after_return", "task_postrun"]),
+        (None, ["task_prerun", "before_start", "on_success", "task_success", "after_return", "task_postrun"]),
         (
             ValueError("x"),
-            ["task_prerun", "before_start", "task_failure", "on_failure", "after_return", "task_postrun"],
+            ["task_prerun", "before_start", "on_failure", "task_failure", "after_return", "task_postrun"],
         ),
-        (Retry("x"), ["task_prerun", "before_start", "task_retry", "on_retry", "task_postrun"]),
+        (Retry("x"), ["task_prerun", "before_start", "on_retry", "task_retry", "task_postrun"]),
         (Ignore(), ["task_prerun", "before_start", "task_postrun"]),
-        (Reject("x"), ["task_prerun", "before_start", "task_rejected", "task_postrun"]),
+        (Reject("x"), ["task_prerun", "before_start", "task_postrun", "task_failure"]),
+        (Reject("x", requeue=True), ["task_prerun", "before_start", "task_postrun"]),
         (Cancelled(), ["task_prerun", "before_start", "task_revoked", "task_postrun"]),
     ],
 )
@@ -95,7 +96,8 @@ def test_what_they_are_told(app: Lavoro, heard: list[tuple[str, Any]]) -> None:
         "signal": signals.task_postrun, "sender": run, "task_id": id, "task": run, "args": args, "kwargs": kwargs,
         "retval": 2, "state": "SUCCESS",
     }  # fmt: skip
-    assert told["task_success"]["result"] == 2
+    success = told["task_success"]
+    assert (success["result"], 0 < success["runtime"] < 30) == (2, True)
 
     heard.clear()
     job = job_of(run, 6, 0)

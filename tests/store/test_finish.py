@@ -40,7 +40,6 @@ def test_a_success_is_stored_with_all_that_is_known(tx: Tx) -> None:
         (lambda job: outcome.succeeded(job, "1", 0.1), states.SUCCESS, "finished_success"),
         (lambda job: outcome.ignored(job, 0.1), states.IGNORED, "finished_success"),
         (lambda job: outcome.failed(job, '{"exc_type":"E"}', "Trace", 0.1), states.FAILURE, "finished_failure"),
-        (lambda job: outcome.rejected(job, '{"exc_type":"E"}', 0.1), states.REJECTED, "finished_failure"),
         (lambda job: outcome.revoked(job, '{"exc_type":"E"}'), states.REVOKED, "finished_failure"),
     ],
 )

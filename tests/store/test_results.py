@@ -23,7 +23,7 @@ def test_a_waiting_task(tx: Tx) -> None:
     assert results.fetch(tx, id) == StoredTask(
         stage="waiting", state=None, result=None, result_payload=None, traceback=None, name="test.add", args="[1,2]",
         kwargs='{"x":1}', options='{"shadow":"s"}', payload=None, queue="q", retries=0, attempt=0, worker_id=None,
-        worker=None, created=created, started=None, finished=None, runtime=None, children=None, reason=None,
+        worker=None, pid=None, created=created, started=None, finished=None, runtime=None, children=None, reason=None,
     )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_a_running_task(tx: Tx) -> None:
     assert found == StoredTask(
         stage="running", state=None, result=None, result_payload=None, traceback=None, name="test.add", args="[1,2]",
         kwargs=None, options=None, payload=None, queue="celery", retries=0, attempt=1, worker_id=1, worker="node@test",
-        created=created, started=started, finished=None, runtime=None, children=None, reason=None,
+        pid=value(tx, "select pid from lavoro.worker where id = 1"), created=created, started=started,
+        finished=None, runtime=None, children=None, reason=None,
     )  # fmt: skip
     tasks.store_progress(tx, 1, job, state="HALF", meta='{"done":0.5}')
     assert (stored(tx, job.id).state, stored(tx, job.id).result) == ("HALF", '{"done":0.5}')
@@ -47,8 +48,8 @@ def test_a_finished_task(tx: Tx) -> None:
     assert stored(tx, job.id) == StoredTask(
         stage="finished", state="SUCCESS", result='"x"', result_payload=b"\x00", traceback=None, name="test.add",
         args="[1,2]", kwargs=None, options=None, payload=None, queue="celery", retries=0, attempt=1, worker_id=1,
-        worker="node@test", created=created, started=started, finished=finished, runtime=0.25, children='["c"]',
-        reason=None,
+        worker="node@test", pid=None, created=created, started=started, finished=finished, runtime=0.25,
+        children='["c"]', reason=None,
     )  # fmt: skip
 
 

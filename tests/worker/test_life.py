@@ -22,8 +22,8 @@ def test_signals_and_json_log(start_worker: StartWorker, sender: Lavoro, migrate
     assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
     assert worker.stop() == 0
     noted = [" ".join(line[1:]) for line in ledger.lines("signal")]
-    assert sorted(noted[:4]) == ["worker_init Child"] * 2 + ["worker_process_init NoneType"] * 2
-    assert noted[4:] == ["worker_ready Child", "worker_shutting_down str SIGTERM warm", "worker_shutdown Child"]
+    assert sorted(noted[:4]) == ["worker_init Child"] * 2 + ["worker_process_init str"] * 2
+    assert noted[4:] == ["worker_ready Child", "worker_shutting_down str SIGTERM Warm", "worker_shutdown Child"]
     lines = [json.loads(line) for line in worker.log.splitlines()]
     assert {line["process"] for line in lines} >= {"MainProcess"}
     (succeeded,) = [line for line in lines if "succeeded" in line["message"]]

@@ -15,8 +15,8 @@ with given as materialized (
     insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created,
         started, name, args, kwargs, options, payload, result, result_payload, traceback, children)
     select d.id,
-        -- A task that has set its final state itself and then raised Ignore keeps what it set.
-        case when g.state = 'IGNORED' and d.state in ('SUCCESS', 'FAILURE', 'REVOKED') then d.state else g.state end,
+        -- A task that has set a state itself and then raised Ignore keeps what it set.
+        case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
         d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due, d.created,
         d.started, d.name, d.args, d.kwargs, d.options, d.payload,
         case when g.state = 'IGNORED' then d.progress else g.result::json end, g.payload, g.traceback, g.children::json

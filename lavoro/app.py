@@ -179,9 +179,10 @@ class Lavoro:
     def import_modules(self) -> None:
         """Import all that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered."""
         signals.import_modules.send(self)
-        for names in (self.conf.imports, self.conf.include):
+        for setting in ("imports", "include"):
+            names = self.conf[setting]
             for name in [names] if isinstance(names, str) else names or ():
-                import_module(name)
+                _import_named(name, setting)
         for discover in self._discoveries:
             discover()
 
@@ -390,6 +391,11 @@ class Lavoro:
         """The database's URL in SQLAlchemy's form, for an engine of one's own on the same database."""
         return self.database.url.replace("postgresql://", "postgresql+psycopg://", 1)
 
+    @property
+    def database_shown(self) -> str:
+        """The database for people to read: its URL without the password, or the folder of the embedded one."""
+        return embedded.shown(self.conf.database_url, self.conf.lavoro_data_folder)
+
     def engines(self) -> list[tuple[str, Any]]:
         """Return the SQLAlchemy engines that tasks use, with names for people: those of ``lavoro_engines``.
 
@@ -509,6 +515,18 @@ class Lavoro:
 
 absent.mark_missing(Lavoro, "app")
 _ARGUMENTS = frozenset(inspect.signature(Lavoro).parameters) - {"settings"}
+
+
+def _import_named(name: str, setting: str) -> None:
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        told = setting if setting == "imports" else f"{setting} (or the option -I)"
+        raise ModuleNotFoundError(
+            f"there is no module {name!r}, which the setting {told} names", name=error.name
+        ) from error
 
 
 def _import_related(package: str, related_name: str | None) -> None:

@@ -7,11 +7,13 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lavoro import spelling
 from lavoro.app import Lavoro
 from lavoro.current import Proxy
 from lavoro.errors import ImproperlyConfigured
@@ -110,7 +112,8 @@ def _import(name: str) -> ModuleType:
             holder.app = getattr(module, attribute)  # type: ignore[attr-defined]
             return holder
         raise ImproperlyConfigured(
-            f"there is no module {name!r} to load the application from (option -A, searched from {sys.path[0] or '.'})"
+            f"there is no module {name!r} to load the application from (option -A, searched from"
+            f" {sys.path[0] or '.'}): check the name, and run the command in the folder that has the module"
         ) from None
 
 
@@ -149,7 +152,10 @@ def _resolve(module: ModuleType, path: str) -> Any:
     value: Any = module
     for part in path.split("."):
         if not hasattr(value, part):
-            raise ImproperlyConfigured(f"module {module.__name__!r} has no {path!r}")
+            usual = filter(partial(hasattr, module), NAMES)
+            meant = spelling.nearest(part, frozenset(dir(value))) or next(usual, None)
+            hint = f": did you mean {meant!r}?" if meant else "; name a variable or function of it: -A module:app"
+            raise ImproperlyConfigured(f"module {module.__name__!r} has no {path!r}{hint}")
         value = getattr(value, part)
     return value
 

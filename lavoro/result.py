@@ -375,7 +375,8 @@ class AsyncResult(Generic[R]):
         if paused:
             return ", which is paused"
         if not nodes:
-            return f", and no live worker serves that: start one: {command('worker', '-Q', queue)}"
+            start = f"start one on this database ({self.app.database_shown}): {command('worker', '-Q', queue)}"
+            return f", and no live worker serves that: {start}"
         return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
 
     def _fetch_patiently(self, deadline: float | None) -> StoredTask | None:

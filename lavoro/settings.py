@@ -22,7 +22,7 @@ from typing import Any
 
 from lavoro import absent, spelling
 from lavoro.defaults import DEFAULTS, RETRY_POLICY, as_seconds
-from lavoro.errors import ImproperlyConfigured
+from lavoro.errors import ImproperlyConfigured, LavoroWarning
 from lavoro.forking import in_each_fork
 
 _versions = itertools.count()
@@ -302,7 +302,8 @@ class Settings(MutableMapping[str, Any]):
             )
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{what}; it is passed over for the PostgreSQL database that was named", stacklevel=3)
+            text = f"{what}; it is passed over for the PostgreSQL database that was named"
+            warnings.warn(text, LavoroWarning, stacklevel=spelling.outside())
 
     def check(self) -> None:
         """Raise ImproperlyConfigured that lists what cannot work: not supported, of a wrong type or out of range."""

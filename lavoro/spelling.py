@@ -37,10 +37,10 @@ def warn_of(what: str, name: str, known: frozenset[str]) -> None:
     meant = nearest(name, known)
     if meant is not None:
         text = f"{what} {name!r} means nothing here: did you mean {meant!r}?"
-        warnings.warn(text, LavoroWarning, stacklevel=_outside())
+        warnings.warn(text, LavoroWarning, stacklevel=outside())
 
 
-def _outside() -> int:
+def outside() -> int:
     """Return which caller, counted from the one of this function, is the first that is not of this package."""
     frame: FrameType | None = sys._getframe(1)
     level = 1

@@ -80,7 +80,7 @@ def _wrong_usage(error: click.UsageError) -> int:
         click.echo(error.ctx.get_help())
     else:
         verb = error.ctx.command_path if error.ctx is not None else "lavoro"
-        say(f"lavoro: {_one_line(error.format_message()).rstrip('.')}; see {verb} --help", error=True)
+        say(f"lavoro: {_one_line(error.format_message()).rstrip('.')} (see {verb} --help)", error=True)
     return 2
 
 

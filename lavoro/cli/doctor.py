@@ -10,6 +10,7 @@ from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
+from lavoro.plural import counted
 from lavoro.store import doctor as store
 from lavoro.store.database import Tx, translated
 from lavoro.store.doctor import Exam, Finding
@@ -17,7 +18,7 @@ from lavoro.store.roles import LIMITED
 from lavoro.text import plain
 
 
-@click.command()
+@click.command(short_help="Print what is wrong with the database, and its repair.")
 @APP_OPTION
 @click.option(
     "--role", type=click.Choice(LIMITED), help="Only compare the rights of the app's database user with a role's."
@@ -39,7 +40,7 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
             unseen = [] if role else store.unseen(exam)
     finally:
         tx.connection.close()
-    _tell_json(findings, unseen) if as_json else _tell(findings, unseen)
+    _tell_json(findings, unseen) if as_json else _tell(findings, unseen, lavoro.database_shown)
     context.exit(1 if findings else 0)
 
 
@@ -59,9 +60,9 @@ def _tell_json(findings: list[Finding], unseen: list[str]) -> None:
     say(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": unseen}))
 
 
-def _tell(findings: list[Finding], unseen: list[str]) -> None:
+def _tell(findings: list[Finding], unseen: list[str], place: str) -> None:
     for finding in findings:
         say(f"{plain(f'{finding.check}: {finding.which} {finding.problem}')}\n    {finding.repair}")
     for what in unseen:
         say(plain(f"not seen: {what}"))
-    say(f"{len(findings)} found" if findings else "nothing found")
+    say(f"{counted(len(findings), 'problem')} found in {place}" if findings else f"nothing found in {place}")

@@ -17,9 +17,9 @@ from lavoro.text import plain
 from lavoro.worker.plan import node_name
 
 
-@click.command()
+@click.command(short_help="Tell whether this node's worker is well.")
 @APP_OPTION
-@click.option("-n", "--hostname", help="Name of the node, as given to its worker; default: worker@%h.")
+@click.option("-n", "--hostname", metavar="NAME", help="The node, as given to its worker; default: worker@%h.")
 @liveness_option(click.Path(dir_okay=False))
 @click.option(
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,

@@ -11,7 +11,7 @@ from lavoro.store import migrate as migrations
 from lavoro.store.roles import statements
 
 
-@click.command()
+@click.command(short_help="Create or update Lavoro's tables.")
 @APP_OPTION
 @click.option("--roles", is_flag=True, help="Only print the SQL that gives each role its rights.")
 @click.pass_context

@@ -27,6 +27,9 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
     if not force:
         with translated():
             waiting = sum(row.ready + row.scheduled for row in store.queue_status(found.database) if row.queue in names)
+        if not waiting:
+            say(plain(f"nothing waits on {', '.join(names)}"))
+            return
         what = counted(waiting, "task that waits", "tasks that wait")
         click.confirm(plain(f"Delete {what} on {', '.join(names)}?"), abort=True)
     with translated():

@@ -23,30 +23,37 @@ LONGEST = 1000
 """Characters of a cell: names of queues have up to 200 when Python sends the task, and no limit when SQL does."""
 
 
-@click.command()
+@click.command(short_help="Show queues and live workers.")
 @APP_OPTION
 @click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def status(context: click.Context, app: str | None, as_json: bool) -> None:
     """Show queues and live workers; exit code 69 when no worker is alive."""
-    database = load_app(context, app).database
+    found_app = load_app(context, app)
+    database, place = found_app.database, found_app.database_shown
     migrations.check(database)
     with translated():
         queues, workers = queue_status(database), worker_status(database)
     if as_json:
-        found = {"queues": [q._asdict() for q in queues], "workers": [w._asdict() for w in workers]}
+        found = {"database": place, "queues": [q._asdict() for q in queues], "workers": [w._asdict() for w in workers]}
         say(json.dumps(found, default=str))
     else:
-        Console().print(_queues(queues), _workers(workers))
+        say(f"database: {place}")
+        Console().print(
+            _queues(queues) if queues else "no tasks wait or run",
+            _workers(workers) if workers else "no live worker",
+            sep="\n",
+        )
     context.exit(0 if workers else NOBODY)
 
 
 def _queues(rows: list[QueueStatus]) -> Table:
-    table = Table("queue", "ready", "scheduled", "running", "oldest", "", title="Queues")
+    marked = any(row.paused or not row.served for row in rows)
+    table = Table("queue", "ready", "scheduled", "running", "oldest", *["note"] * marked, title="Queues")
     for row in rows:
         oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
-        marks = ", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))
-        _add(table, row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, marks)
+        marks = [", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))] * marked
+        _add(table, row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, *marks)
     return table
 
 

@@ -16,6 +16,7 @@ from typing import IO, ClassVar
 from lavoro.errors import ImproperlyConfigured, OperationalError
 from lavoro.forking import in_each_fork
 from lavoro.store import embedded_server
+from lavoro.store.database import masked
 from lavoro.store.embedded_place import OTHER_PLACE, check_wheel, place_of
 
 logger = logging.getLogger("lavoro.store")
@@ -129,6 +130,11 @@ class _exclusive:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def shown(url: str | None, folder: str | Path | None = None) -> str:
+    """Name a database for people: its URL without the password; None stands for the embedded one in the folder."""
+    return f"embedded, {EmbeddedPostgres.at(folder).folder}" if url is None else masked(url)
 
 
 def url(folder: str | Path | None = None) -> str:

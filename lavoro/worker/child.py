@@ -322,7 +322,11 @@ class Child:
 
     def _unknown(self, job: Job) -> Outcome:
         """Another release may know the task: it waits, each time twice as long, visible with the reason."""
-        logger.error("received unregistered task %s[%s]; given back: another worker may know it", job.name, job.id)
+        logger.error(
+            "received unregistered task %s[%s]; given back: another worker may know it, and this one if it imports"
+            " the task's module (option -I, settings include and imports)",
+            job.name, job.id,
+        )  # fmt: skip
         if signals.task_unknown:
             signals.task_unknown.send(self, name=job.name, id=str(job.id), message=job, exc=KeyError(job.name))
         reason = f"worker {self.hostname} knows no task {described(job.name, 500)}"

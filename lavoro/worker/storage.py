@@ -7,7 +7,7 @@ from typing import Any
 
 from lavoro.store import embedded
 from lavoro.store import migrate as migrations
-from lavoro.store.database import Database, masked
+from lavoro.store.database import Database
 from lavoro.worker.plan import Plan
 
 logger = logging.getLogger("lavoro.worker")
@@ -32,9 +32,7 @@ def database_of(plan: Plan) -> Database:
 
 def name_of(plan: Plan) -> str:
     """Name the database that the plan names, without its password."""
-    if plan.url is None:
-        return f"embedded, {embedded.EmbeddedPostgres.at(plan.data_folder).folder}"
-    return masked(plan.url)
+    return embedded.shown(plan.url, plan.data_folder)
 
 
 def check(database: Database, plan: Plan) -> None:

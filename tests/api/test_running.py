@@ -217,7 +217,10 @@ def test_get_in_time_or_timeout_error() -> None:
 
 def test_a_timeout_says_what_keeps_the_task_from_starting() -> None:
     result = tasks.add.apply_async((1, 1), queue="no one's")
-    match = "in the queue .*no one's.*, and no live worker serves that: start one: lavoro worker -A yourapp -Q"
+    match = (
+        "in the queue .*no one's.*, and no live worker serves that: start one on this database "
+        r"\(postgresql://.*\): lavoro worker -A yourapp -Q"
+    )
     with pytest.raises(TimeoutError, match=match):
         result.get(timeout=0.05)
     queues.pause(tasks.app.database, ["no one's"])

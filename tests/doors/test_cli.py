@@ -15,8 +15,8 @@ import pytest
 
 from lavoro import Lavoro, __version__
 from lavoro.cli import main
-from lavoro.store import workers
-from lavoro.store.database import Database
+from lavoro.store import queues, workers
+from lavoro.store.database import Database, masked
 from lavoro.store.workers import Registration
 from tests.postgres import Cluster
 
@@ -41,6 +41,7 @@ APPS = {
         "@first.task\ndef add(x, y): return x + y\n"
     ),
     "odd": "from lavoro import Lavoro\napp = Lavoro('odd', worker_pool='eventlet')\n",
+    "including": "from lavoro import Lavoro\napp = Lavoro('including', include=['nosuch.tasks'])\n",
     "on_redis": "from lavoro import Lavoro\napp = Lavoro('on_redis', broker='redis://localhost')\n",
 }
 
@@ -77,13 +78,15 @@ def refuses(result: subprocess.CompletedProcess[str], *words: str, code: int = 1
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("missing", ["there is no module 'missing'", "-A"]),
+        ("missing", ["there is no module 'missing'", "-A", "run the command in the folder that has the module"]),
+        ("including", ["there is no module 'nosuch.tasks', which the setting include (or the option -I) names"]),
         ("broken", ["'broken' could not be loaded", "ZeroDivisionError: division by zero", "broken.py, line 3"]),
         ("lacking", ["'lacking' could not be loaded", "No module named 'a_module_that_is_nowhere'", "line 1"]),
         ("mistyped", ["'mistyped' could not be loaded", "SyntaxError", "mistyped.py, line 1"]),
         ("leaving", ["'leaving' could not be loaded", "SystemExit: not today"]),
         ("empty", ["module 'empty' has no Lavoro application", "-A empty:"]),
-        ("shop:nothing", ["module 'shop' has no 'nothing'"]),
+        ("shop:nothing", ["module 'shop' has no 'nothing': did you mean 'app'?"]),
+        ("empty:nothing", ["module 'empty' has no 'nothing'; name a variable or function of it: -A module:app"]),
         ("odd", ["worker_pool must be one of gevent"]),
         ("on_redis", ["broker_url", "postgresql://"]),
     ],
@@ -103,7 +106,8 @@ def test_traceback_on_request(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["worker", "-A", "shop", "--colour"], ["No such option", "--colour", "see lavoro worker --help"]),
+        (["worker", "-A", "shop", "--colour"], ["No such option", "--colour", "(see lavoro worker --help)"]),
+        (["worker", "-A", "shop", "--concurency", "3"], ["Did you mean '--concurrency'? (see lavoro worker --help)"]),
         (["worker"], ["-A"]),
         (["worker", "-A", "shop", "-c", "many"], ["'many'", "-c"]),
         (["worker", "-A", "shop", "-P", "eventlet"], ["'eventlet'", "gevent"]),
@@ -201,7 +205,28 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     assert (queue["queue"], queue["ready"], queue["running"], queue["served"]) == ("celery", 1, 0, False)
     shown = lavoro(folder, "-A", "shop", "status", url=database_url)
     assert re.search(r"celery\W+1\W.*no worker serves it", shown.stdout)
+    assert shown.stdout.startswith(f"database: {masked(database_url)}\n")
+    assert shown.stdout.endswith("no live worker\n")
+    assert found["database"] == masked(database_url)
     assert "deleted 1 task from celery" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
+
+
+def test_status_and_purge_of_an_empty_database(folder: Path, migrated_url: str) -> None:
+    shown = lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout
+    assert shown == f"database: {masked(migrated_url)}\nno tasks wait or run\nno live worker\n"
+    asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
+    assert (asked.returncode, asked.stdout) == (0, "nothing waits on celery\n"), asked.stderr
+
+
+def test_status_marks_only_what_needs_a_note(folder: Path, migrated_url: str) -> None:
+    alive = Registration("one@here", 0, "here", 4711, "solo", 1, ["celery"], "0.1.0", 3600.0)
+    with Lavoro("sender", broker=migrated_url, set_as_current=False) as sender:
+        sender.send_task("shop.add", (1, 2))
+        with sender.database.tx() as tx:
+            workers.register(tx, alive)
+        assert "note" not in lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout
+        queues.pause(sender.database, ["celery"])
+        assert re.search(r"note.*\n.*\n.*paused", lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout)
 
 
 def test_purge_asks_with_a_number(folder: Path, migrated_url: str) -> None:

@@ -21,7 +21,7 @@ from psycopg import pq
 
 from lavoro import commands
 from lavoro.store import clock, doctor, partitions, roles
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database, Tx, masked
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.migrate import migrate
 from lavoro.store.partitions import DEFAULT_RETENTION
@@ -416,14 +416,14 @@ def lavoro(folder: Path, *arguments: str, url: str) -> subprocess.CompletedProce
 def test_the_command(tmp_path: Path, tx: Tx, url: str) -> None:
     """0 when all is well, 1 when not; in words and as JSON; nothing is changed."""
     healthy = lavoro(tmp_path, "doctor", "-A", "shop", url=url)
-    assert (healthy.returncode, healthy.stdout) == (0, "nothing found\n"), healthy.stderr
+    assert (healthy.returncode, healthy.stdout) == (0, f"nothing found in {masked(url)}\n"), healthy.stderr
     rows(tx, "insert into lavoro.queue values ('mail', now()) returning 1")
     told = lavoro(tmp_path, "doctor", "-A", "shop", url=url)
     assert told.returncode == 1, told.stderr
     first, repair, last = told.stdout.splitlines()
     assert first.startswith("queue: mail has been paused for")
     assert repair.startswith("    update ")
-    assert last == "1 found"
+    assert last == f"1 problem found in {masked(url)}"
     as_json = json.loads(lavoro(tmp_path, "doctor", "-A", "shop", "--json", url=url).stdout)
     assert [(one["check"], one["which"]) for one in as_json["findings"]] == [("queue", "mail")]
     assert value(tx, "select count(*) from lavoro.queue where paused is not null") == 1

@@ -60,10 +60,13 @@ def protocol_headers(message: Message, options: Mapping[str, Any]) -> dict[str, 
 
 def origin() -> str:
     """Name this process as a sender, the way Celery does."""
-    return f"gen{os.getpid()}@{_hostname()}"
+    return f"gen{os.getpid()}@{hostname()}"
 
 
-_hostname = lru_cache(maxsize=1)(socket.gethostname)
+@lru_cache(maxsize=1)
+def hostname() -> str:
+    """Name this machine."""
+    return socket.gethostname()
 
 
 def _options(message: Message) -> dict[str, Any]:

@@ -131,8 +131,18 @@ def retry_changes(
     """Encode what another try of a task is to have different: only what was given is in it."""
     form = template(task.app.conf, task, task.name, {**options, "queue": options.get("queue") or request.queue})
     queue = options.get("queue")
-    changes: dict[str, Any] = {"queue": checked_name(queue) if isinstance(queue, str) else queue, "options": form.extra}
-    if args is not None or kwargs is not None:
+    if options.get("expires") is not None:
+        form.extra.setdefault("expires", None)
+    changes: dict[str, Any] = {
+        "queue": checked_name(queue) if isinstance(queue, str) else queue,
+        "priority": None if options.get("priority") is None else form.priority,
+        "expires": form.expires,
+        "expires_in": form.expires_in,
+        "options": form.extra,
+    }
+    if request.is_eager:
+        changes["call"] = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
+    elif args is not None or kwargs is not None:
         again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)
     return changes

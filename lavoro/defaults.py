@@ -141,6 +141,9 @@ DEFAULTS: dict[str, Default] = {
     # Calling tasks
     "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", FLAG),
     "task_eager_propagates": Default(False, "Exceptions of eager tasks are raised to the caller.", FLAG),
+    "lavoro_eager_serialize": Default(
+        True, "With `task_always_eager`, tasks get the arguments that a worker would: through the serializer.", FLAG
+    ),
     "task_store_eager_result": Default(False, "Store results of eager tasks too.", FLAG),
     "task_serializer": Default("json", "Serializer of arguments.", TEXT),
     "task_publish_retry": Default(True, "Try again when the database cannot be reached while calling a task.", FLAG),

@@ -5,56 +5,138 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lavoro import outcome, states
+from lavoro import states
+from lavoro.announce import hostname
 from lavoro.compose import calling_task, template
-from lavoro.errors import Reject
+from lavoro.errors import Ignore, Reject, Retry
 from lavoro.executor import Node, Run
+from lavoro.failure import ExceptionInfo
 from lavoro.message import Job, Message
-from lavoro.result import EagerResult, raisable
+from lavoro.outcome import GivenBack, Outcome
+from lavoro.result import EagerResult, denied_join_result
 
 
 def run_eagerly(
     app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], *,
-    throw: bool | None = None, through_serializer: bool,
+    throw: bool | None = None,
 ) -> EagerResult[Any]:  # fmt: skip
     """Run a task now, with request, handlers and signals; its retries follow at once.
 
-    ``through_serializer`` gives it the arguments that a worker would get. ``throw`` (default: setting
-    ``task_eager_propagates``) raises what the task raised.
+    ``throw`` (default: setting ``task_eager_propagates``) raises what the task raises, a ``Retry`` too.
     """
-    routed = app.publisher.routed(task, task.name, args, kwargs, options)
-    message = template(app.conf, task, task.name, routed, calling_task()).message(args, kwargs)
-    run, ended = _run(app, task, _job_of(message), None if through_serializer else (list(args), dict(kwargs)))
-    _let_through(run.error)
+    return _run(app, task, (args, dict(kwargs)), options, throw)
+
+
+def send_eagerly(
+    app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> EagerResult[Any]:
+    """Run a task in place of sending it: with the arguments that a worker would get, and ``get`` forbidden inside."""
+    options = {**task.call_options(), **options}
+    call = None if app.conf["lavoro_eager_serialize"] else (args, dict(kwargs))
+    with denied_join_result():
+        return _run(app, task, call, options, None, sent=(args, kwargs))
+
+
+class EagerRun(Run):
+    """One start in the calling process: nothing is encoded, and what handlers raise reaches the caller."""
+
+    __slots__ = ("fields", "throw")
+
+    def __init__(
+        self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None, *, fields: dict[str, Any], throw: bool
+    ) -> None:
+        super().__init__(task, job, node, call)
+        self.fields = fields
+        """What the request has in place of what a worker gives it."""
+        self.throw = throw
+
+    def outcome(self) -> Outcome:
+        """Run, in a copy of the context; raises what the caller is to see."""
+        try:
+            return super().outcome()
+        except _Handled as handled:
+            error = handled.error
+        raise error
+
+    def _decode(self) -> None:
+        super()._decode()
+        self.request.update(self.fields)
+        if self.request.get("timelimit") == [None, None]:
+            self.request.update(timelimit=None)
+
+    def _ended(self, error: BaseException) -> Outcome:
+        """Return the outcome of an exception; raise one that the caller is to see."""
+        if isinstance(error, _Handled):
+            raise error
+        if not isinstance(error, Exception) or (self.throw and not isinstance(error, (Ignore, Reject))):
+            self._returned(None, None, None, handlers=False)
+            raise error
+        return super()._ended(error)
+
+    def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
+        if not isinstance(error, Reject):
+            super()._tell_failure(error, info)
+
+    def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
+        if name in self.task.handlers:
+            last = (einfo,) if einfo is not None or always else ()
+            try:
+                getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
+            except Exception as error:
+                raise _Handled(error) from error
+
+    def retries(self) -> bool:
+        """Tell whether the task asked to be tried again; a ``Retry`` that it made itself is its end, as in Celery."""
+        return isinstance(self.raised, Retry) and self.raised.task_id == self.request.id
+
+
+class _Handled(BaseException):
+    """Carries what a handler raised past the task's own outcome."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _run(
+    app: Any, task: Any, call: tuple[Any, Any] | None, options: Mapping[str, Any], throw: bool | None, *,
+    sent: tuple[Any, Any] = ((), {}),
+) -> EagerResult[Any]:  # fmt: skip
+    """Run the task until it asks for no other try."""
+    routed = app.publisher.routed(task, task.name, *(call or sent), options)
+    message = template(app.conf, task, task.name, routed, calling_task()).message(*(((), {}) if call else sent))
+    job, node, fields = _job_of(message), _node(app.conf), _fields(options)
     throw = app.conf["task_eager_propagates"] if throw is None else throw
-    if throw and run.error is not None and not isinstance(run.error, Reject):
-        raise raisable(run.error, str(message.id))
-    is_kept = isinstance(ended, outcome.Finished) and not isinstance(run.error, Reject)
-    state = ended.state if is_kept and ended.state is not None else states.REJECTED
-    value = run.value if run.error is None else run.error
-    return EagerResult(options.get("task_id") or message.id, value, state, ended.traceback, task.name, app)
+    while True:
+        run = EagerRun(task, job, node, call, fields=fields, throw=throw)
+        ended = run.outcome()
+        if not run.retries():
+            break
+        assert isinstance(ended, GivenBack)
+        assert isinstance(run.raised, Retry)
+        job, (args, kwargs) = _retried(job, ended), run.raised.changes["call"]
+        call = tuple(args), dict(kwargs)
+    value, traceback = run.value, None
+    if run.raised is not None:
+        value, traceback = run.error or run.raised, ExceptionInfo(run.raised).traceback
+    state = states.REJECTED if isinstance(run.raised, Reject) else ended.state or states.PENDING
+    return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
 
 
-def _run(app: Any, task: Any, job: Job, call: tuple[Any, Any] | None) -> tuple[Run, outcome.Outcome]:
-    """Run the job until it asks for no other try."""
-    conf = app.conf
-    node = Node(
-        "eager", accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
+def _node(conf: Any) -> Node:
+    return Node(
+        hostname(), accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
         max_error_size=conf.lavoro_max_error_size, eager=True,
     )  # fmt: skip
-    while True:
-        run = Run(task, job, node, call)
-        ended = run.outcome()
-        if not isinstance(ended, outcome.GivenBack) or ended.state != states.RETRY:
-            return run, ended
-        job = _retried(job, ended)
-        call = call if ended.args is None and ended.payload is None else None
 
 
-def _let_through(error: BaseException | None) -> None:
-    """A worker survives whatever a task raises; here Ctrl-C or a timeout of the caller's own must not be swallowed."""
-    if error is not None and not isinstance(error, (Exception, SystemExit)):
-        raise error
+def _fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the request that are others than in a worker: nothing was sent, and nothing waits."""
+    delivery = {name: options.get(name) for name in ("exchange", "routing_key", "priority")}
+    return {
+        "eta": None, "expires": None, "delivery_info": {"is_eager": True, **delivery},
+        "loglevel": options.get("loglevel") or 0, "logfile": options.get("logfile"),
+    }  # fmt: skip
 
 
 def _job_of(message: Message) -> Job:
@@ -66,8 +148,8 @@ def _job_of(message: Message) -> Job:
     )  # fmt: skip
 
 
-def _retried(job: Job, back: outcome.GivenBack) -> Job:
-    job = job._replace(retries=job.retries + 1, attempt=job.attempt + 1, options=back.options or job.options)
-    if back.args is None and back.payload is None:
-        return job
-    return job._replace(args=back.args, kwargs=back.kwargs, payload=back.payload)
+def _retried(job: Job, back: GivenBack) -> Job:
+    return job._replace(
+        retries=job.retries + 1, attempt=job.attempt + 1, options=back.options or job.options,
+        queue=back.queue or job.queue, priority=job.priority if back.priority is None else back.priority,
+    )  # fmt: skip

@@ -57,7 +57,6 @@ class Retry(TaskPredicate):
         message: str | None = None,
         exc: BaseException | str | None = None,
         when: float | datetime | None = None,
-        *,
         is_eager: bool = False,
         sig: Any = None,
     ) -> None:
@@ -69,7 +68,12 @@ class Retry(TaskPredicate):
         self.sig = sig
         self.changes: dict[str, Any] = {}
         """What the next try has different: queue, options, encoded arguments."""
+        self.task_id: str | None = None
+        """The task that asked for it: in the run of another one it is an error like others."""
         super().__init__(message, exc, when)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.message, self.exc or self.excs, self.when, self.is_eager)
 
     def humanize(self) -> str:
         """Say when, for people: ``in 3s``, ``at 2030-01-01 ...``."""

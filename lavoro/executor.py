@@ -36,6 +36,8 @@ from lavoro.unawaited import UNAWAITED, unawaited_error
 logger = logging.getLogger("lavoro.task")
 
 
+_CHANGED = ("queue", "priority", "expires", "expires_in", "args", "kwargs", "payload")
+"""What a retry may change, beside its time and options."""
 REASON = 1000
 """Characters kept of the reason for which a task goes back to its queue."""
 _no_limit: AbstractContextManager[None] = contextlib.nullcontext()
@@ -160,7 +162,12 @@ class Run:
 
     def _ended(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that the task has raised."""
-        if isinstance(error, Retry):
+        pending: Retry | None = vars(self.request).get("retry_pending")
+        if pending is not None and isinstance(error, Exception) and not isinstance(error, Retry):
+            if not isinstance(error, (Ignore, Reject)):
+                pending.exc = pending.exc or error
+            error = pending  # retry(throw=False): the task is tried again, however this run ends
+        if isinstance(error, Retry) and error.task_id in (None, self.request.id):
             return self._retried(error)
         if isinstance(error, Ignore):
             return self._ignored(error)
@@ -331,10 +338,7 @@ class Run:
             self.job,
             eta=retry.when if isinstance(retry.when, dt.datetime) else None,
             countdown=None if isinstance(retry.when, dt.datetime) else float(retry.when or 0),
-            queue=changes.get("queue"),
-            args=changes.get("args"),
-            kwargs=changes.get("kwargs"),
-            payload=changes.get("payload"),
+            **{name: changes.get(name) for name in _CHANGED},
             options=pack_options(options) if options != {"eta": None, **self.options} else None,
             reason=_reason(retry),
             error=self._dumped(cause),
@@ -403,7 +407,7 @@ class Run:
     def _dumped(self, error: BaseException) -> str:
         return serialization.dumps_exception(error, self.node.max_error_size)
 
-    def _returned(self, state: str, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
+    def _returned(self, state: str | None, value: Any, info: ExceptionInfo | None, *, handlers: bool = True) -> None:
         if handlers:
             self._handle("after_return", state, value, einfo=info, always=True)
         if signals.task_postrun:

@@ -43,6 +43,10 @@ class GivenBack(NamedTuple):
     traceback: str | None = None
     longest: float | None = None
     """With it the countdown grows with the task's age, up to so many seconds."""
+    priority: int | None = None
+    expires: dt.datetime | None = None
+    expires_in: float | None = None
+    """Seconds from when it is stored."""
 
 
 Outcome = Finished | GivenBack

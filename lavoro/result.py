@@ -517,9 +517,10 @@ class EagerResult(AsyncResult[R]):
     def get(  # type: ignore[override]
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_: Any
     ) -> R:
-        """Return the value, or raise what the task raised; inside a task as forbidden as in a worker.
+        """Return the value, or raise what the task raised.
 
-        A task that neither returned nor failed (``Ignore``, ``Reject``) gives None.
+        Inside a task it is forbidden as in a worker, but not where the outermost one was run by ``apply``. A task that
+        neither returned nor failed (``Ignore``, ``Reject``) gives None.
         """
         if disable_sync_subtasks:
             assert_will_not_block()
@@ -533,6 +534,13 @@ class EagerResult(AsyncResult[R]):
 
     wait = get  # type: ignore[assignment]
 
+    def then(
+        self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False
+    ) -> AsyncResult[R]:
+        """Call ``callback(result)`` now; if the task failed, also ``on_error(exception)``."""
+        with allow_join_result():
+            return super().then(callback, on_error)
+
     def maybe_throw(self, propagate: bool = True, callback: object = None) -> Any:
         """Raise the task's exception if it failed, else return its value."""
         return self.get(propagate=propagate, disable_sync_subtasks=False)
@@ -545,6 +553,8 @@ class EagerResult(AsyncResult[R]):
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Say that it was revoked; its value is gone."""
         self._state, self._value, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
+
+    supports_native_join = False
 
     def __reduce__(self) -> Any:
         return type(self), (self.id, self._value, self._state, self._traceback, self._name)

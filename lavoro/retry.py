@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+_NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, _NAMED)
+
+Arguments = tuple[Sequence[Any] | None, Mapping[str, Any] | None]
 
 
 def backoff(
@@ -32,7 +38,7 @@ def autoretry_options(task: Any, retries: int, *, limit: float | None = None) ->
 
     Reads the task's ``retry_backoff``, ``retry_backoff_max``, ``retry_jitter`` and ``retry_kwargs``; the latter is
     copied, never changed, because threads share it. ``limit`` is what this run gave to ``retry`` as ``max_retries``: it
-    wins over both the task's and that of ``retry_kwargs``.
+    wins over both the task's and that of ``retry_kwargs``; so does ``override_max_retries``, an attribute of the task.
     """
     options = dict(getattr(task, "retry_kwargs", None) or {})
     factor = getattr(task, "retry_backoff", False)
@@ -43,6 +49,39 @@ def autoretry_options(task: Any, retries: int, *, limit: float | None = None) ->
             maximum=getattr(task, "retry_backoff_max", 600),
             full_jitter=getattr(task, "retry_jitter", True),
         )
+    limit = getattr(task, "override_max_retries", None) if limit is None else limit
     if limit is not None:
         options["max_retries"] = limit
     return options
+
+
+def merged_arguments(function: Callable[..., Any], former: Arguments, given: Arguments) -> Arguments:
+    """Return the arguments of the next try, where ``retry`` was given only positional ones or only keywords.
+
+    Those of the former call that mean another parameter stay, in the way Celery 5.7 merges them.
+    """
+    args, kwargs = given
+    if not ((args is not None and kwargs is None and former[1]) or (kwargs is not None and args is None and former[0])):
+        return given
+    try:
+        signature = inspect.signature(function)
+        if args is not None:
+            return args, _without_positional(signature, len(args), former[1] or {})
+        return _with_keywords(signature, former[0] or (), kwargs or {})
+    except (TypeError, ValueError):  # the call itself tells what is wrong with it
+        return given
+
+
+def _without_positional(signature: inspect.Signature, count: int, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    positional = [parameter for parameter in signature.parameters.values() if parameter.kind in _POSITIONAL]
+    replaced = {parameter.name for parameter in positional[:count] if parameter.kind is _NAMED}
+    return {name: value for name, value in kwargs.items() if name not in replaced}
+
+
+def _with_keywords(signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    bound = signature.bind_partial(*args)
+    left = dict(kwargs)
+    for name in kwargs:
+        if name in bound.arguments and signature.parameters[name].kind is _NAMED:
+            bound.arguments[name] = left.pop(name)
+    return bound.args, {**bound.kwargs, **left}

@@ -15,12 +15,12 @@ from lavoro.arguments import Arguments
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, drop_request, request_of
 from lavoro.definition import Definition
-from lavoro.eager import run_eagerly
+from lavoro.eager import run_eagerly, send_eagerly
 from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
 from lavoro.models import Models
 from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.result import AsyncResult, EagerResult
-from lavoro.retry import autoretry_options
+from lavoro.retry import autoretry_options, merged_arguments
 from lavoro.unawaited import refuse_unawaited
 
 logger = logging.getLogger("lavoro.task")
@@ -268,7 +268,7 @@ class Task(Generic[P, R]):
         if self._names_itself and shadow is None:
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if self.app.conf["task_always_eager"]:
-            return run_eagerly(self.app, self, args, kwargs, options, through_serializer=True)
+            return send_eagerly(self.app, self, args, kwargs, options)
         result: AsyncResult[R] = self.app.publisher.send(self, self.name, args, kwargs, options)
         if self._is_ignored(options):
             result.ignored = True
@@ -311,20 +311,26 @@ class Task(Generic[P, R]):
         link: Any = None,
         link_error: Any = None,
         task_id: str | None = None,
-        retries: int = 0,
+        retries: int | None = None,
         throw: bool | None = None,
+        logfile: str | None = None,
+        loglevel: int | None = None,
+        headers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> EagerResult[R]:
         """Run the task here, the way a worker would: with request, retries (at once), handlers and signals.
 
-        Options are those of ``apply_async``. ``throw`` (default: setting ``task_eager_propagates``) raises what the
-        task raises::
+        Neither the arguments nor the result are encoded. Options are those of ``apply_async``. ``throw`` (default:
+        setting ``task_eager_propagates``) raises what the task raises, a ``Retry`` too::
 
             add.apply((2, 3)).get()
         """
-        options.update(task_id=task_id, retries=retries, link=link, link_error=link_error)
+        options.update(
+            task_id=task_id, retries=retries, link=link, link_error=link_error, logfile=logfile, loglevel=loglevel,
+            headers=headers,
+        )  # fmt: skip
         args, kwargs = self._without_models(args or (), kwargs or {}, options)
-        return run_eagerly(self.app, self, args, kwargs, options, throw=throw, through_serializer=False)
+        return run_eagerly(self.app, self, args, kwargs, options, throw=throw)
 
     def call_options(self) -> dict[str, Any]:
         """Return the options that the task itself gives to every call; those of a call win over them."""
@@ -369,15 +375,17 @@ class Task(Generic[P, R]):
         The default countdown is ``default_retry_delay`` seconds. After ``max_retries`` retries ``exc`` is raised
         instead, without it ``MaxRetriesExceededError``. Options are those of ``apply_async`` and replace those of this
         call. ``throw=False`` returns the ``Retry`` and lets the run end by itself. Outside of a worker nothing is
-        tried again: ``exc`` is raised.
+        tried again: ``exc`` is raised. Of ``args`` and ``kwargs`` given alone, arguments of the other kind stay as far
+        as they mean other parameters.
         """
         request = self.request
         if request.called_directly:
             raise_with_context(exc or Retry("Task can be retried", None))
         check_call("max_retries", max_retries)
         if max_retries is not None:
-            request.update(retry_limit=max_retries)  # autoretry_for keeps this limit too
+            vars(request)["retry_limit"] = max_retries  # autoretry_for keeps this limit too, in later runs as well
         limit = self.max_retries if max_retries is None else max_retries
+        args, kwargs = merged_arguments(self.run, (request.args, request.kwargs), (args, kwargs))
         if limit is not None and request.retries >= limit:
             raise_with_context(exc or self._out_of_retries(request, args, kwargs))
         when = self.default_retry_delay if countdown is None else seconds("countdown", countdown)
@@ -386,13 +394,17 @@ class Task(Generic[P, R]):
             when=when if eta is None else start_time(eta, self.app.conf),
             is_eager=request.is_eager,
         )
+        retry.task_id = request.id
         if self.models is not None and (args is not None or kwargs is not None):
             args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
             args, kwargs = self._without_models(args, kwargs, options)
         retry.changes = retry_changes(self, request, args, kwargs, options)
+        if max_retries is not None:
+            retry.changes["options"]["retry_limit"] = max_retries
         if throw:
             raise retry
-        request.update(retry_pending=retry)
+        if not request.is_eager:  # an eager run ends with what it returns, as Celery's
+            vars(request)["retry_pending"] = retry
         return retry
 
     def _out_of_retries(
@@ -402,7 +414,8 @@ class Task(Generic[P, R]):
         kwargs = request.kwargs if kwargs is None else kwargs
         args, kwargs = tuple(args or ()), kwargs or {}
         argsrepr, kwargsrepr = self.shown(args, kwargs)
-        words = f"args:{argsrepr} kwargs:{kwargsrepr}"
+        said = request.options  # the caller's own words hide what no log is to show
+        words = f"args:{said.get('argsrepr') or argsrepr} kwargs:{said.get('kwargsrepr') or kwargsrepr}"
         return self.MaxRetriesExceededError(
             f"Can't retry {self.name}[{request.id}] {words}", task_args=args, task_kwargs=kwargs
         )
@@ -505,7 +518,8 @@ def _retrying(task: Task[Any, Any], run: Callable[..., Any]) -> Callable[..., An
             raise
         except task.autoretry_for as error:
             request = task.request
-            options = autoretry_options(task, request.retries, limit=vars(request).get("retry_limit"))
+            limit = vars(request).get("retry_limit", request.options.get("retry_limit"))
+            options = autoretry_options(task, request.retries, limit=limit)
             raise task.retry(exc=error, **options) from error
 
     return run_or_retry

@@ -6,10 +6,10 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
-from lavoro.compose import calling_task
+from lavoro.context import current
 
 _join_allowed: contextvars.ContextVar[bool | None] = contextvars.ContextVar("lavoro_join_allowed", default=None)
-"""None: only outside of tasks."""
+"""None: only outside of a worker's tasks."""
 
 
 @contextlib.contextmanager
@@ -38,5 +38,13 @@ def _joining(allowed: bool) -> Iterator[None]:
 def assert_will_not_block() -> None:
     """Raise ``RuntimeError`` where ``get()`` is refused: inside a task."""
     allowed = _join_allowed.get()
-    if not allowed and (allowed is False or calling_task() is not None):
+    if not (_outside_of_a_worker() if allowed is None else allowed):
         raise RuntimeError("never call result.get() within a task: link the tasks, or use allow_join_result()")
+
+
+def _outside_of_a_worker() -> bool:
+    """Tell whether no worker has begun what runs here; ``apply`` begins tasks that may wait."""
+    request = current.get()
+    while request is not None and (request.job is None or request.is_eager):
+        request = request.outer
+    return request is None

@@ -166,7 +166,8 @@ _FINISHED = (
 _GIVEN_BACK = (
     ("states", texts), ("retries", integers), ("etas", list), ("countdowns", doubles), ("queues", texts),
     ("args", texts), ("kwargs", texts), ("options", texts), ("payloads", payloads), ("reasons", texts),
-    ("errors", texts), ("tracebacks", texts), ("longest", doubles),
+    ("errors", texts), ("tracebacks", texts), ("longest", doubles), ("priorities", smallints), ("expires", list),
+    ("expires_in", doubles),
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,15 @@ from typing import Any
 import pytest
 
 from lavoro import EagerResult, Lavoro, Task, allow_join_result, current_task, signals
-from lavoro.errors import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded, TaskError
+from lavoro.errors import (
+    Ignore,
+    MaxRetriesExceededError,
+    NotSupported,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+)
 
 
 @pytest.fixture
@@ -71,8 +80,121 @@ def test_eager_result(app: Lavoro) -> None:
     with pytest.raises(KeyError):
         result.get()
     result.forget()
+    called: list[Any] = []
+    result.then(called.append)
+    assert called == [result]
     result.revoke()
-    assert result.state == "REVOKED"
+    assert (result.state, repr(result.result), result.traceback) == ("REVOKED", "TaskRevokedError('revoked')", None)
+    with pytest.raises(TaskRevokedError):
+        result.get()
+    assert (repr(result), result.supports_native_join) == ("<EagerResult: my id>", False)
+
+
+def test_a_setting_leaves_the_serializer_out(app: Lavoro) -> None:
+    echo, thing = app.task(lambda value: value, name="echo"), object()
+    app.conf.lavoro_eager_serialize = False
+    assert echo.delay(thing).get() is echo.apply_async((thing,)).get() is thing
+
+
+def test_results_are_not_encoded(app: Lavoro) -> None:
+    made = object()
+    assert app.task(lambda: made, name="make").delay().get() is made
+
+
+def test_handlers_and_signals_where_the_caller_gets_the_exception(app: Lavoro) -> None:
+    """It is raised in place of the outcome: only the run's begin and end are told, as in Celery."""
+
+    @app.task(bind=True, base=Told)
+    def fail(self: Task[..., Any], how: str) -> None:
+        raise self.retry(exc=OSError("again")) if how == "retry" else ValueError("wrong")
+
+    told: list[Any] = fail.told  # type: ignore[attr-defined]
+    for signal in (signals.task_prerun, signals.task_failure, signals.task_retry, signals.task_postrun):
+        signal.connect(
+            lambda signal, state="", **_: told.append((signal.name, state)), weak=False, dispatch_uid="order"
+        )
+    with pytest.raises(Retry, match="again"):
+        fail.apply(("retry",), throw=True)
+    with pytest.raises(ValueError, match="wrong"):
+        fail.apply(("error",), throw=True)
+    for signal in (signals.task_prerun, signals.task_failure, signals.task_retry, signals.task_postrun):
+        signal.disconnect(dispatch_uid="order")
+    assert [entry[0] for entry in told] == ["task_prerun", "before_start", "task_postrun"] * 2
+    assert told[2] == ("task_postrun", None)
+
+
+def test_retry_raised_at_the_call(app: Lavoro) -> None:
+    @app.task(bind=True, autoretry_for=(KeyError,))
+    def fail(self: Task[..., Any], how: str) -> None:
+        if how == "auto":
+            raise KeyError("k")
+        raise self.retry(exc=KeyError("k"), countdown=5, **({"max_retries": 0} if how == "last" else {}))
+
+    app.conf.task_eager_propagates = True
+    for how in ("auto", "self"):
+        with pytest.raises(Retry) as caught:
+            fail.delay(how)
+        assert (repr(caught.value.exc), caught.value.is_eager) == ("KeyError('k')", True)
+    with pytest.raises(KeyError):
+        fail.delay("last")
+
+
+def test_a_retry_of_the_tasks_own_making_is_its_end(app: Lavoro) -> None:
+    @app.task(base=Told)
+    def stop() -> None:
+        raise Retry("x")
+
+    result = stop.delay()
+    assert (result.state, str(result.result), result.get(), result.ready()) == ("RETRY", "x", None, True)
+    assert [entry[0] for entry in stop.told] == ["before_start", "on_retry"]  # type: ignore[attr-defined]
+
+
+def test_what_a_handler_raises_reaches_the_caller(app: Lavoro) -> None:
+    class Strict(Task[..., Any]):
+        def on_success(self, retval: Any, *_: Any) -> None:
+            raise LookupError("on_success")
+
+        def on_failure(self, exc: BaseException, *_: Any) -> None:
+            raise LookupError("on_failure")
+
+    @app.task(base=Strict)
+    def divide(by: int) -> float:
+        return 1 / by
+
+    with pytest.raises(LookupError, match="on_success"):
+        divide.delay(1)
+    with pytest.raises(LookupError, match="on_failure"):
+        divide.delay(0)
+
+
+def test_fields_of_an_eager_request(app: Lavoro) -> None:
+    @app.task(bind=True, time_limit=10, soft_time_limit=5)
+    def describe(self: Task[..., Any], *names: str) -> Any:
+        return [self.request.get(name) for name in names]
+
+    names = ("eta", "expires", "delivery_info", "timelimit", "time_limit", "loglevel", "logfile", "headers", "trace")
+    result = describe.apply(
+        names, countdown=9, expires=9, priority=4, routing_key="r", headers={"trace": "t"}, loglevel=3
+    )
+    info = {"is_eager": True, "exchange": None, "routing_key": "r", "priority": 4}
+    assert result.get() == [None, None, info, [10, 5], 10, 3, None, {"trace": "t"}, "t"]
+    assert app.task(lambda self: self.request.timelimit, bind=True, name="plain").apply().get() is None
+    assert app.task(lambda self: self.request.hostname, bind=True, name="host").apply().get() == socket.gethostname()
+    with pytest.raises(NotSupported, match="link"):
+        describe.apply(link=describe)
+
+
+def test_the_family_of_nested_runs(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def child(self: Task[..., Any]) -> Any:
+        return self.request.parent_id, self.request.root_id
+
+    @app.task(bind=True)
+    def parent(self: Task[..., Any]) -> Any:
+        return self.request.root_id, child.apply().get(), self.request.children
+
+    result = parent.apply()
+    assert result.get() == (result.id, (result.id, result.id), [])
 
 
 def test_exceptions_may_be_raised_at_the_call(app: Lavoro) -> None:
@@ -83,9 +205,8 @@ def test_exceptions_may_be_raised_at_the_call(app: Lavoro) -> None:
     app.conf.task_eager_propagates = True
     with pytest.raises(KeyError):
         fail.delay("key")
-    with pytest.raises(TaskError) as caught:
-        fail.delay("exit")
-    assert isinstance(caught.value.__cause__, SystemExit)
+    with pytest.raises(SystemExit):
+        fail.apply(("exit",), throw=False)
     assert fail.apply(("key",), throw=False).failed()
     with pytest.raises(KeyboardInterrupt):  # Ctrl-C is for this process
         fail.apply(("stop",), throw=False)
@@ -193,7 +314,8 @@ def test_retry_that_does_not_throw(app: Lavoro) -> None:
             seen.append(self.retry(throw=False, countdown=7))
         return "done"
 
-    assert once.delay().get() == "done"
+    result = once.delay()
+    assert (result.get(), result.state, len(seen)) == ("done", "SUCCESS", 1)
     assert isinstance(seen[0], Retry)
     assert seen[0].when == 7
     assert seen[0].humanize() == "in 7s"
@@ -202,7 +324,8 @@ def test_retry_that_does_not_throw(app: Lavoro) -> None:
 def test_time_of_a_retry(app: Lavoro) -> None:
     @app.task(bind=True, default_retry_delay=9)
     def once(self: Task[..., Any], **how: Any) -> Any:
-        return self.retry(throw=False, **how).when if not self.request.retries else None
+        if not self.request.retries:
+            raise self.retry(**how)
 
     naive = dt.datetime(2030, 1, 1)
     times: list[Any] = []
@@ -266,6 +389,57 @@ def test_the_limit_of_a_retry_holds_for_autoretry_too(app: Lavoro, own: dict[str
         with pytest.raises(kind):
             give_up.delay(other).get()
         assert tries == list(range(limit + 1))
+
+
+@pytest.mark.parametrize("own", [{}, {"retry_kwargs": {"max_retries": 9}}])
+def test_the_limit_of_a_retry_holds_in_later_runs_too(app: Lavoro, own: dict[str, Any]) -> None:
+    tries: list[int] = []
+
+    @app.task(bind=True, autoretry_for=(KeyError,), max_retries=9, default_retry_delay=0, **own)
+    def give_up(self: Task[..., Any]) -> None:
+        tries.append(self.request.retries)
+        if not self.request.retries:
+            raise self.retry(max_retries=2)
+        raise KeyError
+
+    assert give_up.delay().failed()
+    assert tries == [0, 1, 2]
+
+
+def test_a_class_may_override_the_limit_of_autoretry(app: Lavoro) -> None:
+    tries: list[int] = []
+
+    class Stubborn(Task[..., Any]):
+        override_max_retries = 5
+
+    @app.task(bind=True, base=Stubborn, autoretry_for=(KeyError,), max_retries=1)
+    def give_up(self: Task[..., Any]) -> None:
+        tries.append(self.request.retries)
+        raise KeyError
+
+    assert give_up.delay().failed()
+    assert tries == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("how", "args", "kwargs", "expected"),
+    [
+        ({"args": (7,)}, (), {"x": 1, "y": 5, "z": 6}, (7, 5, (), 6)),
+        ({"args": (7, 8)}, (1,), {"y": 5}, (7, 8, (), 3)),
+        ({"kwargs": {"x": 7}}, (1, 5), {}, (7, 5, (), 3)),
+        ({"kwargs": {"z": 7}}, (1, 5, 9), {}, (1, 5, (9,), 7)),
+        ({"args": (7,), "kwargs": {}}, (1, 5), {"z": 6}, (7, 2, (), 3)),
+        ({}, (1, 5), {"z": 6}, (1, 5, (), 6)),
+    ],
+)
+def test_arguments_of_a_retry_are_merged(app: Lavoro, how: Any, args: Any, kwargs: Any, expected: Any) -> None:
+    @app.task(bind=True)
+    def add(self: Task[..., Any], x: int, y: int = 2, *more: int, z: int = 3) -> Any:
+        if not self.request.retries:
+            raise self.retry(**how)
+        return x, y, more, z
+
+    assert add.delay(*args, **kwargs).get() == expected
 
 
 def test_backoff_of_autoretry_is_celerys(app: Lavoro) -> None:
@@ -377,21 +551,26 @@ def test_what_is_set_outside_of_a_run_stays(app: Lavoro) -> None:
 
 
 def test_waiting_for_another_task_is_as_forbidden_as_in_a_worker(app: Lavoro) -> None:
+    """But not where ``apply`` has run the outermost one."""
+
     @app.task
     def inner() -> int:
         return 1
 
     @app.task
-    def outer(allowed: bool) -> int:
-        if not allowed:
-            return inner.delay().get()
-        with allow_join_result():
-            return inner.delay().get()
+    def outer(how: str) -> int:
+        if how == "allowed":
+            with allow_join_result():
+                return inner.delay().get()
+        if how == "by option":
+            return inner.delay().get(disable_sync_subtasks=False)
+        return inner.apply().get() if how == "apply" else inner.delay().get()
 
-    assert outer.delay(True).get() == 1
-    with pytest.raises(RuntimeError, match="within a task"):
-        outer.delay(False).get()
-    assert outer(False) == 1
+    assert outer.delay("allowed").get() == outer.delay("by option").get() == 1
+    for how in ("apply", "delay"):
+        with pytest.raises(RuntimeError, match="within a task"):
+            outer.delay(how).get()
+        assert outer.apply((how,)).get() == outer(how) == 1
 
 
 def test_class_of_ones_own(app: Lavoro) -> None:

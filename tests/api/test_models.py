@@ -128,6 +128,7 @@ def test_a_retry_may_have_other_models(eager: Lavoro) -> None:
             raise self.retry(args=(User(id=user.id + 1),))
         return user
 
+    eager.conf.task_eager_propagates = False
     assert again.delay({"id": 1}).get() == {"id": 2, "born": None}
 
 

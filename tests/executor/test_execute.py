@@ -349,6 +349,56 @@ def test_a_retry_that_lets_the_run_go_on(app: Lavoro) -> None:
     assert ran == [True]
 
 
+@pytest.mark.parametrize("error", [ValueError("late"), Ignore(), Reject("late")])
+def test_a_retry_that_lets_the_run_go_on_holds_however_it_ends(app: Lavoro, error: Exception) -> None:
+    @app.task(bind=True)
+    def again(self: Any) -> None:
+        self.retry(countdown=1, throw=False)
+        raise error
+
+    outcome = given_back(again)
+    assert (outcome.state, outcome.countdown) == ("RETRY", 1)
+    told = error if isinstance(error, ValueError) else Retry(when=1.0)
+    assert (type(error_of(outcome)), outcome.reason) == (type(told), "Retry in 1s")
+
+
+def test_a_retry_with_other_priority_and_expiry(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def again(self: Any, expires: Any) -> None:
+        raise self.retry(priority=7, expires=expires)
+
+    outcome = given_back(again, 60)
+    assert (outcome.priority, outcome.expires, outcome.expires_in) == (7, None, 60.0)
+    outcome = given_back(again, ETA.isoformat())
+    assert (outcome.expires, json.loads(outcome.options or "")["expires"]) == (ETA, ETA.isoformat())
+    assert given_back(again, None).expires is None
+
+
+def test_the_retry_of_another_task_is_an_error(app: Lavoro) -> None:
+    """What it says of the next try is not for the task whose run it has reached."""
+
+    @app.task(bind=True, name="inner")
+    def inner(self: Any) -> None:
+        raise self.retry(args=(1, 2, 3))
+
+    @app.task(name="outer")
+    def outer() -> None:
+        inner.apply(throw=True)
+
+    assert type(error_of(finished(outer))) is Retry
+
+
+def test_the_limit_of_a_retry_travels(app: Lavoro) -> None:
+    @app.task(bind=True, autoretry_for=(KeyError,))
+    def again(self: Any) -> None:
+        if self.request.retries:
+            raise KeyError("k")
+        raise self.retry(max_retries=1)
+
+    options = given_back(again).options
+    assert type(error_of(finished(again, retries=1, attempt=2, options=options))) is KeyError
+
+
 def test_the_exception_itself_may_be_raised(app: Lavoro) -> None:
     @app.task
     def again() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,20 @@ def test_another_start_is_refused(tx: Tx, attempt: int) -> None:
     assert tasks.finish(tx, 1, [succeeded(job._replace(attempt=attempt))]) == 0
     assert tasks.give_back(tx, 1, [outcome.released(job._replace(attempt=attempt))]) == 0
     assert stage_of(tx, job.id) == "running"
+
+
+def test_a_retry_changes_priority_and_expiry(tx: Tx) -> None:
+    first, second = dt.datetime(2040, 1, 1, tzinfo=dt.timezone.utc), dt.datetime(2041, 1, 1, tzinfo=dt.timezone.utc)
+    changes: list[dict[str, Any]] = [
+        {}, {"priority": 7, "expires": second}, {"priority": -2, "expires_in": 3600.0},
+    ]  # fmt: skip
+    tasks.insert(tx, [message(expires=first) for _ in changes])
+    jobs = take(tx)
+    back = [outcome.retrying(job, countdown=0.0, **changed) for job, changed in zip(jobs, changes, strict=True)]
+    assert tasks.give_back(tx, 1, back) == 3
+    query = "select priority, expires, expires < now() + interval '2 hours' from lavoro.waiting where id = %s"
+    unchanged, later, sooner = [rows(tx, query, job.id)[0] for job in jobs]
+    assert (unchanged[:2], later[:2], sooner[0], sooner[2]) == ((0, first), (7, second), -2, True)
 
 
 def test_a_second_outcome_is_refused(tx: Tx) -> None:

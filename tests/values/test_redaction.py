@@ -52,7 +52,7 @@ def test_the_error_after_the_last_retry(app: Lavoro) -> None:
     result = login.apply(("ann", "1234", "more"), {"token": "5678", "tone": "blue"})
     assert isinstance(result.result, MaxRetriesExceededError)
     told = str(result.result)
-    assert "args:['ann', '***', 'more'] kwargs:{'token': '***', 'tone': 'blue'}" in told
+    assert "args:('ann', '***', 'more') kwargs:{'token': '***', 'tone': 'blue'}" in told
     assert "1234" not in told + (result.traceback or "")
     assert list(result.result.task_args) == ["ann", "1234", "more"]
 

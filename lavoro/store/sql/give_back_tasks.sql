@@ -3,9 +3,10 @@
 with given as materialized (
     select * from unnest(%(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(retries)s::int4[],
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(queues)s::text[], %(args)s::text[], %(kwargs)s::text[],
-        %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[])
+        %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[],
+        %(priorities)s::int2[], %(expires)s::timestamptz[], %(expires_in)s::float8[])
         as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
-            longest)
+            longest, priority, expires, expires_in)
 ), held as materialized (
     select r.ctid as tid, r.id, r.attempt from lavoro.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
@@ -22,11 +23,12 @@ with given as materialized (
     -- that the clock was set back since.
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
-    select b.id, coalesce(g.queue, b.queue), b.priority, b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
+    select b.id, coalesce(g.queue, b.queue), coalesce(g.priority, b.priority), b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
         b.crashes, case when g.eta is null and g.countdown is null then least(b.due, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
             clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
             else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end)) end,
-        least(b.created, clock_timestamp()), b.expires, b.name,
+        least(b.created, clock_timestamp()),
+        coalesce(g.expires, clock_timestamp() + g.expires_in * interval '1 second', b.expires), b.name,
         case when g.args is null and g.payload is null then b.args else g.args::json end,
         case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
         coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason

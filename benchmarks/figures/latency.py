@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from benchmarks.values import Sample, Series, Setting, Step
 RATE, SECONDS, TRIPS, WARM = 100, 10.0, 300, 100
 LATER, COUNTDOWN, DAY = 1_000_000, 2.0, 86_400.0
 BURST, BURSTS, HIGH = 10_000, 3, 9
+TRIP = "call to result, one by one"
 RELAY = "benchmarks.subjects.relay"
 PATH = "benchmarks.subjects.path"
 STAGES = (
@@ -27,7 +29,7 @@ LENGTHS = {"no-op tasks": 0.0, "20 ms tasks": 0.02}
 
 def steps(setting: Setting) -> list[Step]:
     """Measure the way in plain SQL, with a process that listens and claims, and Lavoro; a prototype has no wake-up."""
-    return [partial(_floor, setting), partial(_paced, setting)]
+    return [partial(_floor, setting), partial(_floor_of_trips, setting), partial(_paced, setting)]
 
 
 def eta_steps(setting: Setting) -> list[Step]:
@@ -81,12 +83,21 @@ def _floor(setting: Setting) -> list[Sample | Series]:
     return [*percentiles("floor", figure, delays), distribution("floor", figure, delays)]
 
 
+def _floor_of_trips(setting: Setting) -> list[Sample | Series]:
+    with empty_database(setting.server) as dsn, new_hits() as hits:
+        env = environment(dsn, hits)
+        with running([[sys.executable, "-m", RELAY, "work", "--finish"]], env) as group:
+            group.wait_until(lambda: hits.count() == 1, "the listener was ready")
+            taken = json.loads(run_module(RELAY, "trips", str(setting.scaled(TRIPS)), env=env))
+    return [*percentiles("floor", TRIP, taken), distribution("floor", TRIP, taken)]
+
+
 def _paced(setting: Setting) -> list[Sample | Series]:
     calls, trips = round(RATE * setting.seconds(SECONDS)), setting.scaled(TRIPS)
     with _warm_worker(setting) as (group, hits, env):
         delays = _delays(group, hits, env, calls, ["paced", calls, RATE])
         taken = produce("trips", trips, env=env)
-    figures = {f"call to start, {RATE} calls/s": delays, "call to result, one by one": taken}
+    figures = {f"call to start, {RATE} calls/s": delays, TRIP: taken}
     found: list[Sample | Series] = []
     for figure, seconds in figures.items():
         found += [*percentiles("lavoro", figure, seconds), distribution("lavoro", figure, seconds)]

@@ -44,7 +44,7 @@ TARGETS = (
     Target("long drain of *", "tasks/s", at_least=2.2, of="PgQueuer, 2 workers"),
     Target("call to start, 100 calls/s, p50", "ms", at_most=1.5),
     Target("call to start, 100 calls/s, p99", "ms", at_most=8),
-    Target("call to result, one by one, p50", "ms", at_most=4),
+    Target("call to result, one by one, p50", "ms", at_most=1.3, of="floor"),
     Target("late on its due time, *, p99", "ms", at_most=20),
     Target("urgent call to start beside *, p99", "ms", at_most=50),
     Target("claim + finish, * waiting, of the rate with 10,000", "ratio", at_least=0.95),

@@ -56,6 +56,11 @@ PEERS: dict[str, Peer] = {
         "potatoq, 2 processes", "potatoq_pg", "potatoq", "postgres",
         (("potatoq", "-A", _adapter("potatoq_pg"), "worker", "-c", "2", "-l", "WARNING"),), "results kept",
     ),
+    "huey": Peer(
+        "huey, 2 processes", "huey_pg", "huey", "postgres",
+        (("huey_consumer", _adapter("huey_pg") + ".huey", "-k", "process", "-w", "2", "-q", "-n"),),
+        "results off for None, its default; no call for lists",
+    ),
     "saq": Peer(
         "SAQ, 2 processes", "saq_pg", "saq", "postgres",
         (("saq", _adapter("saq_pg") + ".settings", "--workers", "2"),), "results kept for 10 minutes, its default",

@@ -1,4 +1,4 @@
-"""The floor of latency in plain SQL: inserts that notify, and a process that listens, claims, and records the start."""
+"""The floor of latency in plain SQL: inserts that notify, and a process that listens, claims and finishes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from benchmarks.subjects.produce import pace
 SEND = """
 with sent as (insert into inbox (id, queue, name, args) values (%s, 'floor', 'noop', %s))
 select pg_notify('floor', '')"""
+DONE = """
+with moved as (delete from active where id = any(%s::uuid[]) and worker_id = 1 returning id, name, started),
+kept as (
+    insert into archive (id, name, state, result, worker_id, started)
+    select id, name, 'SUCCESS', 'null', 1, started from moved)
+select pg_notify('done', '')"""
+RESULT = "select state, result::text from archive where id = %s"
 FIRST = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
@@ -26,7 +33,8 @@ def main() -> None:
 
 
 @main.command()
-def work() -> None:
+@click.option("--finish", is_flag=True, help="Store a result for every row, and notify.")
+def work(*, finish: bool) -> None:
     """Make the tables, then record the delay of every row until told to stop."""
     dsn = os.environ["BENCHMARKS_DSN"]
     with connect(dsn) as listening, connect(dsn) as claiming:
@@ -36,8 +44,11 @@ def work() -> None:
         cursor = claiming.cursor(binary=True)
         while True:
             for _ in listening.notifies(stop_after=1):
-                for row in cursor.execute(CLAIM.encode(), (FIRST, 100)).fetchall():
+                rows = cursor.execute(CLAIM.encode(), (FIRST, 100)).fetchall()
+                for row in rows:
                     record(json.loads(row[3])[0])
+                if finish and rows:
+                    cursor.execute(DONE.encode(), ([row[0] for row in rows],))
 
 
 @main.command()
@@ -48,6 +59,24 @@ def send(count: int, rate: float) -> None:
     with connect(os.environ["BENCHMARKS_DSN"]) as connection:
         for _ in pace(count, rate):
             connection.execute(SEND.encode(), (time_ordered_id(), json.dumps([time.time()])))
+
+
+@main.command()
+@click.argument("count", type=int)
+def trips(count: int) -> None:
+    """Insert a row and wait for its result COUNT times; prints the seconds of each."""
+    taken = []
+    with connect(os.environ["BENCHMARKS_DSN"]) as connection, connect(os.environ["BENCHMARKS_DSN"]) as listening:
+        listening.execute("listen done")
+        for _ in range(count):
+            start, id = time.perf_counter(), time_ordered_id()
+            connection.execute(SEND.encode(), (id, json.dumps([time.time()])))
+            list(listening.notifies(stop_after=1))
+            ((state, _),) = connection.execute(RESULT.encode(), (id,)).fetchall()
+            taken.append(time.perf_counter() - start)
+            if state != "SUCCESS":
+                raise RuntimeError(f"the floor's row ended as {state}")
+    click.echo(json.dumps(taken))
 
 
 if __name__ == "__main__":

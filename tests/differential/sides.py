@@ -38,6 +38,7 @@ class Side(NamedTuple):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         path = os.pathsep.join(map(str, (*self.path, BESIDE, PROGRAMS)))
         own = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+        own["C_FORCE_ROOT"] = "1"  # as root Celery refuses to accept pickles without it
         return {**inherited, **own, **self.servers()}
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,29 +36,36 @@ def run(program: Program, side: Side, pool: str | None) -> Trial:
         environment = side.environment() | program.environment | {"RECORD_FILE": str(records)}
         with output.open("wb") as log:
             if pool is None:
-                ended = {"client": _client(program, side, environment, log)}
+                ended = {"client": _client(program, side, environment, log, None)}
             else:
                 with _worker(program, side, pool, environment, log) as worker:
-                    ended = {"client": _client(program, side, environment, log)}
+                    ended = {"client": _client(program, side, environment, log, worker)}
                 ended["worker"] = worker.returncode
         values = _read(records) | {f"exit code of {name}": str(code) for name, code in ended.items()}
         return Trial(values, output.read_text(errors="replace"))
 
 
-def _client(program: Program, side: Side, environment: dict[str, str], log: object) -> int | str:
-    command = [side.python, str(BESIDE / "client.py"), program.name]
-    try:
-        return subprocess.run(
-            command,
-            env=environment | {"RECORD_WHERE": "client"},
-            cwd=PROGRAMS,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            timeout=CLIENT_PATIENCE,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return f"none after {CLIENT_PATIENCE:.0f} s"
+def _client(
+    program: Program, side: Side, environment: dict[str, str], log: object, worker: subprocess.Popen[bytes] | None
+) -> int | str:
+    process = subprocess.Popen(
+        [side.python, str(BESIDE / "client.py"), program.name],
+        env=environment | {"RECORD_WHERE": "client"},
+        cwd=PROGRAMS,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    deadline = time.monotonic() + CLIENT_PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            return process.wait(1)
+        except subprocess.TimeoutExpired:
+            if worker is not None and worker.poll() is not None:  # nobody runs its tasks
+                break
+    process.kill()
+    process.wait()
+    return "none"
 
 
 @contextmanager

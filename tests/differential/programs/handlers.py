@@ -30,7 +30,8 @@ class Base(app.Task):
 
 
 def tell(task_id, event, **arguments):
-    say(f"{task_id}.order", event)
+    if event != "task_received":  # the next try may be received before the last one has ended
+        say(f"{task_id}.order", event)
     for name, value in sorted(arguments.items()):
         say(f"{task_id}.{event}.{name}", value)
 
@@ -45,7 +46,8 @@ def about(einfo):
 def connect(name):
     def receiver(sender=None, signal=None, **arguments):
         request = arguments.pop("request", None)
-        task_id = arguments.pop("task_id", None) or getattr(request, "id", None) or "unknown"
+        task_id = arguments.pop("task_id", None) or getattr(request, "id", None)
+        task_id = task_id or getattr(getattr(sender, "request", None), "id", None) or "unknown"
         if name in ("task_received", "task_rejected", "task_unknown"):
             arguments = {key: type(value).__name__ for key, value in arguments.items()}
         if "einfo" in arguments:

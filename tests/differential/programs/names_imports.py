@@ -96,8 +96,8 @@ def told(module, name):
     """A name is there, or there is a sentence why it is not."""
     try:
         getattr(module, name)
-    except (AttributeError, ImportError) as error:
-        return f"absent: {type(error).__name__}"
     except NotImplementedError:
         return "comes later, and says so"
+    except (AttributeError, ImportError) as error:
+        return f"absent: {type(error).__name__}"
     return "is there"

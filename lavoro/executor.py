@@ -212,11 +212,11 @@ class Run:
         self.signed, self.job = job is not self.job, job
 
     def _left(self, newer: Newer) -> Outcome:
-        logger.error("task %s[%s] is left for another worker: %s", self.job.name, self.job.id, newer)
+        logger.error("task %s[%s] is left for another worker: %s", self.job.name, self.job.task_id, newer)
         return outcome.postponed(self.job, _reason(newer), *self.node.patience)
 
     def _unreadable(self, error: Exception) -> Outcome:
-        lines.tell_unreadable(self.job.name, str(self.job.id), error)
+        lines.tell_unreadable(self.job.name, self.job.task_id, error)
         if signals.task_rejected:
             signals.task_rejected.send(self.node.consumer, message=self.job, exc=error)
         return outcome.failed(self.job, self._dumped(error), ExceptionInfo(error, self.node.max_error_size).traceback)

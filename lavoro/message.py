@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Mapping
@@ -55,6 +56,14 @@ class Job(NamedTuple):
     expires: dt.datetime | None
     expired: bool
     revoked: bool
+
+    @property
+    def task_id(self) -> str:
+        """The caller's own id, which need not be a UUID; that of the row, if the options cannot be read."""
+        if self.options is not None and '"task_id"' in self.options:
+            with contextlib.suppress(Exception):  # a damaged row fails when it is run
+                return str(self.read_options().get("task_id") or self.id)
+        return str(self.id)
 
     def read_options(self) -> dict[str, Any]:
         """Decode the options; raises ValueError when a person has damaged the row."""

@@ -60,6 +60,8 @@ class Rescue(NamedTuple):
     """True when no task can have caused the end, so that it counts against none."""
     orderly: bool = False
     """True when it had been told to stop: what it still held goes back as if it had never been claimed."""
+    told: str | None = None
+    """The process, if its end has been logged: then only what becomes of its tasks is."""
 
 
 class Rescued(NamedTuple):

@@ -280,7 +280,7 @@ class Child:
             with contextlib.suppress(Exception):  # a task that cannot be read fails when it is run
                 request = request_of(task, job, self.node)
                 lines.tell_received(request)
-                request.update(name=job.name, task_id=str(job.id), task_name=job.name)
+                request.update(name=job.name, task_id=job.task_id, task_name=job.name)
                 signals.task_received.send(self, request=request)
 
     def _run(self, job: Job, slot: int) -> None:
@@ -325,10 +325,10 @@ class Child:
         logger.error(
             "received unregistered task %s[%s]; given back: another worker may know it, and this one if it imports"
             " the task's module (option -I, settings include and imports)",
-            job.name, job.id,
+            job.name, job.task_id,
         )  # fmt: skip
         if signals.task_unknown:
-            signals.task_unknown.send(self, name=job.name, id=str(job.id), message=job, exc=KeyError(job.name))
+            signals.task_unknown.send(self, name=job.name, id=job.task_id, message=job, exc=KeyError(job.name))
         reason = f"worker {self.hostname} knows no task {described(job.name, 500)}"
         return outcome.postponed(
             job,
@@ -463,7 +463,7 @@ class Child:
         running = set(self.pool.running)
         for job in self.holding.jobs():
             if job.id in running:
-                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.id)
+                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.task_id)
         signals.worker_process_shutdown.send(self.hostname, pid=os.getpid(), exitcode=0)
         if self.number == 0 and self._stop is not None and self._stop["node"]:
             signals.worker_shutdown.send(self)

@@ -184,8 +184,9 @@ class Children:
     def end(self) -> None:
         """End and bury all that is left."""
         self.die_out()
-        for child in list(self.present):
+        for child in self.present:
             child.kill(Ending("the supervisor ended", orderly=True))
+        for child in list(self.present):
             child.wait(5)
             self._bury(child)
 

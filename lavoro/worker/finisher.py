@@ -140,7 +140,7 @@ class Finisher(Service):
             if (outcome.job.id, outcome.job.attempt) not in before and isinstance(outcome, Finished):
                 logger.warning(
                     "outcome %s of %s[%s] was refused: start %d had lost its lease",
-                    outcome.state, outcome.job.name, outcome.job.id, outcome.job.attempt,
+                    outcome.state, outcome.job.name, outcome.job.task_id, outcome.job.attempt,
                 )  # fmt: skip
 
     def _store_or_explain(self, batch: Sequence[Outcome]) -> None:
@@ -155,6 +155,6 @@ class Finisher(Service):
                     self._store_or_explain([outcome])
 
     def _refused(self, job: Job, error: Exception) -> Outcome:
-        logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.id, first_line(error))
+        logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.task_id, first_line(error))
         reason = ValueError(f"the outcome of {job.name} cannot be stored: {first_line(error)}")
         return outcomes.failed(job, serialization.dumps_exception(reason), None)

@@ -179,7 +179,7 @@ class ChildProcess:
         if self.worker_id is None or self.board is None:
             return None
         if self.crashed:
-            return Rescue(self.worker_id, self.obituary(), list(self.suspects))
+            return Rescue(self.worker_id, self.obituary(), list(self.suspects), told=f"worker process {self.pid}")
         ending = self.ending or Ending(self.obituary(), orderly=True)
         return Rescue(
             self.worker_id, ending.reason, list(ending.suspects), ending.culprit, blameless=not ending.suspects,

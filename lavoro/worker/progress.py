@@ -39,7 +39,7 @@ class Progress:
         if text is not None and len(text) > self._longest:
             logger.warning(
                 "progress of %s[%s] is not stored: it has %d characters, more than %d (lavoro_max_progress_size)",
-                job.name, job.id, len(text), self._longest,
+                job.name, job.task_id, len(text), self._longest,
             )  # fmt: skip
             return
         state = printable(cut(told(state), LONGEST_STATE))
@@ -49,7 +49,9 @@ class Progress:
                 self._try(job, state, text, abandoned)
             except OUTAGE as error:
                 if pause is None:
-                    logger.warning("progress of %s[%s] cannot be stored and is dropped: %s", job.name, job.id, error)
+                    logger.warning(
+                        "progress of %s[%s] cannot be stored and is dropped: %s", job.name, job.task_id, error
+                    )
                 else:
                     abandoned = getattr(error, "abandoned", None) or abandoned
                     time.sleep(pause)
@@ -61,4 +63,4 @@ class Progress:
             if abandoned is not None:  # else it could overwrite later progress
                 end_abandoned(tx, abandoned)
             if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
-                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.id)
+                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.task_id)

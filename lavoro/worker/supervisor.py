@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import signal
 import time
@@ -124,6 +125,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Stop in the reverse order; what children have left behind is rescued before the connection goes."""
+        self._loop.turned = math.inf  # it turns no more; the leases of what is being ended are renewed all the same
         self._children.end()
         if self._services is not None:
             self._services.liveness.stop(5)

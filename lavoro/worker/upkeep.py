@@ -322,7 +322,10 @@ class Upkeep(Service):
             rescued = workers.rescue(tx, lost, max_crashes=self._max_crashes)
         for part in rescued:
             back = counted(part.waiting, "task waits again", "tasks wait again")
-            logger.warning("%s: %s, %s", part.reason, back, counted(len(part.ended), "has ended", "have ended"))
+            about = part.reason
+            if lost.told is not None:
+                about = lost.told + (about.removeprefix(lost.reason).removeprefix("; it") or " had begun no task")
+            logger.warning("%s: %s, %s", about, back, counted(len(part.ended), "has ended", "have ended"))
             for name, id, error, message in part.ended:
                 _log_end(name, id, getattr(errors, error)(message))
 

@@ -44,6 +44,9 @@ def test_killed_child(
         ("LOST", reason_of(f"worker process {child.pid} was ended by signal 9 (SIGKILL)", "hold", ids))
     ]
     assert worker.stop() == 0
+    assert worker.log.count("was ended by signal 9 (SIGKILL)") == 1
+    assert f"worker process {child.pid} had begun hold[{ids[0]}], " in worker.log
+    assert " and 2 more: 5 tasks wait again, 0 have ended" in worker.log
 
 
 def test_killed_supervisor(
@@ -140,7 +143,9 @@ def test_poison_ends_and_others_flow(
     assert ledger.starts(how) == 3
     for (reason,) in rows(sender, f"select reason from lavoro.attempt where id = '{poison.id}'"):
         assert f"end_process[{poison.id}]" in reason
-        assert f"{reason}: " in worker.log
+        end, _, begun = reason.partition("; it had begun ")
+        assert worker.log.count(end) == 1
+        assert f"{' '.join(end.split()[:3])} had begun {begun}: " in worker.log
     worker.until(f"] Task end_process[{poison.id}] raised unexpected: WorkerLostError('worker process ")
 
 

@@ -71,8 +71,10 @@ def test_unknown_task_is_offered_again(
 ) -> None:
     """Another release may know it: it waits, less often each time, with the reason, and is run by who knows it."""
     worker = start_worker("-n", "old@host", url=migrated_url)
-    result = sender.send_task("of_another_release", [1])
-    eventually(lambda: worker.log.count("received unregistered task") >= 4, timeout=PATIENCE, why="it is offered again")
+    result = sender.send_task("of_another_release", [1], task_id="mine")
+    eventually(
+        lambda: worker.log.count("task of_another_release[mine]") >= 4, timeout=PATIENCE, why="it is offered again"
+    )
     eventually(lambda: rows(sender, "select * from lavoro.waiting"), timeout=PATIENCE, why="it waits")
     ((reason, attempt, wait),) = rows(
         sender, "select reason, attempt, extract(epoch from due - created)::float from lavoro.waiting"
@@ -80,7 +82,7 @@ def test_unknown_task_is_offered_again(
     assert reason == "worker old@host knows no task 'of_another_release'"
     assert attempt == 0
     assert wait >= 0.2 * 2**3 * 0.9  # it has doubled each time
-    assert worker.log.count("received unregistered task") < 8
+    assert worker.log.count("received unregistered task of_another_release[mine]; given back") < 8
     assert result.state == "PENDING"
     (tmp_path / "newer.py").write_text(
         "from tests.worker.app import app\n@app.task(name='of_another_release')\ndef f(x): return x\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -340,7 +341,13 @@ def test_a_main_loop_that_does_not_turn_lets_the_leases_run_out(
         assert "has not turned for 8.5 s: no lease is renewed" in caplog.text
         turned = time.monotonic()
         upkeep_.step()
-        assert expiries(tx)[id] > before
+        assert (after := expiries(tx)[id]) > before
+        caplog.clear()
+        turned = math.inf  # the worker ends
+        upkeep_.renew()
+        upkeep_.step()
+        assert expiries(tx)[id] > after
+        assert caplog.text == ""
     upkeep_.close()
 
 

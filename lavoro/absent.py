@@ -248,7 +248,11 @@ ABSENT: dict[str, Absent] = {
     "worker_enable_remote_control": Absent("ignored", _CONTROL, (True,)),
     # Options of tasks
     "@task.rate_limit": Absent("warned", _RATES),
-    "@task.acks_on_failure_or_timeout": Absent("refused", _PUT_BACK, (True, None)),
+    **dict.fromkeys(
+        ("@task.acks_on_failure_or_timeout", "@task.acks_on_failure", "@task.acks_on_timeout"),
+        Absent("refused", _PUT_BACK, (True, None)),
+    ),
+    "@task.store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "@task.store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     # Options of calls
     **dict.fromkeys(

@@ -23,7 +23,7 @@ from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.forking import in_each_fork
 from lavoro.ids import task_uuid
-from lavoro.making import check_callable, name_parts, task_class
+from lavoro.making import check_callable, name_parts, shown_as, task_class
 from lavoro.message import Message
 from lavoro.options import warn_of_unknown
 from lavoro.publisher import Publisher
@@ -77,9 +77,11 @@ class Lavoro:
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
         self.conf = Settings()
-        self._tasks = TaskRegistry()
-        self._copies: dict[Callable[[Any], Any], Any] = {}
+        kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
+        self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry())
+        self._copies: dict[Callable[[Any], Any], Any] = kept.get("_copies", {})
         self._task_cls: Any = task_cls
+        self._task_base: Any = None
         self._renew_lock()
         in_each_fork(self._renew_lock)
         self._database: Database | None = None
@@ -246,13 +248,15 @@ class Lavoro:
     @property
     def Task(self) -> Any:
         """The base class of this application's tasks; assign another, or its dotted path, to change them all."""
-        if isinstance(self._task_cls, str):
-            self._task_cls = symbol(self._task_cls)
-        return self._task_cls or BaseTask
+        if self._task_base is None:
+            base: Any = symbol(self._task_cls) if isinstance(self._task_cls, str) else self._task_cls or BaseTask
+            about = {"_app": self, "__module__": base.__module__, "__doc__": base.__doc__}
+            self._task_base = base if base._app is self else type(base.__name__, (base,), about)
+        return self._task_base
 
     @Task.setter
     def Task(self, base: Any) -> None:
-        former, self._task_cls = self._task_cls or BaseTask, base
+        former, self._task_cls, self._task_base = self.Task, base, None
         for task in self._tasks.values():
             if type(task).__bases__ == (former,):
                 type(task).__bases__ = (self.Task,)
@@ -300,16 +304,17 @@ class Lavoro:
         with self._lock:
             if self._tasks.known(name, definition) is None:
                 warn_of_unknown(name, options)
-                body = filter(function) if filter else function
-                cls = task_class(name, function, body, self, options, base=base or self.Task, bind=bind)
+                cls = task_class(name, function, self, options, base=base or self.Task, bind=bind)
                 task = cls()
-                task.definition = definition
+                vars(task).update(shown_as(function), definition=definition)
                 self.register_task(task)
-            return self._tasks[name]
+            return filter(self._tasks[name]) if filter else self._tasks[name]
 
-    def register_task(self, task: Any) -> Any:
-        """Add a task object or class of one's own making."""
+    def register_task(self, task: Any, **options: Any) -> Any:
+        """Add a task object or class of one's own making; options become its attributes."""
         task = task() if inspect.isclass(task) else task
+        for option, value in options.items():
+            setattr(task, option, value)
         if not getattr(task, "name", None):
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
         if self._tasks.get(task.name) is not task:
@@ -319,6 +324,8 @@ class Lavoro:
             self._tasks.known(task.name, task.definition)
         task.bind(self)
         self._tasks.register(task)
+        if self.finalized:
+            task.annotate()
         return task
 
     def gen_task_name(self, name: str, module: str) -> str:
@@ -341,8 +348,11 @@ class Lavoro:
             if self.finalized:
                 return
             self.finalized = True  # receivers may use the tasks too
+            waiting = list(self._tasks.values())
         self.on_after_configure.send(self, source=self.conf)
         self._copy_shared_tasks()
+        for task in waiting:
+            task.annotate()
         self.on_after_finalize.send(self)
 
     # Where tasks go
@@ -511,6 +521,14 @@ class Lavoro:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings: what comes out is an application of its own, without tasks, and not the current one."""
+        return _remade, (type(self), self.main, dict(self.conf.changes))
+
+
+def _remade(cls: type[Lavoro], main: str | None, changes: Mapping[str, Any]) -> Lavoro:
+    return cls(main=main, changes=changes, set_as_current=False)
 
 
 absent.mark_missing(Lavoro, "app")

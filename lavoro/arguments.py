@@ -11,13 +11,23 @@ Keywords = tuple[frozenset[str], frozenset[str]]
 """The names of the keywords that a call must give, and of those that it may give."""
 
 _LATE: dict[str, Any] = {}
-"""Leaves annotations unevaluated: in Python 3.14 a name that only type checkers know would raise NameError."""
+_AS_TEXT: dict[str, Any] = {}
+"""Leave annotations unevaluated: in Python 3.14 a name that only type checkers know would raise NameError."""
 if sys.version_info >= (3, 14):
     import annotationlib
 
     _LATE["annotation_format"] = annotationlib.Format.FORWARDREF
+    _AS_TEXT["format"] = annotationlib.Format.STRING
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a function, as texts where one of them cannot be evaluated."""
+    try:
+        return inspect.get_annotations(function)
+    except NameError:
+        return inspect.get_annotations(function, **_AS_TEXT)
 
 
 class Arguments:

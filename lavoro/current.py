@@ -98,6 +98,15 @@ class Proxy:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._lookup()(*args, **kwargs)
 
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._lookup().__reduce_ex__(protocol)
+
     def __repr__(self) -> str:
         return repr(self._lookup())
 

@@ -181,8 +181,8 @@ def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _members(cls: type) -> dict[str, Any]:
-    """Return what a class itself defines: functions, and attributes of the author's."""
-    own = vars(cls).items()
+    """Return what a class itself defines, without the application that it is bound to."""
+    own = ((name, value) for name, value in vars(cls).items() if name != "_app")
     return {name: value for name, value in own if _is(value, types.FunctionType) or not name.startswith("__")}
 
 

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lavoro.arguments import Arguments, signature_of
+from lavoro.arguments import Arguments, annotations_of, signature_of
 from lavoro.defaults import FLAG, MAPPING
 from lavoro.errors import ImproperlyConfigured
 from lavoro.models import Models
@@ -29,16 +29,16 @@ def name_parts(function: Any) -> tuple[str, str]:
 
 
 def task_class(
-    name: str, function: Callable[..., Any], body: Callable[..., Any], app: Any, options: Mapping[str, Any], *,
-    base: type, bind: bool,
+    name: str, function: Callable[..., Any], app: Any, options: Mapping[str, Any], *, base: type, bind: bool
 ) -> type:  # fmt: skip
-    """Return a subclass of ``base`` whose ``run`` is ``body`` and which shows itself as ``function``.
+    """Return a subclass of ``base`` whose ``run`` is a function, and which shows itself as that.
 
-    ``inspect.signature`` of the task is that of a call; ``__wrapped__`` is the function as it was decorated.
+    ``inspect.signature`` of the task is that of a call; ``__wrapped__`` is the function as it was decorated, with the
+    task as its first argument if that is bound.
     """
-    refuse_unawaited(name, body)
-    named, models = _named(function), _models(name, body, app, options)
-    body = body if models is None else models.function
+    refuse_unawaited(name, function)
+    named, models = _named(function), _models(name, function, app, options)
+    body = function if models is None else models.function
     attributes = {
         **{option: value for option, value in options.items() if option not in _PYDANTIC},
         "name": name,
@@ -47,11 +47,17 @@ def task_class(
         "models": models,
         "__doc__": named.__doc__,
         "__module__": named.__module__,
-        "__wrapped__": staticmethod(function),
+        "__wrapped__": _bound(function) if bind else staticmethod(function),
         "__signature__": signature_of(function, skip_first=bind, follow_wrapped=True),
         "__arguments__": Arguments(name, function, skip_first=bind) if app.strict_typing else None,
     }
     return type(getattr(named, "__name__", name), (base,), attributes)
+
+
+def shown_as(function: Any) -> dict[str, Any]:
+    """Return what a task object itself has of its function; a class has these names for its own use."""
+    named = getattr(function, "__qualname__", None)
+    return {"__annotations__": annotations_of(function), **({"__qualname__": named} if named else {})}
 
 
 _PYDANTIC = {"pydantic": FLAG, "pydantic_strict": FLAG, "pydantic_context": MAPPING, "pydantic_dump_kwargs": MAPPING}

@@ -50,4 +50,5 @@ class SharedTask(current.Proxy):
         current.shared.append(made_for)
         for name in ("__doc__", "__name__", "__qualname__", "__module__"):
             object.__setattr__(self, name, getattr(function, name, None))
-        object.__setattr__(self, "__wrapped__", function)
+        if not options.get("bind"):  # else it is that of the task, which is its first argument
+            object.__setattr__(self, "__wrapped__", function)

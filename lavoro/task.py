@@ -7,11 +7,15 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
 from lavoro import context, redaction, spelling
+from lavoro import current as current_app
 from lavoro.absent import mark_missing
+from lavoro.annotations import prepare, resolve_all
 from lavoro.arguments import Arguments
+from lavoro.attributes import BoundApp, FromSettings, from_settings, written
 from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
 from lavoro.context import Context, current, drop_request, request_of
 from lavoro.definition import Definition
@@ -33,27 +37,6 @@ CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires")
 """Attributes of tasks that are options of every call."""
 
 
-class FromSettings:
-    """An attribute of tasks that a setting decides until the task says otherwise; read late, as all settings are."""
-
-    def __init__(self, setting: str) -> None:
-        self.setting = setting
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, task: Any, owner: type | None = None) -> Any:
-        if task is None or task.app is None:
-            return self
-        value = task.app.conf[self.setting]
-        return value.total_seconds() if isinstance(value, dt.timedelta) else value
-
-
-def from_settings(setting: str) -> Any:
-    """Return a ``FromSettings``, typed as what it yields."""
-    return FromSettings(setting)
-
-
 class Task(Generic[P, R]):
     """A function that can be sent to a worker; made by ``@app.task``, subclassed for a behaviour of one's own.
 
@@ -65,8 +48,10 @@ class Task(Generic[P, R]):
         fetch.delay("https://example.org").get(timeout=10)
     """
 
-    name: str
-    app: Any = None
+    name: str = None  # type: ignore[assignment]  # until it is registered
+    app: Any = BoundApp()
+    _app: ClassVar[Any] = None
+    """The application that has bound a task of the class."""
     abstract: ClassVar[bool] = True
 
     max_retries: int | None = 3
@@ -95,8 +80,11 @@ class Task(Generic[P, R]):
     """False: the task may start only once, even if its worker is lost."""
     reject_on_worker_lost: bool | None = from_settings("task_reject_on_worker_lost")
     acks_on_failure_or_timeout: bool = from_settings("task_acks_on_failure_or_timeout")
+    acks_on_failure: bool | None = from_settings("task_acks_on_failure")
+    acks_on_timeout: bool | None = from_settings("task_acks_on_timeout")
     track_started: bool = from_settings("task_track_started")
     ignore_result: bool = from_settings("task_ignore_result")
+    store_eager_result: bool = from_settings("task_store_eager_result")
     store_errors_even_if_ignored: bool = from_settings("task_store_errors_even_if_ignored")
     throws: tuple[type[BaseException], ...] = ()
     """Errors that are expected: they are logged without traceback, the task fails all the same."""
@@ -114,6 +102,8 @@ class Task(Generic[P, R]):
     """The names of the handlers that a subclass has written."""
     before_start_overridden: bool = False
     bound: bool = False
+    _calls_itself = True
+    _names_itself = False
     _run_once: Callable[..., Any] | None = None
     definition: Definition | None = None
     """The origin of the task; a second task of its name must have the same."""
@@ -125,14 +115,17 @@ class Task(Generic[P, R]):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work; the decorated function takes this place."""
-        raise NotImplementedError(f"task {self.name} must define run")
+        raise NotImplementedError(f"Tasks must define the run method. {self.name} has none")
 
     def bind(self, app: Any) -> None:
         """Make the task one of this application."""
+        cls = type(self)
+        self.name = self.name or app.gen_task_name(cls.__name__, cls.__module__)
         refuse_unawaited(self.name, self.run)
         self.app = app
+        if cls is not Task:
+            cls._app = app
         self._check_options()
-        cls = type(self)
         self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
         self.before_start_overridden = "before_start" in self.handlers
         self._calls_itself = cls.__call__ is Task.__call__
@@ -149,7 +142,7 @@ class Task(Generic[P, R]):
         """
         for option in TASKS:
             holder = self if option in vars(self) else type(self)
-            value = getattr(holder, option)
+            value = vars(self)[option] if holder is self else written(type(self), option)
             if isinstance(value, (FromSettings, property)):
                 continue
             if value is None and (default := vars(Task)[option]) is not None and option != "max_retries":
@@ -167,7 +160,7 @@ class Task(Generic[P, R]):
 
     def own(self, option: str) -> Any:
         """Return an option as the task itself says it; None where it leaves that to the settings."""
-        value = vars(self).get(option, getattr(type(self), option))
+        value = vars(self).get(option, written(type(self), option))
         return None if isinstance(value, (FromSettings, property)) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -186,18 +179,30 @@ class Task(Generic[P, R]):
     def settle(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
         for name in dir(type(self)):
-            if isinstance(getattr(type(self), name, None), FromSettings) and name not in vars(self):
+            if isinstance(written(type(self), name), FromSettings) and name not in vars(self):
                 setattr(self, name, getattr(self, name))
 
     def annotate(self) -> None:
-        """Take over, in the worker, what the setting ``task_annotations`` says of this task, or of all."""
-        given = self.app.conf["task_annotations"] or ()
-        for changes in given if isinstance(given, (list, tuple)) else [given]:
-            for attribute, value in {**changes.get("*", {}), **changes.get(self.name, {})}.items():
-                spelling.warn_of(f"task_annotations of {self.name!r}: the option", attribute, NAMES)
+        """Take over what the setting ``task_annotations`` says of this task, then what it says of every task."""
+        for changes in (found := list(resolve_all(prepare(self.app.conf["task_annotations"]), self))):
+            for attribute, value in changes.items():
+                if attribute.startswith("@"):
+                    self.add_around(attribute[1:], value)
+                    continue
+                if not any(attribute in vars(base) for base in type(self).__mro__):
+                    spelling.warn_of(f"task_annotations of {self.name!r}: the option", attribute, NAMES)
                 setattr(type(self), attribute, value)
-        if given:
+        if found:
             self.bind(self.app)
+
+    @classmethod
+    def add_around(cls, attribute: str, around: Callable[[Any], Any]) -> None:
+        """Put ``around`` around a method of the class: it gets the method, and returns the new one."""
+        method = getattr(cls, attribute)
+        inner = getattr(method, "__wrapped__", None) or method
+        outer = around(inner)
+        outer.__wrapped__ = inner
+        setattr(cls, attribute, outer)
 
     def on_bound(self, app: Any) -> None:
         """Called when the task has been bound to an application."""
@@ -255,6 +260,9 @@ class Task(Generic[P, R]):
 
             add.apply_async((2, 3), countdown=60, queue="slow", expires=3600)
         """
+        app = self.app
+        if not app.finalized:
+            app.finalize(auto=True)
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
         _check_forms(args, kwargs)
@@ -267,9 +275,9 @@ class Task(Generic[P, R]):
             options.update({name: value for name, value in given.items() if value is not None})
         if self._names_itself and shadow is None:
             options["shadow"] = self.shadow_name(args, kwargs, options)
-        if self.app.conf["task_always_eager"]:
-            return send_eagerly(self.app, self, args, kwargs, options)
-        result: AsyncResult[R] = self.app.publisher.send(self, self.name, args, kwargs, options)
+        if app.conf["task_always_eager"]:
+            return send_eagerly(app, self, args, kwargs, options)
+        result: AsyncResult[R] = app.publisher.send(self, self.name, args, kwargs, options)
         if self._is_ignored(options):
             result.ignored = True
         return result
@@ -325,12 +333,15 @@ class Task(Generic[P, R]):
 
             add.apply((2, 3)).get()
         """
+        app = self.app
+        if not app.finalized:
+            app.finalize(auto=True)
         options.update(
             task_id=task_id, retries=retries, link=link, link_error=link_error, logfile=logfile, loglevel=loglevel,
             headers=headers,
         )  # fmt: skip
         args, kwargs = self._without_models(args or (), kwargs or {}, options)
-        return run_eagerly(self.app, self, args, kwargs, options, throw=throw)
+        return run_eagerly(app, self, args, kwargs, options, throw=throw)
 
     def call_options(self) -> dict[str, Any]:
         """Return the options that the task itself gives to every call; those of a call win over them."""
@@ -445,6 +456,12 @@ class Task(Generic[P, R]):
         elif context.report_by_id is None or not context.report_by_id(task_id, state, meta):
             logger.warning("state %s of %s[%s] is dropped: it does not run in this process", state, self.name, task_id)
 
+    def add_trail(self, result: Any) -> Any:
+        """Add a result to the children of this run, unless ``trail`` is false; return it."""
+        if self.trail:
+            self.request.children.append(result)
+        return result
+
     # Handlers of subclasses
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
@@ -463,10 +480,28 @@ class Task(Generic[P, R]):
         """Called after the others, when the task has returned or failed."""
 
     def __repr__(self) -> str:
-        return f"<@task: {self.name} of {self.app!r}>"
+        return f"<@task: {self.name} of {self.app.main or '__main__'} at {id(self.app):#x}>"
+
+    def __copy__(self) -> Task[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Task[P, R]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle its name, and the module that defines it: the other side has a task of its own."""
+        module = type(self).__module__
+        return task_of_name, (self.name, module if module in sys.modules else None)
 
 
 mark_missing(Task, "task")
+
+
+def task_of_name(name: str, module: str | None = None) -> Any:
+    """Return the current application's task of that name, after an import of the module that defines it."""
+    if module is not None:
+        import_module(module)
+    return current_app.get().tasks[name]
 
 
 def _check_forms(args: object, kwargs: object) -> None:

@@ -157,13 +157,13 @@ class FlaskLavoro(Lavoro):
         flask_app = self.flask_app
         return self._before if flask_app is None else self._sites[flask_app]
 
-    def register_task(self, task: Any) -> Any:
-        """Add a task object or class of one's own making; whatever its class, it runs in a context."""
+    def register_task(self, task: Any, **options: Any) -> Any:
+        """Add a task object or class of one's own making; whatever its class, it runs in a context. See ``Lavoro``."""
         task = task() if inspect.isclass(task) else task
         if not isinstance(task, FlaskTask):
             cls = type(task)
             task.__class__ = type(cls.__name__, (cls, FlaskTask), {"__module__": cls.__module__})
-        return super().register_task(task)
+        return super().register_task(task, **options)
 
     @contextlib.contextmanager
     def transaction(self, connection: Any = None) -> Iterator[None]:

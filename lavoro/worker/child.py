@@ -129,8 +129,6 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
         node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=wishes.as_dict()
     )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
-    for task in app.tasks.values():
-        task.annotate()  # before the plan is made, which refuses options
     plan = make_plan(app, wishes)
     return app, replace(plan, notes=tuple(notes.of_the_application(app, wishes, plan)))
 

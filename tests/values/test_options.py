@@ -43,7 +43,8 @@ WRONG: dict[str, list[Any]] = {
     "serializer": [5, ""],
     "result_serializer": [5, ""],
     **{option: ["no", 2, []] for option in (
-        "acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "track_started", "ignore_result",
+        "acks_late", "reject_on_worker_lost", "acks_on_failure_or_timeout", "acks_on_failure",
+        "acks_on_timeout", "store_eager_result", "track_started", "ignore_result",
         "store_errors_even_if_ignored", "typing", "send_events", "trail",
     )},
 }  # fmt: skip

@@ -14,7 +14,7 @@ PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/tes
 PROJECT = setup.cfg pyproject.toml
 
 .PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish bench-profile coverage \
-	differential lock clean
+	differential celery-suite lock clean
 
 test: $(VENV)/.test
 	$(PYTEST) $(TESTS)
@@ -77,6 +77,10 @@ PROGRAMS ?=
 differential: $(VENV)/.test $(VENV)-celery/.done
 	$(VENV)/bin/python -m tests.differential --celery $(VENV)-celery/bin/python $(ARGS) $(PROGRAMS)
 
+# Celery's own unit tests on Lavoro: make celery-suite ARGS="t/unit/app/test_app.py -k pydantic -vv"
+celery-suite: $(VENV)-celery-suite/.done
+	$(VENV)-celery-suite/bin/python -m tests.celery_suite $(ARGS)
+
 # Newest versions into the lock files, for every Python the package supports.
 lock:
 	$(PYTHON) -m venv $(VENV)-lock
@@ -88,6 +92,9 @@ lock:
 		--output-file requirements/lint.txt
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
 		requirements/celery.in --output-file requirements/celery.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
+		setup.cfg --extra test requirements/celery-suite.in --constraint requirements/test.txt \
+		--output-file requirements/celery-suite.txt
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
@@ -118,4 +125,10 @@ $(VENV)/.demo: $(VENV)/.made requirements/test.txt $(PROJECT)
 $(VENV)-celery/.done: requirements/celery.txt
 	$(PYTHON) -m venv $(VENV)-celery
 	$(VENV)-celery/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/celery.txt
+	@touch $@
+
+$(VENV)-celery-suite/.done: requirements/celery-suite.txt $(PROJECT)
+	$(PYTHON) -m venv $(VENV)-celery-suite
+	$(VENV)-celery-suite/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements/celery-suite.txt -e '.[test]'
 	@touch $@

@@ -99,6 +99,12 @@ def request_of(task: Any, job: Job, node: Node) -> Context:
     return run.request
 
 
+def handle_end(task: Any, job: Job, node: Node, error: BaseException, *, signal: object = None) -> None:
+    """Call the handlers and send the signal of a task whose process was ended, here, in another one."""
+    run = Run(task, job, node)
+    contextvars.copy_context().run(run.handle_end, error, signal)
+
+
 class Run:
     """One start of one task; afterwards ``value`` and ``error`` hold what it returned or raised."""
 
@@ -227,7 +233,7 @@ class Run:
         about = f"expired at {self.job.expires}" if expired else reason
         logger.info("Discarding task: %s[%s]: %s", self.job.name, self.request.id, about)
         if signals.task_revoked:
-            signals.task_revoked.send(self.task, request=self.request, terminated=False, signum=None, expired=expired)
+            self._tell_revoked(None, expired=expired)
         return outcome.revoked(self.job, serialization.dumps_exception(TaskRevokedError(reason)))
 
     # During
@@ -375,8 +381,7 @@ class Run:
     def _cancelled(self, cancelled: Cancelled) -> Outcome:
         logger.info("Task %s[%s] revoked while it ran", self.job.name, self.request.id, extra=self._record())
         if signals.task_revoked:
-            signum = signal_number(*cancelled.args)
-            signals.task_revoked.send(self.task, request=self.request, terminated=True, signum=signum, expired=False)
+            self._tell_revoked(signal_number(*cancelled.args))
         error = TaskRevokedError("terminated")
         self._returned("REVOKED", error, None, handlers=False)
         return outcome.revoked(self.job, serialization.dumps_exception(error), perf_counter() - self.started)
@@ -397,6 +402,25 @@ class Run:
         self._returned(FAILURE, error, info)
         runtime = perf_counter() - self.started
         return outcome.failed(self.job, self._dumped(error), info.traceback if info.tb else None, runtime)
+
+    def handle_end(self, error: BaseException, signal: object) -> None:
+        """Call what Celery calls in its main process: no ``task_postrun``, for the run has not come to it."""
+        self._decode()
+        current.set(self.request)
+        if isinstance(error, TaskRevokedError):
+            if signals.task_revoked:
+                self._tell_revoked(signal_number(signal))
+            return
+        info = ExceptionInfo(error, self.node.max_error_size)
+        self._handle("on_failure", error, einfo=info)
+        self._handle("after_return", FAILURE, error, einfo=info, always=True)
+        if signals.task_failure:
+            self._tell_failure(error, info)
+
+    def _tell_revoked(self, signum: int | None, *, expired: bool = False) -> None:
+        signals.task_revoked.send(
+            self.task, request=self.request, terminated=signum is not None, signum=signum, expired=expired
+        )
 
     def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
         signals.task_failure.send(

@@ -70,6 +70,15 @@ class Tables:
         self.running = self._running()
         self.finished = self._finished()
         self.attempt = self._attempt()
+        self.unhandled = self._table(
+            "unhandled",
+            sa.Column("id", UUID, primary_key=True),
+            _text("name", required=True),
+            _time("ended", default=True),
+            _text("cancel"),
+            sa.Column("tries", sa.SmallInteger, nullable=False, server_default=sa.text("0")),
+            sa.Column("worker_id", sa.BigInteger),
+        )
         self.worker = self._worker()
         self.offer = self._offer()
         self.duty = self._table(

@@ -52,6 +52,7 @@ from lavoro.worker.pools import patched, pool_class
 from lavoro.worker.progress import Progress
 from lavoro.worker.relief import Relief
 from lavoro.worker.ticker import Ticker
+from lavoro.worker.unhandled import EndHandlers
 from lavoro.worker.wear import Wear
 
 logger = logging.getLogger("lavoro.worker")
@@ -168,6 +169,8 @@ class Child:
         self._leave_by = math.inf
         self._heartbeat = 0.0
         self._news = threading.Event()
+        self.end_handlers: EndHandlers | None = None
+        """There only once it was needed."""
 
     def run(self, orders: Iterator[Message]) -> None:
         """Wait for the lease, then work until told to stop; never returns."""
@@ -357,6 +360,17 @@ class Child:
     def _on_hand(self, order: Message) -> None:
         self.claimer.hand(uuid.UUID(order["id"]))
 
+    def _on_handle(self, order: Message) -> None:
+        """Tasks have ended without their process: call their handlers."""
+        if self.end_handlers is None:
+            self.end_handlers = EndHandlers(
+                self.app.database, order["worker_id"], self.app.tasks, self.node, rested=self._news.set
+            )
+            self.end_handlers.within = inherited()
+            self.end_handlers.start()
+        else:
+            self.end_handlers.wake()
+
     def _on_rest(self, order: Message) -> None:
         self.claimer.confirm_rest(listening=order["listening"])
 
@@ -412,6 +426,8 @@ class Child:
         os._exit(0)
 
     def _stop_claiming(self) -> None:
+        if self.end_handlers is not None:
+            self.end_handlers.stop(0)
         self.claimer.stop(CLAIM_PATIENCE)
         self._give_back_unstarted()
         self.pool.stop()
@@ -424,7 +440,8 @@ class Child:
         while True:
             self._news.clear()  # before looking: what ends meanwhile must not be missed
             left = self._leave_by - time.monotonic()
-            if self.holding.count == 0 or left <= 0:
+            handling = self.end_handlers is not None and self.end_handlers.busy
+            if left <= 0 or not (self.holding.count or handling):
                 return
             self._give_back_unstarted()  # the claimer may still have brought something, and the slots have ended
             self._news.wait(min(left, LATECOMERS))

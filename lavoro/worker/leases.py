@@ -12,6 +12,7 @@ import lavoro
 from lavoro.store.database import Database
 from lavoro.store.workers import Cancel, Registration, Rescue
 from lavoro.worker.children import Children
+from lavoro.worker.handlers_due import HandlersDue
 from lavoro.worker.loop import Loop
 from lavoro.worker.plan import Plan
 from lavoro.worker.process import ChildProcess, Ending
@@ -34,10 +35,12 @@ class Leases:
         self._loop, self._children, self._node, self._plan = loop, children, node, plan
         self._listens = database.listens
         self._watches: dict[ChildProcess, Watch] = {}
+        self.handlers = HandlersDue(children)
         hooks = Hooks(
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
             cancel=lambda cancels: loop.post(lambda: self._pass_cancels_on(cancels)),
             turned=lambda: loop.turned,
+            rescued=lambda: loop.post(self.handlers.call),
         )
         self.upkeep = Upkeep(
             database, hooks, node=node, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention

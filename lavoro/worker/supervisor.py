@@ -288,6 +288,7 @@ class Supervisor:
         self._children.welcome(child)
         if self._services is not None:
             self._services.switchboard.update()
+            self._services.leases.handlers.look()
         plan = self._children.plan
         if plan is None or self._announced or len(self._children.ready) < plan.processes:
             return

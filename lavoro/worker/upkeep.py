@@ -53,6 +53,8 @@ class Hooks(NamedTuple):
     """These tasks are to be ended: all there are, at each renewal."""
     turned: Callable[[], float] = time.monotonic
     """When (monotonic) the main loop last turned, which watches the children and buries them."""
+    rescued: Callable[[], object] = lambda: None
+    """A process was lost: tasks may have ended with it, and their handlers are to be called."""
 
 
 class Upkeep(Service):
@@ -99,7 +101,7 @@ class Upkeep(Service):
         self._in_force = lease
         """The lease that was given last: the usual, or the long one; if it may have been shortened, the usual."""
         self._known: dt.datetime | None = None
-        self._idle = self._perhaps_long = self._told_stuck = False
+        self._idle = self._perhaps_long = self._told_stuck = self._any_rescued = False
         self.trusted_until = -math.inf
 
     # From other threads
@@ -151,6 +153,9 @@ class Upkeep(Service):
                 self._do(tx, "to rescue strays", self._rescue_strays)
                 self._do(tx, "to correct times after the clock was set", self._set_right)
                 self._do(tx, "to share the retention with other nodes", self._retain_if_due)
+        if self._any_rescued:  # not before: what was done is committed now
+            self._any_rescued = False
+            self._hooks.rescued()
         pause = min(self._next_renewal(), self._next_rescue()) - time.monotonic()
         pause = min(pause, self.max_backoff) if self._newcomers or self._lost else pause
         return max(STUCK_LOOK if stuck else 0.001, pause)
@@ -320,6 +325,7 @@ class Upkeep(Service):
     def _rescue(self, tx: Tx, lost: Rescue) -> None:
         with self._impatient(tx):
             rescued = workers.rescue(tx, lost, max_crashes=self._max_crashes)
+        self._any_rescued = self._any_rescued or not lost.orderly
         for part in rescued:
             back = counted(part.waiting, "task waits again", "tasks wait again")
             about = part.reason

@@ -26,7 +26,7 @@ def shared_url(cluster: Cluster, migrated_template: str) -> str:
 def empty_url(shared_url: str) -> str:
     """The URL of a database with Lavoro's schema and no rows, in which every table was just begun anew."""
     with psycopg.connect(shared_url, autocommit=True) as connection:
-        names = "waiting", "running", "finished", "attempt", "worker", "offer", "queue", "revoked", "duty"
+        names = "waiting", "running", "finished", "attempt", "worker", "offer", "queue", "revoked", "duty", "unhandled"
         tables = ", ".join(f"lavoro.{name}" for name in names)
         connection.execute("set lock_timeout = '30s'")
         connection.execute(f"truncate {tables} restart identity".encode())

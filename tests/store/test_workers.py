@@ -12,7 +12,7 @@ import pytest
 from lavoro import outcome, serialization
 from lavoro.errors import TimeLimitExceeded, WorkerLostError
 from lavoro.message import Job
-from lavoro.store import clock, tasks, workers
+from lavoro.store import clock, tasks, unhandled, workers
 from lavoro.store.database import Tx
 from lavoro.store.statements import statement
 from lavoro.store.workers import Rescue
@@ -311,6 +311,49 @@ def test_the_culprit_of_a_hard_time_limit_ends(tx: Tx) -> None:
     assert type(error_of(tx, culprit)) is TimeLimitExceeded
     assert str(error_of(tx, culprit)) == "worker node/0 was killed"
     assert [(job.id, job.crashes) for job in revived(tx)] == [(neighbour.id, 0)]
+
+
+def test_what_has_ended_with_a_rescue_is_kept_for_its_handlers(tx: Tx, opened: Callable[[], Tx]) -> None:
+    """One process takes each of the tasks that it knows, the oldest first; what nobody takes is forgotten in time."""
+    options = '{"acks_late":false}'
+    first, second = sent_and_taken(tx, options=options), sent_and_taken(tx, options=options, name="test.other")
+    sent_and_taken(tx)
+    tasks.revoke(tx, [second.id], cancel='{"signal": "SIGKILL"}')
+    assert rescue(tx) == (1, 2)
+    assert unhandled.take(tx, 2, ["unheard of"]) is None
+    other = opened()
+    with tx.connection.transaction():
+        taken = unhandled.take(tx, 2, ["test.add"])
+        assert unhandled.take(other, 3, ["test.add"]) is None
+    assert unhandled.take(other, 3, ["test.add"]) is None
+    assert taken is not None
+    assert taken.job == first._replace(crashes=1)
+    assert type(serialization.loads_exception(serialization.loads(taken.error))) is WorkerLostError
+    assert taken.cancel is None
+    rows(tx, "delete from lavoro.finished where id = %s returning 1", second.id)
+    names = ["test.add", "test.other"]
+    assert unhandled.take(tx, 3, names) == (second.id, None, "", '{"signal": "SIGKILL"}')
+    assert unhandled.take(tx, 3, names) is None
+    unhandled.drop(tx, 2, second.id)
+    assert value(tx, "select count(*) from lavoro.unhandled") == 2
+    unhandled.drop(tx, 3, second.id)
+    for worker_id in (2, 3):  # a process that is gone has not called them
+        rescue(tx, worker_id=worker_id)
+        retaken = unhandled.take(tx, worker_id + 1, names)
+        assert retaken is not None
+        assert retaken.id == first.id
+    rescue(tx, worker_id=4)
+    assert unhandled.take(tx, 5, names) is None
+
+
+def test_what_nobody_handles_is_forgotten(tx: Tx) -> None:
+    for hours in (1, 3):
+        made = f"clock_timestamp() - interval '{hours} hours'"
+        rows(tx, f"insert into lavoro.unhandled values (gen_random_uuid(), 'x', {made}) returning 1")
+    workers.forget_old(tx, kept=None)
+    assert value(tx, "select count(*) from lavoro.unhandled") == 2
+    workers.forget_old(tx, kept=7200.0)
+    assert value(tx, "select count(*) from lavoro.unhandled") == 1
 
 
 def test_a_task_that_was_being_cancelled_ends_as_revoked(tx: Tx) -> None:

@@ -106,6 +106,16 @@ create table lavoro.attempt (
 create index attempt_id on lavoro.attempt (id);
 create table lavoro.attempt_rest partition of lavoro.attempt default;
 
+-- Tasks that ended without their process, until one that knows them has called their handlers.
+create table lavoro.unhandled (
+    id uuid primary key,
+    name text not null,
+    ended timestamptz not null default clock_timestamp(),
+    cancel text,
+    tries smallint not null default 0,
+    worker_id bigint
+);
+
 create table lavoro.worker (
     id bigint generated always as identity primary key,
     node text not null,

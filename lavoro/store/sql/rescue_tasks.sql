@@ -41,6 +41,9 @@ with lost as (
             else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)' end))
     from judged cross join blamed b where verdict is not null
     returning id, name, options, result
+), unhandled as (
+    insert into lavoro.unhandled (id, name, cancel)
+    select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id on conflict (id) do nothing
 ), back as (
     insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)

@@ -1,0 +1,37 @@
+"""Tasks that ended without their process, kept until a process that knows them calls their handlers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lavoro.message import Job
+from lavoro.store.database import Tx
+
+
+class Unhandled(NamedTuple):
+    """A task whose handlers are to be called."""
+
+    id: uuid.UUID
+    job: Job | None
+    """None if its outcome was forgotten meanwhile."""
+    error: str
+    """The exception as JSON."""
+    cancel: str | None
+    """JSON that says how it was revoked; None if it was not."""
+
+
+def take(tx: Tx, worker_id: int, names: Sequence[str]) -> Unhandled | None:
+    """Take the oldest one of these names; None if there is none."""
+    row = tx.row("take_unhandled", {"names": list(names), "worker_id": worker_id})
+    if row is None:
+        return None
+    id, cancel, *call, error = row
+    job = None if error is None else Job(*(id, *call, None, False, False))  # neither expired nor revoked before it ran
+    return Unhandled(id, job, error or "", cancel)
+
+
+def drop(tx: Tx, worker_id: int, id: uuid.UUID) -> None:
+    """Its handlers were called: nobody else is to."""
+    tx.run("drop_unhandled", {"id": id, "worker_id": worker_id})

@@ -6,6 +6,7 @@ import shlex
 
 _before: tuple[str, ...] = ("lavoro",)
 _after: tuple[str, ...] = ("-A", "yourapp")
+_AWAY = ("cannot connect", "the database did not answer")
 
 
 def name_app(app: str) -> None:
@@ -23,3 +24,12 @@ def name_flask_app(path: str) -> None:
 def command(verb: str, *options: str) -> str:
     """Write a command as a shell takes it."""
     return shlex.join((*_before, verb, *_after, *options))
+
+
+def advised(error: Exception) -> str:
+    """Write an error for the command line: one of a database that is away asks where it is looked for."""
+    text = str(error)
+    if not text.startswith(_AWAY):
+        return text
+    places = "broker_url or LAVORO_DATABASE_URL" if _after else "LAVORO_DATABASE_URL or SQLALCHEMY_DATABASE_URI"
+    return f"{text}; does PostgreSQL run there, and is the URL right ({places})?"

@@ -10,9 +10,8 @@ import lavoro
 from lavoro import absent, spelling
 from lavoro.cli.options import APP_OPTION, Verbs
 from lavoro.cli.output import say
-from lavoro.errors import LavoroError, NotSupported, OperationalError
-
-_WHERE = "; does PostgreSQL run there, and is the URL right (broker_url or LAVORO_DATABASE_URL)?"
+from lavoro.commands import advised
+from lavoro.errors import LavoroError, NotSupported
 
 
 class Group(click.Group):
@@ -65,7 +64,7 @@ def _run() -> int:
     except LavoroError as error:
         if "debug" in (argument.lower() for argument in sys.argv):
             say(getattr(error, "details", None) or "", error=True)
-        return _failed(str(error) + (_WHERE if isinstance(error, OperationalError) else ""))
+        return _failed(advised(error))
     except OSError as error:
         return _failed(str(error))
     except Exception as error:

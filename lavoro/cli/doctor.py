@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import click
@@ -61,8 +62,10 @@ def _tell_json(findings: list[Finding], unseen: list[str]) -> None:
 
 
 def _tell(findings: list[Finding], unseen: list[str], place: str) -> None:
-    for finding in findings:
-        say(f"{plain(f'{finding.check}: {finding.which} {finding.problem}')}\n    {finding.repair}")
+    for repair, same in itertools.groupby(findings, key=lambda finding: finding.repair):
+        for finding in same:
+            say(plain(f"{finding.check}: {finding.which} {finding.problem}"))
+        say(f"    {repair}")
     for what in unseen:
         say(plain(f"not seen: {what}"))
     say(f"{counted(len(findings), 'problem')} found in {place}" if findings else f"nothing found in {place}")

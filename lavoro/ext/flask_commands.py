@@ -16,11 +16,9 @@ from flask import current_app
 from flask.cli import ScriptInfo, with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from lavoro.commands import name_flask_app
-from lavoro.errors import LavoroError, OperationalError
+from lavoro.commands import advised, name_flask_app
+from lavoro.errors import LavoroError
 from lavoro.text import plain
-
-WHERE = "; does PostgreSQL run there, and is the URL right (LAVORO_DATABASE_URL or SQLALCHEMY_DATABASE_URI)?"
 
 
 class Verbs(click.Group):
@@ -46,8 +44,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(context)
         except LavoroError as error:
-            where = WHERE if isinstance(error, OperationalError) else ""
-            raise click.ClickException(plain(str(error) + where, lines=True)) from error
+            raise click.ClickException(plain(advised(error), lines=True)) from error
         except DBAPIError as error:
             raise click.ClickException(plain(f"the database refused that: {error.orig}", lines=True)) from error
 

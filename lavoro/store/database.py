@@ -453,6 +453,9 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
             f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
             f" run `{command('migrate')}`"
         )
+    if isinstance(error, pg.InsufficientPrivilege):
+        advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
+        return OperationalError(f"the database refused this: {first_line(error)}: {advice}")
     lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
     what = "did not answer" if lost else "refused this"
     return OperationalError(f"the database {what}: {first_line(error)}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lavoro.store.database import Tx
+from lavoro.commands import command
+from lavoro.errors import ImproperlyConfigured
+from lavoro.plural import counted
+from lavoro.store.database import Database, Tx
 from lavoro.store.tables import tables_of
 
 ROLES = ("owner", "migrator", "producer", "worker", "readonly")
@@ -40,6 +43,8 @@ _PRODUCER = {
     "running": ("select (id)",),
     "finished": ("select (id)",),
 }
+_CLAIMED = ("waiting", "running", "finished", "attempt", "worker")
+"""The tables without which a worker can do nothing."""
 _ARGUMENTS = ("name", "args", "kwargs", "options", "payload")
 
 
@@ -129,6 +134,21 @@ _HAS = {
 def held(tx: Tx, wanted: list[Right]) -> list[Right]:
     """Tell which of the rights the connected user has; what does not exist gives none."""
     return [right for right in wanted if _has(tx, right)]
+
+
+def check_worker(database: Database) -> None:
+    """Raise ImproperlyConfigured unless the connected user may claim and finish tasks: a retry would not help."""
+    wanted = [right for right in rights("worker") if right.name in _CLAIMED]
+    with database.tx() as tx:
+        has = held(tx, wanted)
+        [user] = tx.connection.execute("select current_user::text").fetchone() or [""]
+    lacks = [right for right in wanted if right not in has]
+    if lacks:
+        more = f" and {counted(len(lacks) - 1, 'right')} more" if len(lacks) > 1 else ""
+        raise ImproperlyConfigured(
+            f"the database user {user!r} may not run tasks: it lacks {lacks[0].words} on"
+            f" {lacks[0].on(database.schema)}{more}; `{command('doctor', '--role', 'worker')}` lists them"
+        )
 
 
 def _has(tx: Tx, right: Right) -> bool:

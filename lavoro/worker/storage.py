@@ -8,6 +8,7 @@ from typing import Any
 from lavoro.store import embedded
 from lavoro.store import migrate as migrations
 from lavoro.store.database import Database
+from lavoro.store.roles import check_worker
 from lavoro.worker.plan import Plan
 
 logger = logging.getLogger("lavoro.worker")
@@ -36,8 +37,9 @@ def name_of(plan: Plan) -> str:
 
 
 def check(database: Database, plan: Plan) -> None:
-    """Raise SchemaOutdated unless the tables are right; those of the embedded database are made so."""
+    """Raise ImproperlyConfigured unless tables and rights are a worker's; the embedded database's are made so."""
     if plan.url is None:
         migrations.migrate(database)
     else:
         migrations.check(database)
+        check_worker(database)

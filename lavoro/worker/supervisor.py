@@ -295,6 +295,7 @@ class Supervisor:
         self._announced = True
         text = plan.summary(self.hostname, app=self.wishes.app, database=name_of(plan))
         self._say(text)
+        logger.debug("tasks: %s", ", ".join(plan.tasks))
         self._systemd.tell("READY=1", f"STATUS={text}")
         min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
 

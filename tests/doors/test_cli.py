@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from lavoro import Lavoro, __version__
@@ -216,6 +217,26 @@ def test_status_and_purge_of_an_empty_database(folder: Path, migrated_url: str) 
     assert shown == f"database: {masked(migrated_url)}\nno tasks wait or run\nno live worker\n"
     asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
     assert (asked.returncode, asked.stdout) == (0, "nothing waits on celery\n"), asked.stderr
+
+
+def test_a_user_without_rights_is_told_which_and_the_worker_ends(folder: Path, migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute("drop role if exists onlooker")
+        connection.execute("create role onlooker login")
+        connection.execute("grant usage on schema lavoro to onlooker")
+        connection.execute("grant select on lavoro.meta to onlooker")
+    url = re.sub(r"//[^@]*@", "//onlooker@", migrated_url)
+    command = "`lavoro doctor -A shop --role worker`"
+    lacks = "the database user 'onlooker' may not run tasks: it lacks select on table"
+    refuses(lavoro(folder, "worker", "-A", "shop", url=url), lacks, "rights more", command)
+    refused = lavoro(folder, "status", "-A", "shop", url=url)
+    refuses(refused, "permission denied", f"the database user lacks a right, see {command}")
+    assert "does PostgreSQL run there" not in refused.stderr
+    told = lavoro(folder, "doctor", "-A", "shop", "--role", "worker", url=url).stdout.splitlines()
+    assert len([line for line in told if line.startswith("    ")]) == 1, "one repair for all that it repairs"
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute("drop owned by onlooker")
+        connection.execute("drop role onlooker")
 
 
 def test_status_marks_only_what_needs_a_note(folder: Path, migrated_url: str) -> None:

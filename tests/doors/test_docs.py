@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import os
 import re
 import shlex
@@ -218,6 +219,18 @@ def test_python_is_python(page: Path) -> None:
             compile("\n" * (block.line - 1) + block.text, name_of(page), "exec")
 
 
+@each(PAGES)
+def test_sessions_can_be_typed_line_by_line(page: Path) -> None:
+    """Python's prompt ends a block at an empty line, and only there."""
+    for block in blocks(page):
+        if block.language == "python" and not block.text.startswith("# "):
+            lines = block.text.splitlines()
+            for before, line in itertools.pairwise(lines):
+                assert not (before == "" and line.startswith(" ")), f"{name_of(page)}: empty line before {line!r}"
+                goes_on = re.match(r"[\s)\]}]|(else|elif|except|finally)\b|$", line)
+                assert goes_on or not before.startswith(" "), f"{name_of(page)}: no empty line before {line!r}"
+
+
 # ------------------------------------------------------------------------------- code: how it is run (as a script)
 
 
@@ -244,7 +257,7 @@ class Checks(ast.NodeTransformer):
                 return node  # words
         arguments = [
             value,
-            ast.Constant(expected) if not isinstance(expected, list) else ast.parse(comment).body[0].value,
+            ast.Constant(expected) if not isinstance(expected, (list, dict)) else ast.parse(comment).body[0].value,
         ]  # type: ignore[attr-defined]
         check = ast.Expr(ast.Call(ast.Name("check", ast.Load()), arguments, []))
         return ast.fix_missing_locations(ast.copy_location(check, node))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from psycopg.errors import InsufficientPrivilege
+
+from lavoro.errors import ImproperlyConfigured, OperationalError
 from lavoro.store import embedded
 from lavoro.store import migrate as migrations
 from lavoro.store.database import Database
@@ -41,5 +44,10 @@ def check(database: Database, plan: Plan) -> None:
     if plan.url is None:
         migrations.migrate(database)
     else:
-        migrations.check(database)
+        try:
+            migrations.check(database)
+        except OperationalError as error:
+            if isinstance(error.__cause__, InsufficientPrivilege):  # no outage: another try does not help
+                raise ImproperlyConfigured(str(error)) from error
+            raise
         check_worker(database)

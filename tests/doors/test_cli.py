@@ -229,6 +229,9 @@ def test_a_user_without_rights_is_told_which_and_the_worker_ends(folder: Path, m
     command = "`lavoro doctor -A shop --role worker`"
     lacks = "the database user 'onlooker' may not run tasks: it lacks select on table"
     refuses(lavoro(folder, "worker", "-A", "shop", url=url), lacks, "rights more", command)
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute("revoke usage on schema lavoro from onlooker")
+    refuses(lavoro(folder, "worker", "-A", "shop", url=url), "permission denied for schema lavoro", command)
     refused = lavoro(folder, "status", "-A", "shop", url=url)
     refuses(refused, "permission denied", f"the database user lacks a right, see {command}")
     assert "does PostgreSQL run there" not in refused.stderr

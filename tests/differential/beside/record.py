@@ -64,7 +64,8 @@ def eventually(condition: Callable[[], Any], seconds: float = 30) -> Any:
 def shown(value: Any) -> str:
     """Write a value as text in which that is equal which can be: ids, times, pids and addresses are replaced."""
     if isinstance(value, BaseException):
-        args = ("<itself>" if each is value else shown(each) for each in value.args)
+        # Celery's Retry has itself for its first argument.
+        args = (shown(value.message if each is value else each) for each in value.args)
         return f"{type(value).__name__}({', '.join(args)})"
     if isinstance(value, type):
         return f"<class {value.__qualname__}>"

@@ -78,7 +78,7 @@ def main():
     say("unencodable", kind(anything.delay, object()))
     say("serializer unknown", kind(add.apply_async, (1, 2), serializer="nonsense"))
     say("queue unknown", kind(add.apply_async, (1, 2), queue="elsewhere"))
-    app.conf.task_create_missing_queues = False
-    say("queue not to be made", kind(add.apply_async, (1, 2), queue="nowhere"))
+    strict = Celery("strict", set_as_current=False, task_create_missing_queues=False)
+    say("queue not to be made", kind(strict.send_task, "a", queue="nowhere"))
     say("task unknown", attempt("tasks[unknown]", lambda: app.tasks["nothing"]))
     say("apply too few", kind(add.apply, (1,)))

@@ -4,6 +4,7 @@ from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
 from record import attempt, say
 
+WORKER = ["-c", "1"]
 app = Celery("handlers")
 GET = {"timeout": 30}
 SEEN = (

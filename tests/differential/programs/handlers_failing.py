@@ -3,6 +3,8 @@
 from celery import Celery, signals
 from record import attempt, say
 
+POOLS = ("default", "prefork")  # in others Celery's worker itself may fail of it
+WORKER = ["-c", "1"]
 app = Celery("handlers_failing")
 GET = {"timeout": 30}
 

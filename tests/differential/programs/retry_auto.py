@@ -5,6 +5,7 @@ from celery.exceptions import Ignore, Retry
 from celery.signals import task_retry
 from record import attempt, say
 
+WORKER = ["-c", "1"]
 app = Celery("retry_auto")
 GET = {"timeout": 30}
 

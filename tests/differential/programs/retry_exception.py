@@ -3,15 +3,18 @@
 import datetime as dt
 import pickle
 
-from celery.exceptions import CeleryError, Ignore, MaxRetriesExceededError, Reject, Retry, TaskPredicate
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, TaskPredicate
 from record import attempt, say
 
 POOLS = ()
 
 
 def bases(kind):
-    """Every base by its name; the one of all errors has a name of its own on each side."""
-    return ["CeleryError" if base is CeleryError else base.__name__ for base in kind.__mro__]
+    return [base.__name__ for base in kind.__mro__ if base.__name__ != "LavoroError"]
+
+
+def told(error):
+    return type(error).__name__, error.exc, error.when
 
 
 def all_of(label, error):
@@ -19,9 +22,8 @@ def all_of(label, error):
     for name in ("message", "exc", "excs", "when", "is_eager", "sig"):
         attempt(f"{label}.{name}", getattr, error, name)
     attempt(f"{label}.str", str, error)
-    attempt(f"{label}.repr", repr, error)
     attempt(f"{label}.humanize", error.humanize)
-    attempt(f"{label}.pickle", lambda: pickle.loads(pickle.dumps(error)).args)
+    attempt(f"{label}.pickle", lambda: told(pickle.loads(pickle.dumps(error))))
 
 
 def part_retry():

@@ -7,6 +7,7 @@ from celery.exceptions import MaxRetriesExceededError, Retry
 from celery.signals import task_retry
 from record import attempt, eventually, say
 
+WORKER = ["-c", "1"]
 app = Celery("retry_explicit")
 GET = {"timeout": 30}
 

@@ -7,6 +7,7 @@ import threading
 from celery import Celery, current_app, current_task
 from record import attempt
 
+POOLS = ("default", "prefork", "solo")
 app = Celery("tasks_context")
 GET = {"timeout": 30}
 variable = contextvars.ContextVar("variable", default="default")
@@ -26,7 +27,7 @@ def sees():
 def runs_asyncio():
     async def work():
         await asyncio.sleep(0)
-        return variable.get()
+        return "ran"
 
     return asyncio.run(work())
 

@@ -21,7 +21,7 @@ _OFF = (False, None)
 
 
 class Absent(NamedTuple):
-    """The effect of a name, the reason or the advice, and the values that change nothing."""
+    """The effect of a name, the reason or the advice, and the values that change nothing: first Celery's default."""
 
     happens: Happens
     sentence: str
@@ -115,6 +115,7 @@ _IGNORED: dict[str, dict[str, Any]] = {
         "result_backend_max_sleep_between_retries_ms": 10000,
     },
     _CHORD: {
+        "result_chord_expires": None,
         "result_chord_join_timeout": 3.0,
         "result_chord_retry_interval": 1.0,
     },
@@ -144,6 +145,8 @@ _IGNORED: dict[str, dict[str, Any]] = {
         "event_queue_ttl": 5.0,
         "event_serializer": "json",
     },
+    "AsyncResult shows what a task was called with": {"task_repr_maxlevels": 3},
+    "each process of a worker is a fresh interpreter": {"worker_pool_start_method": "fork"},
     _CLAIMED: {
         "worker_disable_prefetch": False,
         "worker_enable_prefetch_count_reduction": True,
@@ -222,11 +225,11 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", UNSIGNED),
     ),
     "task_default_exchange_type": Absent(
-        "refused", "there are no exchanges: give each task its queue in task_routes", (*_EMPTY, "direct")
+        "refused", "there are no exchanges: give each task its queue in task_routes", ("direct", *_EMPTY)
     ),
     **dict.fromkeys(("worker_agent", "worker_timer"), Absent("refused", _FIXED)),
-    "worker_autoscaler": Absent("refused", _FIXED, (*_EMPTY, "celery.worker.autoscale:Autoscaler")),
-    "worker_consumer": Absent("refused", _FIXED, (*_EMPTY, "celery.worker.consumer:Consumer")),
+    "worker_autoscaler": Absent("refused", _FIXED, ("celery.worker.autoscale:Autoscaler", *_EMPTY)),
+    "worker_consumer": Absent("refused", _FIXED, ("celery.worker.consumer:Consumer", *_EMPTY)),
     **dict.fromkeys(
         ("task_acks_on_failure_or_timeout", "task_acks_on_failure", "task_acks_on_timeout"),
         Absent("refused", _PUT_BACK, (True, None)),
@@ -234,6 +237,15 @@ ABSENT: dict[str, Absent] = {
     # Settings of what this release does not do
     **dict.fromkeys(("beat_schedule", "beat_scheduler", "beat_cron_starting_deadline"), Absent("warned", _BEAT)),
     "beat_max_loop_interval": Absent("warned", _BEAT, (0, None)),
+    "beat_enable_remote_control": Absent("warned", _BEAT, _OFF),
+    "beat_remote_control_max_tick_age": Absent("warned", _BEAT),
+    "task_retry_on_worker_lost": Absent(
+        "warned", "task_acks_late and task_reject_on_worker_lost decide of a task whose worker was lost", _OFF
+    ),
+    **dict.fromkeys(
+        ("worker_log_datefmt", "worker_task_log_datefmt"),
+        Absent("warned", "the log has its own form of times: the signal setup_logging replaces it"),
+    ),
     "task_default_rate_limit": Absent("warned", _RATES),
     **dict.fromkeys(("task_send_sent_event", "worker_send_task_events"), Absent("warned", _EVENTS, _OFF)),
     "task_store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
@@ -360,6 +372,8 @@ ABSENT: dict[str, Absent] = {
 
 SETTINGS = frozenset(name for name in ABSENT if not {" ", "."} & set(name))
 """The settings in the table."""
+UNREAD = {name: row.harmless[0] for name, row in ABSENT.items() if name in SETTINGS and name not in DEFAULTS}
+"""Settings of Celery that Lavoro does not read, each with its default in Celery, so that they can be read."""
 REFUSED = {
     name: row.sentence
     for name, row in ABSENT.items()

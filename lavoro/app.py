@@ -95,7 +95,9 @@ class Lavoro:
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
         for name in settings:
             spelling.warn_of(f"{type(self).__name__}(): the argument", name, _ARGUMENTS)
-        self.conf.update({name: value for name, value in given.items() if value is not None})
+        for name, value in given.items():
+            if value is not None:
+                self.conf[name] = value
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
         if set_as_current:
@@ -509,7 +511,7 @@ class Lavoro:
     @property
     def timezone(self) -> dt.tzinfo:
         """The time zone of the setting ``timezone``, else UTC; with ``enable_utc`` off, the machine's."""
-        zone = self.conf["timezone"]
+        zone = self.conf.timezone
         if zone:
             return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
         local = dt.datetime.now().astimezone().tzinfo

@@ -83,6 +83,10 @@ class Proxy:
     def __init__(self, lookup: Callable[[], Any]) -> None:
         object.__setattr__(self, "_lookup", lookup)
 
+    def _get_current_object(self) -> Any:
+        """Return the object that it stands for now."""
+        return self._lookup()
+
     # isinstance() asks for this after the real type
     __class__ = property(lambda self: type(self._lookup()))
 

@@ -84,7 +84,7 @@ _COLLECTION = (Mapping, list, tuple, set, frozenset)
 
 POOLS = ("gevent", "threads", "prefork", "solo")
 
-_ANY = Rule("anything", lambda _: True)
+ANY = Rule("anything", lambda _: True)
 FLAG = Rule("True or False", lambda value: value in (True, False))
 TEXT = Rule("a text that is not empty", lambda value: isinstance(value, str) and value != "")
 _KEYS = Rule(
@@ -119,10 +119,10 @@ RETRY_POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "in
 
 DEFAULTS: dict[str, Default] = {
     # Where tasks are stored
-    "broker_url": Default(None, "The database: a postgresql:// URL. None: from the environment, else embedded.", _ANY),
-    "database_url": Default(None, "The database, if `broker_url` does not name it.", _ANY),
-    "broker_read_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
-    "broker_write_url": Default(None, "Accepted only if equal to `broker_url`.", _ANY),
+    "broker_url": Default(None, "The database: a postgresql:// URL. None: from the environment, else embedded.", ANY),
+    "database_url": Default(None, "The database, if `broker_url` does not name it.", ANY),
+    "broker_read_url": Default(None, "Accepted only if equal to `broker_url`.", ANY),
+    "broker_write_url": Default(None, "Accepted only if equal to `broker_url`.", ANY),
     "broker_connection_timeout": Default(4, "Seconds to wait for a connection to the database.", _DURATION),
     "broker_connection_retry": Default(True, "False: a worker that starts without a database exits.", FLAG),
     "broker_connection_retry_on_startup": Default(None, "The same; None: as `broker_connection_retry`.", FLAG),
@@ -132,11 +132,11 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_schema": Default("lavoro", "The PostgreSQL schema that holds all tables.", SCHEMA),
     "lavoro_pooled": Default(False, "True: the URL leads to a pooler in transaction mode, such as PgBouncer.", FLAG),
     "lavoro_direct_url": Default(
-        None, "The database past the pooler, to be notified; None: Lavoro polls instead.", _ANY
+        None, "The database past the pooler, to be notified; None: Lavoro polls instead.", ANY
     ),
-    "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", _ANY),
+    "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", ANY),
     "lavoro_engines": Default(
-        None, "SQLAlchemy engines that tasks use: one, several, or a function that returns them.", _ANY
+        None, "SQLAlchemy engines that tasks use: one, several, or a function that returns them.", ANY
     ),
     # Calling tasks
     "task_always_eager": Default(False, "Run tasks at once in the calling process; nothing is stored.", FLAG),
@@ -167,7 +167,7 @@ DEFAULTS: dict[str, Default] = {
     "task_soft_time_limit": Default(None, "Seconds until SoftTimeLimitExceeded; 0 or None: no limit.", SECONDS),
     "task_default_rate_limit": Default(None, "Most starts of a task per second, minute or hour, per worker.", RATE),
     "worker_disable_rate_limits": Default(False, "Ignore all rate limits.", FLAG),
-    "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", _ANY),
+    "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", ANY),
     "task_track_started": Default(False, "Report the state STARTED while a task runs.", FLAG),
     "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", FLAG),
     "lavoro_max_crashes": Default(3, "A task that was running in so many crashes becomes FAILURE.", _POSITIVE),
@@ -175,7 +175,7 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_unknown_task_delay_max": Default(300.0, "Most seconds `lavoro_unknown_task_delay` grows to.", _DURATION),
     # Results
     "result_backend": Default(
-        None, "Results are stored in PostgreSQL, whatever it says; see `lavoro_strict_results`.", _ANY
+        None, "Results are stored in PostgreSQL, whatever it says; see `lavoro_strict_results`.", ANY
     ),
     "result_serializer": Default("json", "Serializer of results.", TEXT),
     "result_expires": Default(_DAY, "How long results of successful tasks are kept; 0 or None: for ever.", _KEPT),
@@ -185,6 +185,9 @@ DEFAULTS: dict[str, Default] = {
         FLAG,
     ),
     "lavoro_failure_expires": Default(30 * _DAY, "How long failed tasks are kept; 0 or None: for ever.", _KEPT),
+    "result_failure_expires": Default(
+        None, "How long failed tasks are kept, if it is set: instead of `lavoro_failure_expires`.", _KEPT
+    ),
     "result_extended": Default(False, "Show name, arguments, worker and queue with results.", FLAG),
     "task_ignore_result": Default(False, "Do not keep results.", FLAG),
     "task_store_errors_even_if_ignored": Default(False, "Keep failures also of tasks that ignore results.", FLAG),
@@ -244,7 +247,7 @@ DEFAULTS: dict[str, Default] = {
     "timezone": Default(None, "Time zone of schedules and of what is shown; None: UTC.", _ZONE),
     "enable_utc": Default(True, "False: times without a zone are local ones.", FLAG),
     "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
-    "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", _ANY),
+    "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", ANY),
 }
 """Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""
 

@@ -35,7 +35,7 @@ def find_app(name: str) -> Lavoro:
     if expression:
         return _as_app(_evaluate(module, expression), name)
     for candidate in NAMES:
-        found = getattr(module, candidate, None)
+        found = _behind(getattr(module, candidate, None))
         if _is_app(found):
             return _as_app(found, name)
     if hasattr(module, "__path__") and (inner := _submodule(module.__name__)) is not None:
@@ -190,7 +190,18 @@ def _registered(value: Any) -> Any:
     return extensions.get("lavoro") or extensions.get("celery")
 
 
+def _behind(value: Any) -> Any:
+    """Return the object that a proxy stands for; a proxy that stands for nothing yet is returned itself."""
+    if not hasattr(type(value), "_get_current_object"):
+        return value
+    try:
+        return value._get_current_object()
+    except (RuntimeError, LookupError):  # flask.current_app outside of a request, and its like
+        return value
+
+
 def _as_app(value: Any, name: str) -> Lavoro:
+    value = _behind(value)
     app = _registered(value)
     if not isinstance(app, Lavoro) or _is_waiting(app):
         raise ImproperlyConfigured(f"{name!r} is {_described(value, app)}")

@@ -384,7 +384,7 @@ def _expanded(field: Any, max_: int, min_: int = 0) -> set[int]:
             f" {type(field)!r} was given."
         )
     for number in values:
-        if not min_ <= number < min_ + max_:
+        if number >= min_ + max_ or number < min_:
             raise ValueError(
                 f"Invalid crontab pattern.  Valid range is {min_}-{min_ + max_ - 1}. '{number}' was found."
             )

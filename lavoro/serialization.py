@@ -335,7 +335,7 @@ def decode(data: str | Buffer, content_type: str, accept: Collection[str]) -> An
     >>> decode("[1]", "application/json", accept={"json"})
     [1]
     """
-    serializer = _by_content_type.get(content_type)
+    serializer = _by_content_type.get(content_type) or _of_kombu(content_type=content_type)
     if content_type not in accept and (serializer is None or serializer.name not in accept):
         raise _refusal(content_type, serializer, accept)
     if serializer is None or serializer.decoder is None:
@@ -358,10 +358,26 @@ def _refusal(content_type: str, serializer: _Serializer | None, accept: Collecti
 
 
 def _known_serializer(name: str) -> _Serializer:
-    try:
-        return _serializers[name]
-    except KeyError:
-        raise ImproperlyConfigured(f"serializer {name!r} is not known: {_registration_hint()}") from None
+    known = _serializers.get(name) or _of_kombu(name=name)
+    if known is None:
+        raise ImproperlyConfigured(f"serializer {name!r} is not known: {_registration_hint()}")
+    return known
+
+
+def _of_kombu(*, name: str | None = None, content_type: str | None = None) -> _Serializer | None:
+    """Return a serializer that was registered with kombu, if this process has imported that."""
+    kombu = sys.modules.get("kombu.serialization")
+    if kombu is None:
+        return None
+    registry = kombu.registry
+    name = name or registry.type_to_name.get(content_type)
+    content_type = registry.name_to_type.get(name)
+    if name is None or content_type is None:
+        return None
+    encoding, encoder = "utf-8", None
+    if (codec := registry._encoders.get(name)) is not None:
+        content_type, encoding, encoder = codec
+    return _Serializer(name, encoder, registry._decoders.get(content_type), content_type, encoding.lower())
 
 
 def _registration_hint() -> str:

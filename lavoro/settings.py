@@ -12,9 +12,9 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from functools import partial, reduce
+from functools import reduce
 from importlib import import_module
 from inspect import getattr_static
 from types import BuiltinFunctionType, ModuleType
@@ -23,7 +23,9 @@ from typing import Any
 from lavoro import absent, spelling
 from lavoro.defaults import DEFAULTS, RETRY_POLICY, as_seconds
 from lavoro.errors import ImproperlyConfigured, LavoroWarning
+from lavoro.finding import Finding
 from lavoro.forking import in_each_fork
+from lavoro.old_names import OLD_NAMES, check_unmixed
 
 _versions = itertools.count()
 _NAMES, _POLICY = frozenset(DEFAULTS) | absent.SETTINGS, frozenset(RETRY_POLICY)
@@ -50,27 +52,29 @@ def symbol(path: str) -> Any:
 def load(source: Any, *, namespace: str | None = None) -> dict[str, Any]:
     """Read the settings of a dict, module, class, object, or the dotted path of one (see `symbol`).
 
-    With the namespace "CELERY" only names such as ``CELERY_TASK_ROUTES`` count, and lose the prefix. Without one, a
-    dict is taken as it is, and of other objects what can be a setting: no modules, and functions and classes only for
-    settings that take them, so that what a module imports does not become a setting.
+    A dict is taken as it is, and of other objects what can be a setting: no modules, and functions and classes only for
+    settings that take them, so that what a module imports does not become a setting. With the namespace "CELERY" names
+    such as ``CELERY_TASK_ROUTES`` are settings without the prefix; all names can be read as they are, too.
 
     >>> load({"CELERY_TIMEZONE": "UTC", "DEBUG": True}, namespace="CELERY")
-    {'timezone': 'UTC'}
+    {'CELERY_TIMEZONE': 'UTC', 'DEBUG': True, 'timezone': 'UTC'}
     """
     if isinstance(source, str):
         source = symbol(source)
-    if isinstance(source, Mapping):
-        return _in_namespace(source, source.__getitem__, namespace) if namespace else dict(source)
     if source is None or isinstance(source, (bool, int, float, bytes, list, tuple, set)):
         raise ImproperlyConfigured(f"{source!r} holds no settings: give a dict, a module, a class or a dotted path")
-    return _in_namespace(dir(source), partial(getattr, source), namespace) if namespace else _attributes(source)
+    values = dict(source) if isinstance(source, Mapping) else _attributes(source)
+    if namespace:
+        return {**values, **_in_namespace(values, namespace)}
+    check_unmixed(values)
+    return values
 
 
-class Settings(MutableMapping[str, Any]):
+class Settings(Finding):
     """All settings of an app, as a mapping and as attributes.
 
-    ``defaults`` are the app's own and go before `DEFAULTS`; ``pending`` are configuration objects not read yet;
-    ``aliases`` maps other names to those of settings. Names that are no setting are kept, so that a whole Flask
+    ``defaults`` are the app's own and go before `DEFAULTS`; ``pending`` are configuration objects not read yet. The
+    upper-case names of Celery 3 stand for today's. Names that are no setting are kept, so that a whole Flask
     configuration can be put in. Reading and writing are safe in threads.
 
     >>> conf = Settings({"timezone": "Europe/Rome"})
@@ -84,14 +88,15 @@ class Settings(MutableMapping[str, Any]):
         defaults: Mapping[str, Any] | None = None,
         *,
         pending: Iterable[Source] = (),
-        aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self._aliases = dict(aliases or {})
         self._changes: dict[str, Any] = {}
         self._loaded: dict[str, Any] = {}
         self._live: dict[str, Any] = {}
         self._layers = (self._changes, self._loaded, self._live)
-        self._defaults: dict[str, Any] = {name: default.value for name, default in DEFAULTS.items()}
+        self._defaults: dict[str, Any] = {
+            **absent.UNREAD,
+            **{name: default.value for name, default in DEFAULTS.items()},
+        }
         self._merge(self._defaults, defaults or {})
         self._pending: list[tuple[dict[str, Any], Source]] = [(self._loaded, source) for source in pending]
         self._warned = False
@@ -143,18 +148,18 @@ class Settings(MutableMapping[str, Any]):
                 self._reading = False
 
     def _merge(self, target: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """Take values over; where an alias and the name itself are given, the name itself wins."""
+        """Take values over; where an old name and the new one are given, the new one wins."""
         for name, value in values.items():
             self._look_at(name, value)
-        target.update({self._aliases[name]: value for name, value in values.items() if name in self._aliases})
-        target.update({name: value for name, value in values.items() if name not in self._aliases})
+        target.update({OLD_NAMES[name]: value for name, value in values.items() if name in OLD_NAMES})
+        target.update({name: value for name, value in values.items() if name not in OLD_NAMES})
 
     def __getitem__(self, key: str) -> Any:
         known = self._known  # first: what is looked up while the settings change goes with this state
         try:
             return known[key]
         except KeyError:
-            value = self._look_up(self._aliases.get(key, key))
+            value = self._look_up(OLD_NAMES.get(key, key))
             if not self._pending:
                 known[key] = value
             return value
@@ -173,20 +178,28 @@ class Settings(MutableMapping[str, Any]):
 
     def _look_at(self, name: Any, value: Any) -> None:
         """Warn of a name that is nearly a setting's; upper-case names belong to a framework's configuration."""
-        if self._aliases.get(name, name) == "task_publish_retry_policy" and isinstance(value, Mapping):
+        if OLD_NAMES.get(name, name) == "task_publish_retry_policy" and isinstance(value, Mapping):
             for option in value:
                 spelling.warn_of(f"{name}: the option", option, _POLICY)
-        if name not in _NAMES and isinstance(name, str) and name.islower() and name not in self._aliases:
+        if name not in _NAMES and isinstance(name, str) and name.islower() and name not in OLD_NAMES:
             spelling.warn_of("the setting", name, _NAMES)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._look_at(key, value)
-        self._changes[self._aliases.get(key, key)] = value
+        self._changes[OLD_NAMES.get(key, key)] = value
         self._changed()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several; raises ImproperlyConfigured if some have old names and others new ones."""
+        values = dict(*args, **kwargs)
+        check_unmixed(values)
+        for key, value in values.items():
+            if OLD_NAMES.get(key) not in values:
+                self[key] = value
 
     def __delitem__(self, key: str) -> None:
         """Take back what code set, so that the configuration or the default holds again."""
-        name = self._aliases.get(key, key)
+        name = OLD_NAMES.get(key, key)
         found = [layer.pop(name) for layer in (self._changes, self._live) if name in layer]
         self._changed()
         if not found and name not in self:
@@ -207,7 +220,7 @@ class Settings(MutableMapping[str, Any]):
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Set it unless it was set or configured before; a default of Lavoro's does not count as set."""
-        if self._aliases.get(key, key) not in self.changes:
+        if OLD_NAMES.get(key, key) not in self.changes:
             self[key] = default
         return self[key]
 
@@ -255,12 +268,12 @@ class Settings(MutableMapping[str, Any]):
         """Return the defaults that were changed in place."""
         return {name: value for name, value in self._live.items() if value != self._defaults[name]}
 
-    def table(self, *, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
+    def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
         """Return the settings for showing: secrets and passwords in URLs are masked unless ``censored`` is False."""
         shown = dict(self) if with_defaults else self.changes
         return {name: _masked(name, value) for name, value in shown.items()} if censored else shown
 
-    def humanize(self, *, with_defaults: bool = False, censored: bool = True) -> str:
+    def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
         """Return the settings of `table`, sorted, one line ``name: value`` each."""
         shown = self.table(with_defaults=with_defaults, censored=censored)
         hide = _without_passwords if censored else str
@@ -271,15 +284,24 @@ class Settings(MutableMapping[str, Any]):
         return None if self[name] is None else float(as_seconds(self[name]))
 
     @property
+    def failures_kept(self) -> float | None:
+        """How long failed tasks are kept, in seconds; None for ever."""
+        name = "lavoro_failure_expires" if self["result_failure_expires"] is None else "result_failure_expires"
+        return self.seconds(name) or None
+
+    @property
     def database_url(self) -> str | None:
         """Where the database is, as ``postgresql://``; None stands for the embedded one.
 
-        In this order: the settings ``broker_url`` and ``database_url``, the environment's ``LAVORO_DATABASE_URL``, and
-        its ``DATABASE_URL`` if that is a PostgreSQL URL. A setting that names something else (``redis://``) raises
-        ImproperlyConfigured, unless one of the first three names the database: then it is passed over with one warning.
+        In this order: the environment's ``CELERY_BROKER_URL``, the settings ``broker_url`` and ``database_url``, the
+        environment's ``LAVORO_DATABASE_URL``, and its ``DATABASE_URL`` if that is a PostgreSQL URL. One of the first
+        three that names something else (``redis://``) raises ImproperlyConfigured, unless one of the first four names
+        the database: then it is passed over with one warning.
         ``conf["database_url"]`` is the setting alone.
         """
-        given = [(name, self[name]) for name in ("broker_url", "database_url") if self[name]]
+        told = [("CELERY_BROKER_URL", os.environ.get("CELERY_BROKER_URL"))]
+        given = [*told, *((name, self[name]) for name in ("broker_url", "database_url"))]
+        given = [(name, value) for name, value in given if value]
         foreign = [(name, value) for name, value in given if not _is_postgres(value)]
         url: str | None = next((value for _, value in given if _is_postgres(value)), None) or _url_from_environment()
         if foreign and foreign[0] == given[0]:
@@ -339,12 +361,12 @@ def _split(path: str) -> tuple[str, str]:
         names = f"{name}.{names}"
 
 
-def _in_namespace(names: Iterable[Any], read: Callable[[str], Any], namespace: str) -> dict[str, Any]:
+def _in_namespace(values: Mapping[Any, Any], namespace: str) -> dict[str, Any]:
     prefix = namespace.rstrip("_") + "_"
-    found = [name for name in names if isinstance(name, str) and name.startswith(prefix)]
-    if namespace.isupper():
-        found = [name for name in found if name.isupper()]
-    return {_unprefixed(name, prefix): read(name) for name in found}
+    names = [name for name in values if isinstance(name, str) and name.startswith(prefix)]
+    found = {name: _unprefixed(name, prefix) for name in names if name.isupper() or not namespace.isupper()}
+    # Those of Celery 3 begin with CELERY_ too, and are read as they are.
+    return {short: values[name] for name, short in found.items() if short in _NAMES or name not in OLD_NAMES}
 
 
 def _unprefixed(name: str, prefix: str) -> str:

@@ -47,7 +47,7 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
 
 def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
     conf = lavoro.conf
-    failures = conf.seconds("lavoro_failure_expires") or None
+    failures = conf.failures_kept
     successes = conf.seconds("result_expires") or None
     return Exam(
         tx=tx,

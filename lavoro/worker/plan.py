@@ -162,7 +162,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         blocked_warning=1.0,
         blocked_grace=conf.seconds("lavoro_blocked_grace"),
         success_expires=conf.seconds("result_expires") or None,
-        failure_expires=conf.seconds("lavoro_failure_expires") or None,
+        failure_expires=conf.failures_kept,
         tasks=tuple(sorted(app.tasks)),
     )
 

@@ -513,6 +513,9 @@ def _write(folder: Path, files: dict[str, str]) -> None:
         ("m_app:holder.inner", "inner"),
         ("m_package", "in-package"),
         ("m_package.deep:app", "deep"),
+        ("m_proxy:current_app", "behind"),
+        ("m_proxy:lazy", "behind"),
+        ("m_lazy", "lazy"),
         ("m_flask:web", None),
         ("m_flask", None),
         ("m_flask:create_app('x')", None),
@@ -524,6 +527,10 @@ def test_application_is_found(folder: Path, name: str, main: str | None) -> None
         + "class holder:\n    inner = Lavoro('inner')\n",
         "m_celery.py": APP.format("zzz", "zzz") + APP.format("celery", "celery"),
         "m_variable.py": "from lavoro import current_app\n" + APP.format("variable", "variable"),
+        "m_proxy.py": "from lavoro import current_app\nfrom werkzeug.local import LocalProxy\n"
+        + APP.format("_", "behind") + "other = Lavoro('other')\nlazy = LocalProxy(lambda: _)\n_.set_current()\n",
+        "m_lazy.py": "from werkzeug.local import LocalProxy\n" + APP.format("_", "lazy")
+        + "other = Lavoro('other')\napp = LocalProxy(lambda: _)\n",
         "m_package/__init__.py": "",
         "m_package/celery.py": APP.format("app", "in-package"),
         "m_package/deep.py": APP.format("app", "deep"),

@@ -6,6 +6,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,3 +170,35 @@ def test_an_unregistered_serializer_is_unknown() -> None:
         unregister("gone")
     with pytest.raises(SecurityError, match="application/x-gone"):
         decode("", "application/x-gone", {"gone"})
+
+
+class Registry:
+    """What kombu's registry is made of."""
+
+    def __init__(self) -> None:
+        self._encoders: dict[str, tuple[str, str, Any]] = {
+            "reversed": ("application/x-reversed", "utf-8", lambda value: repr(value)[::-1]),
+            "packed": ("application/x-packed", "BINARY", pickle.dumps),
+        }
+        self._decoders: dict[str, Any] = {
+            "application/x-reversed": lambda text: text[::-1], "application/x-packed": pickle.loads
+        }  # fmt: skip
+        self.name_to_type = {"reversed": "application/x-reversed", "packed": "application/x-packed", "raw": "a/raw"}
+        self.type_to_name = {type: name for name, type in self.name_to_type.items()}
+
+
+def test_serializers_of_kombu_are_known_once_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured, match="serializer 'reversed' is not known"):
+        encode([1], "reversed")
+    monkeypatch.setitem(sys.modules, "kombu.serialization", SimpleNamespace(registry=Registry()))
+    assert encode([1], "reversed") == Encoded("application/x-reversed", "utf-8", "]1[")
+    assert decode("]1[", "application/x-reversed", {"reversed"}) == "[1]"
+    content_type, content_encoding, data = encode([1], "packed")
+    assert (content_encoding, decode(data, content_type, {"application/x-packed"})) == ("binary", [1])
+    with pytest.raises(SecurityError, match="refused to decode 'packed' content"):
+        decode(data, content_type, {"json"})
+    with pytest.raises(ImproperlyConfigured, match="serializer 'raw' can only decode here"):
+        encode([1], "raw")
+    with pytest.raises(ImproperlyConfigured, match="serializer 'other' is not known"):
+        encode([1], "other")
+    assert encode([1]).data == "[1]"  # ours go first

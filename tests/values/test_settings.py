@@ -15,6 +15,7 @@ import flask
 import pytest
 
 from lavoro import settings
+from lavoro.absent import UNREAD
 from lavoro.defaults import DEFAULTS, table
 from lavoro.settings import Settings
 
@@ -160,8 +161,8 @@ def test_changes_are_only_what_was_set() -> None:
 def test_iterating_yields_each_setting_once_with_its_value() -> None:
     conf = Settings(pending=[lambda: {"task_serializer": "pickle", "MINE": 1}])
     conf.task_serializer = "yaml"
-    assert sorted(conf) == sorted([*DEFAULTS, "MINE"])
-    assert len(conf) == len(DEFAULTS) + 1
+    assert sorted(conf) == sorted([*DEFAULTS, *UNREAD, "MINE"])
+    assert len(conf) == len(DEFAULTS) + len(UNREAD) + 1
     assert dict(conf)["task_serializer"] == "yaml"
     assert dict(conf.items())["MINE"] == 1
 
@@ -362,7 +363,7 @@ def test_threads_wait_until_configuration_is_wholly_read() -> None:
 
 
 def test_other_names_lead_to_the_same_setting() -> None:
-    conf = Settings(pending=[lambda: {"CELERY_TIMEZONE": "UTC"}], aliases={"CELERY_TIMEZONE": "timezone"})
+    conf = Settings(pending=[lambda: {"CELERY_TIMEZONE": "UTC"}])
     assert conf.timezone == conf.CELERY_TIMEZONE == conf["CELERY_TIMEZONE"] == "UTC"
     assert "CELERY_TIMEZONE" in conf
     assert "CELERY_TIMEZONE" not in list(conf)
@@ -375,7 +376,7 @@ def test_other_names_lead_to_the_same_setting() -> None:
 
 def test_the_name_itself_wins_over_its_alias_in_one_source() -> None:
     both = {"timezone": "UTC", "CELERY_TIMEZONE": "Europe/Rome"}
-    conf = Settings(pending=[lambda: both], aliases={"CELERY_TIMEZONE": "timezone"})
+    conf = Settings(pending=[lambda: both])
     assert conf.timezone == "UTC"
 
 
@@ -405,7 +406,7 @@ def test_a_value_that_writes_several_lines_stays_on_one() -> None:
 
 def test_humanize_with_defaults_shows_all() -> None:
     lines = Settings().humanize(with_defaults=True).splitlines()
-    assert [line.partition(":")[0] for line in lines] == sorted(DEFAULTS)
+    assert [line.partition(":")[0] for line in lines] == sorted({*DEFAULTS, *UNREAD})
     assert "task_default_queue: 'celery'" in lines
 
 

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from compat.settings import IGNORED, OLD_NAMES, ignored, unused_defaults
-from lavoro.absent import REFUSED
+from lavoro import Lavoro
+from lavoro.absent import ABSENT, REFUSED, SETTINGS, UNREAD, of_settings
 from lavoro.defaults import DEFAULTS
 from lavoro.errors import ImproperlyConfigured
+from lavoro.old_names import OLD_NAMES
 from lavoro.settings import Settings, load
 
 POSTGRES = "postgresql://user:pw@db:5432/app"
@@ -105,7 +106,7 @@ def test_check_refuses_settings_that_must_not_be_ignored(name: str) -> None:
 def test_check_accepts_celerys_defaults_of_those() -> None:
     for name in REFUSED:
         conf = Settings()
-        conf[name] = unused_defaults()[name]
+        conf[name] = UNREAD[name]
         conf.check()
         conf[name] = ""
         conf.check()
@@ -165,10 +166,8 @@ def test_check_lists_all_problems_and_no_secrets() -> None:
 # Celery's settings
 
 
-def test_each_setting_of_celery_is_known_in_one_way() -> None:
-    kinds = [set(DEFAULTS), set(REFUSED), set(IGNORED)]
-    assert sum(map(len, kinds)) == len(set().union(*kinds))
-    assert set(OLD_NAMES.values()) == {name for kind in kinds for name in kind if not name.startswith("lavoro_")}
+def test_each_setting_has_one_old_name() -> None:
+    assert set(OLD_NAMES.values()) == {name for name in {*DEFAULTS, *SETTINGS} if not name.startswith("lavoro_")}
     assert all(name.isupper() for name in OLD_NAMES)
     assert len(OLD_NAMES) == len(set(OLD_NAMES.values()))
 
@@ -205,7 +204,7 @@ def test_a_configuration_of_celery_3_is_read() -> None:
         def CELERY_ROUTES(name: str, *_args: Any, **_options: Any) -> str:
             return name
 
-    conf = Settings(unused_defaults(), pending=[lambda: load(Config)], aliases=OLD_NAMES)
+    conf = Settings(pending=[lambda: load(Config)])
     assert conf.database_url == POSTGRES
     assert conf.task_always_eager is conf.CELERY_ALWAYS_EAGER is True
     assert conf.beat_schedule == Config.CELERYBEAT_SCHEDULE
@@ -215,23 +214,136 @@ def test_a_configuration_of_celery_3_is_read() -> None:
     conf.check()
 
 
-def test_ignored_settings_say_why() -> None:
-    assert ignored({"redis_max_connections": 1, "broker_heartbeat": 120, "timezone": "UTC"}) == {
-        "redis_max_connections": IGNORED["redis_max_connections"].reason
-    }
-    assert all(why.reason for why in IGNORED.values())
+def test_settings_that_are_not_read_have_celerys_defaults() -> None:
+    """The differential run compares all of them with Celery's own table."""
+    conf = Settings()
+    assert (conf.broker_heartbeat, conf.worker_consumer, conf.beat_max_loop_interval) == (
+        120, "celery.worker.consumer:Consumer", 0,
+    )  # fmt: skip
+    assert (conf.result_backend_max_retries, conf.worker_send_task_events) == (math.inf, False)
+    assert {name for name in SETTINGS if name not in conf} == set()
+    assert {name: conf[name] for name in UNREAD} == UNREAD
+    conf.update({name: UNREAD[name] for name in UNREAD})
+    assert [*of_settings(conf.changes, "ignored"), *of_settings(conf.changes, "warned")] == []
+
+
+def test_what_is_ignored_says_why() -> None:
+    changes = {"redis_max_connections": 1, "broker_heartbeat": 120, "timezone": "UTC"}
+    assert list(of_settings(changes, "ignored")) == [
+        f"redis_max_connections is not supported: {ABSENT['redis_max_connections'].sentence}"
+    ]
 
 
 def test_defaults_of_ignored_settings_stay_ones_own() -> None:
-    one = Settings(unused_defaults())
+    one = Settings()
     one.broker_transport_options["visibility_timeout"] = 5
-    assert Settings(unused_defaults()).broker_transport_options == {}
-    assert ignored(one.changes) == {"broker_transport_options": IGNORED["broker_transport_options"].reason}
+    assert Settings().broker_transport_options == {}
+    assert one.changes == {"broker_transport_options": {"visibility_timeout": 5}}
 
 
 def test_nothing_here_warns() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        conf = Settings(unused_defaults(), aliases=OLD_NAMES)
+        conf = Settings()
         conf.check()
         conf.humanize(with_defaults=True)
+
+
+# Old and new names
+
+
+MIXED = {"CELERY_TASK_SERIALIZER": "json", "CELERYD_CONCURRENCY": 2, "task_track_started": True}
+
+
+def test_old_and_new_names_are_not_mixed_in_one_configuration() -> None:
+    words = "Cannot mix new setting names with old setting names, please rename .* to the old format:\ntask_track"
+    with pytest.raises(ImproperlyConfigured, match=words) as raised:
+        load(MIXED)
+    assert str(raised.value).endswith(f"{'task_track_started':<36} -> CELERY_TRACK_STARTED")
+    with pytest.raises(ImproperlyConfigured, match="Cannot mix new and old setting keys") as raised:
+        Settings().update(worker_concurrency=2, CELERY_TRACK_STARTED=True)
+    assert str(raised.value).endswith(f"{'CELERY_TRACK_STARTED':<36} -> task_track_started")
+
+
+def test_old_and_new_names_may_stand_in_two_configurations() -> None:
+    conf = Settings(pending=[lambda: load({"CELERYD_CONCURRENCY": 2}), lambda: load({"task_track_started": True})])
+    conf.update(MIXED_BOTH)
+    assert (conf.worker_concurrency, conf.task_track_started, conf.CELERYD_CONCURRENCY) == (3, True, 3)
+
+
+MIXED_BOTH = {"worker_concurrency": 3, "CELERYD_CONCURRENCY": 3}
+"""A setting with both of its names is no mixture."""
+
+
+def test_constructor_and_configuration_may_use_different_names() -> None:
+    app = Lavoro("shop", set_as_current=False, CELERY_TRACK_STARTED=True, task_default_queue="q")
+    app.config_from_object({"CELERYD_CONCURRENCY": 7})
+    assert (app.conf.task_track_started, app.conf.task_default_queue, app.conf.worker_concurrency) == (True, "q", 7)
+
+
+def test_a_namespace_may_have_old_and_new_names_and_other_names_are_found() -> None:
+    class Django:
+        CELERY_TASK_TRACK_STARTED = True
+        CELERY_ALWAYS_EAGER = True  # Celery 3 called it so
+        CELERY_RESULT_DBURI = POSTGRES
+        CELERYD_CONCURRENCY = 4
+        CELERY_MY_OWN = 5
+        TIME_ZONE = "Europe/Rome"
+        SECRET_KEY = "hush"
+
+    conf = Settings(pending=[lambda: load(Django, namespace="CELERY")])
+    assert (conf.task_track_started, conf.task_always_eager, conf.worker_concurrency, conf.my_own) == (True, True, 4, 5)
+    assert conf["database_url"] == POSTGRES
+    assert (conf.SECRET_KEY, conf["CELERY_MY_OWN"], conf.timezone, conf["timezone"]) == ("hush", 5, "Europe/Rome", None)
+    conf.check()
+    assert "hush" not in conf.humanize()
+
+
+# Other ways to find them
+
+
+def test_attributes_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = Settings()
+    conf.task_default_queue = "q"
+    assert (conf.task_default_exchange, conf.task_default_routing_key, conf["task_default_exchange"]) == (
+        "q",
+        "q",
+        None,
+    )
+    conf.task_default_exchange = "e"
+    assert (conf.task_default_exchange, conf["task_default_exchange"]) == ("e", "e")
+    conf.broker_url = POSTGRES
+    assert (conf.broker_read_url, conf.broker_write_url) == (POSTGRES, POSTGRES)
+    monkeypatch.setenv("CELERY_BROKER_URL", "postgresql://other/d")
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "redis://h")
+    assert (conf.broker_url, conf.database_url) == ("postgresql://other/d", "postgresql://other/d")
+    assert (conf.result_backend, conf["broker_url"]) == ("redis://h", POSTGRES)
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://h")
+    with pytest.warns(UserWarning, match="CELERY_BROKER_URL names no PostgreSQL database but a redis:// URL"):
+        assert conf.database_url == POSTGRES
+
+
+def test_settings_by_the_parts_of_their_names() -> None:
+    conf = Settings()
+    conf.worker_disable_rate_limits = True
+    found = conf.find_option("disable_rate_limits")
+    assert (found.namespace, found.key, found.type.value) == ("worker", "disable_rate_limits", False)
+    assert conf.find_value_for_key("disable_rate_limits") is True
+    assert conf.find_option("always_eager")[:2] == ("task", "always_eager")
+    assert conf.find_option("timezone")[:2] == (None, "timezone")
+    assert conf.find_option("heartbeat", "broker").type.value == 120
+    assert conf.get_by_parts("worker", None, "disable_rate_limits") is True
+    with pytest.raises(KeyError):
+        conf.find_option("nothing_like_it")
+    assert (conf.value_set_for("worker_disable_rate_limits"), conf.value_set_for("CELERY_TIMEZONE")) == (True, False)
+    assert conf.finalize().without_defaults() == {"worker_disable_rate_limits": True}
+    assert conf.first("timezone", "task_default_queue") == "celery"
+
+
+def test_failures_are_kept_as_celerys_setting_says() -> None:
+    conf = Settings()
+    assert conf.failures_kept == timedelta(days=30).total_seconds()
+    conf.result_failure_expires = 60
+    assert conf.failures_kept == 60
+    conf.result_failure_expires = 0
+    assert conf.failures_kept is None

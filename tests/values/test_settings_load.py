@@ -48,7 +48,7 @@ def test_load_takes_a_dict_as_it_is() -> None:
     assert load(source) is not source
 
 
-def test_load_with_namespace_keeps_and_strips_upper_case_names() -> None:
+def test_load_with_namespace_strips_upper_case_names_and_keeps_all() -> None:
     source = {
         "CELERY_TASK_ROUTES": {"a": "b"},
         "CELERY_MY_OWN": 1,
@@ -59,18 +59,21 @@ def test_load_with_namespace_keeps_and_strips_upper_case_names() -> None:
         3: "no name",
     }
     expected = {"task_routes": {"a": "b"}, "my_own": 1}
-    assert load(source, namespace="CELERY") == expected
-    assert load(source, namespace="CELERY_") == expected
-    assert load(SimpleNamespace(**{str(key): value for key, value in source.items()}), namespace="CELERY") == expected
+    assert load(source, namespace="CELERY") == {**source, **expected}
+    assert load(source, namespace="CELERY_") == {**source, **expected}
+    named = {str(key): value for key, value in source.items()}
+    assert load(SimpleNamespace(**named), namespace="CELERY") == {**named, **expected}
 
 
 def test_load_with_lower_case_namespace() -> None:
-    assert load({"celery_timezone": "UTC", "CELERY_TIMEZONE": "x"}, namespace="celery") == {"timezone": "UTC"}
+    source = {"celery_timezone": "UTC", "CELERY_TIMEZONE": "x"}
+    assert load(source, namespace="celery") == {**source, "timezone": "UTC"}
 
 
 def test_lavoros_own_settings_need_its_namespace_once() -> None:
     source = {"LAVORO_LEASE": 5, "LAVORO_TIMEZONE": "UTC", "LAVORO_DATABASE_URL": POSTGRES, "LAVORO_LAVORO_BATCH": 7}
     assert load(source, namespace="LAVORO") == {
+        **source,
         "lavoro_lease": 5,
         "timezone": "UTC",
         "database_url": POSTGRES,
@@ -125,7 +128,8 @@ def test_load_from_an_object_that_makes_its_attributes_up() -> None:
         def __getattr__(self, name: str) -> str:
             return name.lower()
 
-    assert load(Proxy(), namespace="CELERY") == {"timezone": "celery_timezone"}
+    both = {"timezone": "celery_timezone", "CELERY_TIMEZONE": "celery_timezone"}
+    assert load(Proxy(), namespace="CELERY") == both
     assert load(Proxy()) == {"timezone": "timezone", "CELERY_TIMEZONE": "celery_timezone"}
 
 

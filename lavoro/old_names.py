@@ -1,53 +1,12 @@
-"""Celery's settings as seen from Lavoro: the upper-case names of Celery 3, and the settings that have no effect.
-
-``Settings(unused_defaults(), aliases=OLD_NAMES)`` reads any configuration that was written for Celery.
-"""
+"""The upper-case names that settings had in Celery 3, and the rule about mixing them with today's names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
 
-from lavoro.absent import ABSENT, REFUSED, SETTINGS
+from lavoro.absent import SETTINGS
 from lavoro.defaults import DEFAULTS
-
-
-class Ignored(NamedTuple):
-    """A setting that is kept and can be read, and changes nothing: its default in Celery, and why nothing is needed."""
-
-    default: Any
-    reason: str
-
-
-IGNORED: dict[str, Ignored] = {
-    name: Ignored(row.harmless[0], row.sentence)
-    for name, row in ABSENT.items()
-    if name in SETTINGS and row.happens != "refused" and name not in DEFAULTS
-}
-"""Settings of Celery that are accepted without effect."""
-
-# The values these have in Celery where that is not None; all of them are refused if they say something else.
-_REFUSED_DEFAULTS = {
-    "task_default_exchange_type": "direct",
-    "worker_autoscaler": "celery.worker.autoscale:Autoscaler",
-    "worker_consumer": "celery.worker.consumer:Consumer",
-}
-
-
-def unused_defaults() -> dict[str, Any]:
-    """Return the defaults of all settings of Celery that Lavoro itself does not know, so that they can be read."""
-    refused = {name: _REFUSED_DEFAULTS.get(name) for name in REFUSED}
-    return {**refused, **{name: ignored.default for name, ignored in IGNORED.items()}}
-
-
-def ignored(changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return which of these settings were changed to no effect, with the reason.
-
-    >>> ignored({"task_protocol": 2, "broker_heartbeat": 10})
-    {'broker_heartbeat': 'workers keep their leases alive: lavoro_lease'}
-    """
-    return {name: why.reason for name, why in IGNORED.items() if changes.get(name, why.default) != why.default}
-
+from lavoro.errors import ImproperlyConfigured
 
 # Old names that are more than the upper-case form of the new one.
 _RENAMED: dict[str, str] = {
@@ -181,14 +140,45 @@ _RENAMED: dict[str, str] = {
     "CELERYD_SOFT_SHUTDOWN_TIMEOUT": "worker_soft_shutdown_timeout",
     "CELERYD_STATE_DB": "worker_state_db",
     "CELERYD_TASK_LOG_FORMAT": "worker_task_log_format",
+    "CELERYBEAT_ENABLE_REMOTE_CONTROL": "beat_enable_remote_control",
+    "CELERYBEAT_REMOTE_CONTROL_MAX_TICK_AGE": "beat_remote_control_max_tick_age",
+    "CELERY_RESULT_CHORD_EXPIRES": "result_chord_expires",
+    "CELERY_RESULT_FAILURE_EXPIRES": "result_failure_expires",
+    "CELERY_RETRY_ON_WORKER_LOST": "task_retry_on_worker_lost",
+    "CELERY_REPR_MAXLEVELS": "task_repr_maxlevels",
+    "CELERYD_LOG_DATEFMT": "worker_log_datefmt",
+    "CELERYD_POOL_START_METHOD": "worker_pool_start_method",
+    "CELERYD_TASK_LOG_DATEFMT": "worker_task_log_datefmt",
     "CELERYD_TIMER": "worker_timer",
     "CELERYD_TIMER_PRECISION": "worker_timer_precision",
 }
 
-_KEPT = sorted(name for name in {*DEFAULTS, *REFUSED, *IGNORED}.difference(_RENAMED.values()) if "lavoro" not in name)
+_KEPT = sorted(name for name in {*DEFAULTS, *SETTINGS}.difference(_RENAMED.values()) if "lavoro" not in name)
 
 OLD_NAMES: dict[str, str] = {
     **{name.upper(): name for name in _KEPT},
     **_RENAMED,
 }
 """The upper-case names of Celery 3, with today's names."""
+_NEW_NAMES = {new: old for old, new in OLD_NAMES.items()}
+
+
+def check_unmixed(names: Iterable[object]) -> None:
+    """Raise ImproperlyConfigured if one configuration has settings with old names, and others with new ones.
+
+    A setting that is there with both names is no mixture: it is read by its new name.
+    """
+    have = {name for name in names if isinstance(name, str)}
+    old, new = have.intersection(OLD_NAMES), have.intersection(_NEW_NAMES)
+    if len(old) > len(new):
+        _refuse({name: _NEW_NAMES[name] for name in new}, have, "new setting names with old setting names", "old")
+    else:
+        _refuse({name: OLD_NAMES[name] for name in old if new}, have, "new and old setting keys", "new")
+
+
+def _refuse(renames: Mapping[str, str], have: set[str], what: str, form: str) -> None:
+    lines = [f"{name:<36} -> {other}" for name, other in sorted(renames.items()) if other not in have]
+    if lines:
+        raise ImproperlyConfigured(
+            "\n".join([f"Cannot mix {what}, please rename the following settings to the {form} format:", *lines])
+        )

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -517,9 +518,21 @@ class Lavoro:
         local = dt.datetime.now().astimezone().tzinfo
         return dt.timezone.utc if self.conf["enable_utc"] or local is None else local
 
+    @timezone.setter
+    def timezone(self, zone: dt.tzinfo | str) -> None:
+        self.conf.timezone = zone
+
+    @timezone.deleter
+    def timezone(self) -> None:
+        """Celery's is kept until it is deleted; this one is read from the settings each time."""
+
     def now(self) -> dt.datetime:
         """Return the time, in the application's time zone."""
         return dt.datetime.now(self.timezone)
+
+    def __class_getitem__(cls, of: Any) -> types.GenericAlias:
+        """Allow ``Celery[Task]`` in annotations that are evaluated."""
+        return types.GenericAlias(cls, of)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

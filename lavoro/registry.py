@@ -9,7 +9,9 @@ from lavoro.errors import ImproperlyConfigured, NotRegistered
 
 
 class TaskRegistry(dict[str, Any]):
-    """A dict from task name to task; a missing name raises ``NotRegistered``."""
+    """A dict from task name to task; a missing name raises ``NotRegistered``, which is an attribute, too."""
+
+    NotRegistered = NotRegistered
 
     def __missing__(self, name: str) -> Any:
         raise NotRegistered(

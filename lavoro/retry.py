@@ -19,17 +19,18 @@ def backoff(
     *,
     maximum: float = 600,
     full_jitter: bool = False,
-    pick: Callable[[int], int] = random.randrange,
+    pick: Callable[[int], int] | None = None,
 ) -> int:
     """Return the countdown in seconds before retry number ``retries`` (from 0).
 
     Celery's formula (``get_exponential_backoff_interval``): ``min(maximum, factor * 2 ** retries)``; with full jitter
-    a random whole number from 0 up to that, both included.
+    a random whole number from 0 up to that, both included. ``pick`` is ``random.randrange``, looked up at each call, so
+    that tests can replace it there.
     """
     # Beyond 2 ** 64 every maximum is exceeded; the exponent must not grow into a number of a million digits.
     countdown = int(min(maximum, factor * 2 ** min(retries, 64)))
     if full_jitter:
-        countdown = pick(countdown + 1)
+        countdown = (pick or random.randrange)(countdown + 1)
     return max(0, countdown)
 
 

@@ -41,10 +41,19 @@ class SharedTask(current.Proxy):
     """Stands for the current application's copy of a shared task."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        if isinstance(function, SharedTask):
+            raise TypeError("@shared_task was applied more than once to the same function: remove one of them")
         refuse_unawaited(str(options.get("name") or getattr(function, "__name__", "")), function)
+        own = function if isinstance(function, Task) else None
 
         def made_for(app: Any) -> Any:
-            return app.task(**options)(function)
+            if own is None or own.definition is None:
+                return app.task(**options)(function)
+            return (
+                own
+                if own.app is app
+                else app.task(**{"name": own.name, **own.definition.options, **options})(own.definition.code)
+            )
 
         super().__init__(lambda: current.get().shared_copy(made_for))
         current.shared.append(made_for)

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import sys
 import threading
+import typing
 import uuid
 import weakref
 from collections.abc import Callable
@@ -359,6 +360,26 @@ def test_bare_and_bound_shared_tasks() -> None:
     assert bound.delay(1).get() == f"{__name__}.bound 1"
 
 
+def test_shared_task_twice_is_refused() -> None:
+    with pytest.raises(TypeError, match="more than once"):
+        shared_task(name="twice")(shared_task(add))
+
+
+def test_shared_task_of_an_applications_task_is_that_task_there_and_a_copy_elsewhere() -> None:
+    def double(self: Any, x: int) -> int:
+        return 2 * x
+
+    with Lavoro("one", task_always_eager=True, set_as_current=False) as one:
+        own = one.task(bind=True, name="double", queue="own")(double)
+        shared: Any = shared_task(own)
+        one.set_current()
+        assert shared._lookup() is own
+        assert shared.delay(2).get() == 4
+        with Lavoro("two", task_always_eager=True) as two:
+            assert (shared.app, shared.name, shared.queue) == (two, "double", "own")
+            assert shared.delay(3).get() == 6
+
+
 def test_shared_tasks_may_be_patched(monkeypatch: pytest.MonkeyPatch) -> None:
     Lavoro("shop")
     shared: Any = shared_task(name="patched")(add)
@@ -580,3 +601,16 @@ def test_tasks_are_discovered_when_the_worker_starts(folder: Path) -> None:
         app.autodiscover_tasks(["d_broken"], force=True)
     with pytest.raises(ModuleNotFoundError, match="d_missing"):
         app.autodiscover_tasks(["d_missing"], force=True)
+
+
+def test_time_zone_is_assigned_by_name_and_may_be_deleted() -> None:
+    with Lavoro("zone") as app:
+        app.timezone = "Europe/Paris"
+        assert app.now().tzname() in ("CET", "CEST")
+        app.conf.timezone = "Asia/Tokyo"
+        del app.timezone  # Celery keeps the first answer until then
+        assert app.now().tzname() == "JST"
+
+
+def test_application_takes_a_type_in_annotations() -> None:
+    assert typing.get_args(Lavoro[Task]) == (Task,)

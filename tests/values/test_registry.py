@@ -129,3 +129,7 @@ def test_a_proxy_stands_for_what_it_finds_at_each_use() -> None:
     assert proxy.content == 7
     assert proxy
     assert not current.Proxy(lambda: None)
+
+
+def test_error_is_an_attribute_as_in_celery() -> None:
+    assert TaskRegistry.NotRegistered is NotRegistered

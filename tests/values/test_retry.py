@@ -34,6 +34,11 @@ def test_full_jitter_picks_from_zero_up_to_the_countdown() -> None:
     assert {backoff(1, 1, full_jitter=True) for _ in range(200)} == {0, 1, 2}
 
 
+def test_jitter_may_be_fixed_by_replacing_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.randrange", lambda end: end - 2)
+    assert backoff(1, 3, full_jitter=True) == 7
+
+
 def task(**attributes: Any) -> Any:
     return SimpleNamespace(**{"retry_jitter": False, **attributes})
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from logging.handlers import WatchedFileHandler
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TextIO
 
 from lavoro import signals
 from lavoro.context import current
@@ -242,6 +243,55 @@ def level_of(level: str | int) -> int:
     return number
 
 
+class _Early:
+    """What is logged, and warned of, before the settings are known: while the application is imported.
+
+    The root logger gets no handler, for ``logging.basicConfig`` would do nothing then: what no handler gets is written
+    by this one.
+    """
+
+    def __init__(self, handler: logging.Handler) -> None:
+        self._handler, self._level = handler, logging.root.level
+        self._last, logging.lastResort = logging.lastResort, handler
+        self._show, warnings.showwarning = warnings.showwarning, self._warn
+        self._ended = False
+        logging.root.setLevel(handler.level)
+
+    def _warn(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:  # fmt: skip
+        if self._ended or file is not None:
+            self._show(message, category, filename, lineno, file, line)
+        else:
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            logging.getLogger("py.warnings").warning("%s", text)
+
+    def end(self) -> None:
+        """Take it all back, but what the application has set meanwhile."""
+        self._ended, logging.lastResort = True, self._last
+        if warnings.showwarning == self._warn:
+            warnings.showwarning = self._show
+        if logging.root.level == self._handler.level:
+            logging.root.setLevel(self._level)
+        self._handler.close()
+
+
+_early: list[_Early] = []
+
+
+def begin(level: str | int, *, logfile: str | None, style: str) -> None:
+    """Write what is logged from now on like the lines of the worker's log, until ``setup`` has the settings.
+
+    A handler that the application adds meanwhile goes first.
+    """
+    handler = _handler(logfile)
+    handler.setFormatter(_formatter(handler, None, _Look(style, PLAIN, None, None, None, LONGEST)))
+    handler.addFilter(TaskFilter())
+    handler.setLevel(level_of(level))
+    _early.append(_Early(handler))
+
+
 def setup(
     level: str | int = "WARNING",
     *,
@@ -262,6 +312,8 @@ def setup(
     false the root logger's own handlers stay. A message is cut after ``longest`` characters. Raises what a receiver of
     ``setup_logging`` raises: without it there would be no log.
     """
+    while _early:
+        _early.pop().end()
     number, format = level_of(level), format or PLAIN
     facts = {"loglevel": number, "logfile": logfile, "format": format, "colorize": colorize}
     if answers := signals.setup_logging.send(None, **facts):

@@ -94,7 +94,9 @@ def _main(start: dict[str, Any]) -> None:
         import_module("lavoro.worker.pools.unfit").refuse()
     wishes = Wishes.from_dict(first)
     sys.argv[:] = wishes.command  # first: the application may read it while it is imported
+    current_process().name = f"{start['pool']}-{start['number']}"
     try:
+        log.begin(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
         app, plan = _load(wishes)
     except BaseException as error:
         leave_fork(error)
@@ -219,7 +221,6 @@ class Child:
 
     def _set_up_logging(self) -> None:
         conf, wishes = self.app.conf, self.wishes
-        current_process().name = f"{self._plan.pool}-{self.number}"
         log.setup(
             wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,

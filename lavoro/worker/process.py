@@ -70,7 +70,7 @@ class ChildProcess:
 
     def _start(self, pipe: int) -> subprocess.Popen[bytes]:
         descriptors = {"pipe": pipe, "board": self._memory, "stacks": self._stacks}
-        argument = json.dumps({**descriptors, "number": self.number})
+        argument = json.dumps({**descriptors, "number": self.number, "pool": self.pool})
         code = (_PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]
         return subprocess.Popen(command, pass_fds=tuple(descriptors.values()), start_new_session=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -70,6 +71,49 @@ def test_logs(start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop
     assert "T|talk|complained" in lines
     assert any(line.startswith("W|ERROR|signal worker_init: receiver") for line in lines)
     assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
+
+
+LOUD = """
+import logging, sys, warnings
+warnings.warn("old news")
+logging.getLogger("shop.parts").info("counted")
+logging.getLogger("shop.parts").debug("not asked for")
+{own}
+logging.getLogger("shop.parts").warning("parts are missing")
+"""
+
+
+@pytest.mark.parametrize("to", ["stderr", "file"])
+def test_what_the_import_logs_and_warns_of_are_lines_of_the_log(
+    start_worker: StartWorker, migrated_url: str, shop: Path, tmp_path: Path, eventually: Eventually, to: str
+) -> None:
+    """With time, level and process, in the log's own file, and by the asked level."""
+    (shop / "shop.py").write_text(LOUD.format(own="") + APP.replace("{failure}", "ValueError"))
+    path = tmp_path / "w.log"
+    path.touch()
+    arguments = ["-l", "info", *(["-f", str(path)] if to == "file" else [])]
+    worker = start_worker(*arguments, app="shop", url=migrated_url, ready=to == "stderr", environment=configure(shop))
+    if to == "file":
+        eventually(lambda: "ready" in path.read_text(), timeout=PATIENCE, why="it is ready")
+    assert worker.stop() == 0
+    said = path.read_text() if to == "file" else worker.log
+    for line in (r"WARNING/gevent-0\] .*shop.py:3: UserWarning: old news", r"INFO/gevent-0\] counted",
+                 r"WARNING/gevent-0\] parts are missing"):  # fmt: skip
+        assert len(re.findall(rf"^\[\d{{4}}-\d\d-\d\d [\d:,]+: {line}", said, re.MULTILINE)) == 1
+    assert "not asked for" not in said
+    assert to == "stderr" or worker.log == ""
+
+
+def test_an_application_that_sets_its_log_up_while_it_is_imported(
+    start_worker: StartWorker, migrated_url: str, shop: Path
+) -> None:
+    own = "logging.basicConfig(format='own %(message)s', level=logging.WARNING, stream=sys.stderr)"
+    (shop / "shop.py").write_text(LOUD.format(own=own) + APP.replace("{failure}", "ValueError"))
+    environment = configure(shop, worker_hijack_root_logger=False)
+    worker = start_worker("-l", "info", app="shop", url=migrated_url, environment=environment)
+    assert worker.stop() == 0
+    assert worker.log.count("parts are missing") == 1
+    assert "own parts are missing\n" in worker.log
 
 
 def test_process_that_cannot_begin(start_worker: StartWorker, migrated_url: str, shop: Path) -> None:

@@ -434,7 +434,10 @@ class Child:
         self.pool.stop()
 
     def _give_back_unstarted(self) -> None:
-        for job in self.pool.take_back():
+        self._give_back(self.pool.take_back())
+
+    def _give_back(self, jobs: list[Job]) -> None:
+        for job in jobs:
             self.finisher.put(outcome.released(job))
 
     def _wait_for_tasks(self) -> None:
@@ -461,12 +464,17 @@ class Child:
     def _give_back_stuck(self) -> None:
         """Release prefetched tasks if no running task has ended since the last tick: others may have room for them.
 
-        They were claimed for the next tenth of a second, which is one tick: the forecast was wrong.
+        They were claimed for the next tenth of a second, which is one tick: the forecast was wrong. Where many run,
+        some end in each tick: then what has waited for ten of them goes back.
         """
+        overdue = self.pool.take_back_overdue()
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
             self.claimer.slow_down()
             self._give_back_unstarted()
+        elif overdue:
+            self.claimer.slow_down()
+        self._give_back(overdue)
         self._ran_before = running
 
     def _relieved(self, jobs: list[Job]) -> None:

@@ -356,6 +356,13 @@ def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
             assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
 
 
+def test_functions_that_the_profiles_name_exist() -> None:
+    """A profile that names what is gone has to be made anew: it says where the time goes."""
+    named = re.findall(r"`([\w.]+) \((lavoro/[\w/]+\.py)\)`", (DOCS / "internals/profile.md").read_text())
+    assert named
+    assert [(name, file) for name, file in named if name not in definitions(ROOT / file)] == []
+
+
 def links(page: Path) -> list[tuple[str, str]]:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return re.findall(r"!?\[([^\[\]]*)\]\(([^()\s]+)\)", text)

@@ -7,6 +7,7 @@ import threading
 
 from lavoro.ids import uuid7
 from lavoro.message import Job
+from lavoro.worker.pools.base import OVERDUE
 from lavoro.worker.pools.threads import ThreadPool
 
 
@@ -53,6 +54,20 @@ def test_what_is_taken_back_does_not_run_and_later_jobs_do() -> None:
     slot.gate.set()
     assert slot.last.wait(30)
     assert slot.ran == ["first", "last"]
+
+
+def test_what_waits_for_long_is_overdue_though_tasks_end() -> None:
+    """And what came later is not, nor what is more urgent."""
+    slot = Slot()
+    slot.pool.add([job("a"), job("b", 9)])
+    assert [slot.pool.take_back_overdue() for _ in range(OVERDUE)] == [[]] * OVERDUE
+    slot.pool.add([job("c"), job("last", -1)])
+    assert [taken.name for taken in slot.pool.take_back_overdue()] == ["b", "a"]
+    assert slot.pool.waiting == 2
+    slot.gate.set()
+    assert slot.last.wait(30)
+    assert slot.ran == ["first", "c", "last"]
+    assert [slot.pool.take_back_overdue() for _ in range(OVERDUE + 1)] == [[]] * (OVERDUE + 1)
 
 
 def test_stopping_lets_what_waits_run_first() -> None:

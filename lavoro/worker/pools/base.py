@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import queue
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from heapq import heappop, heappush
@@ -19,6 +21,10 @@ from lavoro.message import Job
 from lavoro.worker.inherited import inherited
 
 logger = logging.getLogger("lavoro.worker")
+
+
+OVERDUE = 10
+"""Calls of ``take_back_overdue``, ten a second, after which a job that no slot has begun goes back."""
 
 
 class Pool:
@@ -37,6 +43,9 @@ class Pool:
         # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
         self._jobs: list[tuple[float, int, Job | None]] = []
         self._order = itertools.count()
+        self._newest = -1
+        self._marks = deque([-1] * OVERDUE, maxlen=OVERDUE)
+        """The number of the newest job at each of the last calls of ``take_back_overdue``."""
         self._available: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._running: dict[uuid.UUID, Any] = {}
@@ -53,7 +62,8 @@ class Pool:
         """Hand jobs to the slots."""
         self._received(jobs)
         for job in jobs:
-            heappush(self._jobs, (-job.priority, next(self._order), job))
+            self._newest = next(self._order)
+            heappush(self._jobs, (-job.priority, self._newest, job))
             self._available.put(None)
 
     def take_back(self) -> list[Job]:
@@ -66,6 +76,29 @@ class Pool:
                 return taken
             if job is not None:
                 taken.append(job)
+
+    def take_back_overdue(self) -> list[Job]:
+        """Take away what no slot has begun for ``OVERDUE`` calls; to be called at each tick.
+
+        Slots became free, but others were more urgent, or the tasks are longer than those before.
+        """
+        mark = self._marks[0]
+        self._marks.append(self._newest)
+        if all(number > mark for _, number, _ in list(self._jobs)):
+            return []
+        taken: list[Job] = []
+        kept: list[tuple[float, int, Job | None]] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                entry = heappop(self._jobs)
+                if entry[2] is not None and entry[1] <= mark:
+                    taken.append(entry[2])
+                else:
+                    kept.append(entry)
+        for entry in kept:
+            heappush(self._jobs, entry)
+            self._available.put(None)
+        return taken
 
     @property
     def waiting(self) -> int:

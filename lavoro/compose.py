@@ -93,6 +93,7 @@ def template(
     ``TypeError`` or ``ValueError`` for options that mean nothing.
     """
     extra = _travelling(options, request)
+    check_limits(*(extra.get(limit) or getattr(task, limit, None) for limit in ("time_limit", "soft_time_limit")))
     if task is not None and (not task.acks_late or task.reject_on_worker_lost is False):
         extra["acks_late"] = False
     task_id = options.get("task_id") or None
@@ -192,7 +193,6 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
     if request is not None:
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id or request.id)
-    check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
     return extra
 
 

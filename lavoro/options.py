@@ -168,5 +168,6 @@ def check_limits(hard: float | None, soft: float | None) -> None:
     """Raise ValueError if the soft limit is longer than the hard one."""
     if hard and soft and as_seconds(soft) > as_seconds(hard):
         raise ValueError(
-            f"soft_time_limit ({as_seconds(soft):g} s) must not be longer than time_limit ({as_seconds(hard):g} s)"
+            "soft_time_limit must be less than or equal to time_limit:"
+            f" {as_seconds(soft):g} s is more than {as_seconds(hard):g} s"
         )

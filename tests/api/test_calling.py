@@ -533,3 +533,34 @@ def test_nothing_warns(app: Lavoro) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         app.task(add).delay(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "task", "call", "told"),
+    [
+        ({}, {"soft_time_limit": 20}, {"time_limit": 10}, "20 s is more than 10 s"),
+        ({}, {"time_limit": 10}, {"soft_time_limit": 20}, "20 s is more than 10 s"),
+        ({"task_soft_time_limit": 20}, {"time_limit": 10}, {}, "20 s is more than 10 s"),
+        ({"task_time_limit": dt.timedelta(seconds=10)}, {"soft_time_limit": 20}, {}, "20 s is more than 10 s"),
+        ({"task_time_limit": 10}, {}, {"soft_time_limit": dt.timedelta(seconds=20)}, "20 s is more than 10 s"),
+        ({"task_time_limit": 10, "task_soft_time_limit": 20}, {}, {}, "20 s is more than 10 s"),
+        ({"task_time_limit": 10}, {"soft_time_limit": 20}, {"time_limit": 20}, None),
+        ({"task_time_limit": 10}, {}, {"soft_time_limit": 10}, None),
+    ],
+)
+def test_a_soft_limit_longer_than_the_hard_one_is_refused(
+    app: Lavoro, settings: dict[str, Any], task: dict[str, Any], call: dict[str, Any], told: str | None
+) -> None:
+    """Wherever each of the two comes from; in eager mode too."""
+
+    @app.task(**task)
+    def f() -> None: ...
+
+    app.conf.update(settings)
+    ways = [lambda: f.apply_async(**call), lambda: f.delay_many([()], **call), lambda: f.apply(**call)]
+    for way in [*ways, *([] if call else [f.delay])]:
+        if told is None:
+            way()
+        else:
+            with pytest.raises(ValueError, match=f"soft_time_limit must be less than or equal to time_limit: {told}"):
+                way()

@@ -157,7 +157,7 @@ def test_values_that_an_instance_or_a_property_has() -> None:
 
 def test_limits_that_contradict_each_other() -> None:
     app = Lavoro("shop", set_as_current=False)
-    with pytest.raises(ImproperlyConfigured, match=r"task 'a.task': soft_time_limit \(90 s\) must not be longer than"):
+    with pytest.raises(ImproperlyConfigured, match=r"'a.task': soft_time_limit must be .* 90 s is more than 60 s"):
         app.task(name="a.task", time_limit=MINUTE, soft_time_limit=90)(f)
     app.task(name="a.task", soft_time_limit=90)(f)
 

@@ -1,4 +1,4 @@
-"""The signals around publishing, which show a message in the words of Celery's protocol."""
+"""The signals around publishing, which show a call in the words of Celery's protocol."""
 
 from __future__ import annotations
 
@@ -6,56 +6,137 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from lavoro import serialization, signals
-from lavoro.message import Message
+from lavoro import redaction, signals
+from lavoro.compose import Template, identified, later, revised
+from lavoro.ids import uuid7
+from lavoro.settings import Settings
+from lavoro.text import cut
 
-
-def announced(message: Message, args: Sequence[Any], kwargs: Mapping[str, Any], policy: Mapping[str, Any]) -> Message:
-    """Send ``before_task_publish``; return the message with what receivers put into its headers and properties."""
-    stored = _options(message)
-    headers = protocol_headers(message, stored)
-    known = set(headers) - set(stored.get("headers") or {})
-    properties = dict(stored.get("properties") or {})
-    signals.before_task_publish.send(
-        message.name, body=(args, kwargs, {}), exchange="", routing_key=message.queue, headers=headers,
-        properties=properties, declare=[], retry_policy=policy,
-    )  # fmt: skip
-    stored["headers"] = {key: value for key, value in headers.items() if key not in known}
-    stored["properties"] = properties
-    kept = {key: value for key, value in stored.items() if value not in ({}, None)}
-    return message._replace(options=serialization.dumps(kept) if kept else None)
+_SHOWN = 1024
+"""Most characters of an argument list in the headers."""
+_OPTIONS = {
+    "shadow": "shadow", "group": "group_id", "group_index": "group_index", "root_id": "root_id",
+    "parent_id": "parent_id", "ignore_result": "ignore_result", "argsrepr": "argsrepr", "kwargsrepr": "kwargsrepr",
+    "correlation_id": "correlation_id", "reply_to": "reply_to",
+}  # fmt: skip
+"""Headers and properties, and the options that they become where a receiver has changed them."""
 
 
-def tell_published(messages: Iterable[Message]) -> None:
-    """Send ``after_task_publish`` for messages that are stored."""
-    for message in messages:
-        body = [*map(serialization.loads, (message.args or "[]", message.kwargs or "{}")), {}]
-        headers = protocol_headers(message, _options(message))
+class Announcement(NamedTuple):
+    """A call as receivers see it; the same objects are shown before and after it is sent."""
+
+    name: str
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    body: tuple[Any, Any, dict[str, Any]]
+    queue: str
+    policy: dict[str, Any]
+
+    def tell_before(self) -> None:
+        """Send ``before_task_publish``."""
+        signals.before_task_publish.send(
+            self.name, body=self.body, exchange="", routing_key=self.queue, declare=[], headers=self.headers,
+            properties=self.properties, retry_policy=self.policy,
+        )  # fmt: skip
+
+
+def announced(
+    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any],
+    policy: Mapping[str, Any] | None,
+) -> tuple[Template, Announcement]:  # fmt: skip
+    """Send ``before_task_publish``; return the call with what its receivers changed, and what they were shown."""
+    form = form if form.task_id is not None else form._replace(task_id=str(uuid7()))
+    policy = {**settings["task_publish_retry_policy"], **(policy or {})}
+    headers, properties = _headers(settings, task, form, args, kwargs), _properties(form)
+    embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+    shown = Announcement(form.name, headers, properties, (args, kwargs, embed), form.queue, policy)
+    if signals.before_task_publish:
+        before = {**headers, **properties}
+        shown.tell_before()
+        form = _changed(settings, form, headers, properties, before)
+    return form, shown
+
+
+def tell_published(announcements: Iterable[Announcement]) -> None:
+    """Send ``after_task_publish`` for calls that are stored."""
+    for shown in announcements:
         signals.after_task_publish.send(
-            message.name, headers=headers, body=body, exchange="", routing_key=message.queue
+            shown.name, headers=shown.headers, body=shown.body, exchange="", routing_key=shown.queue
         )
 
 
-def protocol_headers(message: Message, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the message's headers, custom ones among them."""
-    id = str(options.get("task_id") or message.id)
+def _headers(
+    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    extra = form.extra
+    id = extra.get("task_id") or form.task_id
+    patterns = settings["lavoro_redact"]
+    argsrepr, kwargsrepr = redaction.shown(args, kwargs, names=form.names, patterns=patterns)
+    expires = extra.get("expires") or (later(form.expires_in) if form.expires_in is not None else None)
+    ignore = extra.get("ignore_result")
     return {
         "lang": "py",
-        "task": message.name,
+        "task": form.name,
         "id": id,
-        "root_id": options.get("root_id") or id,
-        "parent_id": options.get("parent_id"),
-        "retries": message.retries,
-        "eta": message.eta.isoformat() if message.eta else None,
-        "expires": message.expires.isoformat() if message.expires else None,
-        "timelimit": [options.get("time_limit"), options.get("soft_time_limit")],
-        "shadow": options.get("shadow"),
-        "ignore_result": options.get("ignore_result"),
+        "shadow": extra.get("shadow"),
+        "eta": extra.get("eta"),
+        "expires": expires,
+        "group": extra.get("group_id"),
+        "group_index": extra.get("group_index"),
+        "retries": form.retries,
+        "timelimit": [extra.get(name) or getattr(task, name, None) for name in ("time_limit", "soft_time_limit")],
+        "root_id": extra.get("root_id") or id,
+        "parent_id": extra.get("parent_id"),
+        "argsrepr": extra.get("argsrepr") or cut(argsrepr, _SHOWN),
+        "kwargsrepr": extra.get("kwargsrepr") or cut(kwargsrepr, _SHOWN),
         "origin": origin(),
-        **(options.get("headers") or {}),
+        "ignore_result": getattr(task, "ignore_result", None) if ignore is None else ignore,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        **(extra.get("headers") or {}),
     }
+
+
+_PROTOCOL = frozenset({
+    "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
+    "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers",
+    "stamps",
+})  # fmt: skip
+"""Headers of every message; others are custom ones."""
+
+
+def _properties(form: Template) -> dict[str, Any]:
+    extra = form.extra
+    priority = {"priority": form.priority} if form.priority else {}
+    return {
+        "correlation_id": extra.get("correlation_id") or extra.get("task_id") or form.task_id,
+        "reply_to": extra.get("reply_to") or "",
+        **priority,
+        **(extra.get("properties") or {}),
+    }
+
+
+def _changed(
+    settings: Settings, form: Template, headers: dict[str, Any], properties: dict[str, Any], before: dict[str, Any]
+) -> Template:
+    """Return the call with what receivers put into its headers and properties."""
+    found = {**headers, **properties}
+    changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
+    extra = {**form.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
+    extra["headers"] = {name: value for name, value in headers.items() if name not in _PROTOCOL}
+    known = ("correlation_id", "reply_to", "priority")
+    extra["properties"] = {name: value for name, value in properties.items() if name not in known}
+    if "timelimit" in changes:
+        extra["time_limit"], extra["soft_time_limit"] = changes["timelimit"] or (None, None)
+    form = form._replace(
+        name=found["task"], retries=int(found.get("retries") or 0), priority=int(found.get("priority") or 0)
+    )
+    if changes.get("id") is not None:
+        form = identified(form, extra, changes["id"])
+    return revised(settings, form, extra, {name: changes[name] for name in ("eta", "expires") if name in changes})
 
 
 def origin() -> str:
@@ -67,7 +148,3 @@ def origin() -> str:
 def hostname() -> str:
     """Name this machine."""
     return socket.gethostname()
-
-
-def _options(message: Message) -> dict[str, Any]:
-    return dict(serialization.loads(message.options)) if message.options else {}

@@ -13,17 +13,18 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from lavoro import absent, current, signals, spelling
+from lavoro.arguments import check_forms
 from lavoro.context import current as current_request
 from lavoro.definition import Definition
 from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
 from lavoro.forking import in_each_fork
 from lavoro.ids import task_uuid
+from lavoro.importing import import_named, import_related
 from lavoro.making import check_callable, name_parts, shown_as, task_class
 from lavoro.message import Message
 from lavoro.options import warn_of_unknown
@@ -41,6 +42,8 @@ from lavoro.task import Task as BaseTask
 P = ParamSpec("P")
 R = TypeVar("R")
 App = TypeVar("App", bound="Lavoro")
+
+_OMITTED: Any = object()
 
 
 class Lavoro:
@@ -174,7 +177,7 @@ class Lavoro:
 
         def discover() -> None:
             for package in (packages() if callable(packages) else packages) or ():
-                _import_related(package, related_name)
+                import_related(package, related_name)
 
         if force:
             discover()
@@ -187,7 +190,7 @@ class Lavoro:
         for setting in ("imports", "include"):
             names = self.conf[setting]
             for name in [names] if isinstance(names, str) else names or ():
-                _import_named(name, setting)
+                import_named(name, setting)
         for discover in self._discoveries:
             discover()
 
@@ -449,15 +452,44 @@ class Lavoro:
     # Sending
 
     def send_task(
-        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        countdown: float | None = None,
+        eta: dt.datetime | str | None = None,
+        task_id: str | None = None,
+        producer: object = None,
+        connection: Any = None,
+        router: object = None,
+        result_cls: Callable[[str], Any] | None = None,
+        expires: Any = _OMITTED,
+        **options: Any,
     ) -> AsyncResult[Any]:
         """Send a task by its name, known here or not; options are those of ``Task.apply_async``.
 
         It never runs eagerly: with the setting ``task_always_eager`` there is a warning, and it is sent all the same.
+        ``result_cls`` makes the result of the id. Where a subclass, an assignment to this object or a patch of the
+        class replaces this method, calls of tasks and their retries go through it too, with ``task_type`` as the task.
         """
         if self.conf["task_always_eager"]:
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
-        return self.publisher.send(self.tasks.get(name), name, args or (), kwargs or {}, options)
+        args, kwargs = args or (), kwargs or {}
+        check_forms(args, kwargs)
+        given = {
+            "countdown": countdown, "eta": eta, "task_id": task_id, "connection": connection, "result_cls": result_cls,
+        }  # fmt: skip
+        options.update({option: value for option, value in given.items() if value is not None})
+        if expires is not _OMITTED:
+            options["expires"] = expires
+        task = options.pop("task_type", None)
+        return self.publisher.send(self.tasks.get(name) if task is None else task, name, args, kwargs, options)
+
+    @property
+    def replaced_send_task(self) -> Callable[..., Any] | None:
+        """What stands in the place of ``send_task``; None where nothing does."""
+        replaced = type(self).send_task is not _send_task or "send_task" in self.__dict__
+        return self.send_task if replaced else None
 
     def publish(
         self,
@@ -547,32 +579,8 @@ def _remade(cls: type[Lavoro], main: str | None, changes: Mapping[str, Any]) -> 
 
 
 absent.mark_missing(Lavoro, "app")
+_send_task = Lavoro.send_task
 _ARGUMENTS = frozenset(inspect.signature(Lavoro).parameters) - {"settings"}
-
-
-def _import_named(name: str, setting: str) -> None:
-    try:
-        import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        told = setting if setting == "imports" else f"{setting} (or the option -I)"
-        raise ModuleNotFoundError(
-            f"there is no module {name!r}, which the setting {told} names", name=error.name
-        ) from error
-
-
-def _import_related(package: str, related_name: str | None) -> None:
-    """Import a package's module of that name if there is one; what fails inside it comes through."""
-    import_module(package)
-    if related_name is None:
-        return
-    name = f"{package}.{related_name}"
-    try:
-        import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
 
 
 class _DefaultApp(Lavoro):

@@ -69,6 +69,14 @@ class Arguments:
         return required <= kwargs.keys() <= allowed if kwargs else not required
 
 
+def check_forms(args: object, kwargs: object) -> None:
+    """Raise ``TypeError``, with Celery's words, for arguments that are no sequence and no mapping."""
+    if not isinstance(args, (list, tuple)):
+        raise TypeError(f"task args must be a list or tuple, not {type(args).__name__}")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"task keyword arguments must be a mapping, not {type(kwargs).__name__}")
+
+
 def signature_of(
     function: Callable[..., Any], *, skip_first: bool, follow_wrapped: bool = False
 ) -> inspect.Signature | None:

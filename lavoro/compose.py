@@ -118,6 +118,32 @@ def template(
     )
 
 
+def identified(form: Template, extra: dict[str, Any], id: object) -> Template:
+    """Return a call under another id, which ``extra`` gets too where it is no UUID."""
+    text = str(id)
+    extra["task_id"] = None if str(task_uuid(text)) == text else text
+    return form._replace(task_id=text)
+
+
+def revised(settings: Settings, form: Template, extra: dict[str, Any], times: Mapping[str, Any]) -> Template:
+    """Return a call with other extra options, and with another ``eta`` or ``expires`` where ``times`` has one.
+
+    Raises ``TypeError`` or ``ValueError`` for what means nothing.
+    """
+    if "eta" in times:
+        eta, countdown = _start(times, settings)
+        form = form._replace(eta=eta, countdown=countdown)
+    if "expires" in times:
+        expires, expires_in = _end(times["expires"], settings)
+        form = form._replace(expires=expires, expires_in=expires_in)
+    extra.update({**dict.fromkeys(times), **_told_times(times)})
+    check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
+    return form._replace(
+        name=_checked_name(form.name), priority=_whole("priority", form.priority, 2**15),
+        retries=_whole("retries", form.retries, 2**31), extra=extra, options=_packed(extra),
+    )  # fmt: skip
+
+
 def calling_task() -> Context | None:
     """Return the request of the task that a worker or eager mode runs here; direct calls in it do not count."""
     request = current.get()
@@ -126,14 +152,24 @@ def calling_task() -> Context | None:
     return request
 
 
+def retry_under_way(request: Context, options: Mapping[str, Any]) -> list[Message] | None:
+    """Return where a call belongs that ``retry`` makes for the task that runs here; None for other calls."""
+    resent: list[Message] | None = vars(request).get("resent")
+    return resent if resent is not None and options.get("task_id") == request.id else None
+
+
 def retry_changes(
     task: Any, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Encode what another try of a task is to have different: only what was given is in it."""
+    serializer = options.get("serializer") or serialization.serializer_of(request.options.get("content_type"))
+    options = {**options, "serializer": serializer}
     form = template(task.app.conf, task, task.name, {**options, "queue": options.get("queue") or request.queue})
     queue = options.get("queue")
     if options.get("expires") is not None:
         form.extra.setdefault("expires", None)
+    if "headers" in vars(request):  # it may have changed them
+        form.extra.setdefault("headers", request.headers)
     changes: dict[str, Any] = {
         "queue": checked_name(queue) if isinstance(queue, str) else queue,
         "priority": None if options.get("priority") is None else form.priority,
@@ -144,6 +180,8 @@ def retry_changes(
     if request.is_eager:
         changes["call"] = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
     elif args is not None or kwargs is not None:
+        for option in ("argsrepr", "kwargsrepr"):
+            form.extra.setdefault(option, None)
         again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)
     return changes

@@ -345,7 +345,7 @@ class Run:
             eta=retry.when if isinstance(retry.when, dt.datetime) else None,
             countdown=None if isinstance(retry.when, dt.datetime) else float(retry.when or 0),
             **{name: changes.get(name) for name in _CHANGED},
-            options=pack_options(options) if options != {"eta": None, **self.options} else None,
+            options=packed if (packed := pack_options(options)) != self.job.options else None,
             reason=_reason(retry),
             error=self._dumped(cause),
             traceback=info.traceback,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lavoro import signals
-from lavoro.announce import announced, tell_published
-from lavoro.compose import Call, Template, calling_task, split_call, template
+from lavoro.announce import Announcement, announced, tell_published
+from lavoro.compose import Call, Template, calling_task, retry_under_way, split_call, template
+from lavoro.context import Context
 from lavoro.errors import OperationalError, SchemaOutdated
 from lavoro.joining import joined, joining
 from lavoro.message import Message
@@ -40,14 +42,21 @@ class Publisher:
     ) -> AsyncResult[Any]:
         """Compose one message and publish it; ``task`` is the task object if it is known here."""
         caller = calling_task()
+        resent = retry_under_way(caller, options) if caller is not None else None
         form = None if options or caller is not None or task is None else self._usual_form(task)
         if form is None:
-            form = self._form(task, name, args, kwargs, options)
+            form = self._form(task, name, args, kwargs, options, caller if resent is None else None)
+        shown: Sequence[Announcement] = ()
+        if signals.before_task_publish or signals.after_task_publish:
+            form, seen = announced(self._app.conf, task, form, args, kwargs, options.get("retry_policy"))
+            shown = [seen]
         message = form.message(args, kwargs)
-        if signals.before_task_publish:
-            message = self._announced(message, args, kwargs)
-        self._publish([message], options)
-        result = self._result_of(message, options)
+        if resent is None:
+            self._publish([message], options, shown)
+        else:  # its worker stores it, with the outcome of the run that asked for it
+            resent.append(message)
+            tell_published(shown)
+        result = self._result_of(message, form, options)
         if options.get("ignore_result"):
             result.ignored = True
         if caller is not None and options.get("add_to_parent", True) and getattr(task, "trail", True):
@@ -58,7 +67,9 @@ class Publisher:
         self, task: Any, calls: Iterable[Call], *, atomic: bool, options: Mapping[str, Any]
     ) -> list[AsyncResult[Any]]:
         """Compose and publish many calls of one task, batch by batch or all in one transaction."""
-        compose, sent, unannounced = self._composer(task, options), [], []
+        shown: dict[uuid.UUID, Announcement] = {}
+        compose = self._composer(task, options, shown)
+        sent: list[AsyncResult[Any]] = []
         ignored = options.get("ignore_result", task.ignore_result)
         joined = self._joined(options)
         with self._own_transaction() if atomic and joined is None else contextlib.nullcontext(joined) as connection:
@@ -66,34 +77,48 @@ class Publisher:
             batches = iter(lambda: [compose(call) for call in itertools.islice(calls, size)], [])
             # The caller's own session may not be used in another thread.
             doing = overlapped if joined is None else in_turn
-            for batch in doing(batches, lambda batch: self._publish(batch, together)):
-                sent += [self._result_of(message, options) for message in batch]
+            for batch in doing(batches, lambda batch: self._publish(batch, together, _of(batch, shown))):
+                sent += [AsyncResult(message.id, task_name=message.name, app=self._app) for message in batch]
                 if ignored:
                     for result in sent[-len(batch) :]:
                         result.ignored = True
-                if signals.after_task_publish and connection is not joined:
-                    unannounced += batch
-        tell_published(unannounced)
+                if shown and connection is joined:
+                    for message in batch:
+                        del shown[message.id]
+        tell_published(shown.values())
         return sent
 
-    def _composer(self, task: Any, options: Mapping[str, Any]) -> Callable[[Call], Message]:
-        """Return what makes a message of a call; what does not depend on the arguments is worked out only once."""
+    def _composer(
+        self, task: Any, options: Mapping[str, Any], shown: dict[uuid.UUID, Announcement]
+    ) -> Callable[[Call], Message]:
+        """Return what makes a message of a call; what does not depend on the arguments is worked out only once.
+
+        What receivers of signals are shown of it goes into ``shown``.
+        """
         check = task.__arguments__.check if task.typing and task.__arguments__ is not None else None
-        always = self._form(task, task.name, (), {}, options) if self._routes_by_name() else None
+        caller = calling_task()
+        always = self._form(task, task.name, (), {}, options, caller) if self._routes_by_name() else None
+        watched = bool(signals.before_task_publish or signals.after_task_publish)
 
         def compose(call: Call) -> Message:
             args, kwargs = split_call(call)
             if check is not None:
                 check(args, kwargs)
-            message = (always or self._form(task, task.name, args, kwargs, options)).message(args, kwargs)
-            return self._announced(message, args, kwargs) if signals.before_task_publish else message
+            form = always or self._form(task, task.name, args, kwargs, options, caller)
+            if not watched:
+                return form.message(args, kwargs)
+            form, seen = announced(self._app.conf, task, form, args, kwargs, options.get("retry_policy"))
+            message = form.message(args, kwargs)
+            shown[message.id] = seen
+            return message
 
         return compose
 
     def _form(
-        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> Template:
-        return template(self._app.conf, task, name, self.routed(task, name, args, kwargs, options), calling_task())
+        self, task: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any],
+        caller: Context | None = None,
+    ) -> Template:  # fmt: skip
+        return template(self._app.conf, task, name, self.routed(task, name, args, kwargs, options), caller)
 
     def _usual_form(self, task: Any) -> Template | None:
         """Return the form of a task's calls without options; None where routes want to see each call.
@@ -106,11 +131,11 @@ class Publisher:
             known = task.usual_form = (version, form)
         return known[1]  # type: ignore[no-any-return]
 
-    def _result_of(self, message: Message, options: Mapping[str, Any]) -> AsyncResult[Any]:
-        return AsyncResult(options.get("task_id") or message.id, task_name=message.name, app=self._app)
-
-    def _announced(self, message: Message, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
-        return announced(message, args, kwargs, self._app.conf["task_publish_retry_policy"])
+    def _result_of(self, message: Message, form: Template, options: Mapping[str, Any]) -> AsyncResult[Any]:
+        id = form.extra.get("task_id") or message.id
+        if (made := options.get("result_cls")) is not None:
+            return made(str(id))  # type: ignore[no-any-return]
+        return AsyncResult(id, task_name=message.name, app=self._app)
 
     # Routing
 
@@ -129,6 +154,7 @@ class Publisher:
     ) -> dict[str, Any]:
         """Return a call's options with the task's own and those of its route added."""
         own = task.call_options() if task is not None else None
+        name = options.get("route_name") or name
         return self.router.route(name, args, kwargs, {**own, **options} if own else options, task)
 
     def _routes_by_name(self) -> bool:
@@ -151,18 +177,29 @@ class Publisher:
         return self, *self._app.place
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the calls of a block be stored together, in the caller's transaction or in one of their own."""
+        if joined(self._owner) is not None:
+            yield
+        else:
+            with self._own_transaction() as connection, self.joining(connection):
+                yield
+
+    @contextlib.contextmanager
     def _own_transaction(self) -> Iterator[Any]:
         with self._app.database.tx() as tx, tx.connection.transaction():
             yield tx.connection
 
     # Storing
 
-    def _publish(self, messages: Sequence[Message], options: Mapping[str, Any]) -> None:
+    def _publish(
+        self, messages: Sequence[Message], options: Mapping[str, Any], shown: Sequence[Announcement] = ()
+    ) -> None:
         connection = self._joined(options)
-        retry, policy = options.get("retry"), options.get("retry_policy")
-        self._app.publish(messages, connection=connection, retry=retry, policy=policy)
-        if signals.after_task_publish and connection is None:
-            tell_published(messages)
+        policy = shown[0].policy if shown else options.get("retry_policy")
+        self._app.publish(messages, connection=connection, retry=options.get("retry"), policy=policy)
+        if shown and connection is None:
+            tell_published(shown)
 
     def publish(
         self, messages: Sequence[Message], *, connection: Any, retry: bool | None, policy: Mapping[str, Any] | None
@@ -210,3 +247,7 @@ class Publisher:
             times = policy.get("max_retries", 3)
             for number in itertools.count() if times is None else range(times):
                 yield min(start + number * step, most)
+
+
+def _of(messages: Sequence[Message], shown: Mapping[uuid.UUID, Announcement]) -> list[Announcement]:
+    return [shown[message.id] for message in messages] if shown else []

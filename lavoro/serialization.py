@@ -327,6 +327,12 @@ def encode(value: object, serializer: str = "json") -> Encoded:
     return Encoded(known.content_type, known.content_encoding, _in_form(data, known.content_encoding))
 
 
+def serializer_of(content_type: str | None) -> str | None:
+    """Return the name of the serializer of a content type, None for an unknown one."""
+    known = _by_content_type.get(content_type or "")
+    return known.name if known is not None else None
+
+
 def decode(data: str | Buffer, content_type: str, accept: Collection[str]) -> Any:
     """Decode what ``encode`` returned; ``accept`` names the serializers, or MIME types, that may be decoded.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import logging
@@ -14,15 +15,16 @@ from lavoro import context, redaction, spelling
 from lavoro import current as current_app
 from lavoro.absent import mark_missing
 from lavoro.annotations import prepare, resolve_all
-from lavoro.arguments import Arguments
+from lavoro.arguments import Arguments, check_forms
 from lavoro.attributes import BoundApp, FromSettings, from_settings, written
-from lavoro.compose import Call, retry_changes, seconds, split_call, start_time
+from lavoro.compose import Call, seconds, split_call, start_time
 from lavoro.context import Context, current, drop_request, request_of
 from lavoro.definition import Definition
 from lavoro.eager import run_eagerly, send_eagerly
 from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
 from lavoro.models import Models
 from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
+from lavoro.resending import changes_of_retry
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.retry import autoretry_options, merged_arguments
 from lavoro.unawaited import refuse_unawaited
@@ -265,7 +267,7 @@ class Task(Generic[P, R]):
             app.finalize(auto=True)
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
-        _check_forms(args, kwargs)
+        check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
         if self.models is not None:
@@ -277,6 +279,11 @@ class Task(Generic[P, R]):
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if app.conf["task_always_eager"]:
             return send_eagerly(app, self, args, kwargs, options)
+        if (send_task := app.replaced_send_task) is not None:
+            options = {**self.call_options(), "ignore_result": self.ignore_result, "producer": producer, **options}
+            return send_task(  # type: ignore[no-any-return]
+                self.name, args, kwargs, **options, result_cls=self.AsyncResult, task_type=self
+            )
         result: AsyncResult[R] = app.publisher.send(self, self.name, args, kwargs, options)
         if self._is_ignored(options):
             result.ignored = True
@@ -296,6 +303,9 @@ class Task(Generic[P, R]):
             raise TypeError("task_id cannot be given for many calls: each has an id of its own")
         if self.app.conf["task_always_eager"]:
             return [self.apply_async(*split_call(call), **options) for call in calls]
+        if self.app.replaced_send_task is not None:
+            with self.app.publisher.together() if atomic else contextlib.nullcontext():
+                return [self.apply_async(*split_call(call), **options) for call in calls]
         if self.models is not None:
             calls = (self._call_without_models(call, options) for call in calls)
         return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
@@ -409,7 +419,7 @@ class Task(Generic[P, R]):
         if self.models is not None and (args is not None or kwargs is not None):
             args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
             args, kwargs = self._without_models(args, kwargs, options)
-        retry.changes = retry_changes(self, request, args, kwargs, options)
+        retry.changes = changes_of_retry(self, request, retry, args, kwargs, options)
         if max_retries is not None:
             retry.changes["options"]["retry_limit"] = max_retries
         if throw:
@@ -502,13 +512,6 @@ def task_of_name(name: str, module: str | None = None) -> Any:
     if module is not None:
         import_module(module)
     return current_app.get().tasks[name]
-
-
-def _check_forms(args: object, kwargs: object) -> None:
-    if not isinstance(args, (list, tuple)):
-        raise TypeError(f"task args must be a list or tuple, not {type(args).__name__}")
-    if not isinstance(kwargs, Mapping):
-        raise TypeError(f"task kwargs must be a mapping, not {type(kwargs).__name__}")
 
 
 def _is_unentered(request: Context, name: str) -> bool:

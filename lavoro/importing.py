@@ -1,0 +1,31 @@
+"""Imports the modules that define tasks, by their names."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+
+def import_named(name: str, setting: str) -> None:
+    """Import a module that a setting names; raises ``ModuleNotFoundError`` with the setting where there is none."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        told = setting if setting == "imports" else f"{setting} (or the option -I)"
+        raise ModuleNotFoundError(
+            f"there is no module {name!r}, which the setting {told} names", name=error.name
+        ) from error
+
+
+def import_related(package: str, related_name: str | None) -> None:
+    """Import a package's module of that name if there is one; what fails inside it comes through."""
+    import_module(package)
+    if related_name is None:
+        return
+    name = f"{package}.{related_name}"
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lavoro.message import Job
+from lavoro.text import described
 
 
 class Context:
@@ -130,7 +131,8 @@ def _shown(self: Context, name: str) -> str:
     if given := self.options.get(name):
         return str(given)
     args = tuple(self.args or ())
-    both = (repr(args), repr(self.kwargs)) if self.declared is None else self.declared.shown(args, self.kwargs)
+    known = self.declared
+    both = (described(args), described(self.kwargs)) if known is None else known.shown(args, self.kwargs)
     for other, text in zip(("argsrepr", "kwargsrepr"), both, strict=True):
         vars(self).setdefault(other, self.options.get(other) or text)
     return str(vars(self)[name])

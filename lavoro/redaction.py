@@ -9,6 +9,10 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
+from lavoro.text import described
+
+LONGEST = 1024
+"""Characters of the repr of arguments, as Celery's ``argsrepr_maxsize``."""
 HIDDEN = "***"
 
 
@@ -18,7 +22,8 @@ def shown(
     """Return the reprs of positional and keyword arguments, with ``***`` for values whose name matches a pattern.
 
     ``names`` are those of the positional ones. Patterns are as for files, and case makes no difference. Keys of
-    dictionaries inside of arguments count as names too.
+    dictionaries inside of arguments count as names too. A repr is cut at about ``LONGEST`` characters, and one that
+    raises is replaced by a sentence.
 
     >>> shown(("ann", "1234"), {"card": {"token": 5}}, names=["user", "password"], patterns=["password", "*token*"])
     ("('ann', '***')", "{'card': {'token': '***'}}")
@@ -26,7 +31,8 @@ def shown(
     secret = _matcher(tuple(patterns))
     named = zip_longest(names[: len(args)], args, fillvalue="")
     cleaned = [_clean(name, value, secret) for name, value in named]
-    return repr(cleaned if isinstance(args, list) else tuple(cleaned)), repr(_clean("", kwargs, secret))
+    both = cleaned if isinstance(args, list) else tuple(cleaned), _clean("", kwargs, secret)
+    return described(both[0], LONGEST), described(both[1], LONGEST)
 
 
 @lru_cache(maxsize=16)

@@ -9,7 +9,7 @@ import pytest
 
 from lavoro import Lavoro, Task
 from lavoro.errors import MaxRetriesExceededError
-from lavoro.redaction import shown
+from lavoro.redaction import LONGEST, shown
 
 PATTERNS = ["*password*", "card_?"]
 
@@ -75,3 +75,10 @@ def test_the_setting(app: Lavoro) -> None:
     assert pay.shown(("4000", 5), {}) == ("('4000', 5)", "{}")
     app.conf.lavoro_redact = ["card"]
     assert pay.shown(("4000", 5), {}) == ("('***', 5)", "{}")
+
+
+def test_arguments_without_a_repr_are_shown_all_the_same() -> None:
+    args, kwargs = shown((10**5000, b"x" * 10_000_000), {"a": [1, (2,)]}, names=(), patterns=())
+    assert "int" in args
+    assert len(args) < 3 * LONGEST
+    assert kwargs == "{'a': [1, (2,)]}"

@@ -230,3 +230,12 @@ def fork(self: Any) -> dict[str, Any]:
             pids.append(int(os.read(reader, 100)))
         assert backend() == before
         return answer(self, token, [before, *pids])
+
+
+@app.task(name="fork_and_return", bind=True)
+def fork_and_return(self: Any) -> dict[str, Any]:
+    """Fork a process that returns as the task does, with all that the worker holds."""
+    with witnessed(self) as token:
+        result = answer(self, token, None)
+    os.fork()
+    return result

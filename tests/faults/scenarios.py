@@ -161,6 +161,18 @@ def left_behind(trial: Trial, **rig: Any) -> list[Violation]:
     return trial.violations()
 
 
+def forks(trial: Trial, **rig: Any) -> list[Violation]:
+    """Tasks fork processes that return from them, while others wait in the pool."""
+    trial.worker("-P", "threads", "-c", "2", **rig)
+    producer = trial.producer()
+    for number in range(120):
+        producer.send("echo", number)
+        if number % 10 == 9:
+            producer.send("fork_and_return")
+    settle(trial, 30)
+    return trial.violations()
+
+
 def until(moment: float) -> None:
     """Wait for a moment of the monotonic clock."""
     time.sleep(max(0.0, moment - time.monotonic()))

@@ -11,6 +11,7 @@ from tests.faults.trial import Trial
 SCENARIOS = [
     scenarios.lost_answers, scenarios.partition, scenarios.lost_notifications, scenarios.more_work_than_slots,
     scenarios.outage, scenarios.steady_work, scenarios.slow_tasks, scenarios.left_behind,
+    scenarios.forks,
 ]  # fmt: skip
 MUTANTS = [
     ("I1", "drops what it could not store", scenarios.lost_answers),
@@ -19,6 +20,7 @@ MUTANTS = [
     ("I5", "never fences", scenarios.partition),
     ("I8", "never polls", scenarios.lost_notifications),
     ("I8", "waits for the end of the wire", scenarios.left_behind),
+    ("I4", "lets forks live on", scenarios.forks),
     ("I11", "twice the slots", scenarios.more_work_than_slots),
     ("I12", "leaks connections", scenarios.steady_work),
     ("I13", "never backs off", scenarios.outage),

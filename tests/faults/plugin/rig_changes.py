@@ -245,6 +245,10 @@ def _never_backs_off(module: Any) -> None:
     original = replace(module.Service, "_guarded_step", step)
 
 
+def _lets_forks_live_on(module: Any) -> None:
+    replace(module, "leave_fork", lambda error=None: None)
+
+
 MUTANTS: dict[str, dict[str, Change]] = {
     "never fences": {"lavoro.worker.leases": _never_fences, "lavoro.worker.guard": _never_guards},
     "drops what it could not store": {"lavoro.worker.finisher": _drops_what_it_could_not_store},
@@ -254,6 +258,7 @@ MUTANTS: dict[str, dict[str, Change]] = {
     "waits for the end of the wire": {"lavoro.worker.pipe": _waits_for_the_end_of_the_wire},
     "twice the slots": {"lavoro.worker.pools.base": _twice_the_slots},
     "leaks connections": {"lavoro.worker.claimer": _leaks_connections},
+    "lets forks live on": {"lavoro.forking": _lets_forks_live_on},
     "never backs off": {"lavoro.service": _never_backs_off},
 }
 """By name, which modules it changes and how."""

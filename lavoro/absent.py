@@ -301,6 +301,7 @@ ABSENT: dict[str, Absent] = {
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
     # Attributes of results
     **dict.fromkeys(("result.graph", "result.build_graph"), Absent("refused", _GRAPHS)),
+    "result.backend": Absent("refused", _BACKEND),
     "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
     **dict.fromkeys(
@@ -323,9 +324,6 @@ ABSENT: dict[str, Absent] = {
             "signals.eventlet_pool_apply",
         ),
         Absent("warned", "there is no eventlet pool: worker_process_init and worker_process_shutdown are sent"),
-    ),
-    "signals.task_internal_error": Absent(
-        "warned", "an error of a handler is logged and changes no outcome, any other one ends in task_failure"
     ),
     "signals.task_sent": Absent("warned", "Celery does not send it either: use after_task_publish"),
     "signals.user_preload_options": Absent("warned", "the command line cannot be extended"),

@@ -456,8 +456,17 @@ class Run:
                 if not isinstance(error, Exception):
                     raise
                 logger.exception("%s of task %s[%s] raised", name, self.job.name, self.request.id)
+                if signals.task_internal_error and name in ("on_failure", "on_retry"):
+                    self._tell_internal_error(error)
                 release(error)
             forking.leave_new_fork(depth)
+
+    def _tell_internal_error(self, error: Exception) -> None:
+        info = ExceptionInfo(error, self.node.max_error_size)
+        signals.task_internal_error.send(
+            self.task, task_id=self.request.id, args=self.args, kwargs=self.kwargs, request=self.request,
+            exception=error, traceback=info.tb, einfo=info,
+        )  # fmt: skip
 
     def _record(self) -> dict[str, Any]:
         return {"task_name": self.job.name, "task_id": self.request.id}

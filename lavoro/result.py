@@ -57,7 +57,7 @@ class AsyncResult(Generic[R]):
         parent: Any = None,
     ) -> None:  # fmt: skip
         if id is None:
-            raise ValueError("AsyncResult needs a task id, not None")
+            raise ValueError("AsyncResult requires valid id, not None")
         self._id = id
         self.app = app if app is not None else current.get()
         self._name = task_name
@@ -269,9 +269,9 @@ class AsyncResult(Generic[R]):
         if wait:
             self.get(timeout, propagate=False)
 
-    def throw(self, error: BaseException, *_: object) -> None:
-        """Raise the error."""
-        raise error
+    def throw(self, *error: Any) -> None:
+        """Raise the error that is given."""
+        raise error[0] if error else RuntimeError("No active exception to reraise")
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
         """Raise the task's exception if it failed, else return its value; does not wait."""
@@ -445,6 +445,10 @@ class AsyncResult(Generic[R]):
     def as_tuple(self) -> tuple[Any, None]:
         """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), None)``."""
         return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+
+    def as_list(self) -> list[str]:
+        """Return the ids of the task and of its parents."""
+        return [self.id, *(parent.id for parent in self._parents())]
 
     def __json__(self) -> Any:
         return self.as_tuple()

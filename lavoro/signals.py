@@ -133,6 +133,9 @@ task_prerun = Signal("task_prerun", "task_id", "task", "args", "kwargs")
 task_postrun = Signal("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
 task_success = Signal("task_success", "result", "runtime")
 task_failure = Signal("task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo")
+task_internal_error = Signal(
+    "task_internal_error", "task_id", "args", "kwargs", "request", "exception", "traceback", "einfo"
+)
 task_retry = Signal("task_retry", "request", "reason", "einfo")
 task_revoked = Signal("task_revoked", "request", "terminated", "signum", "expired")
 task_unknown = Signal("task_unknown", "name", "id", "message", "exc")
@@ -151,9 +154,6 @@ celeryd_init = Signal("celeryd_init", "instance", "conf", "options")
 celeryd_after_setup = Signal("celeryd_after_setup", "instance", "conf")
 heartbeat_sent = Signal("heartbeat_sent")
 # Never sent, which `connect` warns of: the table of absent names has the reasons.
-task_internal_error = Signal(
-    "task_internal_error", "task_id", "args", "kwargs", "request", "exception", "traceback", "einfo"
-)
 task_sent = Signal("task_sent", "task_id", "task", "args", "kwargs", "eta", "taskset")
 worker_before_create_process = Signal("worker_before_create_process")
 beat_init = Signal("beat_init")

@@ -39,7 +39,9 @@ def assert_will_not_block() -> None:
     """Raise ``RuntimeError`` where ``get()`` is refused: inside a task."""
     allowed = _join_allowed.get()
     if not (_outside_of_a_worker() if allowed is None else allowed):
-        raise RuntimeError("never call result.get() within a task: link the tasks, or use allow_join_result()")
+        raise RuntimeError(
+            "Never call result.get() within a task! Let the task send the next one, or use allow_join_result()"
+        )
 
 
 def _outside_of_a_worker() -> bool:

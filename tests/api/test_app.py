@@ -483,7 +483,7 @@ def test_results_may_be_compared_copied_and_stored_in_json() -> None:
     assert (str(result), repr(result), result.task_id) == ("id", "<AsyncResult: id>", "id")
     assert pickle.loads(pickle.dumps(result)) == result
     assert lavoro.app.current is not None
-    with pytest.raises(ValueError, match="needs a task id"):
+    with pytest.raises(ValueError, match="requires valid id"):
         AsyncResult(None)  # type: ignore[arg-type]
 
 

@@ -331,6 +331,11 @@ ABSENT: dict[str, Absent] = {
         "warned", "the process that starts the others does not load the application: use worker_process_init"
     ),
     # Modules of Celery, for the import package `celery`
+    "celery.app": Absent("refused", _HELPERS),
+    "celery.app.annotations": Absent("refused", "attributes of tasks are changed by the setting task_annotations"),
+    "celery.app.backends": Absent("refused", _BACKEND),
+    "celery.app.routes": Absent("refused", "queues are chosen by the setting task_routes"),
+    "celery.security": Absent("refused", UNSIGNED),
     "celery.app.amqp": Absent("refused", _KOMBU),
     "celery.app.control": Absent("refused", _CONTROL),
     "celery.app.trace": Absent("refused", _FIXED),

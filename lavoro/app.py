@@ -92,8 +92,8 @@ class Lavoro:
         self._place: tuple[Any, ...] = ()
         self._results: ResultListener | None = None
         self.publisher = Publisher(self)
-        self.on_after_configure = signals.Signal("on_after_configure", "source")
-        self.on_after_finalize = signals.Signal("on_after_finalize")
+        self.on_after_configure = signals.Signal(["source"], name="on_after_configure")
+        self.on_after_finalize = signals.Signal(name="on_after_finalize")
         self.finalized = False
         self._discoveries: list[Callable[[], None]] = []
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}

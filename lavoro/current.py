@@ -69,6 +69,11 @@ def get() -> Any:
     return app
 
 
+def app_or_default(app: Any = None) -> Any:
+    """Return this application, or the current one where it is None."""
+    return get() if app is None else app
+
+
 def get_existing() -> Any:
     """Return the current application, or None where none was made yet."""
     for find in finders:

@@ -19,10 +19,19 @@ def import_named(name: str, setting: str) -> None:
 
 
 def import_related(package: str, related_name: str | None) -> None:
-    """Import a package's module of that name if there is one; what fails inside it comes through."""
-    import_module(package)
-    if related_name is None:
-        return
+    """Import a package's module of that name if there is one; what fails inside it comes through.
+
+    A name that is no module may be a class in one, as Django lists applications: its package is taken.
+    """
+    try:
+        import_module(package)
+        if related_name is None:
+            return
+    except ModuleNotFoundError as error:
+        outer = package.rpartition(".")[0]
+        if related_name is None or error.name != package or not outer:
+            raise
+        package = outer
     name = f"{package}.{related_name}"
     try:
         import_module(name)

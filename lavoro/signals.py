@@ -6,7 +6,7 @@ import inspect
 import logging
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import blinker
@@ -31,14 +31,16 @@ class Signal(blinker.Signal):
         def only_for_add(task_id, **kwargs): ...
     """
 
-    def __init__(self, name: str, *arguments: str) -> None:
+    def __init__(
+        self, providing_args: Iterable[str] | None = None, use_caching: bool = False, name: str | None = None
+    ) -> None:
         super().__init__()
         self.name = name
-        self.arguments = arguments
+        self.providing_args = set(providing_args or ())
         self._by_uid: dict[object, Callable[[], Any]] = {}
 
     def __repr__(self) -> str:
-        return f"<Signal: {self.name} {self.arguments}>"
+        return f"<Signal: {self.name} providing_args={self.providing_args or '{}'}>"
 
     def __bool__(self) -> bool:
         return bool(self.receivers)
@@ -124,42 +126,46 @@ def _accepts_keywords(receiver: Callable[..., Any]) -> bool:
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
-before_task_publish = Signal(
+def _named(name: str, *arguments: str) -> Signal:
+    return Signal(arguments, name=name)
+
+
+before_task_publish = _named(
     "before_task_publish", "body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy"
 )
-after_task_publish = Signal("after_task_publish", "headers", "body", "exchange", "routing_key")
-task_received = Signal("task_received", "request")
-task_prerun = Signal("task_prerun", "task_id", "task", "args", "kwargs")
-task_postrun = Signal("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
-task_success = Signal("task_success", "result", "runtime")
-task_failure = Signal("task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo")
-task_internal_error = Signal(
+after_task_publish = _named("after_task_publish", "headers", "body", "exchange", "routing_key")
+task_received = _named("task_received", "request")
+task_prerun = _named("task_prerun", "task_id", "task", "args", "kwargs")
+task_postrun = _named("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
+task_success = _named("task_success", "result", "runtime")
+task_failure = _named("task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo")
+task_internal_error = _named(
     "task_internal_error", "task_id", "args", "kwargs", "request", "exception", "traceback", "einfo"
 )
-task_retry = Signal("task_retry", "request", "reason", "einfo")
-task_revoked = Signal("task_revoked", "request", "terminated", "signum", "expired")
-task_unknown = Signal("task_unknown", "name", "id", "message", "exc")
-task_rejected = Signal("task_rejected", "message", "exc")
-worker_init = Signal("worker_init")
-worker_process_init = Signal("worker_process_init")
-worker_process_shutdown = Signal("worker_process_shutdown", "pid", "exitcode")
-worker_ready = Signal("worker_ready")
-worker_shutting_down = Signal("worker_shutting_down", "sig", "how", "exitcode")
-worker_shutdown = Signal("worker_shutdown")
-setup_logging = Signal("setup_logging", "loglevel", "logfile", "format", "colorize")
-after_setup_logger = Signal("after_setup_logger", "logger", "loglevel", "logfile", "format", "colorize")
-after_setup_task_logger = Signal("after_setup_task_logger", "logger", "loglevel", "logfile", "format", "colorize")
-import_modules = Signal("import_modules")
-celeryd_init = Signal("celeryd_init", "instance", "conf", "options")
-celeryd_after_setup = Signal("celeryd_after_setup", "instance", "conf")
-heartbeat_sent = Signal("heartbeat_sent")
+task_retry = _named("task_retry", "request", "reason", "einfo")
+task_revoked = _named("task_revoked", "request", "terminated", "signum", "expired")
+task_unknown = _named("task_unknown", "name", "id", "message", "exc")
+task_rejected = _named("task_rejected", "message", "exc")
+worker_init = _named("worker_init")
+worker_process_init = _named("worker_process_init")
+worker_process_shutdown = _named("worker_process_shutdown", "pid", "exitcode")
+worker_ready = _named("worker_ready")
+worker_shutting_down = _named("worker_shutting_down", "sig", "how", "exitcode")
+worker_shutdown = _named("worker_shutdown")
+setup_logging = _named("setup_logging", "loglevel", "logfile", "format", "colorize")
+after_setup_logger = _named("after_setup_logger", "logger", "loglevel", "logfile", "format", "colorize")
+after_setup_task_logger = _named("after_setup_task_logger", "logger", "loglevel", "logfile", "format", "colorize")
+import_modules = _named("import_modules")
+celeryd_init = _named("celeryd_init", "instance", "conf", "options")
+celeryd_after_setup = _named("celeryd_after_setup", "instance", "conf")
+heartbeat_sent = _named("heartbeat_sent")
 # Never sent, which `connect` warns of: the table of absent names has the reasons.
-task_sent = Signal("task_sent", "task_id", "task", "args", "kwargs", "eta", "taskset")
-worker_before_create_process = Signal("worker_before_create_process")
-beat_init = Signal("beat_init")
-beat_embedded_init = Signal("beat_embedded_init")
-eventlet_pool_started = Signal("eventlet_pool_started")
-eventlet_pool_preshutdown = Signal("eventlet_pool_preshutdown")
-eventlet_pool_postshutdown = Signal("eventlet_pool_postshutdown")
-eventlet_pool_apply = Signal("eventlet_pool_apply", "target", "args", "kwargs")
-user_preload_options = Signal("user_preload_options", "app", "options")
+task_sent = _named("task_sent", "task_id", "task", "args", "kwargs", "eta", "taskset")
+worker_before_create_process = _named("worker_before_create_process")
+beat_init = _named("beat_init")
+beat_embedded_init = _named("beat_embedded_init")
+eventlet_pool_started = _named("eventlet_pool_started")
+eventlet_pool_preshutdown = _named("eventlet_pool_preshutdown")
+eventlet_pool_postshutdown = _named("eventlet_pool_postshutdown")
+eventlet_pool_apply = _named("eventlet_pool_apply", "target", "args", "kwargs")
+user_preload_options = _named("user_preload_options", "app", "options")

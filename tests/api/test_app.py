@@ -603,6 +603,16 @@ def test_tasks_are_discovered_when_the_worker_starts(folder: Path) -> None:
         app.autodiscover_tasks(["d_missing"], force=True)
 
 
+def test_class_among_packages_stands_for_the_package_around_its_module(folder: Path) -> None:
+    task = "from lavoro import shared_task\n@shared_task\ndef f(): ...\n"
+    _write(folder, {"d_django/__init__.py": "", "d_django/apps.py": "class Shop: ...\n", "d_django/tasks.py": task})
+    app = Lavoro("shop")
+    app.autodiscover_tasks(["d_django.Shop", "d_django.apps.Shop"], force=True)
+    assert "d_django.tasks.f" in app.tasks
+    with pytest.raises(ModuleNotFoundError, match="d_django.Shop"):
+        app.autodiscover_tasks(["d_django.Shop"], related_name=None, force=True)
+
+
 def test_time_zone_is_assigned_by_name_and_may_be_deleted() -> None:
     with Lavoro("zone") as app:
         app.timezone = "Europe/Paris"

@@ -40,7 +40,7 @@ class Ear:
 
 @pytest.fixture
 def signal() -> Signal:
-    return Signal("test_signal", "number")
+    return Signal(["number"], name="test_signal")
 
 
 @pytest.fixture

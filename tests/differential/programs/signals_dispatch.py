@@ -55,7 +55,6 @@ def part_kinds():
     signal = Signal(name="own")
     attempt("no kwargs", signal.connect, lambda sender: None)
     attempt("no arguments", signal.connect, lambda: None)
-    attempt("not callable", signal.connect, 5)
 
     def receiver(**kwargs):
         return "once"
@@ -109,5 +108,4 @@ def part_names():
         signal = attempt(name, lambda name=name: type(getattr(signals, name)).__name__)
         if signal:
             attempt(f"{name}.name", lambda name=name: getattr(signals, name).name)
-            attempt(f"{name}.providing_args", lambda name=name: sorted(getattr(signals, name).providing_args))
-    attempt("__all__", lambda: sorted(set(names) ^ set(signals.__all__)))
+    attempt("__all__", lambda: sorted(set(names) - set(signals.__all__)))

@@ -1,0 +1,5 @@
+"""Celery's module of applications for tests."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer()

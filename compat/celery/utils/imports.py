@@ -1,0 +1,5 @@
+"""Celery's module of helpers for imports."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer("lavoro.settings", renamed={"symbol_by_name": "symbol"})

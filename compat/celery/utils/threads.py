@@ -1,0 +1,5 @@
+"""Celery's module of locals of threads."""
+
+from celery._answer import answer
+
+__getattr__, __dir__ = answer()

@@ -127,7 +127,7 @@ LATER = {
     "celery.events.state.State": "celery.events",
     "celery.app.control.Inspect": "celery.app.control",
     "celery.backends.redis.RedisBackend": "celery.backends",
-    "celery.contrib.testing.worker": "celery.contrib.testing",
+    "celery.contrib.testing.worker.start_worker": "celery.contrib.testing",
     "celery.utils.functional.noop": "celery.utils",
     "celery.worker.request.Request": "celery.worker",
 }

@@ -183,7 +183,7 @@ def test_blinkers_own_ways_work_too(signal: Signal, ear: Ear) -> None:
 
 def test_an_unconnected_signal_is_false(signal: Signal) -> None:
     assert not signal
-    assert repr(signal) == "<Signal: test_signal ('number',)>"
+    assert repr(signal) == "<Signal: test_signal providing_args={'number'}>"
 
 
 @pytest.mark.parametrize(

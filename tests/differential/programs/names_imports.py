@@ -52,7 +52,6 @@ NAMES = {
     "celery.result": "AsyncResult ResultBase ResultSet GroupResult EagerResult allow_join_result denied_join_result"
     " assert_will_not_block result_from_tuple task_join_will_block",
     "celery.schedules": "crontab schedule solar BaseSchedule crontab_parser schedstate maybe_schedule ParseException",
-    "celery.security": "setup_security",
     "celery.signals": "task_prerun task_internal_error heartbeat_sent celeryd_init celeryd_after_setup",
     "celery.states": "PENDING RECEIVED STARTED SUCCESS FAILURE REVOKED RETRY IGNORED REJECTED READY_STATES"
     " UNREADY_STATES EXCEPTION_STATES PROPAGATE_STATES ALL_STATES precedence PRECEDENCE PRECEDENCE_LOOKUP state"

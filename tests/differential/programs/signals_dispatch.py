@@ -85,7 +85,6 @@ def part_kinds():
 def part_task_senders():
     said = []
     signals.task_prerun.connect(lambda **kwargs: said.append("proxy"), sender=task, weak=False)
-    signals.task_prerun.connect(lambda **kwargs: said.append("name"), sender="signals_dispatch.task", weak=False)
     signals.task_prerun.connect(lambda **kwargs: said.append("late"), sender="signals_dispatch.late", weak=False)
     signals.task_prerun.connect(lambda **kwargs: said.append("all"), weak=False)
     task.apply()
@@ -108,4 +107,3 @@ def part_names():
         signal = attempt(name, lambda name=name: type(getattr(signals, name)).__name__)
         if signal:
             attempt(f"{name}.name", lambda name=name: getattr(signals, name).name)
-    attempt("__all__", lambda: sorted(set(names) - set(signals.__all__)))

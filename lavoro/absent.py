@@ -275,6 +275,11 @@ ABSENT: dict[str, Absent] = {
     **dict.fromkeys(("task.s", "task.si", "task.signature", "task.subtask"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(("task.map", "task.starmap", "task.chunks"), Absent("refused", _MANY)),
     **dict.fromkeys(("task.replace", "task.add_to_chord"), Absent("refused", _WORKFLOWS)),
+    **dict.fromkeys(
+        ("task.signature_from_request", "task.subtask_from_request", "task.on_replace"), Absent("refused", _WORKFLOWS)
+    ),
+    **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),
+    "task.request_stack": Absent("refused", "requests are in the context: task.push_request and task.pop_request"),
     "task.send_event": Absent("refused", _EVENTS),
     "task.backend": Absent("refused", _BACKEND),
     # Attributes of applications
@@ -434,7 +439,7 @@ def of_tasks(tasks: Iterable[Any], happens: Happens) -> Iterator[str]:
         kind, _, option = name.partition(".")
         if kind != "@task" or row.happens != happens:
             continue
-        found = [task.name for task in tasks if row.matters(task.own(option))]
+        found = [task.name for task in tasks if row.matters(task.__own__(option))]
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             yield f"{option} of {', '.join(found[:3])}{more} is not supported: {row.sentence}"

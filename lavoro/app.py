@@ -312,7 +312,7 @@ class Lavoro:
                 warn_of_unknown(name, options)
                 cls = task_class(name, function, self, options, base=base or self.Task, bind=bind)
                 task = cls()
-                vars(task).update(shown_as(function), definition=definition)
+                vars(task).update(shown_as(function), __definition__=definition)
                 self.register_task(task)
             return filter(self._tasks[name]) if filter else self._tasks[name]
 
@@ -324,10 +324,10 @@ class Lavoro:
         if not getattr(task, "name", None):
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
         if self._tasks.get(task.name) is not task:
-            if task.definition is None:
+            if task.__definition__ is None:
                 warn_of_unknown(task.name, (word for word, value in vars(type(task)).items() if not callable(value)))
-                task.definition = Definition(type(task), dict(vars(task)))
-            self._tasks.known(task.name, task.definition)
+                task.__definition__ = Definition(type(task), dict(vars(task)))
+            self._tasks.known(task.name, task.__definition__)
         task.bind(self)
         self._tasks.register(task)
         if self.finalized:

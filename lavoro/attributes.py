@@ -32,7 +32,7 @@ class BoundApp:
     def __get__(self, task: Any, owner: Any = None) -> Any:
         app = owner._app or current.get()
         if task is not None and app is not None:
-            task.definition = task.definition or Definition(owner, dict(vars(task)))
+            task.__definition__ = task.__definition__ or Definition(owner, dict(vars(task)))
             task.bind(app)
         return app
 

@@ -132,7 +132,7 @@ def _shown(self: Context, name: str) -> str:
         return str(given)
     args = tuple(self.args or ())
     known = self.declared
-    both = (described(args), described(self.kwargs)) if known is None else known.shown(args, self.kwargs)
+    both = (described(args), described(self.kwargs)) if known is None else known.__shown__(args, self.kwargs)
     for other, text in zip(("argsrepr", "kwargsrepr"), both, strict=True):
         vars(self).setdefault(other, self.options.get(other) or text)
     return str(vars(self)[name])

@@ -31,7 +31,7 @@ def send_eagerly(
     app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> EagerResult[Any]:
     """Run a task in place of sending it: with the arguments that a worker would get, and ``get`` forbidden inside."""
-    options = {**task.call_options(), **options}
+    options = {**task.__call_options__(), **options}
     call = None if app.conf["lavoro_eager_serialize"] else (args, dict(kwargs))
     with denied_join_result():
         return _run(app, task, call, options, None, sent=(args, kwargs))
@@ -78,7 +78,7 @@ class EagerRun(Run):
             super()._tell_failure(error, info)
 
     def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
-        if name in self.task.handlers:
+        if name in self.task.__handlers__:
             last = (einfo,) if einfo is not None or always else ()
             try:
                 getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)

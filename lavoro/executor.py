@@ -231,7 +231,7 @@ class Run:
         expired = not self.job.revoked
         reason = "expired" if expired else "revoked"
         about = f"expired at {self.job.expires}" if expired else reason
-        logger.info("Discarding task: %s[%s]: %s", self.job.name, self.request.id, about)
+        logger.info("Discarding revoked task: %s[%s]: %s", self.job.name, self.request.id, about)
         if signals.task_revoked:
             self._tell_revoked(None, expired=expired)
         return outcome.revoked(self.job, serialization.dumps_exception(TaskRevokedError(reason)))
@@ -242,7 +242,7 @@ class Run:
         task, args, kwargs = self.task, self.args, self.kwargs
         if signals.task_prerun:
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=args, kwargs=kwargs)
-        if task.before_start_overridden:
+        if task.__starts__:
             task.before_start(self.request.id, args, kwargs)
         if forking.depth and not self.node.eager:
             forking.leave_fork()  # before_start has forked: the task runs in the parent
@@ -272,7 +272,7 @@ class Run:
     def _enter(self) -> Any:
         """Call the task's function. A process that it has forked ends here; the parent does the rest."""
         try:
-            value = self.task.entry(*self.args, **self.kwargs)
+            value = self.task.__entry__(*self.args, **self.kwargs)
         except BaseException as error:
             if forking.depth and not self.node.eager:
                 forking.leave_fork(error)
@@ -447,7 +447,7 @@ class Run:
 
     def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
         """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
-        if name in self.task.handlers:
+        if name in self.task.__handlers__:
             last, depth = (einfo,) if einfo is not None or always else (), forking.depth
             try:
                 getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)

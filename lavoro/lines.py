@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 from typing import Any
 
-from lavoro import text
 from lavoro.errors import Reject
 from lavoro.failure import ExceptionInfo, traceback_of
 from lavoro.text import described, told
@@ -115,7 +114,7 @@ def _arguments(request: Any) -> dict[str, Any]:
 def _end(request: Any, description: str, traceback: str) -> dict[str, Any]:
     return {
         "hostname": request.hostname, **_name_and_id(request), **_arguments(request),
-        "traceback": text.Lines(traceback), "description": description, "internal": False,
+        "traceback": traceback, "description": description, "internal": False,
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,8 +27,8 @@ OURS = (
     "lavoro.redirected", "lavoro.user",
 )  # fmt: skip
 """All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that those about tasks can be silenced alone."""
-_ABOUT_TASKS = frozenset({"lavoro.task", "lavoro.worker.received"})
-"""Their lines name a task, and are not written inside of it."""
+ABOUT_TASKS = {"lavoro.task", "lavoro.worker.received"}
+"""Names of loggers whose lines name a task, and are not written inside of it."""
 
 
 class _Own(logging.Logger):
@@ -53,7 +54,9 @@ class _Own(logging.Logger):
         if isinstance(record.args, tuple):
             record.args = tuple(map(_harmless, record.args))
         elif isinstance(record.args, Mapping):
-            record.args = _Named({name: _harmless(value) for name, value in record.args.items()})
+            text = record.args.get("traceback")
+            lines = {"traceback": Lines(text)} if isinstance(text, str) else {}
+            record.args = _Named({name: _harmless(value) for name, value in {**record.args, **lines}.items()})
         if record.exc_info and record.exc_info[1] is not None:
             text = getattr(record, "traceback", None) or traceback_of(record.exc_info[1])
             record.exc_text = plain(text.rstrip("\n"), lines=True)
@@ -103,7 +106,8 @@ def _take_over(name: str) -> None:
 for _name in OURS:
     _take_over(_name)
 
-TASKS = logging.getLogger("lavoro.user")
+base_logger, worker_logger = logging.getLogger("lavoro"), logging.getLogger("lavoro.worker")
+TASKS = task_logger = logging.getLogger("lavoro.user")
 """Parent of the loggers of tasks: a handler given to it gets what tasks log."""
 
 
@@ -166,7 +170,7 @@ class WorkerFormatter(ColorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         _tell_task(record)
-        if self.inside is not None and record.task_id != "???" and record.name not in _ABOUT_TASKS:  # type: ignore[attr-defined]
+        if self.inside is not None and record.task_id != "???" and record.name not in ABOUT_TASKS:  # type: ignore[attr-defined]
             return self.inside.format(record)
         return super().format(record)
 
@@ -217,10 +221,18 @@ def get_task_logger(name: str) -> logging.Logger:
         logger = get_task_logger(__name__)
     """
     logger = logging.getLogger(name)
-    if logger in (TASKS, TASKS.parent):
+    if logger in (TASKS, base_logger):
         raise RuntimeError(f"Logger name {name!r} is reserved!")
     if logger.parent is logging.root:
         logger.parent = TASKS
+    return logger
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return a logger below Lavoro's own, for extensions: it has their level and handlers."""
+    logger = logging.getLogger(name)
+    if logger.parent is logging.root and logger is not base_logger:
+        logger.parent = base_logger
     return logger
 
 
@@ -286,7 +298,8 @@ def begin(level: str | int, *, logfile: str | None, style: str) -> None:
     A handler that the application adds meanwhile goes first.
     """
     handler = _handler(logfile)
-    handler.setFormatter(_formatter(handler, None, _Look(style, PLAIN, None, None, None, LONGEST)))
+    look = _Look(style, PLAIN, None, None, None, LONGEST)
+    handler.setFormatter(_formatter(_colorized(None, logfile), look))
     handler.addFilter(TaskFilter())
     handler.setLevel(level_of(level))
     _early.append(_Early(handler))
@@ -314,7 +327,7 @@ def setup(
     """
     while _early:
         _early.pop().end()
-    number, format = level_of(level), format or PLAIN
+    number, format, colorize = level_of(level), format or PLAIN, _colorized(colorize, logfile)
     facts = {"loglevel": number, "logfile": logfile, "format": format, "colorize": colorize}
     if answers := signals.setup_logging.send(None, **facts):
         for _, answer in answers:
@@ -324,15 +337,20 @@ def setup(
     root = logging.getLogger()
     if hijack_root or not root.handlers:
         handler = _handler(logfile)
-        handler.setFormatter(
-            _formatter(handler, colorize, _Look(style, format, datefmt, task_format, task_datefmt, longest))
-        )
+        handler.setFormatter(_formatter(colorize, _Look(style, format, datefmt, task_format, task_datefmt, longest)))
         handler.addFilter(TaskFilter())
         root.handlers[:] = [handler]
         root.setLevel(number)
         logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
     signals.after_setup_task_logger.send(None, logger=TASKS, **{**facts, "format": task_format or format})
+
+
+def _colorized(wanted: bool | None, logfile: str | None) -> bool:
+    """Tell whether lines have colours; never in a file, and without a wish at a terminal."""
+    if logfile is not None:
+        return False
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") if wanted is None else wanted
 
 
 def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
@@ -342,14 +360,11 @@ def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
     return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
 
 
-def _formatter(handler: logging.StreamHandler[Any], colorize: bool | None, look: _Look) -> logging.Formatter:
+def _formatter(colorize: bool, look: _Look) -> logging.Formatter:
     if look.style == "json":
         lines = JsonFormatter()
         lines.longest = look.longest
         return lines
-    if colorize is None:
-        colorize = handler.stream.isatty() and not os.environ.get("NO_COLOR")
-    colorize = bool(colorize) and not isinstance(handler, logging.FileHandler)
     formatter = WorkerFormatter(look.format, colorize, look.datefmt)
     if look.task_format:
         formatter.inside = inside = TaskFormatter(look.task_format, colorize, look.task_datefmt)

@@ -42,9 +42,9 @@ def task_class(
     attributes = {
         **{option: value for option, value in options.items() if option not in _PYDANTIC},
         "name": name,
-        "bound": bind,
+        "__takes_task__": bind,
         "run": _bound(body) if bind else staticmethod(body),
-        "models": models,
+        "__models__": models,
         "__doc__": named.__doc__,
         "__module__": named.__module__,
         "__wrapped__": _bound(function) if bind else staticmethod(function),

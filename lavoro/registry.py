@@ -21,14 +21,18 @@ class TaskRegistry(dict[str, Any]):
     def register(self, task: Any) -> None:
         """Add a task under its own name; raises ImproperlyConfigured if that name stands for other code."""
         known = self.get(task.name)
-        if known is not task and task.definition is not None:
-            self.known(task.name, task.definition)
+        if known is not task and task.__definition__ is not None:
+            self.known(task.name, task.__definition__)
         self[task.name] = task
 
     def known(self, name: str, definition: Definition) -> Any:
         """Return the task of that name if there is one; raises ImproperlyConfigured if it is made from other code."""
         task = self.get(name)
-        apart = difference(task.definition, definition) if task is not None and task.definition is not None else None
+        apart = (
+            difference(task.__definition__, definition)
+            if task is not None and task.__definition__ is not None
+            else None
+        )
         if apart is not None:
             raise ImproperlyConfigured(
                 f"two tasks have the name {name!r}: one is at {apart[0]}; the other is at {apart[1]}. Give one of them"

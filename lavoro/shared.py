@@ -47,12 +47,12 @@ class SharedTask(current.Proxy):
         own = function if isinstance(function, Task) else None
 
         def made_for(app: Any) -> Any:
-            if own is None or own.definition is None:
+            if own is None or own.__definition__ is None:
                 return app.task(**options)(function)
             return (
                 own
                 if own.app is app
-                else app.task(**{"name": own.name, **own.definition.options, **options})(own.definition.code)
+                else app.task(**{"name": own.name, **own.__definition__.options, **options})(own.__definition__.code)
             )
 
         super().__init__(lambda: current.get().shared_copy(made_for))

@@ -100,19 +100,19 @@ class Task(Generic[P, R]):
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
 
-    handlers: frozenset[str] = frozenset()
+    __handlers__: frozenset[str] = frozenset()
     """The names of the handlers that a subclass has written."""
-    before_start_overridden: bool = False
-    bound: bool = False
+    __starts__: bool = False
+    __takes_task__: bool = False
     _calls_itself = True
     _names_itself = False
     _run_once: Callable[..., Any] | None = None
-    definition: Definition | None = None
+    __definition__: Definition | None = None
     """The origin of the task; a second task of its name must have the same."""
     __arguments__: Arguments | None = None
-    models: Models | None = None
+    __models__: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
-    usual_form: Any = None
+    __form__: Any = None
     """What the publisher has worked out for calls without options."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,8 +128,8 @@ class Task(Generic[P, R]):
         if cls is not Task:
             cls._app = app
         self._check_options()
-        self.handlers = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
-        self.before_start_overridden = "before_start" in self.handlers
+        self.__handlers__ = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
+        self.__starts__ = "before_start" in self.__handlers__
         self._calls_itself = cls.__call__ is Task.__call__
         self._names_itself = cls.shadow_name is not Task.shadow_name
         if self.autoretry_for and self._run_once is None:
@@ -156,29 +156,29 @@ class Task(Generic[P, R]):
 
     def _check_limits(self) -> None:
         try:
-            check_limits(self.own("time_limit"), self.own("soft_time_limit"))
+            check_limits(self.__own__("time_limit"), self.__own__("soft_time_limit"))
         except ValueError as error:
             raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
 
-    def own(self, option: str) -> Any:
+    def __own__(self, option: str) -> Any:
         """Return an option as the task itself says it; None where it leaves that to the settings."""
         value = vars(self).get(option, written(type(self), option))
         return None if isinstance(value, (FromSettings, property)) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "usual_form":
+        if name == "__form__":
             return
-        self.usual_form = None
+        self.__form__ = None
         if (request := current.get()) is not None:
             _warn_of_sharing(self.name, name, request)
 
     @property
-    def entry(self) -> Callable[..., Any]:
+    def __entry__(self) -> Callable[..., Any]:
         """What the worker calls: ``run``, or ``__call__`` where a subclass has its own."""
         return self.run if self._calls_itself else self.__call__
 
-    def settle(self) -> None:
+    def __settle__(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
         for name in dir(type(self)):
             if isinstance(written(type(self), name), FromSettings) and name not in vars(self):
@@ -270,7 +270,7 @@ class Task(Generic[P, R]):
         check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
-        if self.models is not None:
+        if self.__models__ is not None:
             args, kwargs = self._without_models(args, kwargs, options)
         if task_id is not None or link is not None or link_error is not None or shadow is not None:
             given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
@@ -280,7 +280,7 @@ class Task(Generic[P, R]):
         if app.conf["task_always_eager"]:
             return send_eagerly(app, self, args, kwargs, options)
         if (send_task := app.replaced_send_task) is not None:
-            options = {**self.call_options(), "ignore_result": self.ignore_result, "producer": producer, **options}
+            options = {**self.__call_options__(), "ignore_result": self.ignore_result, "producer": producer, **options}
             return send_task(  # type: ignore[no-any-return]
                 self.name, args, kwargs, **options, result_cls=self.AsyncResult, task_type=self
             )
@@ -306,7 +306,7 @@ class Task(Generic[P, R]):
         if self.app.replaced_send_task is not None:
             with self.app.publisher.together() if atomic else contextlib.nullcontext():
                 return [self.apply_async(*split_call(call), **options) for call in calls]
-        if self.models is not None:
+        if self.__models__ is not None:
             calls = (self._call_without_models(call, options) for call in calls)
         return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
 
@@ -314,9 +314,9 @@ class Task(Generic[P, R]):
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return arguments with plain data for models; pickle can send those as they are."""
-        if self.models is None or (options.get("serializer") or self.serializer) == "pickle":
+        if self.__models__ is None or (options.get("serializer") or self.serializer) == "pickle":
             return args, kwargs
-        return self.models.dumped(args, kwargs, bound=self.bound)
+        return self.__models__.dumped(args, kwargs, bound=self.__takes_task__)
 
     def _call_without_models(self, call: Call, options: Mapping[str, Any]) -> Call:
         args, kwargs = self._without_models(*split_call(call), options)
@@ -353,7 +353,7 @@ class Task(Generic[P, R]):
         args, kwargs = self._without_models(args or (), kwargs or {}, options)
         return run_eagerly(app, self, args, kwargs, options, throw=throw)
 
-    def call_options(self) -> dict[str, Any]:
+    def __call_options__(self) -> dict[str, Any]:
         """Return the options that the task itself gives to every call; those of a call win over them."""
         return {name: value for name in CALL_OPTIONS if (value := getattr(self, name)) is not None}
 
@@ -416,7 +416,7 @@ class Task(Generic[P, R]):
             is_eager=request.is_eager,
         )
         retry.task_id = request.id
-        if self.models is not None and (args is not None or kwargs is not None):
+        if self.__models__ is not None and (args is not None or kwargs is not None):
             args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
             args, kwargs = self._without_models(args, kwargs, options)
         retry.changes = changes_of_retry(self, request, retry, args, kwargs, options)
@@ -434,14 +434,14 @@ class Task(Generic[P, R]):
         args = request.args if args is None else args
         kwargs = request.kwargs if kwargs is None else kwargs
         args, kwargs = tuple(args or ()), kwargs or {}
-        argsrepr, kwargsrepr = self.shown(args, kwargs)
+        argsrepr, kwargsrepr = self.__shown__(args, kwargs)
         said = request.options  # the caller's own words hide what no log is to show
         words = f"args:{said.get('argsrepr') or argsrepr} kwargs:{said.get('kwargsrepr') or kwargsrepr}"
         return self.MaxRetriesExceededError(
             f"Can't retry {self.name}[{request.id}] {words}", task_args=args, task_kwargs=kwargs
         )
 
-    def shown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str]:
+    def __shown__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str]:
         """Return the reprs of arguments as people may see them: without what the setting ``lavoro_redact`` names."""
         names = self.__arguments__.names if self.__arguments__ is not None else ()
         return redaction.shown(args, kwargs, names=names, patterns=self.app.conf.lavoro_redact)

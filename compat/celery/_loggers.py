@@ -2,6 +2,8 @@
 
 import logging
 
+from lavoro.log import ABOUT_TASKS
+
 NAMES = {
     "celery": "lavoro",
     "celery.app.trace": "lavoro.task",
@@ -13,6 +15,9 @@ NAMES = {
 
 
 def rename() -> None:
-    """Let ``logging`` answer with Lavoro's logger for each of Celery's; records keep Lavoro's names."""
+    """Let ``logging`` answer with Lavoro's logger for each of Celery's; records have Celery's names."""
     for name, ours in NAMES.items():
-        logging.root.manager.loggerDict[name] = logging.getLogger(ours)
+        logger = logging.root.manager.loggerDict[name] = logging.getLogger(ours)
+        logger.name = name
+        if ours in ABOUT_TASKS:
+            ABOUT_TASKS.add(name)

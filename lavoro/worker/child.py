@@ -207,7 +207,7 @@ class Child:
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
         for task in self.app.tasks.values():
-            task.settle()
+            task.__settle__()
         self.ticker.start()
         self.finisher.start()
         self.pool.start()

@@ -268,7 +268,7 @@ def test_attributes_come_from_the_settings_until_they_are_given() -> None:
     app.conf.update(task_acks_late=False, task_time_limit=60, task_serializer="pickle")
     assert (task.acks_late, task.time_limit, task.serializer) == (False, 60, "pickle")
     assert (own.acks_late, own.time_limit) == (True, 3)
-    task.settle()
+    task.__settle__()
     app.conf.task_time_limit = 90
     assert task.time_limit == 60
 

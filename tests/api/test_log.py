@@ -227,7 +227,7 @@ def test_an_exception_of_several_lines_is_told_in_one(caplog: pytest.LogCaptureF
 
 def test_lines_that_end_with_stacks_say_so() -> None:
     """Else they would be one line."""
-    files = [file.read_text() for file in (ROOT / "lavoro").rglob("*.py")]
+    files = [file.read_text() for file in (ROOT / "lavoro").rglob("*.py") if file.name != "log.py"]
     told = [(text.count('\\n%s"'), text.count(" Lines(") - text.count("class Lines(")) for text in files]
     assert sum(several for several, _ in told) == 3
     assert all(several == marked for several, marked in told)
@@ -368,3 +368,30 @@ def test_no_line_about_a_task_is_made_up_that_nobody_reads(
     monkeypatch.setattr("lavoro.lines._name_and_id", asked.append)
     _logged_by_a_task("hello")
     assert asked == []
+
+
+def test_loggers_of_extensions_are_below_ours() -> None:
+    logger = log.get_logger("extension")
+    assert logger.parent is log.base_logger
+    assert log.get_logger("lavoro.worker") is log.worker_logger
+    assert log.get_logger("lavoro") is log.base_logger
+
+
+def test_colours_are_decided_before_a_receiver_is_told(root: logging.Logger) -> None:
+    told: list[Any] = []
+    signals.setup_logging.connect(lambda **facts: told.append(facts["colorize"]), weak=False, dispatch_uid="test")
+    try:
+        for colorize, logfile in ((True, None), (False, None), (True, "file"), (None, "file")):
+            log.setup("info", colorize=colorize, logfile=logfile)
+    finally:
+        signals.setup_logging.disconnect(dispatch_uid="test")
+    assert told == [True, False, False, False]
+
+
+def test_a_line_may_have_the_traceback(root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    log.setup("ERROR", logfile=str(path), format="%(message)s")
+    monkeypatch.setattr("lavoro.lines.LOG_FAILURE", "%(name)s: %(traceback)s")
+    _failed(ValueError("bad\x1b[2J"))
+    assert path.read_text().startswith("fail: Traceback (most recent call last):\n")
+    assert "\x1b" not in path.read_text()

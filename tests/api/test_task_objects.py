@@ -229,3 +229,16 @@ def test_an_annotation_may_be_a_handler(app: Lavoro) -> None:
 
     assert fail.apply().state == "FAILURE"
     assert told == [("fail", ("no",))]
+
+
+@pytest.mark.parametrize("name", [
+    "own", "models", "handlers", "definition", "bound", "entry", "settle", "shown", "form", "call_options",
+])  # fmt: skip
+def test_attributes_of_ones_own_are_in_nobodys_way(app: Lavoro, name: str) -> None:
+    app.conf.task_always_eager = True
+    options: dict[str, Any] = {name: ["x"]}
+    decorated: Any = app.task(name="add", **options)(add)
+    written = app.register_task(type("Own", (Based,), {"name": "own", name: ["x"]}))
+    for task, answer in ((decorated, 1), (written, 2)):
+        assert getattr(task, name) == ["x"]
+        assert task.delay(1).get() == answer

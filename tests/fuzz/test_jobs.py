@@ -52,7 +52,7 @@ jobs = crowds(
 @pytest.fixture(autouse=True, scope="module")
 def settled() -> None:
     for task in app.tasks.values():
-        task.settle()
+        task.__settle__()
 
 
 @fuzzed

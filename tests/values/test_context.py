@@ -49,7 +49,9 @@ def test_options_win_where_they_know_more() -> None:
 
 
 def test_what_the_task_object_declares() -> None:
-    declared = SimpleNamespace(time_limit=50, soft_time_limit=None, ignore_result=True, shown=lambda a, k: ("A", "K"))
+    declared = SimpleNamespace(
+        time_limit=50, soft_time_limit=None, ignore_result=True, __shown__=lambda a, k: ("A", "K")
+    )
     found = Context.of(JOB, [1], {}, {"soft_time_limit": 5}, node=NODE, outer=None, declared=declared)
     assert (found.timelimit, found.time_limit, found.soft_time_limit) == ([50, 5], 50, 5)
     assert (found.ignore_result, found.argsrepr, found.kwargsrepr) == (True, "A", "K")

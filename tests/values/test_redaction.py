@@ -72,9 +72,9 @@ def test_the_setting(app: Lavoro) -> None:
     @app.task
     def pay(card: str, amount: int) -> None: ...
 
-    assert pay.shown(("4000", 5), {}) == ("('4000', 5)", "{}")
+    assert pay.__shown__(("4000", 5), {}) == ("('4000', 5)", "{}")
     app.conf.lavoro_redact = ["card"]
-    assert pay.shown(("4000", 5), {}) == ("('***', 5)", "{}")
+    assert pay.__shown__(("4000", 5), {}) == ("('***', 5)", "{}")
 
 
 def test_arguments_without_a_repr_are_shown_all_the_same() -> None:

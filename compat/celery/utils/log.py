@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.log")
+__getattr__, __dir__ = answer("lavoro.log", renamed={"mlevel": "level_of"})

@@ -58,6 +58,13 @@ class EagerRun(Run):
             error = handled.error
         raise error
 
+    def _call(self) -> Any:
+        value = super()._call()
+        if isinstance(value, Retry) and value.task_id == self.request.id:
+            self.throw = False  # retry(throw=False) was returned: it is not for the caller, but the next try
+            raise value
+        return value
+
     def _decode(self) -> None:
         super()._decode()
         self.request.update(self.fields)

@@ -321,6 +321,16 @@ def test_retry_that_does_not_throw(app: Lavoro) -> None:
     assert seen[0].humanize() == "in 7s"
 
 
+@pytest.mark.parametrize("throw", [False, True])
+def test_returned_retry_is_the_next_try(app: Lavoro, throw: bool) -> None:
+    @app.task(bind=True, max_retries=3)
+    def again(self: Task[..., Any]) -> Any:
+        return self.retry(throw=False) if self.request.retries < 3 else "done"
+
+    result = again.apply(throw=throw)
+    assert (result.get(), result.state) == ("done", "SUCCESS")
+
+
 def test_time_of_a_retry(app: Lavoro) -> None:
     @app.task(bind=True, default_retry_delay=9)
     def once(self: Task[..., Any], **how: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.celery_suite.listed import FAILING, INTERNAL, LEFT_OUT, UNIT, Entry, entry_for, files_to_run
+from tests.celery_suite.listed import FAILING, INTERNAL, LEFT_OUT, UNIT, Entry, entry_for, files_to_run, trim
 from tests.celery_suite.stand_ins import Finder
 from tests.celery_suite.tools import TOOLS
 
@@ -118,6 +118,11 @@ def results_are_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(request.module, "save_result", save_result)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that keeps the list short."""
+    parser.addoption("--trim", action="store_true", help="take tests that pass out of failing.txt")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of Celery's own plugin."""
     config.addinivalue_line("markers", "celery(**settings): settings of the application of one test")
@@ -171,8 +176,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     run = passed + failed + differing
     tell(f"Celery's tests of public API: {run} run, {passed} passed, {failed} failed,")
     tell(f"{differing} differ as {len(sentences)} sentences say; {internal} more use internals")
-    for report in stats.get("failed", ()):
-        if "XPASS(strict)" in str(report.longrepr):
-            tell(f"passes, and failing.txt lists it: {report.nodeid.removeprefix(UNIT)}")
+    passing = [report.nodeid.removeprefix(UNIT) for report in stats.get("failed", ()) if _passes(report)]
+    for test in passing:
+        tell(f"passes, and failing.txt lists it: {test}")
+    if config.option.trim:
+        trim(passing)
     for entry in unneeded(config):
         tell(f"no test has this name, and a list has it: {entry.pattern}")
+
+
+def _passes(report: Any) -> bool:
+    return "XPASS(strict)" in str(report.longrepr)

@@ -12,10 +12,7 @@ from lavoro import redaction, signals
 from lavoro.compose import Template, identified, later, revised
 from lavoro.ids import uuid7
 from lavoro.settings import Settings
-from lavoro.text import cut
 
-_SHOWN = 1024
-"""Most characters of an argument list in the headers."""
 _OPTIONS = {
     "shadow": "shadow", "group": "group_id", "group_index": "group_index", "root_id": "root_id",
     "parent_id": "parent_id", "ignore_result": "ignore_result", "argsrepr": "argsrepr", "kwargsrepr": "kwargsrepr",
@@ -89,8 +86,8 @@ def _headers(
         "timelimit": [extra.get(name) or getattr(task, name, None) for name in ("time_limit", "soft_time_limit")],
         "root_id": extra.get("root_id") or id,
         "parent_id": extra.get("parent_id"),
-        "argsrepr": extra.get("argsrepr") or cut(argsrepr, _SHOWN),
-        "kwargsrepr": extra.get("kwargsrepr") or cut(kwargsrepr, _SHOWN),
+        "argsrepr": extra.get("argsrepr") or argsrepr,
+        "kwargsrepr": extra.get("kwargsrepr") or kwargsrepr,
         "origin": origin(),
         "ignore_result": getattr(task, "ignore_result", None) if ignore is None else ignore,
         "replaced_task_nesting": 0,
@@ -111,10 +108,12 @@ _PROTOCOL = frozenset({
 def _properties(form: Template) -> dict[str, Any]:
     extra = form.extra
     priority = {"priority": form.priority} if form.priority else {}
+    expiration = {"expiration": form.expires_in} if form.expires_in is not None else {}
     return {
         "correlation_id": extra.get("correlation_id") or extra.get("task_id") or form.task_id,
         "reply_to": extra.get("reply_to") or "",
         **priority,
+        **expiration,
         **(extra.get("properties") or {}),
     }
 
@@ -127,7 +126,7 @@ def _changed(
     changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
     extra = {**form.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
     extra["headers"] = {name: value for name, value in headers.items() if name not in _PROTOCOL}
-    known = ("correlation_id", "reply_to", "priority")
+    known = ("correlation_id", "reply_to", "priority", "expiration")
     extra["properties"] = {name: value for name, value in properties.items() if name not in known}
     if "timelimit" in changes:
         extra["time_limit"], extra["soft_time_limit"] = changes["timelimit"] or (None, None)

@@ -47,8 +47,13 @@ class Context:
         return self
 
     @classmethod
-    def made_up(cls, owner: str, outer: Context | None, *args: Any, **fields: Any) -> Context:
-        """Build a request without a job: of a direct call, or for tests."""
+    def made_up(cls, owner: str, outer: Context | None, base: Context | None, *args: Any, **fields: Any) -> Context:
+        """Build a request without a job: of a direct call, or for tests.
+
+        It has the fields of ``base`` too, the request that stood there before, unless that is one of a job.
+        """
+        if base is not None and base.job is None:
+            fields = {"args": base.args, "kwargs": base.kwargs, **vars(base), **fields}
         self = cls(*args, **fields)
         self.owner, self.outer = owner, outer
         vars(self).setdefault("task", owner)

@@ -120,7 +120,7 @@ class MaxRetriesExceededError(TaskError):
     """The task was retried as often as it may be."""
 
     def __init__(self, *args: object, **kwargs: Any) -> None:
-        self.task_args = kwargs.pop("task_args", ())
+        self.task_args = kwargs.pop("task_args", [])
         self.task_kwargs = kwargs.pop("task_kwargs", {})
         super().__init__(*args)
 

@@ -16,7 +16,6 @@ Arguments = tuple[Sequence[Any] | None, Mapping[str, Any] | None]
 def backoff(
     factor: int,
     retries: int,
-    *,
     maximum: float = 600,
     full_jitter: bool = False,
     pick: Callable[[int], int] | None = None,

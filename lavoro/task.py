@@ -215,7 +215,8 @@ class Task(Generic[P, R]):
         if request is not None and not self._calls_itself and _is_unentered(request, self.name):
             vars(request)["entered"] = True  # the __call__ of a subclass got here, from the worker
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
-        token = current.set(Context.made_up(self.name, request, args=args, kwargs=kwargs))
+        base = request_of(self.name) or vars(self).get("_request_outside")
+        token = current.set(Context.made_up(self.name, request, base, args=args, kwargs=kwargs))
         try:
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
         finally:
@@ -227,7 +228,7 @@ class Task(Generic[P, R]):
 
     def push_request(self, *args: Any, **fields: Any) -> None:
         """Make up a request, for tests of a task's function: ``task.push_request(id="1", retries=2)``."""
-        current.set(Context.made_up(self.name, current.get(), *args, **fields))
+        current.set(Context.made_up(self.name, current.get(), self.request, *args, **fields))
 
     def pop_request(self) -> None:
         """Drop the request that was made up last."""
@@ -281,6 +282,7 @@ class Task(Generic[P, R]):
             return send_eagerly(app, self, args, kwargs, options)
         if (send_task := app.replaced_send_task) is not None:
             options = {**self.__call_options__(), "ignore_result": self.ignore_result, "producer": producer, **options}
+            options.setdefault("serializer", self.serializer)
             return send_task(  # type: ignore[no-any-return]
                 self.name, args, kwargs, **options, result_cls=self.AsyncResult, task_type=self
             )
@@ -373,7 +375,7 @@ class Task(Generic[P, R]):
 
     @functools.cached_property
     def _request_outside(self) -> Context:
-        return Context.made_up(self.name, None)
+        return Context.made_up(self.name, None, None)
 
     @property
     def request(self) -> Context:
@@ -409,7 +411,9 @@ class Task(Generic[P, R]):
         args, kwargs = merged_arguments(self.run, (request.args, request.kwargs), (args, kwargs))
         if limit is not None and request.retries >= limit:
             raise_with_context(exc or self._out_of_retries(request, args, kwargs))
-        when = self.default_retry_delay if countdown is None else seconds("countdown", countdown)
+        when: Any = self.default_retry_delay if countdown is None else countdown
+        in_seconds = seconds("countdown", when)
+        when = when if isinstance(when, (int, float)) else in_seconds
         retry = Retry(
             exc=exc or sys.exc_info()[1],
             when=when if eta is None else start_time(eta, self.app.conf),

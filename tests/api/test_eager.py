@@ -552,6 +552,21 @@ def test_made_up_requests_are_the_tasks_own(app: Lavoro) -> None:
     other.pop_request()
 
 
+def test_a_made_up_request_has_the_fields_of_the_one_before(app: Lavoro) -> None:
+    @app.task(bind=True)
+    def describe(self: Task[..., Any], *args: Any) -> Any:
+        return self.request.id, self.request.called_directly, self.request.args, self.request.retries
+
+    describe.push_request(id="outer", called_directly=False, retries=3, args=(1,))
+    assert describe(2) == ("outer", False, (2,), 3)
+    describe.push_request(id="inner")
+    assert describe.run() == ("inner", False, (1,), 3)
+    describe.pop_request()
+    describe.pop_request()
+    describe.request.retries = 5
+    assert describe() == (None, True, (), 5)
+
+
 def test_what_is_set_outside_of_a_run_stays(app: Lavoro) -> None:
     one, other = app.task(lambda: None, name="one"), app.task(lambda: None, name="other")
     one.request.id = "x"

@@ -257,7 +257,7 @@ class Lavoro:
         if self._task_base is None:
             base: Any = symbol(self._task_cls) if isinstance(self._task_cls, str) else self._task_cls or BaseTask
             about = {"_app": self, "__module__": base.__module__, "__doc__": base.__doc__}
-            self._task_base = base if base._app is self else type(base.__name__, (base,), about)
+            self._task_base = base if base._app is self else type("Task", (base,), about)
         return self._task_base
 
     @Task.setter

@@ -136,6 +136,7 @@ def test_the_base_class_of_an_application_is_bound_to_it(app: Lavoro) -> None:
 
         assert current.get() is other
         assert Own()() == "shop"
+        assert [cls.__name__ for cls in Own.__mro__[:3]] == ["Own", "Task", "Task"]
 
 
 def test_options_of_register_task_are_attributes(app: Lavoro) -> None:

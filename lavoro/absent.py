@@ -202,7 +202,6 @@ _MANY = "workflows are not part of this release: task.delay_many sends many call
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
-_REPORT = "`lavoro doctor` tells of the database, `lavoro --version` of the release"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
 _TESTING = "this release has no helpers for tests: set task_always_eager, or start a worker by its command"
 _HELPERS = "Celery's own helpers are not part of Lavoro: write your own, or use the standard library"
@@ -242,10 +241,6 @@ ABSENT: dict[str, Absent] = {
     "task_retry_on_worker_lost": Absent(
         "warned", "task_acks_late and task_reject_on_worker_lost decide of a task whose worker was lost", _OFF
     ),
-    **dict.fromkeys(
-        ("worker_log_datefmt", "worker_task_log_datefmt"),
-        Absent("warned", "the log has its own form of times: the signal setup_logging replaces it"),
-    ),
     "task_default_rate_limit": Absent("warned", _RATES),
     **dict.fromkeys(("task_send_sent_event", "worker_send_task_events"), Absent("warned", _EVENTS, _OFF)),
     "task_store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
@@ -281,7 +276,11 @@ ABSENT: dict[str, Absent] = {
     **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),
     "task.request_stack": Absent("refused", "requests are in the context: task.push_request and task.pop_request"),
     "task.send_event": Absent("refused", _EVENTS),
-    "task.backend": Absent("refused", _BACKEND),
+    **dict.fromkeys(("task.signature_from_request", "task.on_replace"), Absent("refused", _WORKFLOWS)),
+    **dict.fromkeys(
+        ("task.Strategy", "task.Request", "task.start_strategy", "task.add_around", "task.request_stack"),
+        Absent("refused", _FIXED),
+    ),
     # Attributes of applications
     **dict.fromkeys(("app.signature", "app.canvas", "app.GroupResult", "app.ResultSet"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
@@ -289,24 +288,20 @@ ABSENT: dict[str, Absent] = {
     "app.events": Absent("refused", _EVENTS),
     **dict.fromkeys(
         (
-            "app.amqp", "app.connection", "app.connection_for_read", "app.connection_for_write",
-            "app.connection_or_acquire", "app.producer_or_acquire", "app.producer_pool", "app.pool",
+            "app.amqp", "app.producer_or_acquire", "app.default_producer", "app.producer_pool", "app.pool",
+            "connection.Producer", "connection.Consumer", "connection.SimpleQueue", "connection.SimpleBuffer",
+            "connection.drain_events", "connection.Pool", "connection.transport",
         ),
         Absent("refused", _KOMBU),
     ),
-    "app.backend": Absent("refused", _BACKEND),
-    "app.bugreport": Absent("refused", _REPORT),
-    **dict.fromkeys(("app.worker_main", "app.start", "app.Worker", "app.WorkController"), Absent("refused", _COMMAND)),
-    **dict.fromkeys(("app.steps", "app.user_options"), Absent("refused", _FIXED)),
-    "app.log": Absent(
-        "refused", "the worker sets up its log itself: get_task_logger and the signal after_setup_logger are there"
+    **dict.fromkeys(
+        ("backend.client", "backend.set", "backend.get", "backend.ResultSession"), Absent("refused", _BACKEND)
     ),
-    "app.loader": Absent("refused", "there are no loaders: app.config_from_object and app.import_modules are there"),
+    "app.clock": Absent("refused", "there is no logical clock: rows of the database have times"),
     "app.setup_security": Absent("refused", UNSIGNED),
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
     # Attributes of results
     **dict.fromkeys(("result.graph", "result.build_graph"), Absent("refused", _GRAPHS)),
-    "result.backend": Absent("refused", _BACKEND),
     "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
     **dict.fromkeys(
@@ -317,7 +312,6 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _WORKFLOWS),
     ),
     **dict.fromkeys(("lavoro.chunks", "lavoro.xmap", "lavoro.xstarmap"), Absent("refused", _MANY)),
-    "lavoro.bugreport": Absent("refused", _REPORT),
     "schedules.solar": Absent(
         "refused", "sunrise and sunset are not part of this release: use crontab, or a task that computes its next time"
     ),

@@ -10,12 +10,10 @@ import json
 import os
 import sys
 import threading
-import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
-from zoneinfo import ZoneInfo
 
 from lavoro import absent, current, signals, spelling
 from lavoro.arguments import check_forms
@@ -37,6 +35,7 @@ from lavoro.store import embedded, tasks
 from lavoro.store.database import Database
 from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
+from lavoro.surface import Surface, symbol_of
 from lavoro.task import Task as BaseTask
 
 P = ParamSpec("P")
@@ -46,7 +45,7 @@ App = TypeVar("App", bound="Lavoro")
 _OMITTED: Any = object()
 
 
-class Lavoro:
+class Lavoro(Surface):
     """An application: tasks, their configuration and their database.
 
     ``broker`` is a PostgreSQL URL; without one the settings, then ``LAVORO_DATABASE_URL`` and ``DATABASE_URL``, then
@@ -75,14 +74,19 @@ class Lavoro:
         autofinalize: bool = True,
         strict_typing: bool = True,
         changes: Mapping[str, Any] | None = None,
+        loader: Any = None,
+        log: Any = None,
+        tasks: Any = None,
         **settings: Any,
     ) -> None:
         self.main = main
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
-        self.conf = Settings()
+        self.namespace = namespace
+        self._make_surface(loader, log)
+        self.conf = Settings(pending=[self._tell_configure])
         kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
-        self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry())
+        self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry()) if tasks is None else symbol_of(tasks)
         self._copies: dict[Callable[[Any], Any], Any] = kept.get("_copies", {})
         self._task_cls: Any = task_cls
         self._task_base: Any = None
@@ -142,7 +146,9 @@ class Lavoro:
 
         With a ``namespace`` ("CELERY", "LAVORO") only names that begin with it count, without it. It is read when the
         first setting is asked for, or now with ``force``; ``silent`` passes over one that cannot be imported.
+        The default namespace is that of the application.
         """
+        namespace = self.namespace = namespace or self.namespace
 
         def read() -> Mapping[str, Any]:
             try:
@@ -538,33 +544,6 @@ class Lavoro:
     def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
         return AsyncResult(id, app=self, **options)
-
-    # Time
-
-    @property
-    def timezone(self) -> dt.tzinfo:
-        """The time zone of the setting ``timezone``, else UTC; with ``enable_utc`` off, the machine's."""
-        zone = self.conf.timezone
-        if zone:
-            return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
-        local = dt.datetime.now().astimezone().tzinfo
-        return dt.timezone.utc if self.conf["enable_utc"] or local is None else local
-
-    @timezone.setter
-    def timezone(self, zone: dt.tzinfo | str) -> None:
-        self.conf.timezone = zone
-
-    @timezone.deleter
-    def timezone(self) -> None:
-        """Celery's is kept until it is deleted; this one is read from the settings each time."""
-
-    def now(self) -> dt.datetime:
-        """Return the time, in the application's time zone."""
-        return dt.datetime.now(self.timezone)
-
-    def __class_getitem__(cls, of: Any) -> types.GenericAlias:
-        """Allow ``Celery[Task]`` in annotations that are evaluated."""
-        return types.GenericAlias(cls, of)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

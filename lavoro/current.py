@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 _local = threading.local()
@@ -64,8 +65,10 @@ def get() -> Any:
     """Return the current application: this thread's, else the default, else one that is made for this process."""
     global _made
     app = get_existing()
-    if app is None and _make_default is not None:
-        app = _made = _made or _make_default()
+    if app is None:
+        if _make_default is None:
+            import_module("lavoro.app")  # which says how one is made
+        app = _made = _made or (_make_default and _make_default())
     return app
 
 

@@ -96,6 +96,7 @@ _IMPORTS = Rule("a module's name or a list of them", lambda value: isinstance(va
 MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
 COUNT = Rule("a whole number, 0 or more", lambda value: _is_whole(value) and value >= 0)
 _COUNT_OR_NONE = Rule("a whole number, 0 or more, or None", lambda value: COUNT.accepts(value or 0))
+_SLOTS = Rule("a whole number, 0 or more, or 'auto'", lambda value: value == "auto" or COUNT.accepts(value))
 _POSITIVE = Rule("a whole number, 1 or more", lambda value: _is_whole(value) and value >= 1)
 _SIZE = Rule("a whole number of bytes, 1 to 1,000,000,000", lambda value: _is_whole(value) and 1 <= value <= 10**9)
 SECONDS = Rule("a number of seconds or a timedelta, 0 or more", lambda value: as_seconds(value) >= 0)
@@ -209,7 +210,7 @@ DEFAULTS: dict[str, Default] = {
     # The worker
     "worker_pool": Default("gevent", "How tasks run side by side: gevent, threads, prefork or solo.", _POOL),
     "worker_concurrency": Default(
-        None, "Tasks run at once; None: 100 with gevent, else one per CPU; both within `lavoro_engines`.", COUNT
+        None, "Tasks run at once; None: 100 with gevent, else one per CPU; both within `lavoro_engines`.", _SLOTS
     ),
     "worker_max_tasks_per_child": Default(None, "Tasks after which a process is replaced; 0 or None: never.", COUNT),
     "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", COUNT),

@@ -213,6 +213,9 @@ class BackendGetMetaError(BackendError):
         self.task_id = task_id
         super().__init__(*args)
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} task_id:{self.task_id}"
+
 
 class BackendStoreError(BackendError):
     """The ``state`` of the task ``task_id`` could not be stored."""
@@ -222,11 +225,14 @@ class BackendStoreError(BackendError):
         self.task_id = task_id
         super().__init__(*args)
 
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} state:{self.state} task_id:{self.task_id}"
+
 
 class CeleryCommandException(LavoroError):
     """A command ends with a message and the exit code ``exit_code``."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str, exit_code: int) -> None:
         self.message = message
         self.exit_code = exit_code
         super().__init__(message)

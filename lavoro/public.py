@@ -24,6 +24,11 @@ def uuid() -> str:
     return str(_uuid7())
 
 
+def bugreport(app: Lavoro | None = None) -> str:
+    """Return what a report of a fault should hold."""
+    return (app if app is not None else current_app).bugreport()
+
+
 __all__ = [
     "AsyncResult",
     "Celery",
@@ -31,6 +36,7 @@ __all__ = [
     "Lavoro",
     "Task",
     "allow_join_result",
+    "bugreport",
     "current_app",
     "current_task",
     "get_task_logger",

@@ -22,6 +22,7 @@ from lavoro.errors import (
     TimeoutError,
 )
 from lavoro.ids import task_uuid
+from lavoro.lineage import Lineage
 from lavoro.plural import counted
 from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
@@ -38,7 +39,7 @@ R = TypeVar("R", covariant=True)
 _UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Lineage, Generic[R]):
     """A task that was sent, by its id.
 
     Everything is read from the database when asked for; what is final is read once::

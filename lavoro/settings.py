@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from inspect import getattr_static
 from types import BuiltinFunctionType, ModuleType
@@ -120,6 +120,11 @@ class Settings(Finding):
         """A number that no other state of these settings, or of others in this process, has."""
         return self._version
 
+    @property
+    def pending(self) -> int:
+        """How many configuration objects are still to be read."""
+        return len(self._pending)
+
     def add_source(self, source: Source) -> None:
         """Add a configuration object, to be read on the first access to any setting.
 
@@ -190,9 +195,13 @@ class Settings(Finding):
         self._changed()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Set several; raises ImproperlyConfigured if some have old names and others new ones."""
+        """Set several.
+
+        If some have old names and others new ones, the first read raises ImproperlyConfigured, unless that has been.
+        """
         values = dict(*args, **kwargs)
-        check_unmixed(values)
+        if self._pending:
+            self._pending.append((self._changes, partial(_nothing_but_unmixed, values)))
         for key, value in values.items():
             if OLD_NAMES.get(key) not in values:
                 self[key] = value
@@ -345,6 +354,11 @@ _SECRET = re.compile(
 
 _NO_BACKEND = (None, "", "disabled", "disabled://")
 """The values of ``result_backend`` that ask for none."""
+
+
+def _nothing_but_unmixed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    check_unmixed(values)
+    return {}
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -371,6 +371,11 @@ class Task(Generic[P, R]):
         """Return the result of a call of this task."""
         return AsyncResult(task_id, app=self.app, task_name=self.name, **kwargs)
 
+    @property
+    def backend(self) -> Any:
+        """The application's backend, which tells of results by the ids of tasks."""
+        return self.app.backend
+
     # While it runs
 
     @functools.cached_property

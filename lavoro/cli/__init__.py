@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 
 import click
 
 import lavoro
 from lavoro import absent, spelling
-from lavoro.cli.options import APP_OPTION, Verbs
+from lavoro.cli.options import APP_OPTION, Verbs, ignored, refused, take_over_variables
 from lavoro.cli.output import say
 from lavoro.commands import advised
 from lavoro.errors import LavoroError, NotSupported
+
+
+def _change_folder(context: click.Context, parameter: click.Parameter, folder: str | None) -> None:
+    if folder:
+        os.chdir(folder)
 
 
 class Group(click.Group):
@@ -36,11 +43,30 @@ class Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
 )
 @APP_OPTION
+@click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
+@click.option(
+    "--workdir",
+    type=click.Path(exists=True, file_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_change_folder,
+    help="Change to that folder first.",
+)
+@click.option("-C", "--no-color", is_flag=True, help="No colours.")
+@ignored("-q", "--quiet", flag=True)
+@ignored("--skip-checks", flag=True)
+@click.option("--result-backend", hidden=True)
+@refused("--loader", why="give the class to the application: Lavoro(loader=...)")
+@refused("--config", why="let the application read it: app.config_from_object(...)")
 @click.version_option(lavoro.__version__, prog_name="lavoro")
 @click.pass_context
-def cli(context: click.Context, app: str | None) -> None:
+def cli(
+    context: click.Context, app: str | None, broker: str | None, no_color: bool, result_backend: str | None
+) -> None:
     """Run and look after the tasks of a Lavoro application."""
-    context.obj = app
+    context.obj = app or context.obj
+    told = {"CELERY_BROKER_URL": broker, "CELERY_RESULT_BACKEND": result_backend, "NO_COLOR": "1" if no_color else None}
+    os.environ.update({name: value for name, value in told.items() if value})
 
 
 def main() -> None:
@@ -49,12 +75,18 @@ def main() -> None:
     Whoever called it wrongly gets exit code 2, all other errors are 1, each with one line that says what to do; with
     ``-l debug`` the traceback of an application that cannot be loaded stands before it.
     """
-    sys.exit(_run())
+    sys.exit(_run(sys.argv[1:]))
 
 
-def _run() -> int:
+def run_for(app: object, arguments: Sequence[str]) -> int:
+    """Run the command line for an application of this process; return the exit code."""
+    return _run(arguments, app)
+
+
+def _run(arguments: Sequence[str], app: object = None) -> int:
+    take_over_variables()
     try:
-        code = cli(prog_name="lavoro", standalone_mode=False)
+        code = cli.main(list(arguments), prog_name="lavoro", standalone_mode=False, obj=app)
     except click.UsageError as error:
         return _wrong_usage(error)
     except (click.Abort, KeyboardInterrupt):
@@ -62,7 +94,7 @@ def _run() -> int:
     except click.ClickException as error:
         return _failed(error.format_message())
     except LavoroError as error:
-        if "debug" in (argument.lower() for argument in sys.argv):
+        if "debug" in (argument.lower() for argument in arguments):
             say(getattr(error, "details", None) or "", error=True)
         return _failed(advised(error))
     except OSError as error:

@@ -17,6 +17,8 @@ from lavoro.loading import ambiguity, find_app
 def app_name(context: click.Context, app: str | None) -> str:
     """Return the name given before or after the verb; raises UsageError if there is none."""
     name = app or context.obj
+    if isinstance(name, Lavoro):
+        name = name.find_name()
     if not name:
         raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
     commands.name_app(str(name))

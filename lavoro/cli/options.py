@@ -63,6 +63,30 @@ def liveness_option(type: click.Path) -> Callable[[Any], Any]:
     )
 
 
+def refused(*names: str, why: str, flag: bool = False) -> Callable[[Any], Any]:
+    """Refuse an option of Celery's, with the sentence that says why."""
+
+    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            raise click.UsageError(f"{'/'.join(parameter.opts)}: {why}", context)
+
+    return click.option(
+        *names, is_flag=flag, hidden=True, expose_value=False, callback=refuse, allow_from_autoenv=False
+    )
+
+
+def ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
+    """Accept an option of Celery's that means nothing here."""
+    return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
+
+
+def take_over_variables() -> None:
+    """Let variables such as ``CELERY_WORKER_CONCURRENCY`` stand for ``LAVORO_WORKER_CONCURRENCY``."""
+    for name, value in list(os.environ.items()):
+        if name.startswith("CELERY_WORKER_"):
+            os.environ.setdefault(name.replace("CELERY", "LAVORO", 1), value)
+
+
 def comma_separated(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Split ``a,b``."""
     return tuple(part.strip() for part in (value or "").split(",") if part.strip())

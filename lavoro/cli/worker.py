@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
+import pwd
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +15,18 @@ import click
 
 from lavoro import log
 from lavoro.cli.common import app_name
-from lavoro.cli.options import APP_OPTION, Grouped, Output, comma_separated, liveness_option, writing
+from lavoro.cli.options import (
+    APP_OPTION,
+    Grouped,
+    Output,
+    comma_separated,
+    ignored,
+    liveness_option,
+    refused,
+    writing,
+)
 from lavoro.cli.output import say
+from lavoro.spoken import settings_of
 from lavoro.text import plain
 from lavoro.worker import supervisor
 from lavoro.worker.plan import Wishes
@@ -27,17 +39,23 @@ _DETACHED = "leave the background to systemd, a container or `&`"
 _PERIODIC = "periodic tasks are not part of this release; start the worker without it"
 
 
-def _refused(why: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value:
-            raise click.UsageError(f"{'/'.join(parameter.opts)}: {why}", context)
+def _concurrency(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read a number; ``auto`` and 0 leave it to the settings and the CPUs."""
+    if value is None or value.lower() == "auto":
+        return None
+    if not value.isdigit():
+        raise click.BadParameter(f"must be a whole number or 'auto', not {value!r}", context, parameter)
+    return int(value) or None
 
-    return refuse
 
-
-def _ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
-    """Accept an option of Celery's that means nothing here."""
-    return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
+def _umask(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            os.umask(int(value, 8))
+        except ValueError:
+            raise click.BadParameter(
+                f"must be an octal number such as 027, not {value!r}", context, parameter
+            ) from None
 
 
 class _Worker(Grouped):
@@ -54,12 +72,15 @@ class _Worker(Grouped):
         ),
         "How long it lives": ("grace", "max_tasks_per_child", "max_memory_per_child"),
         "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
+        "Who it is": ("uid", "gid", "umask"),
     }
 
 
-@click.command(cls=_Worker)
+@click.command(cls=_Worker, context_settings={"allow_extra_args": True})
 @APP_OPTION
-@click.option("-c", "--concurrency", type=COUNT, metavar="N", help="Tasks at once in a process (prefork: processes).")
+@click.option(
+    "-c", "--concurrency", callback=_concurrency, metavar="N", help="Tasks at once in a process (prefork: processes)."
+)
 @click.option(
     "-P", "--pool", type=click.Choice([*NAMES, "processes"]), help="How tasks run side by side; default gevent."
 )
@@ -87,25 +108,36 @@ class _Worker(Grouped):
 )
 @click.option("--disable-prefetch", is_flag=True, help="The same as --prefetch-multiplier 1.")
 @liveness_option(Output())
-@click.option("-E", "--task-events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway.")
-@click.option("-B", "--beat", is_flag=True, hidden=True, expose_value=False, callback=_refused(_PERIODIC))
-@click.option("-D", "--detach", is_flag=True, hidden=True, expose_value=False, callback=_refused(_DETACHED))
-@_ignored("--without-gossip", flag=True)
-@_ignored("--without-mingle", flag=True)
-@_ignored("--without-heartbeat", flag=True)
-@_ignored("--heartbeat-interval")
-@_ignored("-O", "--optimization")
-@_ignored("-S", "--statedb")
-@_ignored("-s", "--schedule", "--schedule-filename")
+@click.option("--uid", metavar="USER", help="Run as that user, by name or number; root alone may.")
+@click.option("--gid", metavar="GROUP", help="Run as that group, by name or number; root alone may.")
+@click.option("--umask", callback=_umask, metavar="OCTAL", help="Rights that new files do not get, such as 027.")
+@click.option(
+    "-E", "--task-events", "--events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway."
+)
+@refused("-B", "--beat", why=_PERIODIC, flag=True)
+@refused("--scheduler", why=_PERIODIC)
+@refused("-D", "--detach", why=_DETACHED, flag=True)
+@refused("--autoscale", why="this release does not change the number of slots as it runs: use -c and --processes")
+@refused("--executable", why="start the worker with that interpreter: PATH -m lavoro worker")
+@ignored("--pool-start-method")
+@ignored("--without-gossip", flag=True)
+@ignored("--without-mingle", flag=True)
+@ignored("--without-heartbeat", flag=True)
+@ignored("--heartbeat-interval")
+@ignored("-O", "--optimization")
+@ignored("-S", "--statedb")
+@ignored("-s", "--schedule", "--schedule-filename")
 @click.option("--stop-with", "parent", type=int, hidden=True, help="Stop when this inherited descriptor is closed.")
 @click.pass_context
 def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
-    """Run tasks until told to stop.
+    """Run tasks until told to stop; after -- come settings, such as worker.concurrency=4.
 
     TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now. HUP: replace
     the processes one by one. USR1: log what they are doing.
     """
-    wishes = _wishes(app_name(context, app), **options)
+    _become(options.pop("uid"), options.pop("gid"))
+    options.pop("umask")
+    wishes = _wishes(app_name(context, app), settings=_settings(context), **options)
     with writing("--logfile"):
         log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
     with _pidfile(options["pidfile"]):
@@ -127,6 +159,32 @@ def _wishes(
         command=tuple(sys.argv),
         **same,
     )
+
+
+def _settings(context: click.Context) -> dict[str, Any]:
+    try:
+        return settings_of(context.args, "worker")
+    except ValueError as error:
+        raise click.UsageError(str(error), context) from None
+
+
+def _become(user: str | None, group: str | None) -> None:
+    """Give up the rights of root for those of a user and group."""
+    if user is None and group is None:
+        return
+    try:
+        known = None if user is None else pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        number = _group(group) if group is not None else known.pw_gid if known is not None else os.getgid()
+        os.setgroups(os.getgrouplist(known.pw_name, number) if known is not None else [number])
+        os.setgid(number)
+        if known is not None:
+            os.setuid(known.pw_uid)
+    except (KeyError, PermissionError) as error:
+        raise click.UsageError(f"--uid, --gid: {error.args[-1]}") from None
+
+
+def _group(name: str) -> int:
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
 def _tell(text: str) -> None:

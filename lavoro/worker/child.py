@@ -121,6 +121,7 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
     app.set_default()
     if wishes.database:
         app.conf.broker_url = wishes.database
+    app.conf.update(wishes.settings)
     app.conf.include = (*app.conf.include, *wishes.include)
     limits = {"task_time_limit": wishes.time_limit, "task_soft_time_limit": wishes.soft_time_limit}
     app.conf.update({name: value for name, value in limits.items() if value is not None})

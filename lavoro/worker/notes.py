@@ -16,7 +16,7 @@ from lavoro.store.capacity import smallest
 from lavoro.store.database import Database
 from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.worker import unseen
-from lavoro.worker.plan import Plan, Wishes
+from lavoro.worker.plan import Plan, Wishes, concurrency_of
 
 
 def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
@@ -30,7 +30,7 @@ def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
         )
     yield from absent.of_settings(app.conf.changes, "warned")
     yield from absent.of_tasks(app.tasks.values(), "warned")
-    yield from _numbers(wishes, plan.pool, app.conf.worker_concurrency)
+    yield from _numbers(wishes, plan.pool, concurrency_of(app.conf))
     yield from unseen.of_the_import(app, plan)
     pool = smallest(app.engines())
     if plan.slots > pool.connections:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import lavoro
@@ -43,6 +43,8 @@ class Wishes:
     include: tuple[str, ...] = ()
     liveness_file: str | None = None
     prefetch_multiplier: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the command line; they win over the application's."""
     command: tuple[str, ...] = ("lavoro",)
     """The command line, as code of the application looks for it in ``sys.argv``."""
 
@@ -53,7 +55,7 @@ class Wishes:
     @classmethod
     def from_dict(cls, told: dict[str, Any]) -> Wishes:
         """Read what came over the pipe."""
-        return cls(**{field.name: told[field.name] for field in fields(cls)})
+        return cls(**{each.name: told[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Plan:
 
     def fixed(self, former: Plan) -> list[str]:
         """Name what differs from a former plan and cannot be taken over by a worker that runs."""
-        names = (field.name for field in fields(self) if field.name not in RELOADED)
+        names = (each.name for each in fields(self) if each.name not in RELOADED)
         return [_SETTINGS.get(name, name) for name in names if getattr(self, name) != getattr(former, name)]
 
     @property
@@ -140,7 +142,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         raise ImproperlyConfigured("\n".join(problems))
     _ = app.publisher.router  # reads the routes, which may be wrong
     pool = wishes.pool or conf.worker_pool
-    wish = wishes.concurrency or conf.worker_concurrency
+    wish = wishes.concurrency or concurrency_of(conf)
     slots, processes = _shape(pool, wish, wishes.processes)
     if wish is None:
         slots = max(1, int(min(slots, smallest(app.engines()).connections)))
@@ -165,6 +167,12 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         failure_expires=conf.failures_kept,
         tasks=tuple(sorted(app.tasks)),
     )
+
+
+def concurrency_of(conf: Any) -> int | None:
+    """Return the setting ``worker_concurrency``; "auto", as None and 0, leaves it to the pool and the CPUs."""
+    given = conf.worker_concurrency
+    return None if given == "auto" else given
 
 
 def _retry_at_start(conf: Any) -> bool:

@@ -336,9 +336,16 @@ def test_completion_for_the_shell(folder: Path) -> None:
 def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
     shown = lavoro(folder, "worker", "--help").stdout
     titles = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
-    assert titles == ["What it runs", "How it runs tasks", "How long it lives", "What it says", "Other options"]
+    assert titles == [
+        "What it runs",
+        "How it runs tasks",
+        "How long it lives",
+        "What it says",
+        "Who it is",
+        "Other options",
+    ]
     rest = shown.partition("Other options:")[2]
-    assert re.findall(r"(--[\w-]+)", rest) == ["--task-events", "--help"]
+    assert re.findall(r"(--[\w-]+)", rest) == ["--task-events", "--events", "--help"]
     assert "--grace SECONDS" in shown
     assert "--concurrency N" in shown
 

@@ -45,7 +45,19 @@ def test_each_row_says_what_to_do() -> None:
         assert (
             name in SETTINGS
             or name.partition(".")[0]
-            in ("task", "app", "@task", "apply_async", "lavoro", "celery", "signals", "schedules", "result")
+            in (
+                "task",
+                "app",
+                "@task",
+                "apply_async",
+                "lavoro",
+                "celery",
+                "signals",
+                "schedules",
+                "result",
+                "connection",
+                "backend",
+            )
             or (name.startswith("lavoro "))
         ), name
 

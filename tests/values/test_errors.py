@@ -56,7 +56,9 @@ def test_what_they_carry() -> None:
     assert repr(errors.Reject("full", requeue=True)) == "reject requeue=True: full"
     stored = errors.BackendStoreError("lost", state="SUCCESS", task_id="1")
     assert (str(stored), stored.state, stored.task_id) == ("lost", "SUCCESS", "1")
-    assert errors.BackendGetMetaError("lost", task_id="1").task_id == "1"
+    assert repr(stored) == "BackendStoreError('lost') state:SUCCESS task_id:1"
+    found = errors.BackendGetMetaError("lost", task_id="1")
+    assert (found.task_id, repr(found)) == ("1", "BackendGetMetaError('lost') task_id:1")
     ended = errors.CeleryCommandException(message="no node answered", exit_code=69)
     assert (str(ended), ended.message, ended.exit_code) == ("no node answered", "no node answered", 69)
     with pytest.raises(ValueError, match="again") as raised:

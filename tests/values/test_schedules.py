@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -217,3 +219,12 @@ def test_a_schedule_of_ones_own() -> None:
 def test_the_sun_is_refused_with_a_sentence() -> None:
     with pytest.raises(NotSupported, match=r"^schedules.solar: sunrise and sunset are not part"):
         solar("sunset", 45.0, 9.0)
+
+
+def test_a_schedule_without_an_application_makes_one() -> None:
+    code = (
+        "from datetime import datetime, timezone; from lavoro.schedules import crontab; at = datetime(2026, 5, 1,"
+        " 12, 20, tzinfo=timezone.utc); print(crontab(minute=0, nowfun=lambda: at).is_due(at))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "schedstate(is_due=False, next=2400.0)\n"

@@ -260,8 +260,10 @@ def test_old_and_new_names_are_not_mixed_in_one_configuration() -> None:
     with pytest.raises(ImproperlyConfigured, match=words) as raised:
         load(MIXED)
     assert str(raised.value).endswith(f"{'task_track_started':<36} -> CELERY_TRACK_STARTED")
+    conf = Settings(pending=[dict])
+    conf.update(worker_concurrency=2, CELERY_TRACK_STARTED=True)
     with pytest.raises(ImproperlyConfigured, match="Cannot mix new and old setting keys") as raised:
-        Settings().update(worker_concurrency=2, CELERY_TRACK_STARTED=True)
+        _ = conf.worker_concurrency
     assert str(raised.value).endswith(f"{'CELERY_TRACK_STARTED':<36} -> task_track_started")
 
 
@@ -347,3 +349,9 @@ def test_failures_are_kept_as_celerys_setting_says() -> None:
     assert conf.failures_kept == 60
     conf.result_failure_expires = 0
     assert conf.failures_kept is None
+
+
+def test_an_application_has_a_namespace_of_its_own() -> None:
+    app = Lavoro("shop", namespace="SHOP", set_as_current=False)
+    app.config_from_object({"SHOP_TASK_DEFAULT_QUEUE": "q"})
+    assert app.conf.task_default_queue == "q"

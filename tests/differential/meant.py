@@ -5,9 +5,129 @@ from __future__ import annotations
 from tests.differential.compare import Meant
 
 _DEFAULTS = "defaults of settings"
+_WORDS = "words of errors"
+_ENCODE = "what cannot be encoded"
+_TIMES = "times that are none"
+_SOFT = "`soft_time_limit` longer than `time_limit`"
+_EAGER = "`self.request` of `apply()`"
+_MESSAGE = "`self.request`: `origin`, `reply_to`, AMQP's `properties`"
+_NODES = "names of nodes"
+_CLASSES = "exceptions of tasks"
+_EXTENDED = "name, arguments, worker and retries of a result"
+_IGNORED = "ignored tasks"
+_RAISED = "`RETRY` that is raised, not asked for (`raise Retry()`)"
+_EINFO = "`einfo`"
+_SENDERS = "senders of `task_received` and worker signals"
+_KILLED = "`on_failure` of a task whose process was killed"
+_OTHER_NAMES = "other names of the modules of beat, canvas, events, bootsteps, backends and helpers"
+_LATER = "attributes of `app` that need a broker, `beat` or commands"
+_WORKFLOWS = "`.s()`, `.si()`, `signature`, `chain()`, `group()`, `chord()`, `.map()`, `.chunks()`, `Task.replace`"
+
+
+def _alike(program: str, row: str, sentences: dict[str, str]) -> list[Meant]:
+    """Entries for settings under both of their names, whose values tell enough where they are set."""
+    old = {
+        "beat_scheduler": "CELERYBEAT_SCHEDULER",
+        "worker_pool": "CELERYD_POOL",
+        "task_acks_late": "CELERY_ACKS_LATE",
+    }
+    old["database_engine_options"] = "CELERY_RESULT_ENGINE_OPTIONS"
+    return [
+        Meant(program, key, "*", "*", why, row)
+        for name, why in sentences.items()
+        for key in (name, *((f"old {old[name]}",) if name in old else ()))
+    ]
+
+
 MEANT: tuple[Meant, ...] = (
     Meant("conf", "worker_pool", "'prefork'", "'gevent'", "Most tasks of web applications wait for others.", _DEFAULTS),
     Meant("conf", "task_acks_late", "False", "True", "No task is lost with its worker.", _DEFAULTS),
     Meant("conf", "beat_scheduler", "'celery.beat:PersistentScheduler'", "None", "There is no such class.", _DEFAULTS),
     Meant("conf", "database_engine_options", "*", "{}", "Lavoro tests its connections itself.", _DEFAULTS),
+    *_alike(
+        "conf_defaults",
+        _DEFAULTS,
+        {
+            "beat_scheduler": "There is no such class.",
+            "database_engine_options": "Lavoro tests its connections itself.",
+            "worker_pool": "Most tasks of web applications wait for others.",
+            "task_acks_late": "No task is lost with its worker.",
+            "database_url": "It is read from LAVORO_DATABASE_URL.",
+        },
+    ),
+    Meant(
+        "conf_defaults", "unknown attribute", "raises Attr*", "raises Attr*", "It says that nothing was set.", _WORDS
+    ),
+    Meant(
+        "names_imports", "*", "'is there'", "'comes later, and says so'", "The name tells what to use.", _OTHER_NAMES
+    ),
+    Meant("calls_checks", "*", "TypeError(*", "TypeError(*", "The words name the task and the argument.", _WORDS),
+    Meant("calls_checks", "queue*", "QueueNotFound(*", "QueueNotFound(*", "It says which setting helps.", _WORDS),
+    Meant("calls_checks", "tasks*", "raises NotReg*", "raises NotReg*", "It says which setting helps.", _WORDS),
+    Meant("calls_checks", "unencodable", "EncodeError(*", "TypeError(*", "The argument is named.", _ENCODE),
+    Meant("calls_checks", "serializer unknown", "Serializer*", "Improperly*", "The known ones are named.", _ENCODE),
+    Meant("calls_checks", "*soft over hard", "'AsyncResult'", "ValueError(*", "Such a limit never comes.", _SOFT),
+    Meant("calls_checks", "e* n*", "*", "*Error(*", "A time that is none is refused at the call.", _TIMES),
+    Meant("calls_checks", "expires timedelta", "TypeError(*", "'AsyncResult'", "A duration is a time, too.", _TIMES),
+    Meant("calls_checks", "countdown text", "TypeError(*", "'AsyncResult'", "Numbers may be text.", _TIMES),
+    Meant("serializers", "*", "'EncodeError'", "'*Error'", "There is no kombu whose class it could be.", _ENCODE),
+    Meant("eager_always", "value.*", "raises EncodeError(*", "raises TypeError(*", "The argument is named.", _ENCODE),
+    Meant("eager_always", "too few", "raises TypeE*", "raises TypeE*", "The words name the task.", _WORDS),
+    Meant("eager_always", "nested", "raises RuntimeE*", "raises RuntimeE*", "The advice is Lavoro's.", _WORDS),
+    Meant("eager_apply", "*.traceback", "'celery.exc*", "'lavoro.err*", "The class has its own module.", _WORDS),
+    Meant("eager_apply", "request.*", "*", "*", "A run here has the fields of a run in a worker.", _EAGER),
+    Meant("calls_request", "worker *.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
+    Meant("calls_context", "*.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
+    Meant("calls_request", "worker *.hostname", "'celery'", "'worker'", "Nodes are named worker@host.", _NODES),
+    Meant("calls_request", "worker *.origin", "'gen<pid>@<host>'", "None", "No sender is recorded.", _MESSAGE),
+    Meant("calls_request", "worker *.reply_to", "'str'", "'NoneType'", "Results are rows, not replies.", _MESSAGE),
+    Meant("calls_request", "worker *.properties", "*'delivery_tag'*", "*", "There is no message broker.", _MESSAGE),
+    Meant("find_app", "*", "raises *", "raises ImproperlyConfigured(*", "It says how to name the application.", _WORDS),
+    *(
+        Meant("results_exceptions", f"{kind}.*", "*", "*", "Applications catch the class that was raised.", _CLASSES)
+        for kind in ("json", "local", "required", "two required", "unencodable", "odd text")
+    ),
+    Meant("tasks_pydantic", "*.get", "'Exception'", "'ValidationError'", "Applications catch this class.", _CLASSES),
+    Meant("results_api", "not extended.*", "None", "*", "These are columns of the row.", _EXTENDED),
+    Meant("results_api", "AsyncResult none", "raises V*", "raises V*", "The value is shown.", _WORDS),
+    Meant("results_api", "worker get in a task", "raises R*", "raises R*", "The advice is Lavoro's.", _WORDS),
+    Meant(
+        "results_api",
+        "unknown.get",
+        "raises TimeoutE*",
+        "raises TimeoutE*",
+        "It tells what the task waits for.",
+        _WORDS,
+    ),
+    Meant("results_api", "then", "raises RuntimeE*", "5 -> *", "It works without a special backend.", _EXTENDED),
+    Meant("results_extended", "waiting.get", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
+    Meant("results_special", "custom.ready", "(F*", "(T*", "The task is over.", "`Ignore` after `update_state`"),
+    Meant("results_special", "ignore.state", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
+    Meant("retry_auto", "ignores.ready", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
+    Meant("retry_auto", "by hand.state", "('RETRY', None)", "*", "No task stays for ever.", _RAISED),
+    Meant("retry_auto", "worker plain_retry", "0", "0 -> 1", "No task stays for ever.", _RAISED),
+    Meant("retry_exception", "*", "*at None*", "*now*", "No time is: now.", _WORDS),
+    Meant("handlers", "*.einfo", "*", "['ExceptionInfo'*", "Handlers see the exception itself.", _EINFO),
+    Meant("handlers", "*.task_received.*", "*", "*", "The child process receives tasks.", _SENDERS),
+    Meant("limits", "*", "*TimeLimitExceeded*", "*TimeLimitExceeded*", "The words tell the limit.", _WORDS),
+    Meant("worker_lost", "*.on_failure", "(nothing)", "('WorkerLostE*", "The task has failed.", _KILLED),
+    Meant("routing", "amqp.*", "*", "raises MissingA*", "There is no message broker.", _OTHER_NAMES),
+    Meant("app_api", "*", "'is there'", "'comes later, and says so'", "The name tells what to use.", _LATER),
+    Meant("app_api", "*", "*", "raises MissingAttribute(*", "The name tells what to use.", _LATER),
+    Meant("tasks_attributes", "method *", "True", "raises MissingA*", "The name tells what to use.", _WORKFLOWS),
+    Meant("tasks_attributes", "plain.acks_late", "False", "True", "No task is lost with its worker.", "`acks_late`"),
+    Meant("tasks_classes", "no run", "raises NotI*", "raises NotI*", "The task is named.", _WORDS),
+    Meant("tasks_shared", "not callable", "raises T*", "raises T*", "It says what to do.", _WORDS),
+    Meant("tasks_shared", "two arguments", "raises T*", "raises T*", "They are Python's.", _WORDS),
+    Meant(
+        "tasks_shared",
+        "one name",
+        "'first'",
+        "raises I*",
+        "One of them would never run.",
+        "two functions under one name",
+    ),
+    Meant("tasks_context", "sees*", "*", "*nothing*", "A greenlet has its own `threading.local`.", "pool", "default"),
+    Meant("unregistered", "elsewhere", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
+    Meant("unregistered", "*unknown*", "*", "*", "A newer worker may know it.", "unregistered task"),
 )

@@ -70,7 +70,7 @@ def shown(value: Any) -> str:
     if isinstance(value, type):
         return f"<class {value.__qualname__}>"
     if type(value) is float:
-        return repr(round(value, 3))
+        return repr(int(value) if value.is_integer() else round(value, 3))  # 2.0 is equal to 2
     if isinstance(value, _PLAIN):
         return normal(repr(value)) if type(value) in _PLAIN else f"{type(value).__name__}:{normal(repr(value))}"
     if isinstance(value, (dt.datetime, dt.time)):

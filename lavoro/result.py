@@ -58,7 +58,7 @@ class AsyncResult(Lineage, Generic[R]):
         parent: Any = None,
     ) -> None:  # fmt: skip
         if id is None:
-            raise ValueError("AsyncResult requires valid id, not None")
+            raise ValueError(f"AsyncResult requires valid id, not {type(id)}")
         self._id = id
         self.app = app if app is not None else current.get()
         self._name = task_name

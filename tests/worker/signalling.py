@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from lavoro import Lavoro, Task, signals
@@ -10,22 +9,16 @@ from lavoro.absent import ABSENT
 from lavoro.errors import Ignore, Reject
 from tests.worker.app import note
 
-SENT = {
-    name: signal
-    for name, signal in vars(signals).items()
-    if isinstance(signal, signals.Signal) and f"signals.{name}" not in ABSENT and name != "setup_logging"
-}
-"""The signals that this release sends, as the module of signals lists them."""
 
-if "LEDGER" in os.environ:  # a worker: the tests import this module too
+def receive(signal: Any, sender: Any, **named: Any) -> None:
+    note("sent", signal.name, *sorted(named))
 
-    def receive(signal: Any, sender: Any, **named: Any) -> None:
-        note("sent", signal.name, *sorted(named))
 
-    for each in SENT.values():
+for name, each in vars(signals).items():
+    if isinstance(each, signals.Signal) and f"signals.{name}" not in ABSENT and name != "setup_logging":
         each.connect(receive, weak=False)
 
-app = Lavoro("signalling", set_as_current="LEDGER" in os.environ)
+app = Lavoro("signalling")
 
 
 class Failing(Task[..., Any]):

@@ -137,8 +137,9 @@ class Surface:
         return c
 
     def uses_utc_timezone(self) -> bool:
-        """Tell whether times are UTC: no zone is set, and ``enable_utc`` is on."""
-        return self.conf.timezone in (None, "UTC") and bool(self.conf["enable_utc"])
+        """Tell whether times are UTC: that zone is set, or none, and ``enable_utc`` is on."""
+        zone = self.conf.timezone
+        return zone == "UTC" or (not zone and bool(self.conf["enable_utc"]))
 
     def bugreport(self) -> str:
         """Return what a report of a fault should hold: versions, and the settings without secrets."""

@@ -209,6 +209,8 @@ def test_either_and_others(app: Lavoro) -> None:
     app.conf.worker_concurrency = 3
     assert (app.either("worker_concurrency", None, 5), app.either("worker_concurrency", None)) == (5, 3)
     assert app.uses_utc_timezone()
+    app.conf.update(enable_utc=False, timezone="UTC")
+    assert app.uses_utc_timezone()
     assert str(app.timezone) == "UTC"
     assert app.now().tzinfo is not None
     assert app.annotations == ()

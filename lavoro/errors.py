@@ -17,6 +17,7 @@
     │   └── BackendGetMetaError  └── BackendStoreError
     ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
     ├── CeleryCommandException  a command ends with an exit code of its own
+    ├── DriverNotFound          psycopg finds no libpq; also an ImportError
     └── OperationalError        the database cannot be reached or refused
     SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
     WorkerShutdown, WorkerTerminate     are SystemExit
@@ -193,6 +194,10 @@ class SecurityError(CeleryError):
 
 class NotSupported(LavoroError, NotImplementedError):
     """Celery has this, and this release of Lavoro does not; the text says what to do instead."""
+
+
+class DriverNotFound(LavoroError, ImportError):
+    """Raised when psycopg finds no libpq: `pip install 'lavoro[binary]'` brings one."""
 
 
 class OperationalError(LavoroError):

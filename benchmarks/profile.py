@@ -1,4 +1,4 @@
-"""Shows where the time goes: `python -m benchmarks.profile` writes a page of flame graphs, statements and plans."""
+"""Writes a page of flame graphs, statements and plans to `build/profile`: `python -m benchmarks.profile`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from lavoro.worker.claimer import BATCH
 WIDEST = 15
 SMALLEST = 0.001
 """Share of the time from which on a statement is named."""
+FOLDER = Path("build/profile")
 SQL = "../../lavoro/store/sql"
+"""From the folder."""
 
 SCENES: dict[str, tuple[str, Callable[[Setting, Path], Seen]]] = {
     "drain": ("A worker's child runs no-op tasks that wait", scenes.drain),
@@ -49,18 +51,19 @@ Written by `python -m benchmarks.profile`; [the benchmarks' page](../../benchmar
   {scenes.BEFORE} times before, so that the server keeps their plans. Timing each node makes them slower than they are.
 
 Looking disturbs, and so does what else the machine does (its load is below): shares, rows and bytes hold, times do not.
-How fast something is say the [Measurements](measurements.md)."""
+The [performance page](../../docs/internals/performance.md) says how fast something is."""
 
 
 @click.command()
 @click.option("--dsn", help="URL of a server to use (makes its own databases), instead of a throw-away one.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies every count of tasks.")
-@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default="docs/internals/profile.md")
-@click.option("--images", type=click.Path(file_okay=False, path_type=Path), default="docs/images")
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=FOLDER / "profile.md")
+@click.option("--images", type=click.Path(file_okay=False, path_type=Path), default=FOLDER)
 def main(*, dsn: str | None, scale: float, page: Path, images: Path) -> None:
     """Profile a worker and two callers, and write a page about where the time goes."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended too
-    images.mkdir(parents=True, exist_ok=True)
+    for folder in (images, page.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     with nullcontext(dsn) if dsn else throwaway_server(preload=statements.LIBRARY) as server:
         setting = Setting(server, scale=scale, throwaway=dsn is None)
         parts = [HEAD, as_list(describe(server))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -74,42 +73,14 @@ def _curves(axes: Axes, found: Found, pattern: str) -> None:
         axes.legend(frameon=False)
 
 
-def _distributions(axes: Axes, found: Found, pattern: str) -> None:
-    """The same with a logarithmic scale of time."""
-    _curves(axes, found, pattern)
-    axes.set_xscale("log")
-
-
 def _label(series: Found, chosen: Sequence[Found]) -> str:
     """What tells a series from the others: its subject, or the end of its figure."""
     subjects = {each["subject"] for each in chosen}
     return str(series["subject"] if len(subjects) > 1 else series["figure"].rpartition(", ")[2])
 
 
-def _columns(axes: Axes, found: Found, pattern: str) -> None:
-    """One column a figure, with the spread of the rounds."""
-    chosen = [each for each in found["figures"] if fnmatchcase(f"{each['figure']} ({each['unit']})", pattern)]
-    values = [each["subjects"]["lavoro"]["values"] for each in chosen]
-    medians = [statistics.median(one) for one in values]
-    spread = [
-        [median - min(one) for median, one in zip(medians, values, strict=True)],
-        [max(one) - median for median, one in zip(medians, values, strict=True)],
-    ]
-    labels = [each["figure"].rpartition(", ")[2] for each in chosen]
-    if len(set(labels)) < len(labels):
-        labels = [each["figure"].partition(", ")[2] for each in chosen]
-    axes.bar(labels, medians, yerr=spread, color=OURS, width=0.6, ecolor=OTHERS)
-    axes.set_ylabel(chosen[0]["unit"])
-
-
 PLOTS: dict[str, Plot] = {
     "peers-drain": Plot("peers", "drain of *", _bars, "Running no-op tasks"),
-    "peers-enqueue": Plot("peers", "enqueue, one by one", _bars, "Storing calls one by one"),
-    "peers-latency": Plot("peers", "call to start*", _distributions, "Call to start at 100 calls a second"),
-    "latency": Plot("latency", "call to*", _distributions, "Call to start, and to the result"),
-    "eta": Plot("eta", "late on*", _distributions, "Late on its due time"),
-    "flatness": Plot("flatness", "drain*", _curves, "While somebody holds a snapshot"),
-    "depth": Plot("depth", "claim + finish, * (tasks/s)", _columns, "Claim and finish at depth"),
-    "memory": Plot("memory", "memory*", _curves, "Memory of a child"),
-    "scale": Plot("scale", "drain, * (tasks/s)", _columns, "Nodes on one machine"),
+    "flatness": Plot("flatness", "drain*", _curves, "Tasks per second while a transaction holds a snapshot"),
 }
+"""The pictures of the performance page."""

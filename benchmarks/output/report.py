@@ -96,6 +96,19 @@ def _by_subject(table: Sequence[Row], subjects: Sequence[str]) -> str:
     return as_lines(lines)
 
 
+def as_summary(table: Sequence[Row]) -> str:
+    """Return a Markdown table with one line a figure, whatever the other subjects are."""
+    lines = [["figure", "unit", "Lavoro", "others", "ratio", "goal"], ["---", "---", "---:", "---", "---", "---"]]
+    for row in table:
+        others = [name for name in row.values if name != "lavoro"]
+        told = "; ".join(f"{name}: {_number(statistics.median(row.values[name]))}" for name in others)
+        compared = [name for name in others if name in FIRST or name in {one.target.of for one in verdicts(row)}]
+        ratios = "; ".join(f"{_ratio(row.ratio(name))} of {name}" for name in compared)
+        goals = "; ".join(f"{one.target}: " + ("met" if one.met else "**not met**") for one in verdicts(row))
+        lines.append([row.figure, row.unit, _cell(row.values.get("lavoro", [])), told, ratios, goals])
+    return as_lines(lines)
+
+
 def as_lines(lines: Iterable[Iterable[str]]) -> str:
     """Return the lines of a Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

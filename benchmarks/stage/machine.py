@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 import psycopg
 
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("lavoro", "psycopg", "psycopg-binary", "SQLAlchemy", "gevent")
 SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "wal_level",
@@ -24,6 +27,8 @@ def describe(server: str) -> dict[str, str]:
         over = "a Unix socket" if connection.info.host.startswith("/") else "TCP"
     folder = rows.pop("data_directory")
     return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": _commit(),
         "CPU": f"{_cpu_model()}, {os.cpu_count()} cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "load before": f"{os.getloadavg()[0]:.2f}",
@@ -34,6 +39,15 @@ def describe(server: str) -> dict[str, str]:
         "file system of the data": _file_system(folder),
         **{f"PostgreSQL {name}": value for name, value in rows.items()},
     }
+
+
+def _commit() -> str:
+    """Name the commit, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _cpu_model() -> str:

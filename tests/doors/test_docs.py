@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 import lavoro
+from benchmarks.output.report import Row, as_summary
 from lavoro import errors
 from lavoro.cli import cli
 from lavoro.worker.children import FAILED_STARTS
@@ -158,7 +159,10 @@ def test_pages_say_after_how_many_failed_starts_a_worker_gives_up() -> None:
 
 
 def test_one_unit_for_systemd() -> None:
-    assert [name_of(page) for page in PAGES if "[Service]" in page.read_text()] == ["docs/production/systemd.md"]
+    told = [*PAGES, *(ROOT / "examples").rglob("*"), *(ROOT / "benchmarks").rglob("*.md")]
+    found = [name_of(page) for page in told if page.is_file() and b"[Service]" in page.read_bytes()]
+    assert found == ["docs/production/systemd.md"]
+    assert "](systemd.md)" in (DOCS / "production/deploy.md").read_text()
 
 
 def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventually: Eventually) -> None:
@@ -356,11 +360,28 @@ def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
             assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
 
 
-def test_functions_that_the_profiles_name_exist() -> None:
-    """A profile that names what is gone has to be made anew: it says where the time goes."""
-    named = re.findall(r"`([\w.]+) \((lavoro/[\w/]+\.py)\)`", (DOCS / "internals/profile.md").read_text())
-    assert named
-    assert [(name, file) for name, file in named if name not in definitions(ROOT / file)] == []
+def test_every_image_is_shown_by_a_page() -> None:
+    shown = {(page.parent / target).resolve() for page in PAGES for _, target in links(page)}
+    assert set((DOCS / "images").iterdir()) <= shown
+
+
+def test_performance_has_one_table_of_measurements_with_date_and_commit() -> None:
+    text = (DOCS / "internals/performance.md").read_text()
+    section = text.partition("<!-- measurements: begin -->\n")[2].partition("<!-- measurements: end -->")[0]
+    assert re.match(r"Measured on \d{4}-\d\d-\d\d at commit [0-9a-f]{7,}", section)
+    assert section.count("| figure |") == 1
+
+
+def test_measurements_have_a_line_for_each_figure() -> None:
+    found = [
+        Row("drain, 2 processes, finished", "tasks/s", {"lavoro": [9.0, 10.0, 12.0], "prototype": [10.0, 20.0, 20.0]}),
+        Row("enqueue, one by one", "tasks/s", {"lavoro": [30.0], "Celery, prefork 2": [10.0], "SAQ": [5.0]}),
+    ]
+    drain, enqueue = as_summary(found).splitlines()[2:]
+    cells = ["10 (9 to 12)", "prototype: 20", "0.60 of prototype", ">= 0.6 of prototype: met"]
+    assert drain.strip("| ").split(" | ")[2:] == cells
+    cells = ["30", "Celery, prefork 2: 10; SAQ: 5", "3.00 of Celery, prefork 2", ">= 1.5 of Celery, prefork 2: met"]
+    assert enqueue.strip("| ").split(" | ")[2:] == cells
 
 
 def links(page: Path) -> list[tuple[str, str]]:

@@ -434,7 +434,7 @@ def test_what_is_called_unread_is_unread(page: Path) -> None:
 def test_what_is_called_missing_is_missing() -> None:
     """The table "What this release does not have" of the guide for people who come from Celery."""
     assert not any(hasattr(lavoro.Task, name) for name in ("s", "si", "signature", "map", "chunks", "replace"))
-    assert not any(hasattr(lavoro.Lavoro, name) for name in ("control", "add_periodic_task", "signature", "start"))
+    assert not any(hasattr(lavoro.Lavoro, name) for name in ("control", "add_periodic_task", "signature"))
     assert not {"chain", "group", "chord", "signature"} & set(dir(lavoro))
     for option in ("link", "link_error", "chain", "chord"):
         with pytest.raises(NotImplementedError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from lavoro.registry import TaskRegistry
 
 
 def test_tasks_by_name() -> None:
-    registry, task = TaskRegistry(), SimpleNamespace(name="a.add", definition=None)
+    registry, task = TaskRegistry(), SimpleNamespace(name="a.add", __definition__=None)
     registry.register(task)
     assert registry["a.add"] is task
     assert registry.regular() == {"a.add": task}
@@ -60,6 +61,8 @@ def in_another_thread() -> Any:
 
 
 def test_none_is_current_until_one_is_made() -> None:
+    import_module("lavoro.app")  # else the first look imports it, and it says how one is made
+    current._make_default = None
     assert current.get() is None
     assert current.get_existing() is None
     made = object()

@@ -45,6 +45,9 @@ def main() -> int:
         if options.open
         else verdict._replace(unexplained=[one for one in verdict.unexplained if one not in is_open])
     )
+    for line in sorted(OPEN - {f"{one.program}\t{one.key}" for one in verdict.unexplained}):
+        if any(line.startswith(f"{program.name}\t") for program in chosen) and options.open:
+            print(f"mended, delete it from open.txt: {line}")
     told = f"{len(chosen)} programs, {len(runs)} runs on each side, {results.keys} keys compared"
     print(
         f"{told}, {len(verdict.explained)} differ as meant, {len(is_open)} are open, {time.monotonic() - began:.0f} s"

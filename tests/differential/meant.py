@@ -20,6 +20,7 @@ _EINFO = "`einfo`"
 _SENDERS = "senders of `task_received` and worker signals"
 _KILLED = "`on_failure` of a task whose process was killed"
 _OTHER_NAMES = "other names of the modules of beat, canvas, events, bootsteps, backends and helpers"
+_REPR = "`repr` of applications and tasks"
 _LATER = "attributes of `app` that need a broker, `beat` or commands"
 _WORKFLOWS = "`.s()`, `.si()`, `signature`, `chain()`, `group()`, `chord()`, `.map()`, `.chunks()`, `Task.replace`"
 
@@ -113,7 +114,12 @@ MEANT: tuple[Meant, ...] = (
     Meant("worker_lost", "*.on_failure", "(nothing)", "('WorkerLostE*", "The task has failed.", _KILLED),
     Meant("routing", "amqp.*", "*", "raises MissingA*", "There is no message broker.", _OTHER_NAMES),
     Meant("app_api", "*", "'is there'", "'comes later, and says so'", "The name tells what to use.", _LATER),
-    Meant("app_api", "*", "*", "raises MissingAttribute(*", "The name tells what to use.", _LATER),
+    Meant("app_api", "missing", "raises NotR*", "raises NotR*", "It says what to do.", _WORDS),
+    Meant("app_api", "unregister again", "raises NotR*", "raises NotR*", "The task is named.", _WORDS),
+    Meant("app_api", "unknown", "raises Attr*", "raises Attr*", "The class has a name of its own.", _REPR),
+    Meant("app_api", "repr*", "'<Celery *", "'<Lavoro *", "The class has a name of its own.", _REPR),
+    Meant("app_api", "Task repr", "*", "*", "The class has a module of its own.", _REPR),
+    Meant("app_api", "builtin tasks", "*", "[]", "They belong to workflows.", _WORKFLOWS),
     Meant("tasks_attributes", "method *", "True", "raises MissingA*", "The name tells what to use.", _WORKFLOWS),
     Meant("tasks_attributes", "plain.acks_late", "False", "True", "No task is lost with its worker.", "`acks_late`"),
     Meant("tasks_classes", "no run", "raises NotI*", "raises NotI*", "The task is named.", _WORDS),

@@ -95,7 +95,7 @@ def normal(text: str) -> str:
 
 
 def _write(key: str, text: str) -> None:
-    name = normal(key if WHERE in ("", "client") else f"{WHERE} {key}")
+    name = normal(key if WHERE in ("", "client") else f"{WHERE} {key}").replace("\n", " ")
     line = json.dumps([name, text]) + "\n"
     # One write to a file opened for appending: the lines of several processes and threads stay whole.
     descriptor = os.open(_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -41,7 +41,7 @@ def test_only_what_is_signed_runs(start_worker: StartWorker, signer: Lavoro, sen
         with pytest.raises(SecurityError, match=words.replace("(", r"\(").replace(")", r"\)")):
             result.get(timeout=PATIENCE)
         assert result.state == "FAILURE"
-        worker.until(f"task add[{id}] cannot be read and is set aside: ")
+        worker.until(f"Task add[{id}] cannot be read and is set aside: ")
 
     sender.conf.lavoro_signing_keys = KEYS[1:]
     assert sender.send_task("add", [3, 4]).get(timeout=PATIENCE) == 7, "the key of last year is still taken"

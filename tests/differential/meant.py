@@ -90,7 +90,6 @@ MEANT: tuple[Meant, ...] = (
     ),
     Meant("tasks_pydantic", "*.get", "'Exception'", "'ValidationError'", "Applications catch this class.", _CLASSES),
     Meant("results_api", "not extended.*", "None", "*", "These are columns of the row.", _EXTENDED),
-    Meant("results_api", "AsyncResult none", "raises V*", "raises V*", "The value is shown.", _WORDS),
     Meant("results_api", "worker get in a task", "raises R*", "raises R*", "The advice is Lavoro's.", _WORDS),
     Meant(
         "results_api",

@@ -127,7 +127,10 @@ def script_of(page: Path) -> bool:
 OWN_TESTS = {"flask.md", "send-from-sql.md", "test-your-tasks.md"}
 
 
-@each([page for page in [*GUIDES, ROOT / "compat/README.md"] if script_of(page) and page.name not in OWN_TESTS])
+RUN = [*GUIDES, DOCS / "how-it-works.md", *sorted((DOCS / "production").glob("*.md")), ROOT / "compat/README.md"]
+
+
+@each([page for page in RUN if script_of(page) and page.name not in OWN_TESTS])
 def test_code_runs_as_shown(page: Path, tmp_path: Path, migrated_url: str) -> None:
     write_files(page, tmp_path)
     script = write_calls(page, tmp_path)
@@ -140,7 +143,7 @@ def test_code_runs_as_shown(page: Path, tmp_path: Path, migrated_url: str) -> No
 
 def worker_of(page: Path) -> str:
     """Return the command for a worker of ``tasks.py`` that the page shows, else the plain one."""
-    found = [command for command in commands(page) if command.startswith("lavoro worker -A tasks")]
+    found = [command for command in commands(page) if re.match(r"lavoro worker -A (tasks|postcards)\b", command)]
     return found[0] if found else "lavoro worker -A tasks -l info"
 
 
@@ -186,6 +189,15 @@ def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> N
     write_files(DOCS / "guides/test-your-tasks.md", tmp_path)
     shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
     assert "5 passed" in shown
+
+
+def test_tutorial_works_as_typed(tmp_path: Path, migrated_url: str) -> None:
+    page = DOCS / "tutorial.md"
+    write_files(page, tmp_path)
+    with worker(worker_of(page), tmp_path, migrated_url):
+        run(__file__, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
+    shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
+    assert "3 passed" in shown
 
 
 def test_quick_start_of_the_readme_works_as_typed() -> None:
@@ -358,6 +370,20 @@ def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
             assert name[1] in definitions(page.parent / target), f"{target} has no {name[1]}"
         elif target.endswith(".sql"):
             assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
+
+
+def test_glossary_names_each_term_once_in_order() -> None:
+    page = DOCS / "internals/glossary.md"
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| \[`?([\w.]+)`?\]\(([^()]+)\) \|$", page.read_text(), re.MULTILINE)
+    assert len(rows) == page.read_text().count("\n| ") - 1  # without the head
+    twice = {"floor"}  # of the code, and of the benchmarks: each says so
+    terms = [term for term, *_ in rows]
+    assert terms == sorted(terms)
+    assert [term for term in {*terms} if terms.count(term) != 1 + (term in twice)] == []
+    for term, meaning, name, target in rows:
+        assert (page.parent / target).is_file(), f"{term}: there is no {target}"
+        assert name in (Path(target).name, Path(target).stem)
+        assert meaning.find(". ") == -1, f"{term}: not one sentence"
 
 
 def test_every_image_is_shown_by_a_page() -> None:

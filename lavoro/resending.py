@@ -1,4 +1,4 @@
-"""A retry as a call: what ``send_task`` of one's own and receivers of signals make of it goes to the next try."""
+"""A retry as a call: what ``apply_async`` and ``send_task`` of one's own and receivers of signals make of it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ def changes_of_retry(
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the next try of a task has different; others are told of it only where they want to be."""
-    watched = signals.before_task_publish or signals.after_task_publish or task.app.replaced_send_task is not None
+    replaced = task.__sends__ or task.app.replaced_send_task is not None
+    watched = replaced or signals.before_task_publish or signals.after_task_publish
     if not watched or request.is_eager or request.job is None:
         return retry_changes(task, request, args, kwargs, options)
     resent: list[Message] = []
     vars(request)["resent"] = resent
+    given = request.args if args is None else args, request.kwargs if kwargs is None else kwargs
+    all_options = {**_kept(request), **options, **_time(retry), "retries": request.retries + 1, "add_to_parent": False}
     try:
-        task.app.send_task(
-            task.name, request.args if args is None else args, request.kwargs if kwargs is None else kwargs,
-            **{**_kept(request), **options, **_time(retry)}, task_id=request.id, retries=request.retries + 1,
-            result_cls=task.AsyncResult, task_type=task, add_to_parent=False,
-        )  # fmt: skip
+        if task.__sends__:
+            task.apply_async(*given, task_id=request.id, **all_options)
+        else:
+            task.app.send_task(
+                task.name, *given, task_id=request.id, **all_options, result_cls=task.AsyncResult, task_type=task
+            )
     finally:
         del vars(request)["resent"]
     return _changes(request, retry, resent[-1]) if resent else retry_changes(task, request, args, kwargs, options)

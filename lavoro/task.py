@@ -106,6 +106,8 @@ class Task(Generic[P, R]):
     __takes_task__: bool = False
     _calls_itself = True
     _names_itself = False
+    __sends__ = False
+    """Whether a subclass has an ``apply_async`` of its own, through which retries go too."""
     _run_once: Callable[..., Any] | None = None
     __definition__: Definition | None = None
     """The origin of the task; a second task of its name must have the same."""
@@ -132,6 +134,7 @@ class Task(Generic[P, R]):
         self.__starts__ = "before_start" in self.__handlers__
         self._calls_itself = cls.__call__ is Task.__call__
         self._names_itself = cls.shadow_name is not Task.shadow_name
+        self.__sends__ = cls.apply_async is not Task.apply_async
         if self.autoretry_for and self._run_once is None:
             self._run_once = self.run
             self.run = _retrying(self, self.run)  # type: ignore[method-assign]
@@ -159,6 +162,11 @@ class Task(Generic[P, R]):
             check_limits(self.__own__("time_limit"), self.__own__("soft_time_limit"))
         except ValueError as error:
             raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
+
+    @classmethod
+    def _get_app(cls) -> Any:
+        """Return the application; Celery's name for ``app``, which packages of base classes use."""
+        return cls.app
 
     def __own__(self, option: str) -> Any:
         """Return an option as the task itself says it; None where it leaves that to the settings."""

@@ -193,6 +193,41 @@ def test_a_subclass_that_sends_nothing_does_not_end_the_retries(app: Lavoro, mon
     assert retried(again, JOB).countdown == 5
 
 
+class Grouped(Task[..., Any]):
+    """Adds a property to each call."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> AsyncResult[Any]:
+        options.setdefault("group", f"{self._get_app().main}-{options.get('retries', 0)}")
+        return super().apply_async(args, kwargs, **options)
+
+
+def test_retries_go_through_a_tasks_own_apply_async(app: Lavoro, rows: Rows) -> None:
+    @app.task(bind=True, base=Grouped, name="again")
+    def again(self: Task[..., Any], x: int) -> None:
+        raise self.retry(countdown=5, args=(x + 1,), queue="later")
+
+    again.apply_async((1,), priority=4, headers={"try": 0})
+    (row,) = rows()
+    assert row["options"]["properties"] == {"group": f"{app.main}-0"}
+    back = retried(again, job_of(row))
+    options = _loaded(back.options)
+    assert (options["properties"], options["headers"]) == ({"group": f"{app.main}-1"}, {"try": 0})
+    assert (back.args, back.countdown, back.priority, back.queue) == ("[2]", 5, 4, "later")
+    assert len(rows()) == 1
+
+
+def test_a_task_that_sends_nothing_itself_is_retried_all_the_same(app: Lavoro) -> None:
+    class Once(Task[..., Any]):
+        def apply_async(self, *args: Any, **options: Any) -> Any:
+            return None
+
+    @app.task(bind=True, base=Once, name="again")
+    def again(self: Task[..., Any]) -> None:
+        raise self.retry(countdown=5)
+
+    assert retried(again, JOB).countdown == 5
+
+
 JOB = Job(
     id=uuid.UUID(int=7), name="again", args="[]", kwargs=None, options=None, payload=None, queue="q",
     priority=0, attempt=1, retries=0, crashes=0, due=dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc), expires=None,

@@ -22,7 +22,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 MIGRATED_TEMPLATE = "lavoro_template"
 
-SLOWEST = ("faults", "fuzz", "worker", "doors", "store", "api")
+SLOWEST = ("faults", "fuzz", "worker", "doors", "applications", "store", "api")
 """The folders that take long, longest first."""
 
 

@@ -278,7 +278,7 @@ ABSENT: dict[str, Absent] = {
     "task.send_event": Absent("refused", _EVENTS),
     **dict.fromkeys(("task.signature_from_request", "task.on_replace"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(
-        ("task.Strategy", "task.Request", "task.start_strategy", "task.add_around", "task.request_stack"),
+        ("task.Strategy", "task.Request", "task.start_strategy", "task.request_stack"),
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
@@ -408,8 +408,11 @@ class _Missing:
 def mark_missing(cls: type, kind: str) -> None:
     """Give a class the attributes of the table that begin with ``kind``."""
     for name in ABSENT:
-        if name.startswith(f"{kind}."):
-            setattr(cls, name.partition(".")[2], _Missing(name))
+        owner, _, attribute = name.partition(".")
+        if owner == kind:
+            if attribute in vars(cls):
+                raise TypeError(f"{cls.__name__}.{attribute} is there: delete the row {name!r}")
+            setattr(cls, attribute, _Missing(name))
 
 
 def missing(name: str, error: type[NotSupported] = NotSupported) -> None:

@@ -17,8 +17,8 @@ _IMPORT = re.compile(rf"^( *){_LINE}$", re.MULTILINE)
 class Table:
     """The import lines of the guide: Celery's, and Lavoro's for them."""
 
-    def __init__(self, packages: tuple[str, ...] = ("celery",)) -> None:
-        rows = [row for row in _ROW.findall(GUIDE.read_text()) if row[0].partition(".")[0] in packages]
+    def __init__(self) -> None:
+        rows = [row for row in _ROW.findall(GUIDE.read_text()) if row[0].partition(".")[0] == "celery"]
         self.names = {(ours, name): theirs for theirs, _, ours, names in rows for name in names.split(", ")}
         self.modules = {ours: theirs for theirs, _, ours, _ in rows if ours != "lavoro"}
 

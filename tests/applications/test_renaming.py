@@ -22,8 +22,8 @@ def test_each_import_line_has_its_row() -> None:
 
 
 def test_the_names_of_each_row_exist() -> None:
-    names = Table(("celery", "kombu")).names
-    assert ("lavoro.serialization", "register") in names
+    names = Table().names
+    assert ("lavoro.errors", "Retry") in names
     for module, name in names:
         found = getattr(import_module(module), name, None)
         assert found is not None or import_module(f"{module}.{name}"), (module, name)

@@ -14,7 +14,7 @@ import pytest
 
 import lavoro
 from lavoro import Lavoro, Task, shared_task, spelling
-from lavoro.absent import ABSENT, SETTINGS, of_settings, of_tasks
+from lavoro.absent import ABSENT, SETTINGS, mark_missing, of_settings, of_tasks
 from lavoro.defaults import DEFAULTS
 from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported
 from lavoro.options import NAMES, QUEUE
@@ -317,3 +317,12 @@ def test_an_application_that_is_not_finalized_by_itself() -> None:
     assert seen == []
     shop.finalize()
     assert seen == [shop]
+
+
+def test_no_row_hides_what_is_there() -> None:
+    class Application:
+        control = "there"
+
+    with pytest.raises(TypeError, match=r"Application.control is there: delete the row 'app.control'"):
+        mark_missing(Application, "app")
+    assert Application.control == "there"

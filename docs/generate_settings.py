@@ -24,7 +24,7 @@ Settings have Celery's lower-case names; those that begin with `lavoro_` are Lav
 
 Set them in code (`app.conf.task_default_queue = "mail"`, `app.conf.update(...)`, `Lavoro("shop", timezone="UTC")`),
 in a module or dict (`app.config_from_object("shop.config")`), or in Flask's configuration (`app.config["LAVORO"]`).
-What code sets wins over configuration objects, before or after.
+A setting that code assigns wins over configuration objects, before and after.
 
 A worker checks them when it starts, and says which value is wrong. Names that are not in this list are kept, can be
 read, and change nothing; one that is nearly a known name warns when it is set.

@@ -242,7 +242,7 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_max_log_message": Default(
         100_000, "Most characters shown of one log message, and of its traceback; the rest is cut.", _SIZE
     ),
-    "worker_redirect_stdouts": Default(True, "What tasks print, to standard error too, goes to the log.", FLAG),
+    "worker_redirect_stdouts": Default(True, "Prints of tasks, to standard error too, go to the log.", FLAG),
     "worker_redirect_stdouts_level": Default("WARNING", "Log level of what tasks print.", _LEVEL),
     # Time
     "timezone": Default(None, "Time zone of schedules and of what is shown; None: UTC.", _ZONE),

@@ -372,6 +372,14 @@ def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
             assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
 
 
+@each([page for page in [*PAGES, ROOT / "benchmarks/README.md"] if page.name not in {"come-from-celery.md"}])
+def test_sentences_name_their_subject(page: Path) -> None:
+    """A noun begins a sentence: "A task that ...", not "What ..."; headings and questions in tables are left alone."""
+    text = re.sub(r"^(```.*?^```|#.*?)$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    begins = r"(?:^|[.:!] |\| |- )((?:What|Who|Whoever|Whatever|Somebody|Nobody|Anybody) .{,60})"
+    assert re.findall(begins, text, re.MULTILINE) == []
+
+
 def test_glossary_names_each_term_once_in_order() -> None:
     page = DOCS / "internals/glossary.md"
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| \[`?([\w.]+)`?\]\(([^()]+)\) \|$", page.read_text(), re.MULTILINE)

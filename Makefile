@@ -78,8 +78,10 @@ differential: $(VENV)/.test $(VENV)-celery/.done
 	$(VENV)/bin/python -m tests.differential --celery $(VENV)-celery/bin/python $(ARGS) $(PROGRAMS)
 
 # Celery's own unit tests on Lavoro: make celery-suite ARGS="t/unit/app/test_app.py -k pydantic -vv"
+# Without ARGS also packages that use Celery.
 celery-suite: $(VENV)-celery-suite/.done
 	$(VENV)-celery-suite/bin/python -m tests.celery_suite $(ARGS)
+	$(if $(ARGS),,$(VENV)-celery-suite/bin/python -m pytest -n0 -q tests/applications/packages.py)
 
 # Newest versions into the lock files, for every Python the package supports.
 lock:

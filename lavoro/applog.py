@@ -44,6 +44,18 @@ class Logging:
         )  # fmt: skip
         return True
 
+    def setup_task_loggers(
+        self, loglevel: str | int | None = None, logfile: str | None = None, format: str | None = None,
+        colorize: bool | None = None, propagate: bool = False, datefmt: str | None = None, **_: Any,
+    ) -> logging.Logger:  # fmt: skip
+        """Give the logger above those of tasks a handler of its own, and return it; for programs that are no worker."""
+        conf = self.app.conf
+        return log.setup_tasks(
+            "WARNING" if loglevel is None else loglevel, logfile=logfile, format=format or conf.worker_task_log_format,
+            datefmt=datefmt or conf.worker_task_log_datefmt, propagate=propagate, longest=conf.lavoro_max_log_message,
+            colorize=conf.worker_log_color if colorize is None else colorize,
+        )  # fmt: skip
+
     def redirect_stdouts(self, loglevel: str | int | None = None, name: str = "") -> None:
         """Write what is printed to the log."""
         prints.redirect_stdouts(loglevel or self.app.conf.worker_redirect_stdouts_level)

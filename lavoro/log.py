@@ -346,6 +346,28 @@ def setup(
     signals.after_setup_task_logger.send(None, logger=TASKS, **{**facts, "format": task_format or format})
 
 
+def setup_tasks(
+    level: str | int, *, logfile: str | None, format: str, datefmt: str | None, colorize: bool | None, propagate: bool,
+    longest: int,
+) -> logging.Logger:  # fmt: skip
+    """Give the logger above those of tasks a handler of its own, if it has none, and return it.
+
+    For programs that are no worker: in one, what tasks log is written by the handler of the root logger.
+    """
+    colorize, number = _colorized(colorize, logfile), level_of(level)
+    if not TASKS.handlers:
+        handler = _handler(logfile)
+        handler.setFormatter(_formatter(colorize, _Look("text", format, datefmt, format, datefmt, longest)))
+        handler.addFilter(TaskFilter())
+        TASKS.addHandler(handler)
+    TASKS.setLevel(number)
+    TASKS.propagate = propagate
+    signals.after_setup_task_logger.send(
+        None, logger=TASKS, loglevel=number, logfile=logfile, format=format, colorize=colorize
+    )
+    return TASKS
+
+
 def _colorized(wanted: bool | None, logfile: str | None) -> bool:
     """Tell whether lines have colours; never in a file, and without a wish at a terminal."""
     if logfile is not None:

@@ -487,10 +487,10 @@ class EagerResult(AsyncResult[R]):
     """The result of a task that ran in the calling process."""
 
     def __init__(
-        self, id: str | uuid.UUID, ret_value: Any, state: str, traceback: str | None = None, name: str | None = None,
-        app: Any = None,
+        self, id: str | uuid.UUID | None, ret_value: Any, state: str, traceback: str | None = None,
+        name: str | None = None, app: Any = None,
     ) -> None:  # fmt: skip
-        super().__init__(id, task_name=name, app=app)
+        super().__init__(id or "", task_name=name, app=app)  # a call that a task's own apply_async refuses has no id
         self._value, self._state, self._traceback = ret_value, state, traceback
 
     def _fetch(self) -> StoredTask | None:

@@ -187,6 +187,11 @@ def test_an_eager_result_that_neither_returned_nor_failed(state: str) -> None:
     assert EagerResult("e", 1, state).ready()
 
 
+def test_an_eager_result_of_a_call_that_was_refused_has_no_id() -> None:
+    result: EagerResult[None] = EagerResult(None, None, "REJECTED")
+    assert (result.id, result.state, result.get()) == ("", "REJECTED", None)
+
+
 def test_an_eager_result_that_failed() -> None:
     assert EagerResult("e", 1, "SUCCESS").get() == 1
     error = ValueError("x")

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import lavoro
-from lavoro import AsyncResult, Lavoro, signals
+from lavoro import AsyncResult, Lavoro, get_task_logger, signals
 from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported, OperationalError
 from lavoro.loader import Loader
+from lavoro.log import TASKS
 from lavoro.surface import Surface
 
 UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
@@ -170,6 +171,30 @@ def test_the_log_is_set_up_once(app: Lavoro, tmp_path: Path) -> None:
             handler.close()
         root.handlers[:], root.level = handlers, level
         logging.captureWarnings(False)
+
+
+def test_a_program_that_is_no_worker_writes_what_tasks_log(app: Lavoro, tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def receiver(logger: logging.Logger, **facts: Any) -> None:
+        told.append((logger, facts["loglevel"]))
+
+    signals.after_setup_task_logger.connect(receiver)
+    level, propagate = TASKS.level, TASKS.propagate
+    try:
+        assert app.log.setup_task_loggers("INFO", logfile=str(tmp_path / "log"), format="%(message)s") is TASKS
+        app.log.setup_task_loggers("INFO", logfile=str(tmp_path / "second"))  # there is a handler already
+        get_task_logger("mine").info("hello")
+        assert (tmp_path / "log").read_text() == "hello\n"
+        assert not TASKS.propagate
+        assert app.log.setup_task_loggers(propagate=True).propagate
+        assert told == [(TASKS, 20), (TASKS, 20), (TASKS, 30)]
+    finally:
+        signals.after_setup_task_logger.disconnect(receiver)
+        for handler in TASKS.handlers:
+            handler.close()
+        TASKS.handlers[:], TASKS.propagate = [], propagate
+        TASKS.setLevel(level)
 
 
 # Configuration

@@ -21,15 +21,15 @@ COMMANDS = {"lavoro": ("-m", "lavoro"), "celery": ("-m", "celery")}
 class Application:
     """An application in a folder of its own."""
 
-    def __init__(self, library: str, folder: Path, url: str) -> None:
+    def __init__(self, library: str, folder: Path, url: str, *packages: Path, **environment: str) -> None:
         self._library, self._folder = library, folder
-        paths = [ROOT / "compat", ROOT] if library == "celery" else [ROOT]
+        paths = [ROOT / "compat", ROOT, *packages] if library == "celery" else [ROOT]
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "LAVORO_"))},
             "LAVORO_DATABASE_URL": url,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "ignore:.*redis|.*sqs:UserWarning",
+            **environment,
         }
         self._folder_of_app: Path | None = None
         self._worker: subprocess.Popen[bytes] | None = None

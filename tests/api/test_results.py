@@ -174,7 +174,7 @@ def test_results_as_plain_data(app: Lavoro) -> None:
         result_from_tuple((("g", None), [(("a", None), None)]))
 
 
-@pytest.mark.parametrize("name", ["backend", "graph", "build_graph", "revoke_by_stamped_headers"])
+@pytest.mark.parametrize("name", ["graph", "build_graph", "revoke_by_stamped_headers"])
 def test_what_results_do_not_have_yet_is_told(app: Lavoro, name: str) -> None:
     assert not hasattr(AsyncResult("a"), name)
     with pytest.raises(NotSupported, match=f"result.{name}: "):

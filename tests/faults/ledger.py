@@ -55,9 +55,9 @@ class Ledger:
 
     def _file(self) -> int:
         if self._pid != os.getpid():  # a fork has a file of its own
-            self._pid = os.getpid()
-            path = self.folder / f"{self._role}-{self._pid}.jsonl"
+            path = self.folder / f"{self._role}-{os.getpid()}.jsonl"
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._pid = os.getpid()  # last: another thread takes the descriptor as soon as it sees this
         return self._descriptor
 
 

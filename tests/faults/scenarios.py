@@ -162,13 +162,13 @@ def left_behind(trial: Trial, **rig: Any) -> list[Violation]:
 
 
 def forks(trial: Trial, **rig: Any) -> list[Violation]:
-    """Tasks fork processes that return from them, while others wait in the pool."""
-    trial.worker("-P", "threads", "-c", "2", **rig)
+    """Tasks fork processes that return from them while others wait in the pool: all are sent before it starts."""
     producer = trial.producer()
     for number in range(120):
         producer.send("echo", number)
-        if number % 10 == 9:
+        if number % 4 == 3:
             producer.send("fork_and_return")
+    trial.worker("-P", "threads", "-c", "2", **rig)
     settle(trial, 30)
     return trial.violations()
 

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro import absent, current, signals, spelling
@@ -37,6 +38,7 @@ from lavoro.store.listener import ResultListener
 from lavoro.store.migrate import migrate
 from lavoro.surface import Surface, symbol_of
 from lavoro.task import Task as BaseTask
+from lavoro.text import described
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,9 +84,11 @@ class Lavoro(Surface):
         self.main = main
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
+        self.set_as_current = set_as_current
         self.namespace = namespace
         self._make_surface(loader, log)
         self.conf = Settings(pending=[self._tell_configure])
+        self._configuration: Callable[[], Mapping[str, Any]] | None = None
         kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
         self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry()) if tasks is None else symbol_of(tasks)
         self._copies: dict[Callable[[Any], Any], Any] = kept.get("_copies", {})
@@ -141,12 +145,13 @@ class Lavoro(Surface):
 
     def config_from_object(
         self, obj: Any, *, silent: bool = False, force: bool = False, namespace: str | None = None
-    ) -> None:
+    ) -> Settings | None:
         """Take settings from a module, class, object, dict, or the dotted path of one.
 
         With a ``namespace`` ("CELERY", "LAVORO") only names that begin with it count, without it. It is read when the
         first setting is asked for, or now with ``force``; ``silent`` passes over one that cannot be imported.
-        The default namespace is that of the application.
+        The default namespace is that of the application. It replaces what was given before. With ``force`` it returns
+        the settings.
         """
         namespace = self.namespace = namespace or self.namespace
 
@@ -158,17 +163,26 @@ class Lavoro(Surface):
                     return {}
                 raise
 
-        self.conf.add_source(read)
-        if force:
-            _ = self.conf.changes
+        self.conf.add_source(read, replaces=self._configuration)
+        self._configuration = read
+        if not force:
+            return None
+        _ = self.conf.changes
+        return self.conf
 
-    def config_from_envvar(self, variable: str, *, silent: bool = False, force: bool = False) -> None:
-        """Take settings from the module that an environment variable names."""
-        name = os.environ.get(variable)
+    def config_from_envvar(
+        self, variable_name: str, silent: bool = False, force: bool = False
+    ) -> Settings | Literal[False] | None:
+        """Take settings from the module that an environment variable names, as ``config_from_object`` does.
+
+        Without the variable it raises ``ImproperlyConfigured``, or returns False with ``silent``.
+        """
+        name = os.environ.get(variable_name)
         if name:
-            self.config_from_object(name, silent=silent, force=force)
-        elif not silent:
-            raise ImproperlyConfigured(f"the environment variable {variable} is not set; it must name a module")
+            return self.config_from_object(name, silent=silent, force=force)
+        if silent:
+            return False
+        raise ImproperlyConfigured(f"the environment variable {variable_name} is not set; it must name a module")
 
     def autodiscover_tasks(
         self,
@@ -190,15 +204,19 @@ class Lavoro(Surface):
         else:
             self._discoveries.append(discover)
 
-    def import_modules(self) -> None:
-        """Import all that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered."""
+    def import_modules(self) -> list[ModuleType]:
+        """Import all that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered.
+
+        Returns the modules that the two settings name.
+        """
         signals.import_modules.send(self)
+        found = []
         for setting in ("imports", "include"):
             names = self.conf[setting]
-            for name in [names] if isinstance(names, str) else names or ():
-                import_named(name, setting)
+            found += [import_named(name, setting) for name in ([names] if isinstance(names, str) else names or ())]
         for discover in self._discoveries:
             discover()
+        return found
 
     def set_default(self) -> None:
         """Make this the application of all threads where none is named."""
@@ -325,6 +343,8 @@ class Lavoro(Surface):
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task object or class of one's own making; options become its attributes."""
         task = task() if inspect.isclass(task) else task
+        if not hasattr(task, "__definition__"):
+            raise AttributeError(f"{described(task)} is no task: give an object or a class of Task, or use @app.task")
         for option, value in options.items():
             setattr(task, option, value)
         if not getattr(task, "name", None):

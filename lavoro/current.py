@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -133,6 +133,30 @@ class Proxy:
 
     def __bool__(self) -> bool:
         return self._lookup() is not None
+
+    def __len__(self) -> int:
+        return len(self._lookup())
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._lookup()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._lookup()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._lookup()[key]
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self._lookup()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._lookup())
+
+    def __enter__(self) -> Any:
+        return self._lookup().__enter__()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._lookup().__exit__(*raised)
 
     def __dir__(self) -> list[str]:
         return dir(self._lookup())

@@ -255,11 +255,12 @@ SystemTerminate = WorkerTerminate
 """Its name in Celery 3."""
 
 
-class LavoroWarning(UserWarning):
-    """Base of all warnings of Lavoro."""
+class CeleryWarning(UserWarning):
+    """Base of all warnings, by Celery's name."""
 
 
-CeleryWarning = LavoroWarning
+class LavoroWarning(CeleryWarning):
+    """Base of the warnings of Lavoro."""
 
 
 class AlwaysEagerIgnored(LavoroWarning):

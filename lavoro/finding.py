@@ -37,7 +37,8 @@ class Fallback:
 
     def __get__(self, conf: MutableMapping[str, Any], owner: type) -> Any:
         told = os.environ.get(self._variable) if self._variable else None
-        return told or first(conf, self._name, *self._others)
+        values = (getattr(conf, name, None) for name in self._others)
+        return told or next((value for value in (conf.get(self._name), *values) if value is not None), None)
 
     def __set__(self, conf: MutableMapping[str, Any], value: Any) -> None:
         conf[self._name] = value

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 
-def import_named(name: str, setting: str) -> None:
-    """Import a module that a setting names; raises ``ModuleNotFoundError`` with the setting where there is none."""
+def import_named(name: str, setting: str) -> ModuleType:
+    """Return the module that a setting names; raises ``ModuleNotFoundError`` with the setting where there is none."""
     try:
-        import_module(name)
+        return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise

@@ -24,9 +24,9 @@ class Loader:
         """The application's settings."""
         return self.app.conf  # type: ignore[no-any-return]
 
-    def import_default_modules(self) -> None:
+    def import_default_modules(self) -> list[ModuleType]:
         """Import what the settings ``imports`` and ``include`` name, and what is to be discovered."""
-        self.app.import_modules()
+        return self.app.import_modules()  # type: ignore[no-any-return]
 
     init_worker = import_default_modules
 

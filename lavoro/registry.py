@@ -48,5 +48,13 @@ class TaskRegistry(dict[str, Any]):
         del self[name]
 
     def regular(self) -> dict[str, Any]:
-        """The tasks as a plain dict."""
-        return dict(self)
+        """The tasks as a plain dict, without those whose ``type`` is another."""
+        return self.filter_types("regular")
+
+    def periodic(self) -> dict[str, Any]:
+        """The tasks whose attribute ``type`` is "periodic"."""
+        return self.filter_types("periodic")
+
+    def filter_types(self, type: str) -> dict[str, Any]:
+        """The tasks of a type, by name."""
+        return {name: task for name, task in self.items() if getattr(task, "type", "regular") == type}

@@ -99,6 +99,8 @@ class Settings(Finding):
         }
         self._merge(self._defaults, defaults or {})
         self._pending: list[tuple[dict[str, Any], Source]] = [(self._loaded, source) for source in pending]
+        self._sources: list[tuple[Source, Mapping[str, Any]]] = []
+        """The configuration objects that have been read, and what they hold."""
         self._warned = False
         self._renew_lock()
         in_each_fork(self._renew_lock)
@@ -125,13 +127,24 @@ class Settings(Finding):
         """How many configuration objects are still to be read."""
         return len(self._pending)
 
-    def add_source(self, source: Source) -> None:
+    def add_source(self, source: Source, *, replaces: Source | None = None) -> None:
         """Add a configuration object, to be read on the first access to any setting.
 
-        It wins over those added before, and loses to what code set on ``conf`` itself, before or after.
+        It wins over those added before, and loses to what code set on ``conf`` itself, before or after. The one that it
+        ``replaces`` is forgotten, read or not.
         """
+        if replaces is not None:
+            self._forget(replaces)
         self._pending.append((self._loaded, source))
         self._changed()
+
+    def _forget(self, source: Source) -> None:
+        with self._lock:
+            self._pending[:] = [entry for entry in self._pending if entry[1] is not source]
+            self._sources = [entry for entry in self._sources if entry[0] is not source]
+            self._loaded.clear()
+            for _, values in self._sources:
+                self._merge(self._loaded, values)
 
     def add_defaults(self, defaults: Mapping[str, Any] | Source) -> None:
         """Add defaults, which lose to all that is configured; a callable is called on the first access."""
@@ -145,8 +158,13 @@ class Settings(Finding):
             self._reading = True
             try:
                 while self._pending:
-                    target, source = self._pending[0]
-                    self._merge(target, source())
+                    target, source = entry = self._pending[0]
+                    values = source()
+                    if self._pending[0] is not entry:  # it was replaced while it was read
+                        continue
+                    self._merge(target, values)
+                    if target is self._loaded:
+                        self._sources.append((source, values))
                     # Only now: other threads wait for the lock as long as something is pending, and what failed stays.
                     del self._pending[0]
             finally:
@@ -186,7 +204,9 @@ class Settings(Finding):
         if OLD_NAMES.get(name, name) == "task_publish_retry_policy" and isinstance(value, Mapping):
             for option in value:
                 spelling.warn_of(f"{name}: the option", option, _POLICY)
-        if name not in _NAMES and isinstance(name, str) and name.islower() and name not in OLD_NAMES:
+        if name in _NAMES or not isinstance(name, str) or not name.islower() or name in OLD_NAMES:
+            return
+        if name.partition("_")[2] not in _NAMES:  # one with a namespace, such as celery_task_routes
             spelling.warn_of("the setting", name, _NAMES)
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -236,6 +256,15 @@ class Settings(Finding):
     def copy(self) -> dict[str, Any]:
         """Return what code set: after `clear`, ``update`` with it restores that, as ``mock.patch.dict`` does."""
         return {**self._touched(), **self._changes}
+
+    def __copy__(self) -> Settings:
+        """Return settings of their own with the same values."""
+        self._read()
+        made = Settings()
+        made._defaults.update(self._defaults)
+        for layer, values in zip(made._layers, self._layers, strict=True):
+            layer.update(values)
+        return made
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked for by copy and pickle before __init__ ran

@@ -143,8 +143,9 @@ class Surface:
 
     def bugreport(self) -> str:
         """Return what a report of a fault should hold: versions, and the settings without secrets."""
-        found = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-        return f"lavoro {lavoro.__version__}\n{found}\n\n{self.conf.humanize()}"
+        software = f"software -> lavoro:{lavoro.__version__} py:{platform.python_version()}"
+        found = f"platform -> system:{platform.system()} arch:{platform.machine()}"
+        return f"{software}\n{found}\n\n{self.conf.humanize()}"
 
     # Time
 

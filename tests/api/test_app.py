@@ -10,6 +10,7 @@ import sys
 import threading
 import typing
 import uuid
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -81,9 +82,44 @@ def test_configuration_that_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> N
     app.config_from_object("tests_no_such_config", silent=True)
     assert app.conf.task_default_queue == "celery"
     monkeypatch.delenv("SHOP_CONFIG", raising=False)
-    app.config_from_envvar("SHOP_CONFIG", silent=True)
+    assert app.config_from_envvar("SHOP_CONFIG", silent=True) is False
     with pytest.raises(ImproperlyConfigured, match="SHOP_CONFIG"):
         app.config_from_envvar("SHOP_CONFIG")
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_second_configuration_object_replaces_the_first(read: bool) -> None:
+    app = Lavoro("twice")
+    app.config_from_object({"task_default_queue": "first", "lavoro_batch": 7})
+    app.conf.task_serializer = "pickle"
+    assert not read or app.conf.lavoro_batch == 7
+    assert app.config_from_object({"task_default_queue": "second"}) is None
+    assert app.conf.task_default_queue == "second"
+    assert "lavoro_batch" not in app.conf.changes
+    assert app.conf.task_serializer == "pickle"
+    assert app.config_from_object({"timezone": "Europe/Rome"}, force=True) is app.conf
+    assert app.conf.changes == {"timezone": "Europe/Rome", "task_serializer": "pickle"}
+
+
+def test_configuration_that_is_replaced_while_it_is_read() -> None:
+    app = Lavoro("replaced")
+
+    class First:
+        @property
+        def task_default_queue(self) -> str:
+            app.config_from_object({"task_default_queue": "second"})
+            return "first"
+
+    app.config_from_object(First())
+    assert app.conf.task_default_queue == "second"
+
+
+def test_names_in_a_lower_case_namespace_are_no_misspelt_settings() -> None:
+    app = Lavoro("lower")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        app.config_from_object({"celery_task_default_queue": "mail"}, namespace="celery", force=True)
+    assert app.conf.task_default_queue == "mail"
 
 
 def test_namespace() -> None:

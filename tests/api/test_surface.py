@@ -246,7 +246,7 @@ def test_either_and_others(app: Lavoro) -> None:
     with pytest.raises(TypeError, match="missing"):
         app.type_checker(lambda x, y: None)(1)
     assert app.bugreport() == lavoro.bugreport(app)
-    assert f"lavoro {lavoro.__version__}" in app.bugreport()
+    assert f"software -> lavoro:{lavoro.__version__} py:" in app.bugreport()
 
 
 def test_what_has_no_effect_says_so() -> None:

@@ -24,6 +24,22 @@ _REPR = "`repr` of applications and tasks"
 _LATER = "attributes of `app` that need a broker, `beat` or commands"
 _WORKFLOWS = "`.s()`, `.si()`, `signature`, `chain()`, `group()`, `chord()`, `.map()`, `.chunks()`, `Task.replace`"
 
+_UNBOUND = "attributes of `Task` and of plain tasks that nothing set"
+_INTERNAL = "what Celery's own code asks of tasks: `from_config`, `request_stack` and their like"
+_PROXIES = "the class of a task"
+_UNKNOWN_APPLY = "`apply()` of a task that is not registered"
+_ROUTERS = "options that routers and receivers of `before_task_publish` see"
+_SETDEFAULT = "`app.conf.setdefault`"
+_CONF = "`app.conf` that is assigned, shown or asked whether it was read"
+_LOADER = "`--config` and `--loader` of the command line"
+_EXIT = "the exit code where the application cannot be imported"
+_META = "`app.backend.get_task_meta` of an unknown task"
+_OUTSIDE = "`self.request.task` outside of a run"
+_UPDATE = "`update_state`"
+_ANNOTATE = "`task_annotations`"
+_OTHERS = "a task of another application"
+_RESULT = "a result that cannot be encoded"
+
 
 def _alike(program: str, row: str, sentences: dict[str, str]) -> list[Meant]:
     """Entries for settings under both of their names, whose values tell enough where they are set."""
@@ -135,4 +151,78 @@ MEANT: tuple[Meant, ...] = (
     Meant("tasks_context", "sees*", "*", "*nothing*", "A greenlet has its own `threading.local`.", "pool", "default"),
     Meant("unregistered", "elsewhere", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
     Meant("unregistered", "*unknown*", "*", "*", "A newer worker may know it.", "unregistered task"),
+    Meant("app_api", "loader", "'AppLoader'", "'Loader'", "The class has a name of its own.", _REPR),
+    Meant("app_api", "task_cls", "'celery.app.task:Task'", "<class Task>", "The class is known.", _REPR),
+    Meant("app_api", "regular", "*'kept']", "[]", "A task belongs to its application.", _OTHERS),
+    Meant("app_api", "steps", "defaultdict{}", "defaultdict{'c*", "The worker's parts are fixed.", _LATER),
+    Meant("app_api", "unknown meta", "{'result': None, 'st*", "{'children': []*", "A row has all fields.", _META),
+    Meant("calls_context", "outside.task", "raises Attr*", "'calls_context.show'", "The name is known.", _OUTSIDE),
+    Meant("calls_context", "stack t*", "*", "raises MissingA*", "Requests are in the context.", _INTERNAL),
+    Meant(
+        "calls_publish_signals",
+        "queue.before.properties.*",
+        "None",
+        "(nothing)",
+        "There is no message broker.",
+        _ROUTERS,
+    ),
+    Meant(
+        "calls_publish_signals",
+        "send_task.before.headers.ignore_result",
+        "None",
+        "False",
+        "The setting decides it.",
+        _ROUTERS,
+    ),
+    Meant("routing", "route arguments", "*", "*[], 'routing.by_function'*", "There is no message broker.", _ROUTERS),
+    Meant("cli", "exit code of --config none --loader *", "0", "2", "The application names them.", _LOADER),
+    Meant("cli", "exit code of -A no_such_module worker", "2", "1", "The command line is right.", _EXIT),
+    Meant("conf_objects", "assigned", "raises Attr*", "'assigned'", "The settings stay settings.", _CONF),
+    Meant("conf_objects", "changes", "{'deprecated_settings'*", "{'new'*", "There is no such setting.", _CONF),
+    Meant("conf_objects", "configured", "False", "True", "The settings have been read.", _CONF),
+    Meant("conf_objects", "table censored", "'****", "None", "None is no secret.", _CONF),
+    Meant("conf_objects", "setdefault", "(None*", "(1, 6, 6)", "It does as a dict does.", _SETDEFAULT),
+    Meant("conf_objects", "setdefault known", "None", "'x'", "Nobody has set it before.", _SETDEFAULT),
+    Meant("conf_objects", "find_option", "'searchresult'", "'Found'", "The class has a name of its own.", _REPR),
+    Meant("conf_objects", "config_from_envvar", "raises Impr*", "raises Impr*", "It is one line.", _WORDS),
+    Meant("conf_objects", "mixed*", "raises Impr*", "raises Impr*", "The empty lines are left out.", _WORDS),
+    Meant("conf_objects", "delete", "raises KeyE*", "raises KeyE*", "The words are Python's.", _WORDS),
+    Meant("proxies", "type of default", "'Celery'", "'_DefaultApp'", "The class has a name of its own.", _REPR),
+    Meant(
+        "serializers", "result.*", "'EncodeError'", "None", "No backend is set, so nobody asks for the result.", _RESULT
+    ),
+    Meant("states_exceptions", "NotRegistered repr", "*", "*NotRegistered('a.task')*", "It is Python's.", _WORDS),
+    Meant("states_exceptions", "NotRegistered.str", "*words*", "'words'", "The text is the message.", _WORDS),
+    Meant("states_exceptions", "QueueNotFound.str", "*words*", "'words'", "The text is the message.", _WORDS),
+    Meant("states_exceptions", "SoftTimeLimitExceeded.str", "*words*", "'words'", "The text is the message.", _WORDS),
+    Meant("states_exceptions", "TimeLimitExceeded.str", "*words*", "'words'", "The text is the message.", _WORDS),
+    Meant("states_exceptions", "hard limit", "'Time*", "'5'", "The text is the message.", _WORDS),
+    Meant("states_exceptions", "soft limit", "'Soft*", "''", "The text is the message.", _WORDS),
+    Meant("tasks_annotations", "caller *", "*", "*", "The client has not used the application yet.", _ANNOTATE),
+    Meant("tasks_attributes", "*.exchange", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
+    Meant("tasks_attributes", "*.queue", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
+    Meant("tasks_attributes", "*.routing_key", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
+    Meant("tasks_attributes", "Task.store_eager_result", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
+    Meant("tasks_attributes", "Task.typing", "None", "True", "It is the default.", _UNBOUND),
+    Meant("tasks_attributes", "*.from_config", "*", "raises Attr*", "Descriptors read the settings.", _INTERNAL),
+    Meant("tasks_attributes", "__header__*", "*", "raises Attr*", "Arguments are checked by the call.", _INTERNAL),
+    Meant("tasks_attributes", "method _get_*", "True", "raises Attr*", "They are Celery's own.", _INTERNAL),
+    Meant("tasks_attributes", "class bases", "['PromiseProxy'*", "['based'*", "Nothing stands for the task.", _PROXIES),
+    Meant(
+        "tasks_attributes",
+        "update_state outside",
+        "raises ValueE*",
+        "None",
+        "No task runs here: the log warns.",
+        _UPDATE,
+    ),
+    Meant("tasks_classes", "register function", "raises Attr*", "raises Attr*", "It says what to do.", _WORDS),
+    Meant(
+        "tasks_classes",
+        "unregistered apply",
+        "raises NotR*",
+        "'unregistered'",
+        "The class says what to run.",
+        _UNKNOWN_APPLY,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import re
 import threading
@@ -477,3 +478,23 @@ def test_seconds(value: Any, seconds: float | None) -> None:
     conf = Settings()
     conf.result_expires = value
     assert conf.seconds("result_expires") == seconds
+
+
+def test_copy_has_the_values_and_is_apart() -> None:
+    conf = Settings({"own_default": 1})
+    conf.add_source(lambda: {"timezone": "Europe/Rome"})
+    conf.task_default_queue = "mine"
+    conf.beat_schedule["x"] = 1
+    other = copy.copy(conf)
+    assert type(other) is Settings
+    assert dict(other) == dict(conf)
+    other.task_default_queue = "theirs"
+    assert (conf.task_default_queue, other.timezone, other.own_default) == ("mine", "Europe/Rome", 1)
+
+
+def test_urls_of_the_broker_are_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "postgresql://told/x")
+    conf = Settings()
+    assert (conf.broker_read_url, conf.broker_write_url) == ("postgresql://told/x",) * 2
+    monkeypatch.setenv("CELERY_BROKER_READ_URL", "postgresql://read/x")
+    assert conf.broker_read_url == "postgresql://read/x"

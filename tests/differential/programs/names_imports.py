@@ -48,7 +48,7 @@ NAMES = {
     " SecurityWarning CPendingDeprecationWarning CDeprecationWarning CeleryCommandException",
     "celery.loaders.base": "BaseLoader",
     "celery.local": "Proxy PromiseProxy maybe_evaluate try_import",
-    "celery.platforms": "signals pidfile create_pidlock detached EX_OK EX_FAILURE EX_UNAVAILABLE EX_USAGE",
+    "celery.platforms": "signals create_pidlock detached EX_OK EX_FAILURE EX_UNAVAILABLE EX_USAGE",
     "celery.result": "AsyncResult ResultBase ResultSet GroupResult EagerResult allow_join_result denied_join_result"
     " assert_will_not_block result_from_tuple task_join_will_block",
     "celery.schedules": "crontab schedule solar BaseSchedule crontab_parser schedstate maybe_schedule ParseException",

@@ -21,7 +21,7 @@
     └── OperationalError        the database cannot be reached or refused
     SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
     WorkerShutdown, WorkerTerminate     are SystemExit
-    LavoroWarning, CeleryWarning    one class, a UserWarning
+    CeleryWarning, a UserWarning, is the base of LavoroWarning, and that of
     ├── AlwaysEagerIgnored  ├── DuplicateNodenameWarning  ├── DuplicateTaskNameWarning
     └── FixupWarning  ├── NotConfigured  └── SecurityWarning
 """

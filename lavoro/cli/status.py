@@ -39,11 +39,9 @@ def status(context: click.Context, app: str | None, as_json: bool) -> None:
         say(json.dumps(found, default=str))
     else:
         say(f"database: {place}")
-        Console().print(
-            _queues(queues) if queues else "no tasks wait or run",
-            _workers(workers) if workers else "no live worker",
-            sep="\n",
-        )
+        first = _queues(queues) if queues else "no tasks wait or run"
+        second = _workers(workers) if workers else "no live worker"
+        Console().print(first, second, sep="\n")
     context.exit(0 if workers else NOBODY)
 
 

@@ -43,8 +43,8 @@ class Interruption:
             sys.settrace(None)
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
+        if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "__del__":
+            return None  # no exception of a finalizer reaches the code in which the collector runs it
         frame.f_trace_opcodes = frame.f_code.co_filename.endswith(INSTRUCTIONS)
         return self._step
 

@@ -46,13 +46,15 @@ def announced(
     """Send ``before_task_publish``; return the call with what its receivers changed, and what they were shown."""
     form = form if form.task_id is not None else form._replace(task_id=str(uuid7()))
     policy = {**settings["task_publish_retry_policy"], **(policy or {})}
-    headers, properties = _headers(settings, task, form, args, kwargs), _properties(form)
+    protocol, properties = _protocol_headers(settings, task, form, args, kwargs), _properties(form)
+    headers = {**protocol, **(form.extra.get("headers") or {})}
     embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
     shown = Announcement(form.name, headers, properties, (args, kwargs, embed), form.queue, policy)
     if signals.before_task_publish:
         before = {**headers, **properties}
         shown.tell_before()
-        form = _changed(settings, form, headers, properties, before)
+        extra = {**form.extra, "headers": {name: value for name, value in headers.items() if name not in protocol}}
+        form = _changed(settings, form._replace(extra=extra), headers, properties, before)
     return form, shown
 
 
@@ -64,9 +66,10 @@ def tell_published(announcements: Iterable[Announcement]) -> None:
         )
 
 
-def _headers(
+def _protocol_headers(
     settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return the headers that every message has; others are custom ones."""
     extra = form.extra
     id = extra.get("task_id") or form.task_id
     patterns = settings["lavoro_redact"]
@@ -93,16 +96,7 @@ def _headers(
         "replaced_task_nesting": 0,
         "stamped_headers": None,
         "stamps": {},
-        **(extra.get("headers") or {}),
     }
-
-
-_PROTOCOL = frozenset({
-    "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
-    "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers",
-    "stamps",
-})  # fmt: skip
-"""Headers of every message; others are custom ones."""
 
 
 def _properties(form: Template) -> dict[str, Any]:
@@ -125,7 +119,6 @@ def _changed(
     found = {**headers, **properties}
     changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
     extra = {**form.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
-    extra["headers"] = {name: value for name, value in headers.items() if name not in _PROTOCOL}
     known = ("correlation_id", "reply_to", "priority", "expiration")
     extra["properties"] = {name: value for name, value in properties.items() if name not in known}
     if "timelimit" in changes:

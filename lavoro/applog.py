@@ -48,11 +48,14 @@ class Logging:
         self, loglevel: str | int | None = None, logfile: str | None = None, format: str | None = None,
         colorize: bool | None = None, propagate: bool = False, datefmt: str | None = None, **_: Any,
     ) -> logging.Logger:  # fmt: skip
-        """Give the logger above those of tasks a handler of its own, and return it; for programs that are no worker."""
+        """Set the parent of the loggers of tasks up, and return it; with ``propagate`` the root's handlers serve it."""
         conf = self.app.conf
+        look = log.Look(
+            "text", conf.worker_log_format, conf.worker_log_datefmt, format or conf.worker_task_log_format,
+            conf.worker_task_log_datefmt if datefmt is None else datefmt, conf.lavoro_max_log_message,
+        )  # fmt: skip
         return log.setup_tasks(
-            "WARNING" if loglevel is None else loglevel, logfile=logfile, format=format or conf.worker_task_log_format,
-            datefmt=datefmt or conf.worker_task_log_datefmt, propagate=propagate, longest=conf.lavoro_max_log_message,
+            "WARNING" if loglevel is None else loglevel, look, logfile=logfile, propagate=propagate,
             colorize=conf.worker_log_color if colorize is None else colorize,
         )  # fmt: skip
 

@@ -108,7 +108,7 @@ for _name in OURS:
 
 base_logger, worker_logger = logging.getLogger("lavoro"), logging.getLogger("lavoro.worker")
 TASKS = task_logger = logging.getLogger("lavoro.user")
-"""Parent of the loggers of tasks: a handler given to it gets what tasks log."""
+"""Parent of the loggers of tasks: a handler given to it gets what tasks log; in a worker the root's do not."""
 
 
 class TaskFilter(logging.Filter):
@@ -216,14 +216,17 @@ class JsonFormatter(logging.Formatter):
 def get_task_logger(name: str) -> logging.Logger:
     """Return a logger for tasks; in the worker its records carry ``task_id`` and ``task_name``.
 
-    Handlers that a receiver of ``after_setup_task_logger`` adds get its records, too::
+    The worker's handlers for tasks get its records, and those that a receiver of ``after_setup_task_logger`` adds::
 
         logger = get_task_logger(__name__)
     """
     logger = logging.getLogger(name)
     if logger in (TASKS, base_logger):
         raise RuntimeError(f"Logger name {name!r} is reserved!")
-    if logger.parent is logging.root:
+    above: logging.Logger | None = logger
+    while above is not None and above is not TASKS:
+        above = above.parent
+    if above is None:  # Celery's rule: TASKS replaces any other parent
         logger.parent = TASKS
     return logger
 
@@ -236,7 +239,7 @@ def get_logger(name: str) -> logging.Logger:
     return logger
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """How the lines of the worker's log look."""
 
     style: str
@@ -297,10 +300,7 @@ def begin(level: str | int, *, logfile: str | None, style: str) -> None:
 
     A handler that the application adds meanwhile goes first.
     """
-    handler = _handler(logfile)
-    look = _Look(style, PLAIN, None, None, None, LONGEST)
-    handler.setFormatter(_formatter(_colorized(None, logfile), look))
-    handler.addFilter(TaskFilter())
+    handler = _handler(logfile, _colorized(None, logfile), Look(style, PLAIN, None, None, None, LONGEST))
     handler.setLevel(level_of(level))
     _early.append(_Early(handler))
 
@@ -334,37 +334,33 @@ def setup(
             if isinstance(answer, Exception):
                 raise answer
         return
-    root = logging.getLogger()
+    root, look = logging.getLogger(), Look(style, format, datefmt, task_format, task_datefmt, longest)
+    if hijack_root:
+        TASKS.handlers[:] = []
     if hijack_root or not root.handlers:
-        handler = _handler(logfile)
-        handler.setFormatter(_formatter(colorize, _Look(style, format, datefmt, task_format, task_datefmt, longest)))
-        handler.addFilter(TaskFilter())
-        root.handlers[:] = [handler]
+        root.handlers[:] = [_handler(logfile, colorize, look)]
         root.setLevel(number)
         logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
-    signals.after_setup_task_logger.send(None, logger=TASKS, **{**facts, "format": task_format or format})
+    setup_tasks(number, look, logfile=logfile, colorize=colorize)
 
 
 def setup_tasks(
-    level: str | int, *, logfile: str | None, format: str, datefmt: str | None, colorize: bool | None, propagate: bool,
-    longest: int,
-) -> logging.Logger:  # fmt: skip
-    """Give the logger above those of tasks a handler of its own, if it has none, and return it.
+    level: str | int, look: Look, *, logfile: str | None = None, colorize: bool | None = None, propagate: bool = False
+) -> logging.Logger:
+    """Set the parent of the loggers of tasks up: its level, and a handler if it has none.
 
-    For programs that are no worker: in one, what tasks log is written by the handler of the root logger.
+    Without ``propagate`` the root logger's handlers do not get what tasks log: a handler that is given to both loggers
+    writes it once.
     """
-    colorize, number = _colorized(colorize, logfile), level_of(level)
+    number, format, colorize = level_of(level), look.task_format or look.format, _colorized(colorize, logfile)
     if not TASKS.handlers:
-        handler = _handler(logfile)
-        handler.setFormatter(_formatter(colorize, _Look("text", format, datefmt, format, datefmt, longest)))
-        handler.addFilter(TaskFilter())
-        TASKS.addHandler(handler)
+        datefmt = look.task_datefmt if look.task_format else look.datefmt
+        TASKS.addHandler(_handler(logfile, colorize, look._replace(format=format, datefmt=datefmt, task_format=None)))
     TASKS.setLevel(number)
     TASKS.propagate = propagate
-    signals.after_setup_task_logger.send(
-        None, logger=TASKS, loglevel=number, logfile=logfile, format=format, colorize=colorize
-    )
+    facts = {"loglevel": number, "logfile": logfile, "format": format, "colorize": colorize}
+    signals.after_setup_task_logger.send(None, logger=TASKS, **facts)
     return TASKS
 
 
@@ -375,14 +371,17 @@ def _colorized(wanted: bool | None, logfile: str | None) -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") if wanted is None else wanted
 
 
-def _handler(logfile: str | None) -> logging.StreamHandler[Any]:
-    if logfile is None:
-        return logging.StreamHandler()
-    # Before each line it checks whether logrotate has moved the file away, and makes a new one.
-    return WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
+def _handler(logfile: str | None, colorize: bool, look: Look) -> logging.Handler:
+    handler: logging.Handler = logging.StreamHandler()
+    if logfile is not None:
+        # Before each line it checks whether logrotate has moved the file away, and makes a new one.
+        handler = WatchedFileHandler(logfile, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(_formatter(colorize, look))
+    handler.addFilter(TaskFilter())
+    return handler
 
 
-def _formatter(colorize: bool, look: _Look) -> logging.Formatter:
+def _formatter(colorize: bool, look: Look) -> logging.Formatter:
     if look.style == "json":
         lines = JsonFormatter()
         lines.longest = look.longest

@@ -82,9 +82,14 @@ class Signal(blinker.Signal):
         """Tell whether anybody listens to this sender."""
         return any(True for _ in self.receivers_for(_key(sender)))
 
-    def send(self, sender: object = None, **named: Any) -> list[tuple[Callable[..., Any], Any]]:
-        """Call the receivers; return each with its answer, or with the exception it raised."""
-        return [(receiver, self._call(receiver, sender, named)) for receiver in self.receivers_for(_key(sender))]
+    def send(  # type: ignore[override]  # a sender must be named
+        self, sender: object, **named: Any
+    ) -> list[tuple[Callable[..., Any], Any]]:
+        """Call the receivers in the order of connection; return each with its answer, or the exception it raised."""
+        receivers = [*self.receivers_for(_key(sender))]
+        if len(receivers) > 1:  # blinker keeps them in sets
+            receivers.sort(key=self._connected().index)
+        return [(receiver, self._call(receiver, sender, named)) for receiver in receivers]
 
     def _call(self, receiver: Callable[..., Any], sender: object, named: dict[str, Any]) -> Any:
         depth = forking.depth

@@ -27,14 +27,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, which gets its handlers and level back, as Python gets its warnings."""
+    """The root logger; it and that of tasks get their handlers and levels back, and Python its warnings."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in (root, log.TASKS)]
     yield root
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    for logger, handlers, level, propagate in before:
+        for handler in set(logger.handlers) - set(handlers):
+            handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
     logging.captureWarnings(False)
 
 
@@ -63,6 +64,39 @@ def test_formats_of_lines_inside_and_outside_of_tasks(root: logging.Logger, tmp_
     assert lines[0] == f"speak[{id}] hello"
     assert lines[1].startswith(f"out Task speak[{id}] succeeded in ")
     assert lines[2] == "out bye"
+
+
+def test_a_handler_that_is_given_to_both_loggers_writes_once(root: logging.Logger, tmp_path: Path) -> None:
+    path, stream = tmp_path / "log", io.StringIO()
+    handler = logging.StreamHandler(stream)
+    both = (signals.after_setup_logger, signals.after_setup_task_logger)
+
+    def add(logger: logging.Logger, **_: Any) -> None:
+        logger.addHandler(handler)
+
+    for signal in both:
+        signal.connect(add, dispatch_uid="test")
+    try:
+        log.setup("ERROR", logfile=str(path), format="%(message)s")
+    finally:
+        for signal in both:
+            signal.disconnect(dispatch_uid="test")
+    assert log.TASKS.level == logging.ERROR
+    get_task_logger("shop.tasks").error("hello")
+    logging.getLogger("shop").error("bye")
+    assert path.read_text() == stream.getvalue() == "hello\nbye\n"
+
+
+def test_the_logger_of_tasks_may_be_set_up_by_hand(root: logging.Logger, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    app = Lavoro("shop")
+    app.conf.worker_task_log_format = "%(task_name)s %(message)s"
+    logger = app.log.setup_task_loggers("INFO", str(path))
+    assert (logger, logger.level, logger.propagate) == (log.TASKS, logging.INFO, False)
+    get_task_logger("shop.tasks").info("hello")
+    assert path.read_text() == "??? hello\n"
+    assert app.log.setup_task_loggers("INFO", propagate=True).propagate
+    assert len(logger.handlers) == 1
 
 
 def test_json_lines(root: logging.Logger, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lavoro
-from lavoro import AsyncResult, Lavoro, get_task_logger, signals
+from lavoro import AsyncResult, Lavoro, get_task_logger, log, signals
 from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported, OperationalError
 from lavoro.loader import Loader
 from lavoro.log import TASKS
@@ -160,16 +160,18 @@ def test_an_application_may_name_its_loader_and_log() -> None:
 
 def test_the_log_is_set_up_once(app: Lavoro, tmp_path: Path) -> None:
     root = logging.getLogger()
-    handlers, level = [*root.handlers], root.level
+    before = [(logger, [*logger.handlers], logger.level) for logger in (root, log.TASKS)]
     try:
         assert app.log.setup("INFO", logfile=str(tmp_path / "log"))
         assert not app.log.setup("INFO")
         logging.getLogger("mine").info("hello")
         assert "INFO/MainProcess] hello" in (tmp_path / "log").read_text()
     finally:
-        for handler in root.handlers:
-            handler.close()
-        root.handlers[:], root.level = handlers, level
+        for logger, handlers, level in before:
+            for handler in logger.handlers:
+                handler.close()
+            logger.handlers[:], logger.propagate = handlers, True
+            logger.setLevel(level)
         logging.captureWarnings(False)
 
 

@@ -54,6 +54,19 @@ def test_receivers_get_keywords_only(signal: Signal, ear: Ear) -> None:
     assert ear.heard == [{"signal": signal, "sender": "sender", "number": 1}]
 
 
+def test_receivers_are_called_in_the_order_in_which_they_were_connected(signal: Signal) -> None:
+    names = [f"receiver {number}" for number in range(20)]
+    for number, name in enumerate(names):
+        signal.connect(lambda name=name, **_: name, sender="x" if number % 2 else None, weak=False)
+    assert [answer for _, answer in signal.send("x")] == names
+    assert [answer for _, answer in signal.send("y")] == names[::2]
+
+
+def test_a_signal_has_a_sender(signal: Signal) -> None:
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'sender'"):
+        signal.send()  # type: ignore[call-arg]
+
+
 def test_as_a_decorator_with_and_without_arguments(signal: Signal) -> None:
     heard = []
 

@@ -48,7 +48,7 @@ def work(self):
     print("an error print of task", file=sys.stderr)
     logging.getLogger("plain").warning("plain logger")
     get_logger("my.other").info("get_logger in task")
-    say("propagate", (logger.propagate, logging.getLogger("celery.task").propagate))
+    say("propagate", (logger.propagate, bool(logging.getLogger("celery.task").propagate)))
     say(
         "levels", (logging.getLogger().level, logging.getLogger("celery").level, logging.getLogger("celery.task").level)
     )

@@ -32,7 +32,8 @@ def after_task(**kwargs):
 def work():
     say("handlers", len(logging.getLogger().handlers))
     say("root level", logging.getLogger().level)
-    say("celery handlers", len(logging.getLogger("celery").handlers))
+    handlers = logging.getLogger("celery").handlers
+    say("celery handlers", [one for one in handlers if not isinstance(one, logging.NullHandler)])
     say("stdout", type(sys.stdout).__name__)
 
 

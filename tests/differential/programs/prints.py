@@ -32,7 +32,7 @@ def plain(logger=None, format=None, **kwargs):
 def of_tasks(logger=None, format=None, **kwargs):
     say("task format", format)
     say("task formats", sorted({getattr(one.formatter, "_fmt", None) for one in logger.handlers if one.formatter}))
-    say("propagate", logger.propagate)
+    say("propagate", bool(logger.propagate))
     logger.addHandler(Recorder())
 
 

@@ -1,15 +1,16 @@
-"""Celery's signals, on blinker: receivers get keywords only, and what they raise is logged."""
+"""Celery's signals: receivers get keywords only, in the order of connection, and what they raise is logged."""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
+import threading
+import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import blinker
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple
 
 from lavoro import absent, forking
 from lavoro.errors import LavoroWarning
@@ -18,7 +19,19 @@ from lavoro.failure import release
 logger = logging.getLogger("lavoro.signals")
 
 
-class Signal(blinker.Signal):
+class _Connection(NamedTuple):
+    """A receiver that a signal calls."""
+
+    key: Hashable
+    """Two connections with equal keys and senders are one."""
+    sender: Hashable
+    receiver: Callable[[], Any]
+    """Returns the receiver, None if it is gone."""
+    held: object
+    """The sender itself, so that no other object gets its id."""
+
+
+class Signal:
     """A named hook.
 
     Receivers get ``signal=``, ``sender=`` and the signal's own arguments as keywords, and must accept ``**kwargs``.
@@ -34,10 +47,10 @@ class Signal(blinker.Signal):
     def __init__(
         self, providing_args: Iterable[str] | None = None, use_caching: bool = False, name: str | None = None
     ) -> None:
-        super().__init__()
         self.name = name
         self.providing_args = set(providing_args or ())
-        self._by_uid: dict[object, Callable[[], Any]] = {}
+        self.receivers: list[_Connection] = []
+        self._lock = threading.Lock()  # of those who replace the list
 
     def __repr__(self) -> str:
         return f"<Signal: {self.name} providing_args={self.providing_args or '{}'}>"
@@ -45,51 +58,69 @@ class Signal(blinker.Signal):
     def __bool__(self) -> bool:
         return bool(self.receivers)
 
-    def connect(  # Celery's argument order, and usable as a decorator
-        self, receiver: Any = None, sender: object = None, weak: bool = True, dispatch_uid: object = None, **_: Any
-    ) -> Any:
-        """Call ``receiver`` whenever the signal is sent, or only when ``sender`` (a task or its name) sends it.
+    def connect(self, receiver: Any = None, *args: Any, **options: Any) -> Any:
+        """Call a receiver whenever the signal is sent: ``connect(receiver, sender, weak, dispatch_uid, retry)``.
 
-        Usable as a decorator with and without arguments. A second connection with the same ``dispatch_uid`` changes
-        nothing. Raises ValueError if the receiver does not accept ``**kwargs``.
+        With a ``sender`` (a task or its name) only when that one sends it. Usable as a decorator with and without
+        arguments. A second connection of the same receiver to the same sender changes nothing; with ``dispatch_uid``,
+        that one is compared in place of the receiver. With ``retry``, a receiver that fails is called again until it
+        does not. Raises ValueError if the receiver does not accept ``**kwargs``.
         """
-        if receiver is None:
-            return lambda function: self.connect(function, sender, weak, dispatch_uid)
+        if callable(receiver):
+            return self._connect(receiver, *args, **options)
+        if receiver is not None:
+            args = (receiver, *args)
+        return lambda function: self._connect(function, *args, **options)
+
+    def _connect(
+        self, receiver: Any, sender: object = None, weak: bool = True, dispatch_uid: Any = None,
+        retry: bool = False,
+    ) -> Any:  # fmt: skip
         if (row := absent.ABSENT.get(f"signals.{self.name}")) is not None:
-            warnings.warn(f"the signal {self.name} is never sent: {row.sentence}", LavoroWarning, stacklevel=2)
+            warnings.warn(f"the signal {self.name} is never sent: {row.sentence}", LavoroWarning, stacklevel=3)
         if not _accepts_keywords(receiver):
             raise ValueError(f"{receiver!r} cannot receive signal {self.name}: it must accept **kwargs")
-        if dispatch_uid is not None:
-            if self._named(dispatch_uid) is not None:
-                return receiver
-            self._by_uid[dispatch_uid] = _reference(receiver) if weak else lambda: receiver
-        super().connect(receiver, _key(sender), weak)
+        called = _until_it_works(receiver) if retry else receiver
+        found = _reference(receiver) if weak and not retry else lambda: called
+        new = _Connection(dispatch_uid or _identity(receiver), _key(sender), found, sender)
+        with self._lock:
+            live = [each for each in self.receivers if each.receiver() is not None]
+            if not any(each[:2] == new[:2] for each in live):
+                live.append(new)
+            self.receivers = live
         return receiver
 
-    def disconnect(  # type: ignore[override]
-        self, receiver: Any = None, sender: object = None, weak: object = None, dispatch_uid: object = None
+    def disconnect(
+        self, receiver: Any = None, sender: object = None, weak: object = None, dispatch_uid: Any = None
     ) -> bool:
-        """Stop calling a receiver, named by itself or by its ``dispatch_uid``; tell whether it was connected."""
-        if dispatch_uid is not None:
-            receiver = self._named(dispatch_uid)
-            self._by_uid.pop(dispatch_uid, None)
-        known = receiver is not None and any(receiver == found for found in self._connected())
-        if known:
-            super().disconnect(receiver, _key(sender))
-        return known
+        """Stop calling a receiver, named as ``connect`` was told; tell whether it was connected."""
+        key = dispatch_uid or _identity(receiver), _key(sender)
+        with self._lock:
+            live = [each for each in self.receivers if each.receiver() is not None]
+            self.receivers = [each for each in live if each[:2] != key]
+            return len(self.receivers) < len(live)
 
     def has_listeners(self, sender: object = None) -> bool:
         """Tell whether anybody listens to this sender."""
-        return any(True for _ in self.receivers_for(_key(sender)))
+        return bool(self._listeners(sender))
 
-    def send(  # type: ignore[override]  # a sender must be named
-        self, sender: object, **named: Any
-    ) -> list[tuple[Callable[..., Any], Any]]:
+    def send(self, sender: object, **named: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call the receivers in the order of connection; return each with its answer, or the exception it raised."""
-        receivers = [*self.receivers_for(_key(sender))]
-        if len(receivers) > 1:  # blinker keeps them in sets
-            receivers.sort(key=self._connected().index)
-        return [(receiver, self._call(receiver, sender, named)) for receiver in receivers]
+        return [(receiver, self._call(receiver, sender, named)) for receiver in self._listeners(sender)]
+
+    send_robust = send
+
+    def _listeners(self, sender: object) -> list[Callable[..., Any]]:
+        key = _key(sender)
+        found = [each.receiver() for each in self.receivers if each.sender is None or each.sender == key]
+        if None in found:
+            self._forget_the_gone()
+            return [receiver for receiver in found if receiver is not None]
+        return found
+
+    def _forget_the_gone(self) -> None:
+        with self._lock:
+            self.receivers = [each for each in self.receivers if each.receiver() is not None]
 
     def _call(self, receiver: Callable[..., Any], sender: object, named: dict[str, Any]) -> Any:
         depth = forking.depth
@@ -105,22 +136,38 @@ class Signal(blinker.Signal):
         forking.leave_new_fork(depth)
         return answer
 
-    def _named(self, dispatch_uid: object) -> Any:
-        """The receiver of that name, None if there is none or it is gone."""
-        found = self._by_uid.get(dispatch_uid)
-        return found() if found else None
-
-    def _connected(self) -> list[Any]:
-        return [r() if isinstance(r, weakref.ref) else r for r in self.receivers.values()]
-
 
 def _reference(receiver: Any) -> Callable[[], Any]:
     return weakref.WeakMethod(receiver) if inspect.ismethod(receiver) else weakref.ref(receiver)
 
 
-def _key(sender: object) -> Any:
+def _identity(receiver: Any) -> Hashable:
+    """Methods are made anew each time they are asked for: they are told apart by function and object."""
+    return (id(receiver.__self__), id(receiver.__func__)) if inspect.ismethod(receiver) else id(receiver)
+
+
+def _key(sender: object) -> Hashable:
     """Senders are told apart by name where they have one: a task may be connected before it is registered."""
-    return blinker.ANY if sender is None or sender is blinker.ANY else getattr(sender, "name", sender)
+    if sender is None or isinstance(sender, str):
+        return sender
+    name = getattr(sender, "name", None)
+    return name if isinstance(name, str) else id(sender)
+
+
+def _until_it_works(receiver: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a receiver that calls this one again when it fails: after 2 s, 4 s and so on, then each 32 s."""
+
+    def receive(**named: Any) -> Any:
+        waits = itertools.chain(range(2, 32, 2), itertools.repeat(32))
+        while True:
+            try:
+                return receiver(**named)
+            except Exception as error:
+                seconds = next(waits)
+                logger.error("receiver %r raised %r; it is called again in %d s", receiver, error, seconds)
+            time.sleep(seconds)
+
+    return receive
 
 
 def _accepts_keywords(receiver: Callable[..., Any]) -> bool:

@@ -6,7 +6,6 @@ import gc
 import logging
 from typing import Any
 
-import blinker
 import pytest
 
 from lavoro import signals
@@ -182,16 +181,51 @@ def test_a_receiver_must_accept_keywords(signal: Signal) -> None:
     assert not signal
 
 
-def test_blinkers_own_ways_work_too(signal: Signal, ear: Ear) -> None:
-    with signal.connected_to(ear.hear):
-        signal.send("anybody")
-    signal.send("anybody")
-    assert len(ear.heard) == 1
-    with signal.connected_to(ear.hear, sender="a"):
-        signal.send("a")
-        signal.send("b")
-    assert len(ear.heard) == 2
-    assert isinstance(signal, blinker.Signal)
+def test_a_connection_is_a_receiver_or_uid_with_a_sender(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear, dispatch_uid="it")
+    signal.connect(ear.hear, sender="a", dispatch_uid="it")
+    signal.connect(ear.hear)
+    signal.connect(ear.hear)
+    assert len(signal.send("a")) == 3
+    assert signal.disconnect(dispatch_uid="it")
+    assert len(signal.send("a")) == 2
+    assert not signal.disconnect(ear.hear, sender="a")
+    assert signal.disconnect(ear.hear)
+    assert len(signal.send("a")) == 1
+    assert signal.send("b") == []
+
+
+def test_a_decorator_may_name_the_sender_by_position(signal: Signal) -> None:
+    @signal.connect("a")
+    def hear(sender: Any, **_: Any) -> Any:
+        return sender
+
+    assert signal.send("a") == [(hear, "a")]
+    assert signal.send("b") == []
+
+
+def test_a_receiver_with_retry_is_called_until_it_does_not_fail(
+    signal: Signal, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = iter([0, 2])
+
+    def hear(**_: Any) -> float:
+        return 1 / next(numbers)
+
+    signal.connect(hear, retry=True)
+    with caplog.at_level(logging.ERROR):
+        assert [answer for _, answer in signal.send(None)] == [0.5]
+    assert "it is called again in 2 s" in caplog.text
+    assert signal.disconnect(hear)
+
+
+def test_a_receiver_that_is_gone_costs_no_more_calls(signal: Signal) -> None:
+    ear = Ear()
+    signal.connect(ear.hear, sender="a")
+    del ear
+    gc.collect()
+    assert signal.send("a") == []
+    assert not signal
 
 
 def test_an_unconnected_signal_is_false(signal: Signal) -> None:

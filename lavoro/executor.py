@@ -24,6 +24,7 @@ from lavoro.errors import (
     SoftTimeLimitExceeded,
     TaskRevokedError,
     TimeLimitExceeded,
+    WorkerLostError,
 )
 from lavoro.failure import MOST, ExceptionInfo, printable, release
 from lavoro.message import VERSION, Job, pack_options
@@ -423,9 +424,11 @@ class Run:
         )
 
     def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
+        """Send ``task_failure``; as in Celery, the traceback is text where the worker ends the task, not the run."""
+        as_text = isinstance(error, Reject) or (isinstance(error, WorkerLostError) and info.tb is None)
         signals.task_failure.send(
             self.task, task_id=self.request.id, exception=error, args=self.args, kwargs=self.kwargs,
-            traceback=info.tb, einfo=info,
+            traceback=info.traceback if as_text else info.tb, einfo=info,
         )  # fmt: skip
 
     def _dumped(self, error: BaseException) -> str:

@@ -27,11 +27,11 @@ from lavoro.plural import counted
 from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
 from lavoro.text import described
-from lavoro.waiting import allow_join_result, assert_will_not_block, denied_join_result
+from lavoro.waiting import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
 
 __all__ = [
     "AsyncResult", "EagerResult", "allow_join_result", "assert_will_not_block", "denied_join_result",
-    "result_from_tuple",
+    "result_from_tuple", "task_join_will_block",
 ]  # fmt: skip
 
 R = TypeVar("R", covariant=True)

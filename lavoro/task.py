@@ -108,7 +108,8 @@ class Task(Generic[P, R]):
     _names_itself = False
     __sends__ = False
     """Whether a subclass has an ``apply_async`` of its own, through which retries go too."""
-    _run_once: Callable[..., Any] | None = None
+    _orig_run: Callable[..., Any]
+    """``run`` without the retries of ``autoretry_for``; only tasks that have these have it."""
     __definition__: Definition | None = None
     """The origin of the task; a second task of its name must have the same."""
     __arguments__: Arguments | None = None
@@ -135,9 +136,8 @@ class Task(Generic[P, R]):
         self._calls_itself = cls.__call__ is Task.__call__
         self._names_itself = cls.shadow_name is not Task.shadow_name
         self.__sends__ = cls.apply_async is not Task.apply_async
-        if self.autoretry_for and self._run_once is None:
-            self._run_once = self.run
-            self.run = _retrying(self, self.run)  # type: ignore[method-assign]
+        if self.autoretry_for and not hasattr(self, "_orig_run"):
+            self._orig_run, self.run = self.run, _retrying(self)  # type: ignore[method-assign]
         self.on_bound(app)
 
     def _check_options(self) -> None:
@@ -560,13 +560,13 @@ def raise_with_context(error: BaseException) -> NoReturn:
     raise error from handled
 
 
-def _retrying(task: Task[Any, Any], run: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap ``run`` so that the exceptions of ``autoretry_for`` lead to a retry."""
+def _retrying(task: Task[Any, Any]) -> Callable[..., Any]:
+    """Wrap the task's ``run`` so that the exceptions of ``autoretry_for`` lead to a retry."""
 
-    @functools.wraps(run)
+    @functools.wraps(task.run)
     def run_or_retry(*args: Any, **kwargs: Any) -> Any:
         try:
-            return run(*args, **kwargs)
+            return task._orig_run(*args, **kwargs)  # looked up at each run: tests replace it
         except (Ignore, Retry, Reject):
             raise
         except task.dont_autoretry_for:

@@ -35,10 +35,15 @@ def _joining(allowed: bool) -> Iterator[None]:
         _join_allowed.reset(token)
 
 
-def assert_will_not_block() -> None:
-    """Raise ``RuntimeError`` where ``get()`` is refused: inside a task."""
+def task_join_will_block() -> bool:
+    """Tell whether ``get()`` is refused here: inside a task."""
     allowed = _join_allowed.get()
-    if not (_outside_of_a_worker() if allowed is None else allowed):
+    return not (_outside_of_a_worker() if allowed is None else allowed)
+
+
+def assert_will_not_block() -> None:
+    """Raise ``RuntimeError`` where ``get()`` is refused."""
+    if task_join_will_block():
         raise RuntimeError(
             "Never call result.get() within a task! Let the task send the next one, or use allow_join_result()"
         )

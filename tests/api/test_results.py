@@ -13,7 +13,13 @@ import pytest
 
 from lavoro import AsyncResult, EagerResult, Lavoro
 from lavoro.errors import IncompleteStream, NotSupported, TaskRevokedError, TimeoutError
-from lavoro.result import allow_join_result, assert_will_not_block, denied_join_result, result_from_tuple
+from lavoro.result import (
+    allow_join_result,
+    assert_will_not_block,
+    denied_join_result,
+    result_from_tuple,
+    task_join_will_block,
+)
 from tests.api import tasks
 from tests.conftest import Eventually
 
@@ -114,8 +120,13 @@ def test_an_ignored_result_is_none_at_once(app: Lavoro) -> None:
 
 def test_where_waiting_is_refused() -> None:
     assert_will_not_block()
-    with denied_join_result(), pytest.raises(RuntimeError, match="within a task"):
-        assert_will_not_block()
+    assert not task_join_will_block()
+    with denied_join_result():
+        assert task_join_will_block()
+        with pytest.raises(RuntimeError, match="within a task"):
+            assert_will_not_block()
+        with allow_join_result():
+            assert not task_join_will_block()
     assert_will_not_block()
 
 

@@ -144,6 +144,14 @@ def test_options_of_register_task_are_attributes(app: Lavoro) -> None:
     assert (task.autoretry_for, task.max_retries) == ((OSError,), 1)
 
 
+def test_a_task_has_its_function_without_retries(app: Lavoro, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = app.task(name="add", autoretry_for=(OSError,))(add)
+    assert task._orig_run(3) == task.run(3) == 3
+    monkeypatch.setattr(task, "_orig_run", lambda x: "replaced")
+    assert task.run(3) == "replaced"
+    assert not hasattr(app.task(name="plain")(add), "_orig_run")
+
+
 def test_a_filter_gets_the_task(app: Lavoro) -> None:
     assert app.task(filter=lambda task: (task.name, "filtered"), name="add")(add) == ("add", "filtered")
     assert "add" in app.tasks

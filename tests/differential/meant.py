@@ -15,7 +15,12 @@ _NODES = "names of nodes"
 _CLASSES = "exceptions of tasks"
 _EXTENDED = "name, arguments, worker and retries of a result"
 _IGNORED = "ignored tasks"
-_RAISED = "`RETRY` that is raised, not asked for (`raise Retry()`)"
+_RAISED = "`raise Retry()` of a task's own making"
+_THROW = "`self.retry(throw=False)`"
+_NO_EXC = "`on_retry`, `Retry.exc` and the log, where `self.retry()` gets no `exc`"
+_PARENT = "`request.parent_id` of a retry"
+_BROKEN = "`on_failure` and `on_retry` that raise"
+_LATE = "settings that change after a task was used"
 _EINFO = "`einfo`"
 _SENDERS = "senders of `task_received` and worker signals"
 _KILLED = "`on_failure` of a task whose process was killed"
@@ -98,7 +103,10 @@ MEANT: tuple[Meant, ...] = (
     Meant("eager_always", "value.*", "raises EncodeError(*", "raises TypeError(*", "The argument is named.", _ENCODE),
     Meant("eager_always", "too few", "raises TypeE*", "raises TypeE*", "The words name the task.", _WORDS),
     Meant("eager_always", "nested", "raises RuntimeE*", "raises RuntimeE*", "The advice is Lavoro's.", _WORDS),
-    Meant("eager_apply", "*.traceback", "'celery.exc*", "'lavoro.err*", "The class has its own module.", _WORDS),
+    Meant("eager_apply", "*.traceback", "?celery.exc*", "?lavoro.e*", "The class has its own module.", _WORDS),
+    Meant("eager_always", "pickle.same", "[1, 2]", "(1, 2)", "A setting holds as soon as it is set.", _LATE),
+    Meant("eager_always", "pickle.thing", "raises Enc*", "False", "A setting holds as soon as it is set.", _LATE),
+    Meant("eager_always", "show.own", "None", "1", "A run here has the fields of a run in a worker.", _EAGER),
     Meant("eager_apply", "request.*", "*", "*", "A run here has the fields of a run in a worker.", _EAGER),
     Meant("calls_request", "worker *.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
     Meant("calls_context", "*.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
@@ -125,10 +133,81 @@ MEANT: tuple[Meant, ...] = (
     Meant("results_api", "then", "raises RuntimeE*", "5 -> *", "It works without a special backend.", _EXTENDED),
     Meant("results_extended", "waiting.get", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
     Meant("results_special", "custom.ready", "(F*", "(T*", "The task is over.", "`Ignore` after `update_state`"),
+    Meant("results_special", "unencodable.get", "raises Enc*", "None", "Nobody asks for the result.", _RESULT),
+    Meant("results_special", "unencodable.state", "'FAILURE'", "'SUCCESS'", "Nobody asks for the result.", _RESULT),
+    Meant(
+        "results_special",
+        "worker results_special.unencodable.task_failure",
+        "EncodeError(*",
+        "(nothing)",
+        "Nobody asks for the result.",
+        _RESULT,
+    ),
     Meant("results_special", "ignore.state", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
     Meant("retry_auto", "ignores.ready", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
     Meant("retry_auto", "by hand.state", "('RETRY', None)", "*", "No task stays for ever.", _RAISED),
     Meant("retry_auto", "worker plain_retry", "0", "0 -> 1", "No task stays for ever.", _RAISED),
+    *(
+        Meant("retry_auto", f"*.{option}", "raises Attr*", default, "Nothing was set.", _UNBOUND)
+        for option, default in {
+            "autoretry_for": "()",
+            "dont_autoretry_for": "()",
+            "retry_backoff": "False",
+            "retry_backoff_max": "600",
+            "retry_jitter": "True",
+            "retry_kwargs": "None",
+        }.items()
+    ),
+    Meant("retry_explicit", "throw.get", "'first'", "'throw'", "A task has one result: that of its last try.", _THROW),
+    Meant(
+        "retry_explicit",
+        "worker *.arguments.signal",
+        "*",
+        "*('throw', 0, Retry(*",
+        "The run ends as `RETRY`.",
+        _THROW,
+    ),
+    Meant(
+        "retry_explicit", "worker exhausted context.retry", "*None, None, None*", "*IndexE*", "It caused it.", _NO_EXC
+    ),
+    Meant("retry_explicit", "worker *.exhausted.signal", "*Retry(None, None*", "*IndexE*", "It caused it.", _NO_EXC),
+    Meant(
+        "retry_explicit",
+        "worker *.exhausted.on_retry",
+        "*(None, 'exhausted context'*",
+        "*(IndexError('handled'), 'exhausted context'*",
+        "It caused it.",
+        _NO_EXC,
+    ),
+    Meant("retry_explicit", "worker exhausted *.sig", "False*", "True*", "There are no signatures yet.", _WORKFLOWS),
+    Meant("retry_explicit", "worker remembers.1", "*'remembers', 1)", "*None, 1)", "It is the same task.", _PARENT),
+    Meant(
+        "retry_explicit",
+        "worker *.exhausted.after_return",
+        "*, {}, True)*",
+        "*, {}, False)*",
+        "Handlers see the exception.",
+        _EINFO,
+    ),
+    Meant("handlers_failing", "retry on_retry.get", "raises R*", "'retry'", "The retry stays one.", _BROKEN),
+    Meant("handlers_failing", "retry on_retry.result", "R*", "'retry'", "The retry stays one.", _BROKEN),
+    Meant("handlers_failing", "retry on_retry.state", "'FAILURE'", "'SUCCESS'", "The retry stays one.", _BROKEN),
+    Meant(
+        "handlers_failing",
+        "worker fail on_failure.after_return",
+        "(nothing)",
+        "('FAILURE', ValueE*",
+        "One handler does not stop the next.",
+        _BROKEN,
+    ),
+    Meant(
+        "handlers_failing",
+        "worker signals",
+        "*'task_prerun' -> 'task_postrun' -> 'task_failure'*",
+        "*'task_failure' -> 'task_postrun' -> 'task_prerun' -> 'task_postrun' -> 'task_prerun'*",
+        "One handler does not stop the signals.",
+        _BROKEN,
+    ),
     Meant("retry_exception", "*", "*at None*", "*now*", "No time is: now.", _WORDS),
     Meant("handlers", "*.einfo", "*", "['ExceptionInfo'*", "Handlers see the exception itself.", _EINFO),
     Meant("handlers", "*.task_received.*", "*", "*", "The child process receives tasks.", _SENDERS),

@@ -14,8 +14,9 @@ from lavoro.errors import (
     Ignore,
     Reject,
     Retry,
+    WorkerLostError,
 )
-from lavoro.executor import Cancelled, OutOfTime, execute
+from lavoro.executor import Cancelled, OutOfTime, execute, handle_end
 from lavoro.message import Job
 from tests.executor.run import NODE, error_of, finished, given_back, job_of
 
@@ -112,6 +113,25 @@ def test_what_they_are_told(app: Lavoro, heard: list[tuple[str, Any]]) -> None:
     failure = told["task_failure"]
     assert (failure["exception"], failure["einfo"], failure["task_id"]) == (error, info, id)
     assert failure["traceback"] is error.__traceback__
+
+
+def test_the_traceback_of_a_rejected_task_is_text(app: Lavoro, heard: list[tuple[str, Any]]) -> None:
+    @app.task
+    def refuse() -> None:
+        raise Reject("bad")
+
+    execute(refuse, job_of(refuse), NODE)
+    failure = dict(heard)["task_failure"]
+    assert failure["traceback"] == failure["einfo"].traceback
+    assert "Reject: " in failure["traceback"]
+
+
+def test_the_traceback_of_a_lost_task_is_text(app: Lavoro, heard: list[tuple[str, Any]]) -> None:
+    @app.task
+    def held() -> None: ...
+
+    handle_end(held, job_of(held), NODE, WorkerLostError("gone"))
+    assert "WorkerLostError: gone" in dict(heard)["task_failure"]["traceback"]
 
 
 def test_a_handler_that_fails_changes_nothing(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,8 @@ from celery import Celery
 from celery.result import AsyncResult
 from record import attempt, say
 
+WORKER = ["-c", "1"]  # one process: each has a list of its own of what it has sent
+
 
 class MyResult(AsyncResult):
     pass

@@ -17,15 +17,12 @@ from tests.differential.program import POOLS, Program, find_programs
 from tests.differential.redis import RedisMissing
 from tests.differential.sides import ROOT, Side, both_sides
 
-OPEN = frozenset((Path(__file__).parent / "open.txt").read_text(encoding="utf-8").splitlines())
-"""Differences that are known, and still to be mended: program and key, with a tab between. A new one fails the run."""
-
 NO_POOL = "none"
 """Stands for the pool of programs that need no worker."""
 
 
 def main() -> int:
-    """0: no difference but those that are meant, or open."""
+    """0: no difference but those that are meant."""
     options = _options()
     chosen = _chosen(options.programs)
     runs = [(program, pool) for program in chosen for pool in _pools(program, options)]
@@ -39,20 +36,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     verdict = judge(results.differences, MEANT, [(program.name, pool) for program, pool in runs])
-    is_open = {difference for difference in verdict.unexplained if f"{difference.program}\t{difference.key}" in OPEN}
-    _tell(
-        verdict
-        if options.open
-        else verdict._replace(unexplained=[one for one in verdict.unexplained if one not in is_open])
-    )
-    for line in sorted(OPEN - {f"{one.program}\t{one.key}" for one in verdict.unexplained}):
-        if any(line.startswith(f"{program.name}\t") for program in chosen) and options.open:
-            print(f"mended, delete it from open.txt: {line}")
+    _tell(verdict)
     told = f"{len(chosen)} programs, {len(runs)} runs on each side, {results.keys} keys compared"
-    print(
-        f"{told}, {len(verdict.explained)} differ as meant, {len(is_open)} are open, {time.monotonic() - began:.0f} s"
-    )
-    return 1 if len(is_open) < len(verdict.unexplained) or verdict.no_longer else 0
+    print(f"{told}, {len(verdict.explained)} differ as meant, {time.monotonic() - began:.0f} s")
+    return 1 if verdict.unexplained or verdict.no_longer else 0
 
 
 class Results:
@@ -86,7 +73,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="each program in one pool: the first that it asks for")
     parser.add_argument("--celery", default=str(ROOT / ".venv-celery/bin/python"), help="the Python that has Celery")
     parser.add_argument("--parallel", type=int, default=2, help="programs at once")
-    parser.add_argument("--open", action="store_true", help="print the open differences too")
     parser.add_argument("--show", action="store_true", help="print all values, and what the processes printed")
     options = parser.parse_args()
     if not Path(options.celery).exists():

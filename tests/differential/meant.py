@@ -96,7 +96,9 @@ MEANT: tuple[Meant, ...] = (
     Meant("calls_checks", "unencodable", "EncodeError(*", "TypeError(*", "The argument is named.", _ENCODE),
     Meant("calls_checks", "serializer unknown", "Serializer*", "Improperly*", "The known ones are named.", _ENCODE),
     Meant("calls_checks", "*soft over hard", "'AsyncResult'", "ValueError(*", "Such a limit never comes.", _SOFT),
-    Meant("calls_checks", "e* n*", "*", "*Error(*", "A time that is none is refused at the call.", _TIMES),
+    Meant("calls_checks", "eta nonsense", "'AsyncResult'", "ValueE*", "It is refused at the call.", _TIMES),
+    Meant("calls_checks", "eta number", "AttributeE*", "TypeE*", "It is refused at the call.", _TIMES),
+    Meant("calls_checks", "expires nonsense", "ValueE*", "ValueE*", "The words are those for any time.", _TIMES),
     Meant("calls_checks", "expires timedelta", "TypeError(*", "'AsyncResult'", "A duration is a time, too.", _TIMES),
     Meant("calls_checks", "countdown text", "TypeError(*", "'AsyncResult'", "Numbers may be text.", _TIMES),
     Meant("serializers", "*", "'EncodeError'", "'*Error'", "There is no kombu whose class it could be.", _ENCODE),
@@ -107,7 +109,16 @@ MEANT: tuple[Meant, ...] = (
     Meant("eager_always", "pickle.same", "[1, 2]", "(1, 2)", "A setting holds as soon as it is set.", _LATE),
     Meant("eager_always", "pickle.thing", "raises Enc*", "False", "A setting holds as soon as it is set.", _LATE),
     Meant("eager_always", "show.own", "None", "1", "A run here has the fields of a run in a worker.", _EAGER),
-    Meant("eager_apply", "request.*", "*", "*", "A run here has the fields of a run in a worker.", _EAGER),
+    *(
+        Meant("eager_apply", f"request.{field}", there, here, "It has the fields of a run in a worker.", _EAGER)
+        for field, there, here in (
+            ("correlation_id", "None*", "'given'*"),
+            ("properties", "None*", "{'correlation_id'*"),
+            ("argsrepr", "raises Attr*", "'(1,)'*"),
+            ("kwargsrepr", "raises Attr*", "*{'a': 2}*"),
+            ("lang", "raises Attr*", "'py'*"),
+        )
+    ),
     Meant("calls_request", "worker *.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
     Meant("calls_context", "*.unknown", "raises Attr*", "raises Attr*", "It says what is missing.", _WORDS),
     Meant("calls_request", "worker *.hostname", "'celery'", "'worker'", "Nodes are named worker@host.", _NODES),
@@ -116,8 +127,18 @@ MEANT: tuple[Meant, ...] = (
     Meant("calls_request", "worker *.properties", "*'delivery_tag'*", "*", "There is no message broker.", _MESSAGE),
     Meant("find_app", "*", "raises *", "raises ImproperlyConfigured(*", "It says how to name the application.", _WORDS),
     *(
-        Meant("results_exceptions", f"{kind}.*", "*", "*", "Applications catch the class that was raised.", _CLASSES)
-        for kind in ("json", "local", "required", "two required", "unencodable", "odd text")
+        Meant(
+            "results_exceptions", f"{kind}.{key}", "*", "*", "Applications catch the class that was raised.", _CLASSES
+        )
+        for kind, keys in {
+            "json": "get class is str",
+            "local": "get class str traceback",
+            "required": "get str",
+            "two required": "get class is str traceback",
+            "unencodable": "get class is str traceback",
+            "odd text": "traceback",
+        }.items()
+        for key in keys.split()
     ),
     Meant("tasks_pydantic", "*.get", "'Exception'", "'ValidationError'", "Applications catch this class.", _CLASSES),
     Meant("results_api", "not extended.*", "None", "*", "These are columns of the row.", _EXTENDED),
@@ -208,7 +229,8 @@ MEANT: tuple[Meant, ...] = (
         "One handler does not stop the signals.",
         _BROKEN,
     ),
-    Meant("retry_exception", "*", "*at None*", "*now*", "No time is: now.", _WORDS),
+    Meant("retry_exception", "*.humanize", "'at None'", "'now'", "No time is: now.", _WORDS),
+    Meant("retry_exception", "*.str", "*Retry at None*", "*Retry now*", "No time is: now.", _WORDS),
     Meant("handlers", "*.einfo", "*", "['ExceptionInfo'*", "Handlers see the exception itself.", _EINFO),
     Meant("handlers", "*.task_received.*", "*", "*", "The child process receives tasks.", _SENDERS),
     Meant("limits", "*", "*TimeLimitExceeded*", "*TimeLimitExceeded*", "The words tell the limit.", _WORDS),
@@ -236,7 +258,16 @@ MEANT: tuple[Meant, ...] = (
     ),
     Meant("tasks_context", "sees*", "*", "*nothing*", "A greenlet has its own `threading.local`.", "pool", "default"),
     Meant("unregistered", "elsewhere", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
-    Meant("unregistered", "*unknown*", "*", "*", "A newer worker may know it.", "unregistered task"),
+    Meant("unregistered", "unknown.ready", "True", "False", "A newer worker may know it.", "unregistered task"),
+    Meant("unregistered", "unknown.get", "raises NotR*", "raises T*", "A worker may know it.", "unregistered task"),
+    Meant(
+        "unregistered",
+        "worker task_unknown",
+        "('nobody.knows', *",
+        "('nobody.knows', * -> ('nobody.knows', *",
+        "A newer worker may know it.",
+        "unregistered task",
+    ),
     Meant("app_api", "loader", "'AppLoader'", "'Loader'", "The class has a name of its own.", _REPR),
     Meant("app_api", "task_cls", "'celery.app.task:Task'", "<class Task>", "The class is known.", _REPR),
     Meant("app_api", "regular", "*'kept']", "[]", "A task belongs to its application.", _OTHERS),
@@ -284,7 +315,9 @@ MEANT: tuple[Meant, ...] = (
     Meant("states_exceptions", "TimeLimitExceeded.str", "*words*", "'words'", "The text is the message.", _WORDS),
     Meant("states_exceptions", "hard limit", "'Time*", "'5'", "The text is the message.", _WORDS),
     Meant("states_exceptions", "soft limit", "'Soft*", "''", "The text is the message.", _WORDS),
-    Meant("tasks_annotations", "caller *", "*", "*", "The client has not used the application yet.", _ANNOTATE),
+    Meant("tasks_annotations", "caller named", "(5*", "raises Attr*", "The application is not in use yet.", _ANNOTATE),
+    Meant("tasks_annotations", "caller other", "(3, 33)", "(3, 180)", "The application is not in use yet.", _ANNOTATE),
+    Meant("tasks_annotations", "caller by_class", "21", "3", "The application is not in use yet.", _ANNOTATE),
     Meant("tasks_attributes", "*.exchange", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
     Meant("tasks_attributes", "*.queue", "raises Attr*", "None", "Nothing was set.", _UNBOUND),
     Meant("tasks_attributes", "*.routing_key", "raises Attr*", "None", "Nothing was set.", _UNBOUND),

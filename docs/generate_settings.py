@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lavoro.absent import ABSENT, SETTINGS
-from lavoro.defaults import DEFAULTS, table
+from lavoro.config.absent import ABSENT, SETTINGS
+from lavoro.config.defaults import DEFAULTS, table
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference/settings.md"
@@ -18,7 +18,7 @@ TARGET = ROOT / "docs/reference/settings.md"
 _HEAD = """\
 # Settings
 
-<!-- Written by docs/generate_settings.py: change lavoro/defaults.py or lavoro/absent.py and run that. -->
+<!-- Written by docs/generate_settings.py: change lavoro/config/defaults.py or lavoro/config/absent.py and run that. -->
 
 Settings have Celery's lower-case names; those that begin with `lavoro_` are Lavoro's own. Durations are seconds.
 
@@ -97,7 +97,7 @@ def _is_of_a_module(node: ast.Attribute) -> bool:
 
 def _sections() -> Iterator[tuple[str, list[str]]]:
     """Yield the headings that the comments in ``DEFAULTS`` are, each with its settings."""
-    source = (ROOT / "lavoro/defaults.py").read_text().partition("DEFAULTS: dict")[2].partition("\n}\n")[0]
+    source = (ROOT / "lavoro/config/defaults.py").read_text().partition("DEFAULTS: dict")[2].partition("\n}\n")[0]
     _, *parts = re.split(r"^    # (.+)$", source, flags=re.MULTILINE)
     for title, text in zip(parts[::2], parts[1::2], strict=True):
         yield title, re.findall(r'^    "(\w+)": Default\(', text, flags=re.MULTILINE)

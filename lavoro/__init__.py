@@ -51,7 +51,7 @@ else:
             except ModuleNotFoundError as error:
                 if error.name != f"lavoro.{name}":
                     raise
-            absent = import_module("lavoro.absent")
+            absent = import_module("lavoro.config.absent")
             absent.missing(f"lavoro.{name}", absent.MissingName)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

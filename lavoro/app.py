@@ -16,29 +16,31 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from lavoro import absent, current, signals, spelling
-from lavoro.arguments import check_forms
-from lavoro.context import current as current_request
-from lavoro.definition import Definition
-from lavoro.errors import AlwaysEagerIgnored, ImproperlyConfigured
-from lavoro.forking import in_each_fork
-from lavoro.ids import task_uuid
-from lavoro.importing import import_named, import_related
-from lavoro.making import check_callable, name_parts, shown_as, task_class
-from lavoro.message import Message
-from lavoro.options import warn_of_unknown
-from lavoro.publisher import Publisher
-from lavoro.registry import TaskRegistry
+from lavoro import signals
+from lavoro.calling.options import warn_of_unknown
+from lavoro.calling.publisher import Publisher
+from lavoro.calling.routing import queue_names
+from lavoro.config import absent, spelling
+from lavoro.config.settings import Settings, load, symbol
+from lavoro.definition.arguments import check_forms
+from lavoro.definition.comparison import Definition
+from lavoro.definition.registry import TaskRegistry
+from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
+from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
+from lavoro.execution.context import current as current_request
+from lavoro.protocol.ids import task_uuid
+from lavoro.protocol.message import Message
 from lavoro.result import AsyncResult
-from lavoro.routing import queue_names
-from lavoro.settings import Settings, load, symbol
+from lavoro.runtime import current_app
+from lavoro.runtime.forking import in_each_fork
+from lavoro.runtime.importing import import_named, import_related
 from lavoro.store import embedded, tasks
 from lavoro.store.database import Database
 from lavoro.store.listener import ResultListener
-from lavoro.store.migrate import migrate
-from lavoro.surface import Surface, symbol_of
+from lavoro.store.schema.migrate import migrate
+from lavoro.surface.application import Surface, symbol_of
 from lavoro.task import Task as BaseTask
-from lavoro.text import described
+from lavoro.text.printable import described
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,9 +115,9 @@ class Lavoro(Surface):
         if config_source is not None:
             self.config_from_object(config_source, namespace=namespace)
         if set_as_current:
-            current.set_current(self)
+            current_app.set_current(self)
         elif type(self) is not _DefaultApp:
-            current.pass_over(self)
+            current_app.pass_over(self)
         self.on_init()
 
     def _renew_lock(self) -> None:
@@ -220,15 +222,15 @@ class Lavoro(Surface):
 
     def set_default(self) -> None:
         """Make this the application of all threads where none is named."""
-        current.set_default(self)
+        current_app.set_default(self)
 
     def set_current(self) -> None:
         """Make this the application of this thread."""
-        current.set_current(self)
+        current_app.set_current(self)
 
     def close(self) -> None:
         """Close the connections, and be current no longer."""
-        current.forget(self)
+        current_app.forget(self)
         with self._lock:
             self._disconnect()
 
@@ -251,7 +253,7 @@ class Lavoro(Surface):
     @property
     def tasks(self) -> TaskRegistry:
         """The tasks by name: this application's own, and its copies of the shared ones."""
-        if len(self._copies) < len(current.shared):
+        if len(self._copies) < len(current_app.shared):
             self._copy_shared_tasks()
         if not self.finalized:
             self.finalize(auto=True)
@@ -264,7 +266,7 @@ class Lavoro(Surface):
                 return  # a subclass's own `task` looks into the tasks
             self._copying = True
             try:
-                for make in current.shared[len(self._copies) :]:
+                for make in current_app.shared[len(self._copies) :]:
                     self._copies[make] = make(self)
             finally:
                 self._copying = False
@@ -588,11 +590,11 @@ class _DefaultApp(Lavoro):
     def _find_database(self) -> Database:
         folder = self.conf.lavoro_data_folder or os.environ.get("LAVORO_DATA_FOLDER")
         if self.conf.database_url is None and not folder:
-            why, advice = current.missing_because
+            why, advice = current_app.missing_because
             raise ImproperlyConfigured(
                 f"{why}, so tasks and results that name none have no database: {advice}, or set LAVORO_DATABASE_URL"
             )
         return super()._find_database()
 
 
-current.when_missing(lambda: _DefaultApp("default", set_as_current=False))
+current_app.when_missing(lambda: _DefaultApp("default", set_as_current=False))

@@ -13,9 +13,9 @@ from logging.handlers import WatchedFileHandler
 from typing import Any, ClassVar, NamedTuple, TextIO
 
 from lavoro import signals
-from lavoro.context import current
-from lavoro.failure import traceback_of
-from lavoro.text import Lines, cut, described, plain, told
+from lavoro.execution.context import current
+from lavoro.protocol.failure import traceback_of
+from lavoro.text.printable import Lines, cut, described, plain, told
 
 PLAIN = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 LONGEST = 100_000

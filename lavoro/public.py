@@ -1,12 +1,12 @@
 """The public names of the package, which ``lavoro`` imports at the first use of one."""
 
 from lavoro.app import Lavoro
-from lavoro.context import current as _request
-from lavoro.current import Proxy as _Proxy
-from lavoro.current import get as _get_app
-from lavoro.ids import uuid7 as _uuid7
+from lavoro.execution.context import current as _request
 from lavoro.log import get_task_logger
+from lavoro.protocol.ids import uuid7 as _uuid7
 from lavoro.result import AsyncResult, EagerResult, allow_join_result
+from lavoro.runtime.current_app import Proxy as _Proxy
+from lavoro.runtime.current_app import get as _get_app
 from lavoro.shared import shared_task
 from lavoro.task import Task
 

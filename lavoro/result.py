@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from lavoro import absent, current, serialization, states
-from lavoro.commands import command
-from lavoro.errors import (
+from lavoro import serialization, states
+from lavoro.config import absent
+from lavoro.exceptions import (
     IncompleteStream,
     LavoroError,
     OperationalError,
@@ -21,13 +21,15 @@ from lavoro.errors import (
     TaskRevokedError,
     TimeoutError,
 )
-from lavoro.ids import task_uuid
-from lavoro.lineage import Lineage
-from lavoro.plural import counted
+from lavoro.execution.waiting import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
+from lavoro.protocol.ids import task_uuid
+from lavoro.protocol.lineage import Lineage
+from lavoro.runtime import current_app
 from lavoro.store import queues, results
 from lavoro.store.results import StoredTask
-from lavoro.text import described
-from lavoro.waiting import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
+from lavoro.text.commands import command
+from lavoro.text.plural import counted
+from lavoro.text.printable import described
 
 __all__ = [
     "AsyncResult", "EagerResult", "allow_join_result", "assert_will_not_block", "denied_join_result",
@@ -60,7 +62,7 @@ class AsyncResult(Lineage, Generic[R]):
         if id is None:
             raise ValueError(f"AsyncResult requires valid id, not {type(id)}")
         self._id = id
-        self.app = app if app is not None else current.get()
+        self.app = app if app is not None else current_app.get()
         self._name = task_name
         if parent is not None:
             self.parent = parent

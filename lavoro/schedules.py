@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
-from lavoro import absent, current
+from lavoro.config import absent
+from lavoro.runtime import current_app
 
 Field = int | str | Iterable[int]
 """A field of a crontab: a number, a text such as ``*/15``, ``8-17``, ``mon-fri``, or several numbers."""
@@ -52,7 +53,7 @@ class BaseSchedule:
     @property
     def app(self) -> Any:
         """The application: the time zone and the settings are its own."""
-        return self._app if self._app is not None else current.get()
+        return self._app if self._app is not None else current_app.get()
 
     @app.setter
     def app(self, app: Any) -> None:

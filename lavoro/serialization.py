@@ -24,8 +24,8 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
-from lavoro.errors import ImproperlyConfigured, SecurityError, SoftTimeLimitExceeded
-from lavoro.text import arguments, cut, described, heavy, plain, told
+from lavoro.exceptions import ImproperlyConfigured, SecurityError, SoftTimeLimitExceeded
+from lavoro.text.printable import arguments, cut, described, heavy, plain, told
 
 __all__ = [
     "Encoded",

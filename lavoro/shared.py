@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from lavoro import current
+from lavoro.execution.coroutines import refuse_unawaited
+from lavoro.runtime import current_app
 from lavoro.task import Task
-from lavoro.unawaited import refuse_unawaited
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +37,7 @@ def shared_task(function: Any = None, /, **options: Any) -> Any:
     return SharedTask(function, options)
 
 
-class SharedTask(current.Proxy):
+class SharedTask(current_app.Proxy):
     """Stands for the current application's copy of a shared task."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -55,8 +55,8 @@ class SharedTask(current.Proxy):
                 else app.task(**{"name": own.name, **own.__definition__.options, **options})(own.__definition__.code)
             )
 
-        super().__init__(lambda: current.get().shared_copy(made_for))
-        current.shared.append(made_for)
+        super().__init__(lambda: current_app.get().shared_copy(made_for))
+        current_app.shared.append(made_for)
         for name in ("__doc__", "__name__", "__qualname__", "__module__"):
             object.__setattr__(self, name, getattr(function, name, None))
         if not options.get("bind"):  # else it is that of the task, which is its first argument

@@ -12,9 +12,10 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
-from lavoro import absent, forking
-from lavoro.errors import LavoroWarning
-from lavoro.failure import release
+from lavoro.config import absent
+from lavoro.exceptions import LavoroWarning
+from lavoro.protocol.failure import release
+from lavoro.runtime import forking
 
 logger = logging.getLogger("lavoro.signals")
 

@@ -11,23 +11,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
-from lavoro import context, redaction, spelling
-from lavoro import current as current_app
-from lavoro.absent import mark_missing
-from lavoro.annotations import prepare, resolve_all
-from lavoro.arguments import Arguments, check_forms
-from lavoro.attributes import BoundApp, FromSettings, from_settings, written
-from lavoro.compose import Call, seconds, split_call, start_time
-from lavoro.context import Context, current, drop_request, request_of
-from lavoro.definition import Definition
-from lavoro.eager import run_eagerly, send_eagerly
-from lavoro.errors import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
-from lavoro.models import Models
-from lavoro.options import NAMES, TASKS, check_call, check_limits, checked
-from lavoro.resending import changes_of_retry
+from lavoro.calling import redaction
+from lavoro.calling.compose import Call, split_call, start_time
+from lavoro.calling.eager import run_eagerly, send_eagerly
+from lavoro.calling.options import NAMES, TASKS, check_call, check_limits, checked
+from lavoro.calling.resending import changes_of_retry
+from lavoro.config import spelling
+from lavoro.config.absent import mark_missing
+from lavoro.definition.annotations import prepare, resolve_all
+from lavoro.definition.arguments import Arguments, check_forms
+from lavoro.definition.attributes import BoundApp, FromSettings, from_settings, written
+from lavoro.definition.comparison import Definition
+from lavoro.definition.models import Models
+from lavoro.exceptions import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.execution import context
+from lavoro.execution.context import Context, current, drop_request, request_of
+from lavoro.execution.coroutines import refuse_unawaited
+from lavoro.execution.retry import autoretry_options, merged_arguments
+from lavoro.protocol.durations import seconds
 from lavoro.result import AsyncResult, EagerResult
-from lavoro.retry import autoretry_options, merged_arguments
-from lavoro.unawaited import refuse_unawaited
+from lavoro.runtime import current_app
 
 logger = logging.getLogger("lavoro.task")
 

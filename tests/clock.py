@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 
 _FUNCTIONS = """
     create schema fake;

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 import hypothesis
 import pytest
 
-from lavoro import commands, current
+from lavoro.runtime import current_app
+from lavoro.text import commands
 from tests.postgres import Cluster, temporary_cluster
 
 T = TypeVar("T")
@@ -55,10 +56,10 @@ def _sendable(value: Any) -> Any:
 @pytest.fixture(autouse=True)
 def nothing_of_other_tests() -> Iterator[None]:
     """Forget what other tests have defined for the whole process: shared tasks, and the application of commands."""
-    shared = [*current.shared]
+    shared = [*current_app.shared]
     commands.name_app("yourapp")
     yield
-    current.shared[:] = shared
+    current_app.shared[:] = shared
 
 
 class Eventually(Protocol):
@@ -92,7 +93,7 @@ def database_url(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def migrated_template(cluster: Cluster) -> str:
     """The name of a database with Lavoro's schema, to be copied."""
-    from lavoro.store.migrate import migrate
+    from lavoro.store.schema.migrate import migrate
 
     name = cluster.create_database(MIGRATED_TEMPLATE)
     migrate(cluster.url(name))

@@ -12,8 +12,8 @@ from benchmarks.stage.hits import Hits, new_hits
 from benchmarks.stage.processes import Group, environment, migrate, produce, producing, running, worker
 from benchmarks.stage.server import connect, empty_database
 from benchmarks.values import Sample, Series, Setting, Step
-from lavoro.store import partitions
 from lavoro.store.database import Database
+from lavoro.store.schema import partitions
 
 ROWS, PARTITIONS = 1_000_000, 4
 RATE, SECONDS, WARM, LIMIT = 100, 10.0, 100, 60.0

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store.embedded import EmbeddedPostgres
 
 DATABASE = "lavoro_benchmarks"

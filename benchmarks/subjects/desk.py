@@ -9,13 +9,13 @@ import time
 
 from benchmarks.stage import fill
 from lavoro import __version__
-from lavoro.outcome import succeeded
+from lavoro.protocol.outcome import succeeded
 from lavoro.store import tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.tasks import Lane
 from lavoro.store.workers import Registration
-from lavoro.worker.claimer import BATCH
-from lavoro.worker.lanes import EVERYTHING, LAG
+from lavoro.worker.child.claimer import BATCH
+from lavoro.worker.child.lanes import EVERYTHING, LAG
 
 
 class Desk:

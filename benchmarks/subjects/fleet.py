@@ -22,15 +22,15 @@ from typing import Any
 
 from benchmarks.stage.hits import record
 from lavoro import __version__
-from lavoro.message import Job
+from lavoro.protocol.message import Job
 from lavoro.store.database import Database
-from lavoro.store.partitions import DEFAULT_RETENTION
+from lavoro.store.schema.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
-from lavoro.worker.claimer import Claimer
-from lavoro.worker.holding import Holding
-from lavoro.worker.offers import Offers
-from lavoro.worker.switchboard import Switchboard
-from lavoro.worker.upkeep import Hooks, Upkeep
+from lavoro.worker.child.claimer import Claimer
+from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.offers import Offers
+from lavoro.worker.supervisor.notifications import Switchboard
+from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
 LOOK = 1.0

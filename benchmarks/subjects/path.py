@@ -14,7 +14,7 @@ from benchmarks.stage.hits import mark
 from benchmarks.subjects.produce import pace
 from lavoro import Lavoro
 from lavoro.store import offers, tasks
-from lavoro.worker.claimer import Claimer
+from lavoro.worker.child.claimer import Claimer
 
 app = Lavoro("path", broker=os.environ.get("BENCHMARKS_DSN"))
 passed = dict.fromkeys(("notified", "read", "there"), 0.0)

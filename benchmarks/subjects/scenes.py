@@ -21,10 +21,10 @@ from benchmarks.stage.server import connect, empty_database
 from benchmarks.stage.statements import Statements, Used
 from benchmarks.subjects.desk import Desk
 from benchmarks.values import Setting
-from lavoro.ids import uuid7
-from lavoro.message import Message
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Message
 from lavoro.store import tasks
-from lavoro.worker.claimer import BATCH
+from lavoro.worker.child.claimer import BATCH
 
 DRAIN, ONE, MANY, LIST = 200_000, 10_000, 500_000, 10_000
 WAITING, INSERT, BEFORE = 100_000, 1_000, 10

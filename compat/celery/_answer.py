@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from lavoro.absent import ABSENT, MissingName
+from lavoro.config.absent import ABSENT, MissingName
 
 
 def answer(
@@ -19,7 +19,7 @@ def answer(
 
     ``sources`` are modules of Lavoro: a name is looked up in each, then among the submodules of the package.
     ``renamed`` gives Lavoro's name for one of Celery's. A name that none of them has raises the sentence that
-    ``lavoro.absent`` has for its module, package or the name itself, else AttributeError.
+    ``lavoro.config.absent`` has for its module, package or the name itself, else AttributeError.
     """
     module = sys._getframe(1).f_globals["__name__"]
     renamed = renamed or {}
@@ -64,7 +64,7 @@ def forward(source: str) -> None:
 
 
 def _rows(module: str, name: str) -> Iterator[str]:
-    """The rows of ``lavoro.absent`` that may tell of a name, the most exact first."""
+    """The rows of ``lavoro.config.absent`` that may tell of a name, the most exact first."""
     while module != "celery":
         yield module
         module = module.rpartition(".")[0]

@@ -3,6 +3,6 @@
 from celery._answer import answer
 
 __getattr__, __dir__ = answer(
-    "lavoro.errors",
+    "lavoro.exceptions",
     renamed={"CeleryError": "LavoroError", "CeleryWarning": "LavoroWarning", "RetryTaskError": "Retry"},
 )

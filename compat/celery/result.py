@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.result", "lavoro.lineage", renamed={"ResultBase": "Lineage"})
+__getattr__, __dir__ = answer("lavoro.result", "lavoro.protocol.lineage", renamed={"ResultBase": "Lineage"})

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import click
 
 import lavoro
-from lavoro import absent, spelling
 from lavoro.cli.options import APP_OPTION, Verbs, ignored, refused, take_over_variables
 from lavoro.cli.output import say
-from lavoro.commands import advised
-from lavoro.errors import LavoroError, NotSupported
+from lavoro.config import absent, spelling
+from lavoro.exceptions import LavoroError, NotSupported
+from lavoro.text.commands import advised
 
 
 def _change_folder(context: click.Context, parameter: click.Parameter, folder: str | None) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from lavoro import commands
 from lavoro.app import Lavoro
 from lavoro.cli.output import say
-from lavoro.errors import LavoroError
-from lavoro.loading import ambiguity, find_app
+from lavoro.discovery import ambiguity, find_app
+from lavoro.exceptions import LavoroError
+from lavoro.text import commands
 
 
 def app_name(context: click.Context, app: str | None) -> str:

@@ -11,12 +11,12 @@ from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
-from lavoro.plural import counted
 from lavoro.store import doctor as store
 from lavoro.store.database import Tx, translated
 from lavoro.store.doctor import Exam, Finding
-from lavoro.store.roles import LIMITED
-from lavoro.text import plain
+from lavoro.store.schema.roles import LIMITED
+from lavoro.text.plural import counted
+from lavoro.text.printable import plain
 
 
 @click.command(short_help="Print what is wrong with the database, and its repair.")

@@ -10,11 +10,11 @@ import click
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, liveness_option
 from lavoro.cli.output import say
-from lavoro.plural import counted
 from lavoro.store.database import translated
 from lavoro.store.queues import WorkerStatus, worker_status
-from lavoro.text import plain
-from lavoro.worker.plan import node_name
+from lavoro.text.plural import counted
+from lavoro.text.printable import plain
+from lavoro.worker.config import node_name
 
 
 @click.command(short_help="Tell whether this node's worker is well.")

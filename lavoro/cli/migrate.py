@@ -7,8 +7,8 @@ import click
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
-from lavoro.store import migrate as migrations
-from lavoro.store.roles import statements
+from lavoro.store.schema import migrate as migrations
+from lavoro.store.schema.roles import statements
 
 
 @click.command(short_help="Create or update Lavoro's tables.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lavoro.text import plain
+from lavoro.text.printable import plain
 
 
 def say(text: str, *, error: bool = False) -> None:

@@ -7,11 +7,11 @@ import click
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, comma_separated
 from lavoro.cli.output import say
-from lavoro.plural import counted
-from lavoro.store import migrate as migrations
 from lavoro.store import queues as store
 from lavoro.store.database import translated
-from lavoro.text import plain
+from lavoro.store.schema import migrate as migrations
+from lavoro.text.plural import counted
+from lavoro.text.printable import plain
 
 
 @click.command()

@@ -26,11 +26,11 @@ from lavoro.cli.options import (
     writing,
 )
 from lavoro.cli.output import say
-from lavoro.spoken import settings_of
-from lavoro.text import plain
-from lavoro.worker import supervisor
-from lavoro.worker.plan import Wishes
-from lavoro.worker.pools import NAMES
+from lavoro.config.from_text import settings_of
+from lavoro.text.printable import plain
+from lavoro.worker.child.pools import NAMES
+from lavoro.worker.config import Wishes
+from lavoro.worker.supervisor import supervisor
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 COUNT = click.IntRange(1)

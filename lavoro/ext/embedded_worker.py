@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lavoro.forking import in_each_fork
-from lavoro.service import Service
+from lavoro.runtime.forking import in_each_fork
+from lavoro.runtime.service import Service
 
 logger = logging.getLogger("lavoro.worker")
 

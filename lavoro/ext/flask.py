@@ -17,13 +17,13 @@ from flask import Flask, current_app, has_app_context
 from sqlalchemy import make_url
 from werkzeug.serving import is_running_from_reloader
 
-from lavoro import current
 from lavoro.app import Lavoro
-from lavoro.context import current as current_request
-from lavoro.errors import ImproperlyConfigured
+from lavoro.config.settings import Settings
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.execution.context import current as current_request
 from lavoro.ext.embedded_worker import EmbeddedWorker
 from lavoro.ext.flask_commands import commands, import_path, name_app
-from lavoro.settings import Settings
+from lavoro.runtime.current_app import finders
 from lavoro.store.database import Database
 from lavoro.store.listener import ResultListener
 from lavoro.task import Task
@@ -234,7 +234,7 @@ def _meant() -> Lavoro | None:
     return found if isinstance(found, Lavoro) else None
 
 
-current.finders.append(_meant)
+finders.append(_meant)
 
 
 def _default_database(config: Mapping[str, Any]) -> dict[str, Any]:

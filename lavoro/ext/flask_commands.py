@@ -16,9 +16,9 @@ from flask import current_app
 from flask.cli import ScriptInfo, with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from lavoro.commands import advised, name_flask_app
-from lavoro.errors import LavoroError
-from lavoro.text import plain
+from lavoro.exceptions import LavoroError
+from lavoro.text.commands import advised, name_flask_app
+from lavoro.text.printable import plain
 
 
 class Verbs(click.Group):

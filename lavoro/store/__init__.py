@@ -1,6 +1,6 @@
 """The room that knows SQL and no user code."""
 
-from lavoro.errors import DriverNotFound
+from lavoro.exceptions import DriverNotFound
 
 try:
     import psycopg as _psycopg  # noqa: F401

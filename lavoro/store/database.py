@@ -19,14 +19,14 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
-from lavoro.commands import command
-from lavoro.errors import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
-from lavoro.forking import in_each_fork
-from lavoro.service import jitter
+from lavoro.exceptions import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
+from lavoro.runtime.forking import in_each_fork
+from lavoro.runtime.service import jitter
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection, backend_of
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
+from lavoro.text.commands import command
 
 T = TypeVar("T")
 Row = tuple[Any, ...]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg.rows import TupleRow
 
-from lavoro.forking import detach, in_each_fork
+from lavoro.runtime.forking import detach, in_each_fork
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lavoro.commands import command
-from lavoro.plural import counted
-from lavoro.store import partitions, roles
 from lavoro.store.database import Row, Tx
-from lavoro.store.drift import differences
-from lavoro.store.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
+from lavoro.store.schema import partitions, roles
+from lavoro.store.schema.drift import differences
+from lavoro.store.schema.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
 from lavoro.store.statements import render
+from lavoro.text.commands import command
+from lavoro.text.plural import counted
 
 
 class Finding(NamedTuple):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
-from lavoro.errors import ImproperlyConfigured, OperationalError
-from lavoro.forking import in_each_fork
+from lavoro.exceptions import ImproperlyConfigured, OperationalError
+from lavoro.runtime.forking import in_each_fork
 from lavoro.store import embedded_server
 from lavoro.store.database import masked
 from lavoro.store.embedded_place import OTHER_PLACE, check_wheel, place_of

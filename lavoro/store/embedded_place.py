@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 
 logger = logging.getLogger("lavoro.store")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from lavoro.errors import ImproperlyConfigured, OperationalError
+from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.store.embedded_place import OTHER_PLACE, Place, socket_folder
 
 SUPERUSER = "postgres"

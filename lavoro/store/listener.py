@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 import psycopg
 from psycopg.rows import TupleRow
 
-from lavoro.errors import OperationalError
-from lavoro.forking import in_each_fork
-from lavoro.service import Service
+from lavoro.exceptions import OperationalError
+from lavoro.runtime.forking import in_each_fork
+from lavoro.runtime.service import Service
 from lavoro.store.abandoned import end_abandoned
 from lavoro.store.database import LOST, Database, Tx, first_line
 from lavoro.store.deadline import Backend, backend_of

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import pq
 from psycopg.errors import LockNotAvailable
 
-from lavoro.message import Job
+from lavoro.protocol.message import Job
 from lavoro.store.arrays import integers, texts
 from lavoro.store.database import Tx
 

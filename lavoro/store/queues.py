@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from lavoro.store.database import Database, translated
-from lavoro.store.tables import tables_of
+from lavoro.store.schema.tables import tables_of
 
 
 class QueueStatus(NamedTuple):

@@ -6,7 +6,7 @@ import time
 
 from psycopg import pq
 
-from lavoro.errors import OperationalError
+from lavoro.exceptions import OperationalError
 from lavoro.store.abandoned import WAIT, end_abandoned
 from lavoro.store.database import Tx
 from lavoro.store.deadline import Backend, backend_of

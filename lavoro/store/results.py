@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from lavoro.store.database import Database, Tx, translated
-from lavoro.store.tables import tables_of
+from lavoro.store.schema.tables import tables_of
 
 
 class StoredTask(NamedTuple):

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from lavoro.defaults import SCHEMA
-from lavoro.errors import ImproperlyConfigured
+from lavoro.config.defaults import SCHEMA
+from lavoro.exceptions import ImproperlyConfigured
 
 FOLDER = Path(__file__).parent / "sql"
 _TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}

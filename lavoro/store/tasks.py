@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from psycopg import pq
 from psycopg.errors import UniqueViolation
 
-from lavoro.message import Job, Message
-from lavoro.outcome import Finished, GivenBack, Outcome
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.outcome import Finished, GivenBack, Outcome
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.database import Row, Tx
 

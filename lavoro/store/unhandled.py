@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lavoro.message import Job
+from lavoro.protocol.message import Job
 from lavoro.store.database import Tx
 
 

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from lavoro import Lavoro, current
+from lavoro import Lavoro
+from lavoro.runtime import current_app
 from tests.api import tasks
 from tests.postgres import Cluster
 
@@ -25,9 +26,9 @@ Rows = Callable[..., list[dict[str, Any]]]
 def no_current_app() -> Iterator[None]:
     """What a test makes current is forgotten after it."""
     yield
-    current.forget(current.get_existing())
-    current._default = current._made = None
-    current.missing_because = current.NONE_MADE
+    current_app.forget(current_app.get_existing())
+    current_app._default = current_app._made = None
+    current_app.missing_because = current_app.NONE_MADE
 
 
 @pytest.fixture

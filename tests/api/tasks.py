@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from lavoro import Lavoro, Task, current_task, shared_task
-from lavoro.errors import Ignore, Reject
+from lavoro.exceptions import Ignore, Reject
 from lavoro.result import AsyncResult, allow_join_result
 
 app = Lavoro("api", set_as_current=False)

@@ -21,9 +21,10 @@ import pytest
 from flask import Flask
 
 import lavoro
-from lavoro import AsyncResult, Celery, Lavoro, Task, current, current_app, current_task, shared_task
-from lavoro.errors import ImproperlyConfigured, NotRegistered
-from lavoro.loading import find_app
+from lavoro import AsyncResult, Celery, Lavoro, Task, current_app, current_task, shared_task
+from lavoro.discovery import find_app
+from lavoro.exceptions import ImproperlyConfigured, NotRegistered
+from lavoro.runtime import current_app as current
 from tests.api.conftest import Rows
 
 
@@ -460,7 +461,7 @@ def test_framework_may_say_which_application_is_meant(monkeypatch: pytest.Monkey
 
 def test_application_is_made_where_there_is_none() -> None:
     assert current.get_existing() is None
-    assert current_app.main == "default"
+    assert current.main == "default"
 
 
 DOORS: dict[str, Callable[[], Any]] = {

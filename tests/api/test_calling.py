@@ -17,9 +17,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from werkzeug.local import LocalProxy
 
 from lavoro import AsyncResult, Lavoro, Task, signals
-from lavoro.errors import AlwaysEagerIgnored, OperationalError, QueueNotFound, SchemaOutdated
-from lavoro.ids import uuid7
-from lavoro.store.migrate import migrate
+from lavoro.exceptions import AlwaysEagerIgnored, OperationalError, QueueNotFound, SchemaOutdated
+from lavoro.protocol.ids import uuid7
+from lavoro.store.schema.migrate import migrate
 from tests.api.conftest import Rows
 from tests.postgres import Cluster
 
@@ -435,7 +435,7 @@ def test_threads_call_at_once(app: Lavoro, rows: Rows) -> None:
 FORK = """
 import os, sys
 from lavoro import Lavoro
-from lavoro.errors import TimeoutError
+from lavoro.exceptions import TimeoutError
 app = Lavoro("parent", broker=sys.argv[1])
 def get(result):
     try:

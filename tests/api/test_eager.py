@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lavoro import EagerResult, Lavoro, Task, allow_join_result, current_task, signals
-from lavoro.errors import (
+from lavoro.exceptions import (
     Ignore,
     MaxRetriesExceededError,
     NotSupported,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import ImproperlyConfigured
-from lavoro.loading import find_app
+from lavoro.discovery import find_app
+from lavoro.exceptions import ImproperlyConfigured
 
 
 @pytest.fixture

@@ -399,7 +399,7 @@ def test_no_line_about_a_task_is_made_up_that_nobody_reads(
 ) -> None:
     asked: list[object] = []
     log.setup("ERROR", logfile=str(tmp_path / "log"))
-    monkeypatch.setattr("lavoro.lines._name_and_id", asked.append)
+    monkeypatch.setattr("lavoro.task_log._name_and_id", asked.append)
     _logged_by_a_task("hello")
     assert asked == []
 
@@ -425,7 +425,7 @@ def test_colours_are_decided_before_a_receiver_is_told(root: logging.Logger) -> 
 def test_a_line_may_have_the_traceback(root: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     log.setup("ERROR", logfile=str(path), format="%(message)s")
-    monkeypatch.setattr("lavoro.lines.LOG_FAILURE", "%(name)s: %(traceback)s")
+    monkeypatch.setattr("lavoro.task_log.LOG_FAILURE", "%(name)s: %(traceback)s")
     _failed(ValueError("bad\x1b[2J"))
     assert path.read_text().startswith("fail: Traceback (most recent call last):\n")
     assert "\x1b" not in path.read_text()

@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 from lavoro import Lavoro, Task, shared_task
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 from tests.api.conftest import Rows
 
 

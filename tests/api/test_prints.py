@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro, prints
-from lavoro.prints import StreamToLog
+from lavoro import Lavoro
+from lavoro.execution import prints
+from lavoro.execution.prints import StreamToLog
 from tests.executor.run import finished
 
 

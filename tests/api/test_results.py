@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, EagerResult, Lavoro
-from lavoro.errors import IncompleteStream, NotSupported, TaskRevokedError, TimeoutError
+from lavoro.exceptions import IncompleteStream, NotSupported, TaskRevokedError, TimeoutError
 from lavoro.result import (
     allow_join_result,
     assert_will_not_block,

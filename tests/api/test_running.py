@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from lavoro import AsyncResult
-from lavoro.errors import MaxRetriesExceededError, Reject, TaskError, TaskRevokedError, TimeoutError
+from lavoro.exceptions import MaxRetriesExceededError, Reject, TaskError, TaskRevokedError, TimeoutError
 from lavoro.store import queues
 from tests.api import tasks
 from tests.conftest import Eventually

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, Lavoro, Task, serialization, signals
-from lavoro.executor import Node, Run
-from lavoro.message import Job
-from lavoro.outcome import GivenBack
+from lavoro.execution.executor import Node, Run
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import GivenBack
 from tests.api.conftest import Rows
 
 PROTOCOL = {

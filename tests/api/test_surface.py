@@ -12,10 +12,10 @@ import pytest
 
 import lavoro
 from lavoro import AsyncResult, Lavoro, get_task_logger, log, signals
-from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported, OperationalError
-from lavoro.loader import Loader
+from lavoro.exceptions import ImproperlyConfigured, LavoroWarning, NotSupported, OperationalError
 from lavoro.log import TASKS
-from lavoro.surface import Surface
+from lavoro.surface.application import Surface
+from lavoro.surface.loader import Loader
 
 UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
 

@@ -12,8 +12,9 @@ from unittest import mock
 
 import pytest
 
-from lavoro import Lavoro, Task, current, shared_task
-from lavoro.errors import NotRegistered
+from lavoro import Lavoro, Task, shared_task
+from lavoro.exceptions import NotRegistered
+from lavoro.runtime import current_app
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_a_pickled_application_has_the_settings(app: Lavoro) -> None:
     app.conf.task_default_queue = "shop"
     for made in (pickle.loads(pickle.dumps(app)), copy.deepcopy(app)):
         assert (made.main, made.conf.task_default_queue, made is app) == ("shop", "shop", False)
-    assert current.get() is app
+    assert current_app.get() is app
 
 
 def test_a_second_object_of_a_class_has_the_application_of_the_first(app: Lavoro) -> None:
@@ -134,7 +135,7 @@ def test_the_base_class_of_an_application_is_bound_to_it(app: Lavoro) -> None:
             def run(self) -> str:
                 return str(self.app.main)
 
-        assert current.get() is other
+        assert current_app.get() is other
         assert Own()() == "shop"
         assert [cls.__name__ for cls in Own.__mro__[:3]] == ["Own", "Task", "Task"]
 

@@ -20,8 +20,8 @@ from psycopg.rows import dict_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from lavoro import Lavoro, signals
-from lavoro.errors import ImproperlyConfigured
-from lavoro.store.migrate import migrate
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.store.schema.migrate import migrate
 from tests.api.conftest import Rows
 from tests.postgres import Cluster
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task, shared_task
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 
 
 async def coroutine(number: int) -> int:

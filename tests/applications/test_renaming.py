@@ -16,14 +16,14 @@ def test_each_import_line_has_its_row() -> None:
         for line in re.findall(r"^ *from lavoro.*$", table.with_celery(file.read_text()), re.MULTILINE)
     }
     assert left == {"from lavoro.serialization import register"}  # in the place of kombu's
-    assert table.with_celery("from lavoro import Task, AsyncResult\n    from lavoro.errors import Retry\n") == (
+    assert table.with_celery("from lavoro import Task, AsyncResult\n    from lavoro.exceptions import Retry\n") == (
         "from celery import Task\nfrom celery.result import AsyncResult\n    from celery.exceptions import Retry\n"
     )
 
 
 def test_the_names_of_each_row_exist() -> None:
     names = Table().names
-    assert ("lavoro.errors", "Retry") in names
+    assert ("lavoro.exceptions", "Retry") in names
     for module, name in names:
         found = getattr(import_module(module), name, None)
         assert found is not None or import_module(f"{module}.{name}"), (module, name)

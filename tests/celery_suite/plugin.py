@@ -32,8 +32,9 @@ from t.unit.conftest import (  # noqa: E402, F401  # Celery's own fixtures, thos
     threads_not_lingering,
 )
 
-from lavoro import Lavoro, current  # noqa: E402
-from lavoro.store.migrate import migrate  # noqa: E402
+from lavoro import Lavoro  # noqa: E402
+from lavoro.runtime import current_app  # noqa: E402
+from lavoro.store.schema.migrate import migrate  # noqa: E402
 from tests.celery_suite.stored import save_result  # noqa: E402
 from tests.postgres import temporary_cluster  # noqa: E402
 
@@ -72,14 +73,14 @@ _standard: dict[str, Any] = {
 @pytest.fixture
 def celery_app(request: pytest.FixtureRequest, celery_config: dict[str, Any]) -> Iterator[Lavoro]:
     """An application; afterwards no application is current, and shared tasks are those of before."""
-    shared = [*current.shared]
+    shared = [*current_app.shared]
     mark = request.node.get_closest_marker("celery")
     app = new_app(config={**celery_config, **(mark.kwargs if mark else {})})
     yield app
     app.close()
-    current.forget(current.get_existing())
-    current._default = current._made = None
-    current.shared[:] = shared
+    current_app.forget(current_app.get_existing())
+    current_app._default = current_app._made = None
+    current_app.shared[:] = shared
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from lavoro import serialization, states
-from lavoro.ids import task_uuid
+from lavoro.protocol.ids import task_uuid
 
 _FINISHED = text(
     "insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name, args,"

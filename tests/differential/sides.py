@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.differential.program import PROGRAMS
 from tests.differential.redis import Redis, temporary_redis
 from tests.postgres import Cluster, temporary_cluster

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.absent import ABSENT
+from lavoro.config.absent import ABSENT
 
 REPOSITORY = Path(__file__).parents[2]
 ALIAS = REPOSITORY / "compat" / "celery"
@@ -47,18 +47,18 @@ SAME = {
     "celery.app.base.Celery": "lavoro.Lavoro",
     "celery.app.base.App": "lavoro.Lavoro",
     "celery.app.task.Task": "lavoro.task.Task",
-    "celery.app.task.Context": "lavoro.context.Context",
+    "celery.app.task.Context": "lavoro.execution.context.Context",
     "celery.app.log.TaskFormatter": "lavoro.log.TaskFormatter",
-    "celery.app.registry.TaskRegistry": "lavoro.registry.TaskRegistry",
-    "celery.app.defaults.DEFAULTS": "lavoro.defaults.DEFAULTS",
+    "celery.app.registry.TaskRegistry": "lavoro.definition.registry.TaskRegistry",
+    "celery.app.defaults.DEFAULTS": "lavoro.config.defaults.DEFAULTS",
     "celery.result.AsyncResult": "lavoro.AsyncResult",
     "celery.result.EagerResult": "lavoro.EagerResult",
     "celery.result.allow_join_result": "lavoro.allow_join_result",
     "celery.signals.task_prerun": "lavoro.signals.task_prerun",
-    "celery.exceptions.Retry": "lavoro.errors.Retry",
-    "celery.exceptions.SoftTimeLimitExceeded": "lavoro.errors.SoftTimeLimitExceeded",
+    "celery.exceptions.Retry": "lavoro.exceptions.Retry",
+    "celery.exceptions.SoftTimeLimitExceeded": "lavoro.exceptions.SoftTimeLimitExceeded",
     "celery.states.READY_STATES": "lavoro.states.READY_STATES",
-    "celery.local.Proxy": "lavoro.current.Proxy",
+    "celery.local.Proxy": "lavoro.runtime.current_app.Proxy",
     "celery.utils.uuid": "lavoro.uuid",
     "celery.utils.log.get_task_logger": "lavoro.get_task_logger",
 }
@@ -80,7 +80,7 @@ answer = [theirs for theirs, ours in {SAME!r}.items() if find(theirs) is not fin
 def test_names_of_errors_that_differ() -> None:
     code = """
 from celery.exceptions import CeleryError, CeleryWarning, ImproperlyConfigured
-from lavoro.errors import LavoroWarning
+from lavoro.exceptions import LavoroWarning
 
 answer = [issubclass(ImproperlyConfigured, CeleryError), issubclass(LavoroWarning, CeleryWarning)]
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lavoro.worker.plan import concurrency_of
+from lavoro.worker.config import concurrency_of
 from tests.conftest import Eventually
 
 APP = """

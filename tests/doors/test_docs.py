@@ -23,9 +23,9 @@ import pytest
 
 import lavoro
 from benchmarks.output.report import Row, as_summary
-from lavoro import errors
+from lavoro import exceptions
 from lavoro.cli import cli
-from lavoro.worker.children import FAILED_STARTS
+from lavoro.worker.supervisor.children import FAILED_STARTS
 from tests.conftest import Eventually
 from tests.postgres import public_folder
 
@@ -505,10 +505,12 @@ def test_reference_of_errors_is_complete() -> None:
     for indent, name in told:
         depth = len(indent)
         parents[depth] = name
-        base = getattr(errors, parents[depth - 4]) if depth else BaseException
-        assert issubclass(getattr(errors, name), base), name
-    values = vars(errors).values()
-    classes = {value.__name__ for value in values if isinstance(value, type) and value.__module__ == errors.__name__}
+        base = getattr(exceptions, parents[depth - 4]) if depth else BaseException
+        assert issubclass(getattr(exceptions, name), base), name
+    values = vars(exceptions).values()
+    classes = {
+        value.__name__ for value in values if isinstance(value, type) and value.__module__ == exceptions.__name__
+    }
     assert {name for _, name in told} == classes
 
 

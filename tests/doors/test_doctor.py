@@ -19,12 +19,13 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from lavoro import commands
-from lavoro.store import clock, doctor, partitions, roles
+from lavoro.store import clock, doctor
 from lavoro.store.database import Database, Tx, masked
 from lavoro.store.doctor import Exam, Finding
-from lavoro.store.migrate import migrate
-from lavoro.store.partitions import DEFAULT_RETENTION
+from lavoro.store.schema import partitions, roles
+from lavoro.store.schema.migrate import migrate
+from lavoro.store.schema.partitions import DEFAULT_RETENTION
+from lavoro.text import commands
 from tests.conftest import Eventually
 from tests.postgres import Cluster, temporary_cluster
 from tests.store.walk import registered, rows, send, take, value

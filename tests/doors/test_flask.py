@@ -20,13 +20,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from lavoro import Lavoro, Task, shared_task
 from lavoro import current_app as current_lavoro
-from lavoro.errors import ImproperlyConfigured, TaskRevokedError
-from lavoro.errors import TimeoutError as LavoroTimeoutError
+from lavoro.exceptions import ImproperlyConfigured, TaskRevokedError
+from lavoro.exceptions import TimeoutError as LavoroTimeoutError
 from lavoro.ext.flask import FlaskLavoro, FlaskTask
-from lavoro.message import Job
-from lavoro.signing import Keyring
+from lavoro.protocol.message import Job
+from lavoro.protocol.signing import Keyring
 from lavoro.store.capacity import smallest
-from lavoro.worker.plan import Wishes, make_plan
+from lavoro.worker.config import Wishes, make_plan
 from tests.conftest import Eventually
 from tests.doors.flask_sites import migrated_database
 from tests.postgres import Cluster

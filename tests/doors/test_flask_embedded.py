@@ -14,7 +14,7 @@ import psutil
 import pytest
 from flask import Flask
 
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.ext.embedded_worker import LONGEST_PAUSE, LOOK, EmbeddedWorker
 from lavoro.ext.flask import FlaskLavoro
 from lavoro.result import AsyncResult

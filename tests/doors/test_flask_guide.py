@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from lavoro import AsyncResult, Lavoro
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.conftest import Eventually
 from tests.doors.flask_sites import FLASK, LAVORO, ROOT, Site, Web, site_in
 from tests.postgres import Cluster

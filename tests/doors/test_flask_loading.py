@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from lavoro import Lavoro, current
-from lavoro.errors import ImproperlyConfigured
+from lavoro import Lavoro
+from lavoro.discovery import ambiguity, find_app
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.ext.flask import FlaskLavoro
-from lavoro.loading import ambiguity, find_app
+from lavoro.runtime import current_app
 from tests.doors.flask_sites import Site, site_in
 
 FACTORY = """
@@ -132,12 +133,12 @@ def test_an_error_inside_the_factory_passes_through(site: Site) -> None:
 
 
 def test_looking_for_an_application_makes_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(current, "_default", None)
-    monkeypatch.setattr(current._local, "app", None, raising=False)
+    monkeypatch.setattr(current_app, "_default", None)
+    monkeypatch.setattr(current_app._local, "app", None, raising=False)
     site.write({"empty.py": "from lavoro import current_app, current_task\nfrom flask import request\n"})
     with pytest.raises(ImproperlyConfigured, match="has no Lavoro application"):
         find_app("empty")
-    assert current.get_existing() is None
+    assert current_app.get_existing() is None
 
 
 @pytest.mark.parametrize(

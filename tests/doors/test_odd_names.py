@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from lavoro import Lavoro
-from lavoro.errors import ImproperlyConfigured
-from lavoro.worker.plan import node_name
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.worker.config import node_name
 from tests.doors.test_cli import APPS, NOWHERE, lavoro
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import LavoroError
-from lavoro.store.migrate import migrate
+from lavoro.exceptions import LavoroError
+from lavoro.store.schema.migrate import migrate
 from tests.conftest import Eventually
 from tests.postgres import GUARDED_PASSWORD, GUARDED_USER, Cluster
 from tests.worker.conftest import PATIENCE, StartWorker, rows, sending_to, workers

@@ -6,10 +6,10 @@ import datetime as dt
 from typing import Any
 
 from lavoro import serialization
-from lavoro.executor import Node, execute
-from lavoro.ids import uuid7
-from lavoro.message import Job
-from lavoro.outcome import Finished, GivenBack
+from lavoro.execution.executor import Node, execute
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import Finished, GivenBack
 
 UTC = dt.timezone.utc
 ETA = dt.datetime(2030, 1, 1, tzinfo=UTC)

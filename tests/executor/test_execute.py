@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import (
+from lavoro.exceptions import (
     Ignore,
     InvalidTaskError,
     MaxRetriesExceededError,
@@ -24,7 +24,7 @@ from lavoro.errors import (
     TaskRevokedError,
     TimeLimitExceeded,
 )
-from lavoro.executor import Cancelled
+from lavoro.execution.executor import Cancelled
 from tests.executor.run import ETA, NODE, error_of, finished, given_back
 
 STRICT = NODE._replace(strict_results=True)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task, signals
-from lavoro.context import current
-from lavoro.errors import (
+from lavoro.exceptions import (
     Ignore,
     Reject,
     Retry,
     WorkerLostError,
 )
-from lavoro.executor import Cancelled, OutOfTime, execute, handle_end
-from lavoro.message import Job
+from lavoro.execution.context import current
+from lavoro.execution.executor import Cancelled, OutOfTime, execute, handle_end
+from lavoro.protocol.message import Job
 from tests.executor.run import NODE, error_of, finished, given_back, job_of
 
 # Signals and handlers

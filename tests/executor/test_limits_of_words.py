@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import Reject, Retry
-from lavoro.executor import execute
-from lavoro.outcome import Finished, GivenBack, weight
+from lavoro.exceptions import Reject, Retry
+from lavoro.execution.executor import execute
+from lavoro.protocol.outcome import Finished, GivenBack, weight
 from tests.executor.run import NODE, error_of, finished, given_back, job_of
 
 LARGE = 30_000_000

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task, signals
-from lavoro.errors import Ignore, Reject, SoftTimeLimitExceeded
-from lavoro.executor import Cancelled, OutOfTime, execute
+from lavoro.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from lavoro.execution.executor import Cancelled, OutOfTime, execute
 from tests.executor.run import NODE, job_of
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.faults.history import install_audit
 from tests.faults.stage import Stage
 from tests.faults.trial import Trial, seed_of

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from lavoro import Lavoro, signals
-from lavoro.errors import LavoroError, OperationalError
-from lavoro.ids import uuid7
+from lavoro.exceptions import LavoroError, OperationalError
+from lavoro.protocol.ids import uuid7
 from tests.faults.ledger import Ledger, sha
 
 KINDS = ("plain", "plain", "plain", "plain", "many", "retry", "eta", "revoke", "committed", "rolled back", "savepoint")

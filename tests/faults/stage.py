@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from lavoro import outcome
-from lavoro.message import Job, Message
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job, Message
 from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
 from lavoro.store.tasks import Lane

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lavoro import outcome
-from lavoro.message import Job
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
-from lavoro.worker.finisher import Finisher
-from lavoro.worker.holding import Holding
-from lavoro.worker.upkeep import Hooks, Upkeep
+from lavoro.worker.child.finisher import Finisher
+from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
 from tests.faults.stage import Stage
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from lavoro.message import Job
+from lavoro.protocol.message import Job
 from tests.faults.stage import MAX_CRASHES, Stage
 from tests.postgres import Cluster
 

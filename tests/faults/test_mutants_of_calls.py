@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lavoro import publisher
-from lavoro.message import Message
+from lavoro.calling import publisher
+from lavoro.protocol.message import Message
 from lavoro.store import database, tasks
 from tests.faults.plugin.rig_changes import Points
 from tests.faults.producer import Producer

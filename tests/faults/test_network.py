@@ -15,8 +15,8 @@ from tests.worker.conftest import rows, sending_to
 
 QUICK = RESTS | {
     "lavoro.store.listener.PROBE": 1.0,
-    "lavoro.worker.claimer.ANSWER": 1.0,
-    "lavoro.worker.finisher.ANSWER": 1.0,
+    "lavoro.worker.child.claimer.ANSWER": 1.0,
+    "lavoro.worker.child.finisher.ANSWER": 1.0,
 }
 """Deadlines that a test can wait for."""
 

@@ -14,7 +14,7 @@ from psycopg import errors as pg
 from psycopg import pq
 
 import lavoro
-from lavoro.ids import uuid7
+from lavoro.protocol.ids import uuid7
 from lavoro.store.arrays import uuids
 from lavoro.store.database import Tx
 from lavoro.store.statements import FOLDER

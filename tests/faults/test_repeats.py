@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import OperationalError
-from lavoro.ids import uuid7
-from lavoro.message import Message
+from lavoro.exceptions import OperationalError
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Message
 from lavoro.store import offers, tasks
 from lavoro.store.database import Tx
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.faults.proxy import Proxy
 from tests.faults.stage import Stage
 from tests.postgres import Cluster

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.faults.checker import check
 from tests.faults.history import History, Rules, history, install_audit
 from tests.faults.ledger import Ledger, read

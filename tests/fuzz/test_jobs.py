@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lavoro.compose import template
-from lavoro.errors import ImproperlyConfigured
-from lavoro.executor import Node, execute
-from lavoro.ids import uuid7
-from lavoro.message import Job
-from lavoro.outcome import Finished, GivenBack
+from lavoro.calling.compose import template
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.execution.executor import Node, execute
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import Finished, GivenBack
+from lavoro.protocol.signing import Keyring
 from lavoro.serialization import loads, loads_exception
-from lavoro.signing import Keyring
 from tests.fuzz import CASES, TOGETHER
 from tests.fuzz.app import app
 from tests.fuzz.values import TASKS, as_json, crowds, name, options, payloads, text, value

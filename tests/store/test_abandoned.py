@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from lavoro.errors import OperationalError
+from lavoro.exceptions import OperationalError
 from lavoro.store.abandoned import end_abandoned
 from lavoro.store.database import Database, Tx
 from lavoro.store.deadline import Backend, PatientConnection

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from lavoro import outcome
-from lavoro.message import Job
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from tests.store.walk import LONG_AGO, lane, message, rows, send, sent_and_taken, stage_of, stored, take, value

@@ -20,11 +20,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from lavoro import Lavoro, commands
-from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
-from lavoro.errors import TimeoutError as LavoroTimeoutError
+from lavoro import Lavoro
+from lavoro.exceptions import ImproperlyConfigured, OperationalError, SchemaOutdated
+from lavoro.exceptions import TimeoutError as LavoroTimeoutError
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx, clean_url, masked
+from lavoro.text import commands
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.store.walk import message, rows, send, value

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lavoro.errors import ImproperlyConfigured
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store import embedded_place
 from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.store.embedded_place import SERVER_USER, Place

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lavoro import outcome, states
-from lavoro.message import Job
-from lavoro.outcome import Finished
+from lavoro import states
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import Finished
 from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
 from lavoro.store.workers import Rescue

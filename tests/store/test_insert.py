@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from lavoro.ids import uuid7
+from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from tests.store.walk import message, rows, send, sent_and_taken, succeeded, take, value

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from lavoro.errors import OperationalError
+from lavoro.exceptions import OperationalError
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from tests.store.conftest import Opened

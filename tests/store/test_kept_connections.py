@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import OperationalError
-from lavoro.errors import TimeoutError as LavoroTimeoutError
+from lavoro.exceptions import OperationalError
+from lavoro.exceptions import TimeoutError as LavoroTimeoutError
 from lavoro.store.database import Database, Tx
 from tests.conftest import Eventually
 from tests.store.walk import rows, value

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.ids import uuid7
+from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.listener import Listener, ResultListener

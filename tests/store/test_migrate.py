@@ -14,15 +14,15 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from lavoro import commands
-from lavoro.errors import ImproperlyConfigured, OperationalError, SchemaOutdated
-from lavoro.settings import Settings
-from lavoro.store import migrate as migrating
+from lavoro.config.settings import Settings
+from lavoro.exceptions import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.store.database import Database
-from lavoro.store.migrate import check, migrate, migrations, version_of
-from lavoro.store.partitions import partitions_of
+from lavoro.store.schema import migrate as migrating
+from lavoro.store.schema.migrate import check, migrate, migrations, version_of
+from lavoro.store.schema.partitions import partitions_of
+from lavoro.store.schema.tables import Tables
 from lavoro.store.statements import check_schema
-from lavoro.store.tables import Tables
+from lavoro.text import commands
 from tests.postgres import Cluster
 
 PROGRAM = "import sys; from lavoro.store.migrate import migrate; print(migrate(sys.argv[1]))"

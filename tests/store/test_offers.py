@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from lavoro.ids import uuid7
-from lavoro.message import Job, Message
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job, Message
 from lavoro.store import offers, queues, tasks, workers
 from lavoro.store.database import Database, Tx
 from lavoro.store.workers import Rescue

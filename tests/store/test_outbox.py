@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lavoro.errors import OperationalError
-from lavoro.message import Message
+from lavoro.exceptions import OperationalError
+from lavoro.protocol.message import Message
 from lavoro.store.database import Database, Tx
 from lavoro.store.outbox import Outbox
 from tests.store.walk import message, rows, value

@@ -16,7 +16,7 @@ from typing import Any
 
 import lavoro
 from lavoro import Lavoro
-from lavoro.message import Message
+from lavoro.protocol.message import Message
 from lavoro.store.database import Database, Tx
 from lavoro.store.outbox import Outbox
 from tests.conftest import Eventually

@@ -10,10 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lavoro.ids import uuid7
-from lavoro.store import partitions, tasks, workers
+from lavoro.protocol.ids import uuid7
+from lavoro.store import tasks, workers
 from lavoro.store.database import LOST, Database, Tx
-from lavoro.store.partitions import DAY, DEFAULT_RETENTION, Partition, drop_behind, make_ahead, partitions_of, period
+from lavoro.store.schema import partitions
+from lavoro.store.schema.partitions import (
+    DAY,
+    DEFAULT_RETENTION,
+    Partition,
+    drop_behind,
+    make_ahead,
+    partitions_of,
+    period,
+)
 from tests.conftest import Eventually
 from tests.store.walk import registered, rows, sent_and_taken, succeeded, value
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from lavoro import outcome
-from lavoro.ids import uuid7
+from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.statements import numbered

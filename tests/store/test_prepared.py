@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from lavoro.ids import uuid7
+from lavoro.protocol.ids import uuid7
 from lavoro.store.database import Database, Tx
 from tests.store.walk import rows
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lavoro.errors import OperationalError, SchemaOutdated
+from lavoro.exceptions import OperationalError, SchemaOutdated
 from lavoro.store import queues, tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status, workers_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from lavoro import outcome
-from lavoro.ids import uuid7
+from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
 from lavoro.store import results, tasks
 from lavoro.store.database import Tx
 from lavoro.store.results import StoredTask

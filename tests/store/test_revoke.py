@@ -6,9 +6,10 @@ import json
 import threading
 from collections.abc import Callable
 
-from lavoro import outcome, serialization
-from lavoro.errors import TaskRevokedError
-from lavoro.ids import uuid7
+from lavoro import serialization
+from lavoro.exceptions import TaskRevokedError
+from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
 from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value

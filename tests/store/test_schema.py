@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from lavoro import outcome, serialization
-from lavoro.errors import WorkerLostError
-from lavoro.store import partitions, queues, results, tasks, workers
+from lavoro import serialization
+from lavoro.exceptions import WorkerLostError
+from lavoro.protocol import outcome
+from lavoro.store import queues, results, tasks, workers
 from lavoro.store.database import Database, Tx
 from lavoro.store.listener import Listener, ResultListener
-from lavoro.store.migrate import migrate
+from lavoro.store.schema import partitions
+from lavoro.store.schema.migrate import migrate
 from lavoro.store.workers import Rescue
 from tests.store.walk import message, registered, rows, sent_and_taken, stage_of, stored, succeeded, take, value
 

@@ -71,8 +71,8 @@ def test_for_another_schema_nothing_of_the_first_is_left(name: str) -> None:
 
 
 def test_what_render_changes_and_what_not() -> None:
-    text = "select lavoro.enqueue('lavoro.errors', 'lavoro_wake', 'see lavoro')"
-    assert render(text, "shop") == ("select \"shop\".enqueue('lavoro.errors', 'shop_wake', 'see lavoro')")
+    text = "select lavoro.enqueue('lavoro.exceptions', 'lavoro_wake', 'see lavoro')"
+    assert render(text, "shop") == ("select \"shop\".enqueue('lavoro.exceptions', 'shop_wake', 'see lavoro')")
 
 
 def test_a_statement_is_read_once() -> None:

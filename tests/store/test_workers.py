@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lavoro import outcome, serialization
-from lavoro.errors import TimeLimitExceeded, WorkerLostError
-from lavoro.message import Job
+from lavoro import serialization
+from lavoro.exceptions import TimeLimitExceeded, WorkerLostError
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
 from lavoro.store import clock, tasks, unhandled, workers
 from lavoro.store.database import Tx
 from lavoro.store.statements import statement

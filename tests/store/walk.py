@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from lavoro import outcome
-from lavoro.ids import uuid7
-from lavoro.message import Job, Message
-from lavoro.outcome import Finished
+from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.outcome import Finished
 from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
 from lavoro.store.results import StoredTask, fetch

@@ -13,13 +13,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import lavoro
-from lavoro import Lavoro, Task, shared_task, spelling
-from lavoro.absent import ABSENT, SETTINGS, mark_missing, of_settings, of_tasks
-from lavoro.defaults import DEFAULTS
-from lavoro.errors import ImproperlyConfigured, LavoroWarning, NotSupported
-from lavoro.options import NAMES, QUEUE
-from lavoro.routing import Router, queue_names
-from lavoro.settings import Settings
+from lavoro import Lavoro, Task, shared_task
+from lavoro.calling.options import NAMES, QUEUE
+from lavoro.calling.routing import Router, queue_names
+from lavoro.config import spelling
+from lavoro.config.absent import ABSENT, SETTINGS, mark_missing, of_settings, of_tasks
+from lavoro.config.defaults import DEFAULTS
+from lavoro.config.settings import Settings
+from lavoro.exceptions import ImproperlyConfigured, LavoroWarning, NotSupported
+from lavoro.runtime import current_app
 
 
 @pytest.fixture(autouse=True)
@@ -306,7 +308,7 @@ def test_signals_of_an_application(caplog: pytest.LogCaptureFixture) -> None:
     assert seen == [("configured", shop, "Asia/Tokyo", True), ("finalized", shop, True)]
     assert "app.add_periodic_task: periodic tasks do not start in this release" in caplog.text
     assert shared is not None
-    lavoro.current.shared.pop()
+    current_app.shared.pop()
 
 
 def test_an_application_that_is_not_finalized_by_itself() -> None:

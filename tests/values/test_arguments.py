@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.arguments import Arguments
+from lavoro.definition.arguments import Arguments
 
 FUNCTIONS: list[Callable[..., Any]] = [
     lambda: None,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lavoro.context import Context, current, request_of
-from lavoro.message import Job
+from lavoro.execution.context import Context, current, request_of
+from lavoro.protocol.message import Job
 
 UTC = dt.timezone.utc
 JOB = Job(

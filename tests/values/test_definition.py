@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro, Task, current, shared_task
-from lavoro.errors import ImproperlyConfigured
+from lavoro import Lavoro, Task, shared_task
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.runtime import current_app
 
 HERE = f"{__file__}, line"
 
@@ -23,9 +24,9 @@ HERE = f"{__file__}, line"
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Lavoro:
     """An application that is current, without the shared tasks of other tests."""
-    monkeypatch.setattr(current, "_local", threading.local())
-    monkeypatch.setattr(current, "_default", None)
-    monkeypatch.setattr(current, "shared", [])
+    monkeypatch.setattr(current_app, "_local", threading.local())
+    monkeypatch.setattr(current_app, "_default", None)
+    monkeypatch.setattr(current_app, "shared", [])
     return Lavoro("shop")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lavoro import errors, states
+from lavoro import exceptions, states
 
 CAUGHT = {
     "CeleryError": {
@@ -19,7 +19,7 @@ CAUGHT = {
     "TaskPredicate": {"TaskPredicate", "Retry", "Ignore", "Reject"},
     "BackendError": {"BackendError", "BackendGetMetaError", "BackendStoreError"},
 }  # fmt: skip
-CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type) and name[0] != "_"}
+CLASSES = {name: value for name, value in vars(exceptions).items() if isinstance(value, type) and name[0] != "_"}
 OF_CELERY = [
     "reraise", "CeleryWarning", "AlwaysEagerIgnored", "DuplicateNodenameWarning", "DuplicateTaskNameWarning",
     "FixupWarning", "NotConfigured", "SecurityWarning", "CeleryError", "ImproperlyConfigured", "SecurityError",
@@ -40,29 +40,29 @@ def test_an_except_clause_catches_what_it_catches_in_celery(base: str) -> None:
 
 @pytest.mark.parametrize("name", OF_CELERY)
 def test_names(name: str) -> None:
-    assert callable(getattr(errors, name))
+    assert callable(getattr(exceptions, name))
 
 
 def test_built_in_errors_catch_some() -> None:
-    assert issubclass(errors.WorkerShutdown, SystemExit)
-    assert issubclass(errors.WorkerTerminate, SystemExit)
-    assert issubclass(errors.NotRegistered, KeyError)
-    assert issubclass(errors.QueueNotFound, KeyError)
-    assert issubclass(errors.CeleryWarning, UserWarning)
-    assert issubclass(errors.NotConfigured, errors.CeleryWarning)
+    assert issubclass(exceptions.WorkerShutdown, SystemExit)
+    assert issubclass(exceptions.WorkerTerminate, SystemExit)
+    assert issubclass(exceptions.NotRegistered, KeyError)
+    assert issubclass(exceptions.QueueNotFound, KeyError)
+    assert issubclass(exceptions.CeleryWarning, UserWarning)
+    assert issubclass(exceptions.NotConfigured, exceptions.CeleryWarning)
 
 
 def test_what_they_carry() -> None:
-    assert repr(errors.Reject("full", requeue=True)) == "reject requeue=True: full"
-    stored = errors.BackendStoreError("lost", state="SUCCESS", task_id="1")
+    assert repr(exceptions.Reject("full", requeue=True)) == "reject requeue=True: full"
+    stored = exceptions.BackendStoreError("lost", state="SUCCESS", task_id="1")
     assert (str(stored), stored.state, stored.task_id) == ("lost", "SUCCESS", "1")
     assert repr(stored) == "BackendStoreError('lost') state:SUCCESS task_id:1"
-    found = errors.BackendGetMetaError("lost", task_id="1")
+    found = exceptions.BackendGetMetaError("lost", task_id="1")
     assert (found.task_id, repr(found)) == ("1", "BackendGetMetaError('lost') task_id:1")
-    ended = errors.CeleryCommandException(message="no node answered", exit_code=69)
+    ended = exceptions.CeleryCommandException(message="no node answered", exit_code=69)
     assert (str(ended), ended.message, ended.exit_code) == ("no node answered", "no node answered", 69)
     with pytest.raises(ValueError, match="again") as raised:
-        errors.reraise(ValueError, ValueError("again"))
+        exceptions.reraise(ValueError, ValueError("again"))
     assert raised.value.__traceback__ is not None
 
 

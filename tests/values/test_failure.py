@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lavoro.failure import LINKS, MOST, ExceptionInfo, printable, traceback_of
+from lavoro.protocol.failure import LINKS, MOST, ExceptionInfo, printable, traceback_of
 
 
 def caught(error: BaseException) -> ExceptionInfo:

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from lavoro.ids import task_uuid, uuid7
+from lavoro.protocol.ids import task_uuid, uuid7
 
 
 def test_version_and_variant() -> None:

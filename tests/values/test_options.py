@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task
-from lavoro.errors import ImproperlyConfigured
-from lavoro.options import TASKS
+from lavoro.calling.options import TASKS
+from lavoro.exceptions import ImproperlyConfigured
 
 MINUTE = dt.timedelta(minutes=1)
 

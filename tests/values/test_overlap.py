@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lavoro.overlap import in_turn, overlapped
+from lavoro.runtime.pipelining import in_turn, overlapped
 
 place = contextvars.ContextVar("place", default="nowhere")
 

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from lavoro import errors
-from lavoro.errors import LavoroError, MaxRetriesExceededError, Reject, Retry
+from lavoro import exceptions
+from lavoro.exceptions import LavoroError, MaxRetriesExceededError, Reject, Retry
 
 
 def test_a_retry_takes_its_arguments_in_celerys_order() -> None:
@@ -22,9 +22,9 @@ def test_a_retry_takes_its_arguments_in_celerys_order() -> None:
 
 
 def kinds() -> list[type[Exception]]:
-    named = [getattr(errors, name) for name in dir(errors)]
+    named = [getattr(exceptions, name) for name in dir(exceptions)]
     mine = [kind for kind in named if isinstance(kind, type) and issubclass(kind, LavoroError)]
-    return [kind for kind in mine if kind is not errors.CeleryCommandException]  # it must have two arguments
+    return [kind for kind in mine if kind is not exceptions.CeleryCommandException]  # it must have two arguments
 
 
 @pytest.mark.parametrize("kind", kinds())

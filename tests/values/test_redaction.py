@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task
-from lavoro.errors import MaxRetriesExceededError
-from lavoro.redaction import LONGEST, shown
+from lavoro.calling.redaction import LONGEST, shown
+from lavoro.exceptions import MaxRetriesExceededError
 
 PATTERNS = ["*password*", "card_?"]
 

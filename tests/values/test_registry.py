@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lavoro import current
-from lavoro.errors import NotRegistered
-from lavoro.registry import TaskRegistry
+from lavoro.definition.registry import TaskRegistry
+from lavoro.exceptions import NotRegistered
+from lavoro.runtime import current_app
 
 
 def test_tasks_by_name() -> None:
@@ -49,12 +49,12 @@ def nothing_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
         "_made": None,
         "finders": [],
     }.items():
-        monkeypatch.setattr(current, name, value)
+        monkeypatch.setattr(current_app, name, value)
 
 
 def in_another_thread() -> Any:
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(current.get()))
+    thread = threading.Thread(target=lambda: found.append(current_app.get()))
     thread.start()
     thread.join()
     return found[0]
@@ -62,48 +62,48 @@ def in_another_thread() -> Any:
 
 def test_none_is_current_until_one_is_made() -> None:
     import_module("lavoro.app")  # else the first look imports it, and it says how one is made
-    current._make_default = None
-    assert current.get() is None
-    assert current.get_existing() is None
+    current_app._make_default = None
+    assert current_app.get() is None
+    assert current_app.get_existing() is None
     made = object()
     makers = iter([made])
-    current.when_missing(lambda: next(makers))
-    assert current.get_existing() is None
-    assert current.get() is made
-    assert current.get() is made
+    current_app.when_missing(lambda: next(makers))
+    assert current_app.get_existing() is None
+    assert current_app.get() is made
+    assert current_app.get() is made
     assert in_another_thread() is made
     created = object()
-    current.set_current(created)
+    current_app.set_current(created)
     assert in_another_thread() is created
 
 
 def test_each_thread_has_its_own_the_others_the_first() -> None:
     first, second = object(), object()
-    current.set_current(first)
-    current.set_current(second)
-    assert current.get() is second
+    current_app.set_current(first)
+    current_app.set_current(second)
+    assert current_app.get() is second
     assert in_another_thread() is first
-    current.set_default(second)
+    current_app.set_default(second)
     assert in_another_thread() is second
 
 
 def test_forgetting() -> None:
     first, second = object(), object()
-    current.set_current(first)
-    current.set_current(second)
-    current.forget(second)
-    assert current.get() is first
-    current.forget(first)
-    assert current.get() is None
+    current_app.set_current(first)
+    current_app.set_current(second)
+    current_app.forget(second)
+    assert current_app.get() is first
+    current_app.forget(first)
+    assert current_app.get() is None
 
 
 def test_a_finder_is_asked_first() -> None:
     own, found = object(), [None]
-    current.set_current(own)
-    current.finders.append(lambda: found[0])
-    assert current.get() is own
+    current_app.set_current(own)
+    current_app.finders.append(lambda: found[0])
+    assert current_app.get() is own
     found[0] = object()  # type: ignore[call-overload]
-    assert current.get() is found[0]
+    assert current_app.get() is found[0]
 
 
 def test_a_proxy_stands_for_what_it_finds_at_each_use() -> None:
@@ -118,7 +118,7 @@ def test_a_proxy_stands_for_what_it_finds_at_each_use() -> None:
             return f"Box({self.content})"
 
     found = [Box(1)]
-    proxy = current.Proxy(lambda: found[0])
+    proxy = current_app.Proxy(lambda: found[0])
     assert (proxy.content, proxy(2), repr(proxy), str(proxy)) == (1, 3, "Box(1)", "Box(1)")
     assert proxy == found[0]
     assert hash(proxy) == hash(found[0])
@@ -131,7 +131,7 @@ def test_a_proxy_stands_for_what_it_finds_at_each_use() -> None:
     found[0] = Box(7)
     assert proxy.content == 7
     assert proxy
-    assert not current.Proxy(lambda: None)
+    assert not current_app.Proxy(lambda: None)
 
 
 def test_error_is_an_attribute_as_in_celery() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.retry import autoretry_options, backoff
+from lavoro.execution.retry import autoretry_options, backoff
 
 
 @pytest.mark.parametrize(

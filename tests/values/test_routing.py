@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from lavoro import routing
-from lavoro.errors import ImproperlyConfigured, QueueNotFound
-from lavoro.routing import Router, checked_name, queue_names
+from lavoro.calling import routing
+from lavoro.calling.routing import Router, checked_name, queue_names
+from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
 
 
 @dataclass(frozen=True)

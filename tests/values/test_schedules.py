@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import NotSupported
+from lavoro.exceptions import NotSupported
 from lavoro.schedules import (
     BaseSchedule,
     ParseException,

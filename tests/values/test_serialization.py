@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lavoro import serialization
-from lavoro.errors import (
+from lavoro.exceptions import (
     SoftTimeLimitExceeded,
 )
 from lavoro.serialization import (

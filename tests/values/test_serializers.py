@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.errors import (
+from lavoro.exceptions import (
     ImproperlyConfigured,
     SecurityError,
 )

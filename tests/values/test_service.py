@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lavoro.errors import OperationalError
-from lavoro.service import Service
+from lavoro.exceptions import OperationalError
+from lavoro.runtime.service import Service
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from unittest import mock
 import flask
 import pytest
 
-from lavoro import settings
-from lavoro.absent import UNREAD
-from lavoro.defaults import DEFAULTS, table
-from lavoro.settings import Settings
+from lavoro.config import settings
+from lavoro.config.absent import UNREAD
+from lavoro.config.defaults import DEFAULTS, table
+from lavoro.config.settings import Settings
 
 
 class Recorded:

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lavoro import Lavoro
-from lavoro.absent import ABSENT, REFUSED, SETTINGS, UNREAD, of_settings
-from lavoro.defaults import DEFAULTS
-from lavoro.errors import ImproperlyConfigured
-from lavoro.old_names import OLD_NAMES
-from lavoro.settings import Settings, load
+from lavoro.config.absent import ABSENT, REFUSED, SETTINGS, UNREAD, of_settings
+from lavoro.config.defaults import DEFAULTS
+from lavoro.config.old_names import OLD_NAMES
+from lavoro.config.settings import Settings, load
+from lavoro.exceptions import ImproperlyConfigured
 
 POSTGRES = "postgresql://user:pw@db:5432/app"
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lavoro.errors import ImproperlyConfigured
-from lavoro.settings import Settings, load, symbol
+from lavoro.config.settings import Settings, load, symbol
+from lavoro.exceptions import ImproperlyConfigured
 
 POSTGRES = "postgresql://user:pw@db:5432/app"
 

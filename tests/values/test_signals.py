@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lavoro import signals
-from lavoro.errors import LavoroWarning
+from lavoro.exceptions import LavoroWarning
 from lavoro.signals import Signal
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lavoro import Lavoro
-from lavoro.errors import ImproperlyConfigured, SecurityError
-from lavoro.ids import uuid7
-from lavoro.message import Job, Message
-from lavoro.signing import Keyring, keyring_of
+from lavoro.exceptions import ImproperlyConfigured, SecurityError
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.signing import Keyring, keyring_of
 
 OLD, NEW, OTHER = "the old key, 1234", "the new key, 1234", "another key, 1234"
 ring = Keyring([NEW], required=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.text import cut, described, heavy, plain, told
+from lavoro.text.printable import cut, described, heavy, plain, told
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import psutil
 from gevent.monkey import get_original
 
 from lavoro import Lavoro, signals
-from lavoro.errors import SoftTimeLimitExceeded
-from lavoro.worker import holding
+from lavoro.exceptions import SoftTimeLimitExceeded
+from lavoro.worker.child import in_flight
 
 ARGV = list(sys.argv)
 """As it was when the application was imported."""
@@ -31,7 +31,7 @@ app = Lavoro(
     lavoro_unknown_task_delay=0.2,
     lavoro_unknown_task_delay_max=2,
 )
-holding.IDLE_AFTER = float(os.environ.get("TEST_IDLE_AFTER", holding.IDLE_AFTER))
+in_flight.IDLE_AFTER = float(os.environ.get("TEST_IDLE_AFTER", in_flight.IDLE_AFTER))
 if os.environ.get("TEST_BLOCKED_GRACE"):
     app.conf.lavoro_blocked_grace = float(os.environ["TEST_BLOCKED_GRACE"])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lavoro import Lavoro, Task, signals
-from lavoro.absent import ABSENT
-from lavoro.errors import Ignore, Reject
+from lavoro.config.absent import ABSENT
+from lavoro.exceptions import Ignore, Reject
 from tests.worker.app import note
 
 

@@ -10,11 +10,11 @@ import pytest
 from lavoro import Lavoro
 from lavoro.result import AsyncResult
 from lavoro.store.database import Database
-from lavoro.worker.finisher import Finisher
-from lavoro.worker.holding import Holding
-from lavoro.worker.offers import Offers
-from lavoro.worker.pools.base import Pool
-from lavoro.worker.relief import Relief
+from lavoro.worker.child.finisher import Finisher
+from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.offers import Offers
+from lavoro.worker.child.pools.base import Pool
+from lavoro.worker.child.prefetched import Relief
 from tests.conftest import Eventually
 from tests.store.walk import registered, sent_and_taken, stage_of
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows

@@ -9,16 +9,16 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from lavoro.ids import uuid7
-from lavoro.message import Job, Message
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job, Message
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.tasks import Lane
-from lavoro.worker import claimer, lanes
-from lavoro.worker.claimer import BUSY, RESTING, Claimer
-from lavoro.worker.holding import Holding
-from lavoro.worker.offers import MOST, SHARE, Offers
-from lavoro.worker.pools.threads import ThreadPool
+from lavoro.worker.child import claimer, lanes
+from lavoro.worker.child.claimer import BUSY, RESTING, Claimer
+from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.offers import MOST, SHARE, Offers
+from lavoro.worker.child.pools.threads import ThreadPool
 from tests.conftest import Eventually
 from tests.store.walk import message, registered, rows, value
 from tests.worker.conftest import PATIENCE
@@ -310,7 +310,7 @@ def test_a_call_that_is_slow_to_commit_does_not_keep_it_from_claiming(
     warm: Node, tx: Tx, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = warm.pool.outstanding
-    monkeypatch.setattr("lavoro.worker.offers.AGAIN", 0.0)
+    monkeypatch.setattr("lavoro.worker.child.offers.AGAIN", 0.0)
     with psycopg.connect(migrated_url) as slow:
         slow.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
         warm.offers._until = time.monotonic()

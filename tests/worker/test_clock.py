@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
-from lavoro.worker.clock import ServerClock
+from lavoro.worker.supervisor.server_clock import ServerClock
 from tests.clock import make_settable, set_ahead
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows, sending_to

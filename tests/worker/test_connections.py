@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from lavoro import Lavoro
-from lavoro.store.migrate import migrate
+from lavoro.store.schema.migrate import migrate
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, sending_to

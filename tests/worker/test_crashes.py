@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from lavoro import AsyncResult, Lavoro
-from lavoro.errors import WorkerLostError
+from lavoro.exceptions import WorkerLostError
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 

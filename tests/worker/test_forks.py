@@ -126,7 +126,7 @@ def test_what_follows_a_handler_that_forks_is_done_by_the_parent_alone(
 PROGRAMS = """
 from gevent import monkey; monkey.patch_all()
 import gc, gevent, os, subprocess, sys
-from lavoro.worker.forked import prepare
+from lavoro.worker.child.forked import prepare
 prepare([])
 find = gc.get_referrers
 gc.get_referrers = lambda *objects: (os.write(1, b"searched\\n"), find(*objects))[1]

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from lavoro import Lavoro
-from lavoro.ids import uuid7
+from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows

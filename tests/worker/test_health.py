@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_written(start_worker: StartWorker, migrated_url: 
 
 @pytest.fixture
 def migrated_on_own(own_cluster: Cluster) -> str:
-    from lavoro.store.migrate import migrate
+    from lavoro.store.schema.migrate import migrate
 
     url = own_cluster.url(own_cluster.create_database())
     migrate(url)

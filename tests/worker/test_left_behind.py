@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from lavoro import Lavoro
+from lavoro.worker.config import Wishes
 from lavoro.worker.pipe import LAST_WORDS, Pipe
-from lavoro.worker.plan import Wishes
-from lavoro.worker.process import ChildProcess
+from lavoro.worker.supervisor.process import ChildProcess
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, rows
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import TaskRevokedError, TimeLimitExceeded
+from lavoro.exceptions import TaskRevokedError, TimeLimitExceeded
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, Worker, rows, sending_to, workers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import SoftTimeLimitExceeded
+from lavoro.exceptions import SoftTimeLimitExceeded
 from tests.worker.conftest import StartWorker
 
 POOLS = [("gevent", 100), ("threads", 8), ("prefork", 1), ("solo", 1)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lavoro.errors import OperationalError
-from lavoro.store.migrate import migrate
+from lavoro.exceptions import OperationalError
+from lavoro.store.schema.migrate import migrate
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows, sending_to

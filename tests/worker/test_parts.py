@@ -17,21 +17,21 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from lavoro import Lavoro
 from lavoro.cli.worker import _tell
-from lavoro.errors import ImproperlyConfigured, QueueNotFound
-from lavoro.message import Job
+from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
+from lavoro.protocol.message import Job
 from lavoro.store import workers
 from lavoro.store.capacity import smallest
 from lavoro.store.database import Database
 from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.store.workers import Registration
-from lavoro.worker import notes
-from lavoro.worker.board import ENDED, Board, unnamed_file
-from lavoro.worker.child import _limit_of
-from lavoro.worker.holding import Holding
+from lavoro.worker.child import start_warnings
+from lavoro.worker.child.child import _limit_of
+from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Pipe
-from lavoro.worker.plan import Plan, Wishes, make_plan, node_name
-from lavoro.worker.storage import name_of
-from lavoro.worker.watch import culprits
+from lavoro.worker.scoreboard import ENDED, Board, unnamed_file
+from lavoro.worker.supervisor.storage import name_of
+from lavoro.worker.supervisor.watch import culprits
 
 ENGINE = sa.create_engine("postgresql+psycopg://h/d")
 
@@ -136,7 +136,7 @@ def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPat
     holding = Holding(told.append)
     holding.look()
     assert told == []
-    monkeypatch.setattr("lavoro.worker.holding.IDLE_AFTER", 0.0)
+    monkeypatch.setattr("lavoro.worker.child.in_flight.IDLE_AFTER", 0.0)
     holding.look()
     holding.look()
     holding.add([])
@@ -192,14 +192,14 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     chosen = Wishes("plan", concurrency=50)
     plan = make_plan(app, chosen)
     assert plan.slots == 50
-    told = list(notes.of_the_application(app, chosen, plan))
+    told = list(start_warnings.of_the_application(app, chosen, plan))
     if connections is None:
         assert told == []
         return
     [warning] = told
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
-    assert list(notes.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+    assert list(start_warnings.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, 
     database = Database(migrated_url)
     with database.tx() as tx:
         workers.register(tx, Registration("w@x", 0, host, pid, "solo", 1, ["celery"], "0.1.0", 60.0))
-    assert len(list(notes.of_the_node(database, "w@x", [os.getpid()]))) == counts
-    assert list(notes.of_the_node(database, "other@x", [])) == []
+    assert len(list(start_warnings.of_the_node(database, "w@x", [os.getpid()]))) == counts
+    assert list(start_warnings.of_the_node(database, "other@x", [])) == []
     database.dispose()
-    assert list(notes.of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
+    assert list(start_warnings.of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
 
 
 def test_what_is_no_engine_is_refused() -> None:
@@ -246,12 +246,12 @@ def test_node_name() -> None:
 def test_culprits() -> None:
     """Of a dump, the tasks' own calls."""
     dump = """Thread 0x01 (most recent call first):
-  File "/x/lavoro/worker/guard.py", line 40 in _watch
+  File "/x/lavoro/worker/child/self_fence.py", line 40 in _watch
 
 Current thread 0x02 (most recent call first):
   File "/shop/tasks.py", line 7 in burn
-  File "/x/lavoro/executor.py", line 150 in _call
-  File "/x/lavoro/worker/child.py", line 180 in _run
+  File "/x/lavoro/execution/executor.py", line 150 in _call
+  File "/x/lavoro/worker/child/child.py", line 180 in _run
 """
     assert culprits(dump) == '  File "/shop/tasks.py", line 7 in burn'
     assert culprits("Thread 0x01\n  elsewhere") == "Thread 0x01\n  elsewhere"

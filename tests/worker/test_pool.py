@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import threading
 
-from lavoro.ids import uuid7
-from lavoro.message import Job
-from lavoro.worker.pools.base import OVERDUE
-from lavoro.worker.pools.threads import ThreadPool
+from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job
+from lavoro.worker.child.pools.base import OVERDUE
+from lavoro.worker.child.pools.threads import ThreadPool
 
 
 def job(name: str, priority: int = 0) -> Job:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import SecurityError
+from lavoro.exceptions import SecurityError
 from tests.worker.conftest import PATIENCE, StartWorker, rows
 
 PICKLED = "from tests.worker.app import app\napp.conf.accept_content = ['json', 'pickle']\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lavoro import Lavoro, signals
-from lavoro.absent import ABSENT
+from lavoro.config.absent import ABSENT
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lavoro import Lavoro
-from lavoro.errors import SecurityError
+from lavoro.exceptions import SecurityError
 from tests.worker.conftest import PATIENCE, StartWorker, rows
 from tests.worker.signed import KEYS
 

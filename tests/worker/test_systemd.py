@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lavoro.worker.systemd import Systemd
+from lavoro.worker.supervisor.systemd import Systemd
 from tests.worker.conftest import PATIENCE, StartWorker
 
 

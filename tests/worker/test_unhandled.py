@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lavoro import AsyncResult, Lavoro
-from lavoro.errors import TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from lavoro.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 

@@ -15,12 +15,12 @@ import pytest
 from psycopg.errors import LockNotAvailable
 
 from lavoro import Lavoro
-from lavoro.errors import TaskRevokedError
+from lavoro.exceptions import TaskRevokedError
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.workers import Registration, Rescue
-from lavoro.worker import upkeep
-from lavoro.worker.upkeep import STUCK_LOOK, Hooks, Upkeep
+from lavoro.worker.supervisor import upkeep
+from lavoro.worker.supervisor.upkeep import STUCK_LOOK, Hooks, Upkeep
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from lavoro import Lavoro, outcome
-from lavoro.message import Job
-from lavoro.outcome import Finished
+from lavoro import Lavoro
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import Finished
 from lavoro.store.database import LOST, Database
-from lavoro.worker import finisher as finishing
-from lavoro.worker.finisher import Finisher
-from lavoro.worker.holding import Holding
+from lavoro.worker.child import finisher as finishing
+from lavoro.worker.child.finisher import Finisher
+from lavoro.worker.child.in_flight import Holding
 from tests.conftest import Eventually
 from tests.executor.run import job_of
 from tests.worker.conftest import StartWorker, rows

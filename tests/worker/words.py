@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 from lavoro import Lavoro, get_task_logger
-from lavoro.errors import SoftTimeLimitExceeded
+from lavoro.exceptions import SoftTimeLimitExceeded
 
 app = Lavoro("words")
 logger = get_task_logger(__name__)

@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.public", "lavoro.current")
+__getattr__, __dir__ = answer("lavoro.public", "lavoro.runtime.current_app")

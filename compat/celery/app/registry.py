@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.registry")
+__getattr__, __dir__ = answer("lavoro.definition.registry")

@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.task", "lavoro.context", renamed={"BaseTask": "Task"})
+__getattr__, __dir__ = answer("lavoro.task", "lavoro.execution.context", renamed={"BaseTask": "Task"})

@@ -2,5 +2,5 @@
 
 from celery._answer import answer, forward
 
-__getattr__, __dir__ = answer("lavoro.lines")
-forward("lavoro.lines")
+__getattr__, __dir__ = answer("lavoro.task_log")
+forward("lavoro.task_log")

@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.settings", renamed={"symbol_by_name": "symbol"})
+__getattr__, __dir__ = answer("lavoro.config.settings", renamed={"symbol_by_name": "symbol"})

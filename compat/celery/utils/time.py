@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.retry", renamed={"get_exponential_backoff_interval": "backoff"})
+__getattr__, __dir__ = answer("lavoro.execution.retry", renamed={"get_exponential_backoff_interval": "backoff"})

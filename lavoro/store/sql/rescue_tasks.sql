@@ -35,7 +35,7 @@ with lost as (
         name, args, kwargs, options, payload, result)
     select id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end, worker_id, queue, priority,
         attempt, retries, crashes + suspect::int, due, created, started, name, args, kwargs, options, payload,
-        json_build_object('exc_type', verdict, 'exc_module', 'lavoro.errors', 'exc_message', json_build_array(
+        json_build_object('exc_type', verdict, 'exc_module', 'lavoro.exceptions', 'exc_message', json_build_array(
             case when verdict = 'TaskRevokedError' then 'terminated' when verdict = 'TimeLimitExceeded' then %(reason)s
             when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
             else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)' end))

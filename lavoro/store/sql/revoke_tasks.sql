@@ -10,7 +10,7 @@ with wanted as materialized (
     insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name,
         args, kwargs, options, payload, result)
     select id, 'REVOKED', queue, priority, attempt, retries, crashes, due, created, name, args, kwargs, options, payload,
-        '{"exc_type":"TaskRevokedError","exc_module":"lavoro.errors","exc_message":["revoked"]}'
+        '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
     from taken
     returning id
 ), asked as (

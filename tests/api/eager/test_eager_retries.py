@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task, signals
-from lavoro.errors import (
+from lavoro.exceptions import (
     MaxRetriesExceededError,
     Retry,
 )

@@ -6,7 +6,7 @@ import random
 from flask import Flask, current_app, jsonify, request, url_for
 
 from lavoro import Celery
-from lavoro.errors import Ignore
+from lavoro.exceptions import Ignore
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "not for a real site"

@@ -250,15 +250,15 @@ def _lets_forks_live_on(module: Any) -> None:
 
 
 MUTANTS: dict[str, dict[str, Change]] = {
-    "never fences": {"lavoro.worker.leases": _never_fences, "lavoro.worker.guard": _never_guards},
-    "drops what it could not store": {"lavoro.worker.finisher": _drops_what_it_could_not_store},
+    "never fences": {"lavoro.worker.supervisor.leases": _never_fences, "lavoro.worker.child.self_fence": _never_guards},
+    "drops what it could not store": {"lavoro.worker.child.finisher": _drops_what_it_could_not_store},
     "finishes before it runs": {"lavoro.worker.child": _finishes_before_it_runs},
-    "never adopts": {"lavoro.worker.claimer": _never_adopts},
-    "never polls": {"lavoro.worker.claimer": _never_polls},
+    "never adopts": {"lavoro.worker.child.claimer": _never_adopts},
+    "never polls": {"lavoro.worker.child.claimer": _never_polls},
     "waits for the end of the wire": {"lavoro.worker.pipe": _waits_for_the_end_of_the_wire},
-    "twice the slots": {"lavoro.worker.pools.base": _twice_the_slots},
-    "leaks connections": {"lavoro.worker.claimer": _leaks_connections},
-    "lets forks live on": {"lavoro.forking": _lets_forks_live_on},
-    "never backs off": {"lavoro.service": _never_backs_off},
+    "twice the slots": {"lavoro.worker.child.pools.base": _twice_the_slots},
+    "leaks connections": {"lavoro.worker.child.claimer": _leaks_connections},
+    "lets forks live on": {"lavoro.runtime.forking": _lets_forks_live_on},
+    "never backs off": {"lavoro.runtime.service": _never_backs_off},
 }
 """By name, which modules it changes and how."""

@@ -3,7 +3,7 @@
 from flask import current_app, g
 
 from lavoro import signals
-from lavoro.errors import MaxRetriesExceededError
+from lavoro.exceptions import MaxRetriesExceededError
 from notices import notices_celery
 
 

@@ -3,7 +3,7 @@
 from flask import current_app, has_request_context
 
 from lavoro import get_task_logger, shared_task
-from lavoro.errors import SoftTimeLimitExceeded
+from lavoro.exceptions import SoftTimeLimitExceeded
 
 logger = get_task_logger(__name__)
 

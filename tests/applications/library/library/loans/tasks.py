@@ -1,7 +1,7 @@
 """Tasks about loans: a base class of their own, retries, limits, errors that are expected."""
 
 from lavoro import Task, current_app, current_task, get_task_logger, shared_task, states
-from lavoro.errors import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from lavoro.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 logger = get_task_logger(__name__)
 

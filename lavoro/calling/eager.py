@@ -1,0 +1,162 @@
+"""Eager mode: a task runs in the calling process, the way a worker would run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lavoro import states
+from lavoro.calling.compose import calling_task, template
+from lavoro.calling.publish_signals import hostname
+from lavoro.exceptions import Ignore, Reject, Retry
+from lavoro.execution.executor import Node, Run
+from lavoro.protocol.failure import ExceptionInfo
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.outcome import GivenBack, Outcome
+from lavoro.result import EagerResult, denied_join_result
+
+
+def run_eagerly(
+    app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], *,
+    throw: bool | None = None,
+) -> EagerResult[Any]:  # fmt: skip
+    """Run a task now, with request, handlers and signals; its retries follow at once.
+
+    ``throw`` (default: setting ``task_eager_propagates``) raises what the task raises, a ``Retry`` too.
+    """
+    return _run(app, task, (args, dict(kwargs)), options, throw)
+
+
+def send_eagerly(
+    app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> EagerResult[Any]:
+    """Run a task in place of sending it: with the arguments that a worker would get, and ``get`` forbidden inside."""
+    options = {**task.__call_options__(), **options}
+    call = None if app.conf["lavoro_eager_serialize"] else (args, dict(kwargs))
+    with denied_join_result():
+        return _run(app, task, call, options, None, sent=(args, kwargs))
+
+
+class EagerRun(Run):
+    """One start in the calling process: nothing is encoded, and what handlers raise reaches the caller."""
+
+    __slots__ = ("fields", "throw")
+
+    def __init__(
+        self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None, *, fields: dict[str, Any], throw: bool
+    ) -> None:
+        super().__init__(task, job, node, call)
+        self.fields = fields
+        """What the request has in place of what a worker gives it."""
+        self.throw = throw
+
+    def outcome(self) -> Outcome:
+        """Run, in a copy of the context; raises what the caller is to see."""
+        try:
+            return super().outcome()
+        except _Handled as handled:
+            error = handled.error
+        raise error
+
+    def _call(self) -> Any:
+        value = super()._call()
+        if isinstance(value, Retry) and value.task_id == self.request.id:
+            self.throw = False  # retry(throw=False) was returned: it is not for the caller, but the next try
+            raise value
+        return value
+
+    def _decode(self) -> None:
+        super()._decode()
+        self.request.update(self.fields)
+        if self.request.get("timelimit") == [None, None]:
+            self.request.update(timelimit=None)
+
+    def _ended(self, error: BaseException) -> Outcome:
+        """Return the outcome of an exception; raise one that the caller is to see."""
+        if isinstance(error, _Handled):
+            raise error
+        if not isinstance(error, Exception) or (self.throw and not isinstance(error, (Ignore, Reject))):
+            self._returned(None, None, None, handlers=False)
+            raise error
+        return super()._ended(error)
+
+    def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
+        if not isinstance(error, Reject):
+            super()._tell_failure(error, info)
+
+    def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
+        if name in self.task.__handlers__:
+            last = (einfo,) if einfo is not None or always else ()
+            try:
+                getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
+            except Exception as error:
+                raise _Handled(error) from error
+
+    def retries(self) -> bool:
+        """Tell whether the task asked to be tried again; a ``Retry`` that it made itself is its end, as in Celery."""
+        return isinstance(self.raised, Retry) and self.raised.task_id == self.request.id
+
+
+class _Handled(BaseException):
+    """Carries what a handler raised past the task's own outcome."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _run(
+    app: Any, task: Any, call: tuple[Any, Any] | None, options: Mapping[str, Any], throw: bool | None, *,
+    sent: tuple[Any, Any] = ((), {}),
+) -> EagerResult[Any]:  # fmt: skip
+    """Run the task until it asks for no other try."""
+    routed = app.publisher.routed(task, task.name, *(call or sent), options)
+    message = template(app.conf, task, task.name, routed, calling_task()).message(*(((), {}) if call else sent))
+    job, node, fields = _job_of(message), _node(app.conf), _fields(options)
+    throw = app.conf["task_eager_propagates"] if throw is None else throw
+    while True:
+        run = EagerRun(task, job, node, call, fields=fields, throw=throw)
+        ended = run.outcome()
+        if not run.retries():
+            break
+        assert isinstance(ended, GivenBack)
+        assert isinstance(run.raised, Retry)
+        job, (args, kwargs) = _retried(job, ended), run.raised.changes["call"]
+        call = tuple(args), dict(kwargs)
+    value, traceback = run.value, None
+    if run.raised is not None:
+        value, traceback = run.error or run.raised, ExceptionInfo(run.raised).traceback
+    state = states.REJECTED if isinstance(run.raised, Reject) else ended.state or states.PENDING
+    return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
+
+
+def _node(conf: Any) -> Node:
+    return Node(
+        hostname(), accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
+        max_error_size=conf.lavoro_max_error_size, eager=True,
+    )  # fmt: skip
+
+
+def _fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the request that are others than in a worker: nothing was sent, and nothing waits."""
+    delivery = {name: options.get(name) for name in ("exchange", "routing_key", "priority")}
+    return {
+        "eta": None, "expires": None, "delivery_info": {"is_eager": True, **delivery},
+        "loglevel": options.get("loglevel") or 0, "logfile": options.get("logfile"),
+    }  # fmt: skip
+
+
+def _job_of(message: Message) -> Job:
+    return Job(
+        id=message.id, name=message.name, args=message.args, kwargs=message.kwargs, options=message.options,
+        payload=message.payload, queue=message.queue, priority=message.priority, attempt=message.retries + 1,
+        retries=message.retries, crashes=0, due=message.eta,  # type: ignore[arg-type]  # None: it was not sent
+        expires=message.expires, expired=False, revoked=False,
+    )  # fmt: skip
+
+
+def _retried(job: Job, back: GivenBack) -> Job:
+    return job._replace(
+        retries=job.retries + 1, attempt=job.attempt + 1, options=back.options or job.options,
+        queue=back.queue or job.queue, priority=job.priority if back.priority is None else back.priority,
+    )  # fmt: skip

@@ -1,0 +1,144 @@
+"""The signals around publishing, which show a call in the words of Celery's protocol."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from lavoro import signals
+from lavoro.calling import redaction
+from lavoro.calling.compose import Template, identified, revised
+from lavoro.config.settings import Settings
+from lavoro.protocol.durations import later
+from lavoro.protocol.ids import uuid7
+
+_OPTIONS = {
+    "shadow": "shadow", "group": "group_id", "group_index": "group_index", "root_id": "root_id",
+    "parent_id": "parent_id", "ignore_result": "ignore_result", "argsrepr": "argsrepr", "kwargsrepr": "kwargsrepr",
+    "correlation_id": "correlation_id", "reply_to": "reply_to",
+}  # fmt: skip
+"""Headers and properties, and the options that they become where a receiver has changed them."""
+
+
+class Announcement(NamedTuple):
+    """A call as receivers see it; the same objects are shown before and after it is sent."""
+
+    name: str
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    body: tuple[Any, Any, dict[str, Any]]
+    queue: str
+    policy: dict[str, Any]
+
+    def tell_before(self) -> None:
+        """Send ``before_task_publish``."""
+        signals.before_task_publish.send(
+            self.name, body=self.body, exchange="", routing_key=self.queue, declare=[], headers=self.headers,
+            properties=self.properties, retry_policy=self.policy,
+        )  # fmt: skip
+
+
+def announced(
+    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any],
+    policy: Mapping[str, Any] | None,
+) -> tuple[Template, Announcement]:  # fmt: skip
+    """Send ``before_task_publish``; return the call with what its receivers changed, and what they were shown."""
+    form = form if form.task_id is not None else form._replace(task_id=str(uuid7()))
+    policy = {**settings["task_publish_retry_policy"], **(policy or {})}
+    protocol, properties = _protocol_headers(settings, task, form, args, kwargs), _properties(form)
+    headers = {**protocol, **(form.extra.get("headers") or {})}
+    embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+    shown = Announcement(form.name, headers, properties, (args, kwargs, embed), form.queue, policy)
+    if signals.before_task_publish:
+        before = {**headers, **properties}
+        shown.tell_before()
+        extra = {**form.extra, "headers": {name: value for name, value in headers.items() if name not in protocol}}
+        form = _changed(settings, form._replace(extra=extra), headers, properties, before)
+    return form, shown
+
+
+def tell_published(announcements: Iterable[Announcement]) -> None:
+    """Send ``after_task_publish`` for calls that are stored."""
+    for shown in announcements:
+        signals.after_task_publish.send(
+            shown.name, headers=shown.headers, body=shown.body, exchange="", routing_key=shown.queue
+        )
+
+
+def _protocol_headers(
+    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the headers that every message has; others are custom ones."""
+    extra = form.extra
+    id = extra.get("task_id") or form.task_id
+    patterns = settings["lavoro_redact"]
+    argsrepr, kwargsrepr = redaction.shown(args, kwargs, names=form.names, patterns=patterns)
+    expires = extra.get("expires") or (later(form.expires_in) if form.expires_in is not None else None)
+    ignore = extra.get("ignore_result")
+    return {
+        "lang": "py",
+        "task": form.name,
+        "id": id,
+        "shadow": extra.get("shadow"),
+        "eta": extra.get("eta"),
+        "expires": expires,
+        "group": extra.get("group_id"),
+        "group_index": extra.get("group_index"),
+        "retries": form.retries,
+        "timelimit": [extra.get(name) or getattr(task, name, None) for name in ("time_limit", "soft_time_limit")],
+        "root_id": extra.get("root_id") or id,
+        "parent_id": extra.get("parent_id"),
+        "argsrepr": extra.get("argsrepr") or argsrepr,
+        "kwargsrepr": extra.get("kwargsrepr") or kwargsrepr,
+        "origin": origin(),
+        "ignore_result": getattr(task, "ignore_result", None) if ignore is None else ignore,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+    }
+
+
+def _properties(form: Template) -> dict[str, Any]:
+    extra = form.extra
+    priority = {"priority": form.priority} if form.priority else {}
+    expiration = {"expiration": form.expires_in} if form.expires_in is not None else {}
+    return {
+        "correlation_id": extra.get("correlation_id") or extra.get("task_id") or form.task_id,
+        "reply_to": extra.get("reply_to") or "",
+        **priority,
+        **expiration,
+        **(extra.get("properties") or {}),
+    }
+
+
+def _changed(
+    settings: Settings, form: Template, headers: dict[str, Any], properties: dict[str, Any], before: dict[str, Any]
+) -> Template:
+    """Return the call with what receivers put into its headers and properties."""
+    found = {**headers, **properties}
+    changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
+    extra = {**form.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
+    known = ("correlation_id", "reply_to", "priority", "expiration")
+    extra["properties"] = {name: value for name, value in properties.items() if name not in known}
+    if "timelimit" in changes:
+        extra["time_limit"], extra["soft_time_limit"] = changes["timelimit"] or (None, None)
+    form = form._replace(
+        name=found["task"], retries=int(found.get("retries") or 0), priority=int(found.get("priority") or 0)
+    )
+    if changes.get("id") is not None:
+        form = identified(form, extra, changes["id"])
+    return revised(settings, form, extra, {name: changes[name] for name in ("eta", "expires") if name in changes})
+
+
+def origin() -> str:
+    """Name this process as a sender, the way Celery does."""
+    return f"gen{os.getpid()}@{hostname()}"
+
+
+@lru_cache(maxsize=1)
+def hostname() -> str:
+    """Name this machine."""
+    return socket.gethostname()

@@ -1,0 +1,1 @@
+"""The settings of an application: their names, defaults, sources and checks."""

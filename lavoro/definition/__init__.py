@@ -1,0 +1,1 @@
+"""A task from its function: its class, its attributes, and the registry of all tasks."""

@@ -1,0 +1,1 @@
+"""One start of a task, from its job to its outcome; no module here knows SQL."""

@@ -1,0 +1,1 @@
+"""The values that pass between calling, storing and running a task."""

@@ -1,0 +1,102 @@
+"""What became of one start of a task, as a value: running makes it, the store writes it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+from lavoro import states
+from lavoro.protocol.message import Job
+
+
+class Finished(NamedTuple):
+    """The task is over."""
+
+    job: Job
+    state: str
+    result: str | None = None
+    """JSON text."""
+    payload: bytes | None = None
+    """The result in another serializer; ``result`` then names its content type."""
+    traceback: str | None = None
+    runtime: float | None = None
+    children: str | None = None
+    """JSON array of the ids of the tasks it sent."""
+
+
+class GivenBack(NamedTuple):
+    """The task goes back to waiting; what is None stays as it was."""
+
+    job: Job
+    state: str | None = None
+    """How this start ended, to be recorded; None when the task had not begun: then the start is not counted."""
+    retries: int | None = None
+    eta: dt.datetime | None = None
+    countdown: float | None = None
+    queue: str | None = None
+    args: str | None = None
+    kwargs: str | None = None
+    options: str | None = None
+    payload: bytes | None = None
+    reason: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    longest: float | None = None
+    """With it the countdown grows with the task's age, up to so many seconds."""
+    priority: int | None = None
+    expires: dt.datetime | None = None
+    expires_in: float | None = None
+    """Seconds from when it is stored."""
+
+
+Outcome = Finished | GivenBack
+
+
+def weight(outcome: Outcome) -> int:
+    """About how many bytes it takes to store an outcome, beyond what each takes."""
+    if type(outcome) is Finished:
+        _, _, result, payload, traceback, _, children = outcome
+        return len(result or "") + len(payload or b"") + len(traceback or "") + len(children or "")
+    return sum(len(value) for value in outcome if isinstance(value, (str, bytes)))
+
+
+def succeeded(
+    job: Job, result: str | None, runtime: float, *, payload: bytes | None = None, children: str | None = None
+) -> Finished:
+    """The task returned a value."""
+    return Finished(job, states.SUCCESS, result, payload, None, runtime, children)
+
+
+def failed(job: Job, error: str, traceback: str | None, runtime: float | None = None) -> Finished:
+    """The task raised; ``error`` is the exception as JSON."""
+    return Finished(job, states.FAILURE, error, None, traceback, runtime)
+
+
+def ignored(job: Job, runtime: float) -> Finished:
+    """The task raised ``Ignore``."""
+    return Finished(job, states.IGNORED, None, None, None, runtime)
+
+
+def revoked(job: Job, error: str, runtime: float | None = None) -> Finished:
+    """The task was revoked or has expired."""
+    return Finished(job, states.REVOKED, error, None, None, runtime)
+
+
+def retrying(job: Job, **changes: object) -> GivenBack:
+    """The task asked to be tried again, or its autoretry did."""
+    return GivenBack(job, states.RETRY, job.retries + 1, **changes)  # type: ignore[arg-type]
+
+
+def requeued(job: Job, reason: str) -> GivenBack:
+    """The task raised ``Reject(requeue=True)``."""
+    return GivenBack(job, states.REJECTED, reason=reason, countdown=0.0)
+
+
+def released(job: Job) -> GivenBack:
+    """The task was claimed and not started, or interrupted by the worker's stop."""
+    return GivenBack(job)
+
+
+def postponed(job: Job, reason: str, delay: float, longest: float) -> GivenBack:
+    """This worker cannot run the task, another may: it waits, each time about twice as long, the reason visible."""
+    return GivenBack(job, reason=reason, countdown=delay, longest=longest)

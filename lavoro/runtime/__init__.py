@@ -1,0 +1,1 @@
+"""The process around the application: threads, forks, imports, and the current application."""

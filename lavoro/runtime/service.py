@@ -1,0 +1,122 @@
+"""The one loop: a thread (a greenlet where gevent has patched) that steps, waits and is woken until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from random import SystemRandom
+
+from lavoro.exceptions import LavoroError
+from lavoro.runtime import forking
+
+logger = logging.getLogger("lavoro.worker")
+
+jitter = SystemRandom().uniform
+"""Random seconds between two; not of the random module's state, which belongs to the application."""
+
+
+class Service:
+    """A loop with a lifecycle; subclasses write ``step``.
+
+    ``step`` does one round and returns how many seconds to wait for the next, 0 for at once, None for "until woken".
+    An exception that it lets fly is logged, and the next round waits longer each time, up to ``max_backoff``.
+    """
+
+    name = "service"
+    max_backoff = 3.0
+    expected: tuple[type[Exception], ...] = (LavoroError,)
+    """Errors that speak for themselves: they are logged once, without traceback."""
+
+    within: Callable[..., object] = staticmethod(lambda loop: loop())
+    """Calls the loop in its thread: in a context, where receivers of signals are called from it."""
+
+    def __init__(self) -> None:
+        self._wakeup = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+        self._depth = forking.depth
+        self.due = time.monotonic()
+        """When the step that is under way began, or the next one will."""
+        self.stopping = False
+
+    def step(self) -> float | None:
+        """Do one round; return the seconds until the next."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the loop holds; called once, by the loop itself, after its last step."""
+
+    def start(self) -> None:
+        """Start the loop."""
+        self._thread = threading.Thread(target=self.within, args=(self._run,), name=f"lavoro-{self.name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Make the next step come now; a wake-up during a step leads to another step."""
+        self._wakeup.set()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Ask the loop to end, and wait up to ``timeout`` seconds for it."""
+        self.stopping = True
+        self.wake()
+        self.join(timeout)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait up to ``timeout`` seconds for the loop's end."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop is running."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._depth = forking.depth
+        while not self.stopping:
+            self._wakeup.clear()  # before the step: what arrives during it must not be lost
+            self.due = time.monotonic()
+            delay = self._guarded_step()
+            self.due = time.monotonic() + (math.inf if delay is None else delay)
+            if delay != 0 and not self.stopping:
+                self._wakeup.wait(delay)
+        self.close()
+
+    def _guarded_step(self) -> float | None:
+        try:
+            delay = self._step_alone()
+        except Exception as error:
+            self._failures += 1
+            self.failed(error)
+            # Not more than 16: 2 ** 1024, after an hour without a database, would be no float any more.
+            return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * jitter(0.5, 1)
+        if self._failures:
+            self._failures = 0
+            self.recovered()
+        return delay
+
+    def _step_alone(self) -> float | None:
+        """Run one step; a process that user code forks in it ends with it, so that the service runs only once."""
+        try:
+            delay = self.step()
+        except BaseException as error:
+            if forking.depth != self._depth:
+                forking.leave_fork(error)
+            raise
+        if forking.depth != self._depth:
+            forking.leave_fork()
+        return delay
+
+    def failed(self, error: Exception) -> None:
+        """Log an error of ``step``; the loop goes on. One that was to be expected is told once, until that is over."""
+        expected = isinstance(error, self.expected)
+        if self._failures == 1 or not expected:
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            logger.error("%s failed, trying again: %s", self.name, text, exc_info=not expected and self._failures == 1)
+
+    def recovered(self) -> None:
+        """Log that ``step`` works again."""
+        logger.warning("%s goes on", self.name)

@@ -1,0 +1,100 @@
+"""Where the tables in the database differ from those this release describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+
+from lavoro.store.database import Tx
+from lavoro.store.schema import roles
+from lavoro.store.schema.tables import tables_of
+
+
+class Difference(NamedTuple):
+    """One thing that is not as it should be, and the SQL that makes it so."""
+
+    which: str
+    problem: str
+    repair: str
+
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_COLUMNS = """
+    select c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
+    from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind in ('r', 'p')
+        and not c.relispartition"""
+_INDEXES = """
+    select c.relname from pg_class c
+    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind in ('i', 'I')"""
+_FUNCTIONS = """
+    select p.proname from pg_proc p where p.pronamespace = (select oid from pg_namespace where nspname = %s)
+    union all
+    select c.relname from pg_class c
+    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind = 'v'"""
+_BY_MIGRATION = "-- run again what makes it, from lavoro/store/schema/migrations/0001_foundation.sql"
+
+Column = tuple[str, bool]
+"""Its type and whether it must not be null."""
+
+
+def differences(tx: Tx) -> Iterator[Difference]:
+    """Compare the connected database with ``tables.metadata``: tables, columns, indexes, functions, the view."""
+    found: dict[str, dict[str, Column]] = {}
+    for table, column, kind, required in tx.cursor.execute(_COLUMNS, (tx.schema,)).fetchall():
+        found.setdefault(table, {}).update({column: (kind, required)} if column else {})
+    indexes = {row[0] for row in tx.cursor.execute(_INDEXES, (tx.schema,)).fetchall()}
+    for table in tables_of(tx.schema).metadata.sorted_tables:
+        if table.name not in found:
+            yield Difference(str(table), "does not exist", f"{_sql(CreateTable(table))};")
+        else:
+            yield from _columns(table, found.pop(table.name))
+            yield from _indexes(table, indexes)
+    for name in found:
+        yield Difference(f"{tx.schema}.{name}", "is no table of Lavoro's", f'drop table "{tx.schema}"."{name}";')
+    yield from _functions(tx)
+
+
+def _columns(table: sa.Table, found: dict[str, Column]) -> Iterator[Difference]:
+    for column in table.columns:
+        which, alter = f"{table}.{column.name}", f"alter table {table}"
+        kind, required = str(column.type.compile(dialect=_DIALECT)).lower(), not column.nullable
+        if column.name not in found:
+            yield Difference(which, "does not exist", f"{alter} add column {_sql(CreateColumn(column))};")
+            continue
+        is_kind, is_required = found[column.name]
+        if is_kind != kind:
+            repair = f"{alter} alter column {column.name} type {kind} using {column.name}::{kind};"
+            yield Difference(which, f"is {is_kind}, not {kind}", repair)
+        if is_required != required:
+            words = "may be null" if required else "must not be null"
+            repair = f"{alter} alter column {column.name} {'set' if required else 'drop'} not null;"
+            yield Difference(which, f"{words}, against what this release expects", repair)
+    for name in found.keys() - table.columns.keys():
+        yield Difference(f"{table}.{name}", "is no column of Lavoro's", f'alter table {table} drop column "{name}";')
+
+
+def _indexes(table: sa.Table, found: set[str]) -> Iterator[Difference]:
+    for index in table.indexes:
+        if index.name not in found:
+            problem = "does not exist: statements read the whole table instead"
+            yield Difference(f"{table.schema}.{index.name}", problem, f"{_sql(CreateIndex(index))};")
+    keys = [column.name for column in table.primary_key.columns]
+    if keys and f"{table.name}_pkey" not in found:
+        repair = f"alter table {table} add primary key ({', '.join(keys)});"
+        yield Difference(f"{table.schema}.{table.name}_pkey", "does not exist", repair)
+
+
+def _functions(tx: Tx) -> Iterator[Difference]:
+    found = {row[0] for row in tx.cursor.execute(_FUNCTIONS, (tx.schema, tx.schema)).fetchall()}
+    for name in [*roles.FUNCTIONS, "tasks"]:
+        if name not in found:
+            yield Difference(f"{tx.schema}.{name}", "does not exist", _BY_MIGRATION)
+
+
+def _sql(statement: sa.schema.ExecutableDDLElement | CreateColumn) -> str:
+    return " ".join(str(statement.compile(dialect=_DIALECT)).split())

@@ -1,0 +1,112 @@
+"""Bringing the schema to this release's version, forward only, under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lavoro.exceptions import ImproperlyConfigured, SchemaOutdated
+from lavoro.store.database import Database, Tx, translated
+from lavoro.store.schema import partitions
+from lavoro.store.statements import render
+from lavoro.text.commands import command
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """List this release's migrations: number, name and SQL text, in order."""
+    found = []
+    for path in sorted(FOLDER.glob("*.sql")):
+        number, _, name = path.stem.partition("_")
+        found.append((int(number), name, path.read_text(encoding="utf-8")))
+    return found
+
+
+def migrate(database: Database | str) -> list[str]:
+    """Apply the migrations that are missing and return their names.
+
+    Each runs in its own transaction under one lock: any number of processes may migrate at once, and one that is
+    killed leaves nothing half done.
+    """
+    if isinstance(database, str):
+        database = Database(database)
+    tx = database.open("lavoro-migrate", direct=True)
+    try:
+        with translated():
+            _check_encoding(tx)
+            applied = list(_apply_missing(tx))
+            partitions.make_ahead(tx)
+    finally:
+        tx.connection.close()
+    return applied
+
+
+def _check_encoding(tx: Tx) -> None:
+    name, encoding = encoding_of(tx)
+    if encoding != "UTF8":
+        raise ImproperlyConfigured(
+            f"the database {name!r} has the encoding {encoding}, which cannot hold all texts:"
+            f" make one with {UTF8_DATABASE}"
+        )
+
+
+UTF8_DATABASE = "create database NAME encoding 'UTF8' template template0"
+
+
+def encoding_of(tx: Tx) -> tuple[str, str]:
+    """Return the database's name and encoding."""
+    row = tx.connection.execute("select current_database()::text, current_setting('server_encoding')").fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _apply_missing(tx: Tx) -> Iterator[str]:
+    for number, name, text in migrations():
+        with tx.connection.transaction():
+            # Released by the commit, on whatever server connection a pooler may have lent us for the transaction.
+            tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_migrate",))
+            if number <= version_of(tx):
+                continue
+            _ensure_schema(tx)
+            _act_as_owner(tx)
+            tx.connection.execute(render(text, tx.schema).encode())
+            insert = f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'  # noqa: S608  # a checked name
+            tx.connection.execute(insert.encode(), (number, name))
+        yield f"{number:04} {name}"
+
+
+def _ensure_schema(tx: Tx) -> None:
+    """Make the schema unless somebody has: `create schema if not exists` needs a right that few users have."""
+    found = tx.connection.execute("select to_regnamespace(%s)", (f'"{tx.schema}"',)).fetchone()
+    if not found or found[0] is None:
+        tx.connection.execute(f'create schema "{tx.schema}"'.encode())
+
+
+def _act_as_owner(tx: Tx) -> None:
+    """Have what this transaction makes belong to the schema's owner, of which whoever migrates may be a member."""
+    tx.connection.execute(
+        "select set_config('role', pg_get_userbyid(nspowner), true) from pg_namespace"
+        " where nspname = %s and pg_has_role(nspowner, 'member')",
+        (tx.schema,),
+    )
+
+
+def version_of(tx: Tx) -> int:
+    """Return the schema's version, 0 where there is none."""
+    found = tx.connection.execute("select to_regclass(%s)", (f'"{tx.schema}".meta',)).fetchone()
+    if not found or found[0] is None:
+        return 0
+    row = tx.connection.execute(f'select max(version) from "{tx.schema}".meta'.encode()).fetchone()  # noqa: S608
+    return (row and row[0]) or 0
+
+
+def check(database: Database) -> None:
+    """Raise ``SchemaOutdated`` unless the schema is this release's."""
+    latest = migrations()[-1][0]
+    with database.tx() as tx:
+        version = version_of(tx)
+    if version < latest:
+        outdated = f"is at version {version}, this release needs {latest}"
+        state = outdated if version else "has no tables of Lavoro's"
+        raise SchemaOutdated(f"schema {database.schema!r} {state}: run `{command('migrate')}`")

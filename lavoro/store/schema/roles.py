@@ -1,0 +1,229 @@
+"""The rights of each role: what ``lavoro migrate --roles`` prints and ``lavoro doctor --role`` compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lavoro.exceptions import ImproperlyConfigured
+from lavoro.store.database import Database, Tx
+from lavoro.store.schema.tables import tables_of
+from lavoro.text.commands import command
+from lavoro.text.plural import counted
+
+ROLES = ("owner", "migrator", "producer", "worker", "readonly")
+"""The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
+LIMITED = ("producer", "worker", "readonly")
+
+FUNCTIONS = {
+    **dict.fromkeys(("enqueue", "hand_over"), ("producer", "worker")),
+    **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
+}
+"""Who may call each function; nobody else may, for PUBLIC has no rights."""
+
+_WORKER = {
+    "meta": "select",
+    "tasks": "select",
+    "finished": "select, insert, delete",
+    "attempt": "select, insert",
+    "queue": "select, insert, update",
+    "revoked": "select, insert, delete",
+    # Rows that came when there was no partition of their time are deleted one by one.
+    **dict.fromkeys(("finished_success_rest", "finished_failure_rest", "attempt_rest"), "select, update, delete"),
+}
+_EVERYTHING = "select, insert, update, delete"
+"""A worker's rights on the tables that are not listed."""
+
+_SENT = "id, queue, priority, retries, due, expires, name, args, kwargs, options, payload"
+_PRODUCER = {
+    "meta": ("select",),
+    # `on conflict (id)` and `returning` read these columns; they show that tasks wait, not which or with what.
+    "waiting": (f"insert ({_SENT})", "select (id, queue, priority, due)"),
+    # A repeat after a lost answer looks whether the task is there already.
+    "running": ("select (id)",),
+    "finished": ("select (id)",),
+}
+_CLAIMED = ("waiting", "running", "finished", "attempt", "worker")
+"""The tables without which a worker can do nothing."""
+_ARGUMENTS = ("name", "args", "kwargs", "options", "payload")
+
+
+class Right(NamedTuple):
+    """One right on one table, function or schema."""
+
+    privilege: str
+    """In lower case, as in ``grant``: ``select``, ``execute``, ``usage``."""
+    kind: str
+    """table, function or schema."""
+    name: str
+    """Of the table or function; empty for the schema."""
+    columns: tuple[str, ...] = ()
+    """Only on these columns of the table; empty for all."""
+
+    def on(self, schema: str) -> str:
+        """Write what it is a right on."""
+        return f'{self.kind} "{schema}"' + (f".{self.name}" if self.name else "")
+
+    @property
+    def words(self) -> str:
+        """Write the right itself, with its columns."""
+        return self.privilege + (f" ({', '.join(self.columns)})" if self.columns else "")
+
+
+def rights(role: str) -> list[Right]:
+    """List the rights of a producer, worker or readonly role."""
+    found = [Right("usage", "schema", "")]
+    found += [right for table, words in _on_tables(role) for right in _parsed(table, words)]
+    return found + [Right("execute", "function", name) for name, roles in FUNCTIONS.items() if role in roles]
+
+
+def _on_tables(role: str) -> Iterator[tuple[str, str]]:
+    tables = [table.name for table in tables_of().metadata.sorted_tables] + ["tasks"]
+    if role == "readonly":
+        yield from ((table, "select") for table in tables)
+    elif role == "worker":
+        yield from {**dict.fromkeys(tables, _EVERYTHING), **_WORKER}.items()
+    else:
+        yield from ((table, words) for table, several in _PRODUCER.items() for words in several)
+
+
+def _parsed(table: str, words: str) -> Iterator[Right]:
+    privilege, parenthesis, columns = words.partition(" (")
+    if parenthesis:
+        yield Right(privilege, "table", table, tuple(columns.rstrip(")").split(", ")))
+    else:
+        yield from (Right(privilege, "table", table) for privilege in words.split(", "))
+
+
+def excluded(role: str) -> list[Right]:
+    """List what a role must not be able to do, as far as it is worth a warning."""
+    tables = [table.name for table in tables_of().metadata.sorted_tables]
+    if role == "worker":
+        return [Right("create", "schema", "")]
+    if role == "readonly":
+        writing = [Right(privilege, "table", name) for name in tables for privilege in ("insert", "update", "delete")]
+        return [*writing, *(Right("execute", "function", name) for name in FUNCTIONS)]
+    reading = [
+        Right("select", "table", table, (column,))
+        for table in ("waiting", "running", "finished")
+        for column in _ARGUMENTS
+    ]
+    changing = [Right(privilege, "table", "waiting") for privilege in ("update", "delete")]
+    return [*reading, Right("select", "table", "finished", ("result",)), *changing]
+
+
+_HAS = {
+    "schema": "select has_schema_privilege(n.oid, %(privilege)s) from pg_namespace n where n.nspname = %(schema)s",
+    "function": """
+        select has_function_privilege(p.oid, %(privilege)s)
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = %(schema)s and p.proname = %(name)s""",
+    "table": """
+        select has_table_privilege(c.oid, %(privilege)s)
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = %(schema)s and c.relname = %(name)s""",
+    "columns": """
+        select bool_and(coalesce(has_column_privilege(c.oid, a.attnum, %(privilege)s), false))
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        cross join unnest(%(columns)s::text[]) wanted (name)
+        left join pg_attribute a on a.attrelid = c.oid and a.attname = wanted.name
+        where n.nspname = %(schema)s and c.relname = %(name)s""",
+}
+
+
+def held(tx: Tx, wanted: list[Right]) -> list[Right]:
+    """Tell which of the rights the connected user has; what does not exist gives none."""
+    return [right for right in wanted if _has(tx, right)]
+
+
+def check_worker(database: Database) -> None:
+    """Raise ImproperlyConfigured unless the connected user may claim and finish tasks: a retry would not help."""
+    wanted = [right for right in rights("worker") if right.name in _CLAIMED]
+    with database.tx() as tx:
+        has = held(tx, wanted)
+        [user] = tx.connection.execute("select current_user::text").fetchone() or [""]
+    lacks = [right for right in wanted if right not in has]
+    if lacks:
+        more = f" and {counted(len(lacks) - 1, 'right')} more" if len(lacks) > 1 else ""
+        raise ImproperlyConfigured(
+            f"the database user {user!r} may not run tasks: it lacks {lacks[0].words} on"
+            f" {lacks[0].on(database.schema)}{more}; `{command('doctor', '--role', 'worker')}` lists them"
+        )
+
+
+def _has(tx: Tx, right: Right) -> bool:
+    parameters = {**right._asdict(), "schema": tx.schema, "columns": list(right.columns)}
+    row = tx.cursor.execute(_HAS["columns" if right.columns else right.kind].encode(), parameters).fetchone()
+    return bool(row and row[0])
+
+
+# What is printed
+
+
+def statements(schema: str) -> str:
+    """Write the SQL that makes the roles and gives them their rights; it can be run again at any time."""
+    names = {role: f"{schema}_{role}" for role in ROLES}
+    limited = ", ".join(names[role] for role in LIMITED)
+    lines = [
+        _HEAD.format(schema=schema, worker=names["worker"]),
+        _MAKE.format(schema=schema, names=", ".join(f"'{name}'" for name in names.values()), **names),
+        _CLEAR.format(schema=schema, names=limited),
+    ]
+    for role in LIMITED:
+        lines.append(f"\n-- {role}: {_ABOUT[role]}")
+        lines += _grants(rights(role), schema, names[role])
+    return "\n".join([*lines, "\ncommit;"])
+
+
+def _grants(given: list[Right], schema: str, name: str) -> Iterator[str]:
+    """Write one statement for each thing that there are rights on."""
+    for place in dict.fromkeys(right.on(schema) for right in given):
+        words = ", ".join(right.words for right in given if right.on(schema) == place)
+        yield f"grant {words} on {place} to {name};"
+
+
+_ABOUT = {
+    "producer": "sends tasks, from SQL and from Python, and reads nothing of anybody's",
+    "worker": "claims, runs and finishes tasks, looks after leases and retention; also for programs that revoke",
+    "readonly": "sees everything, changes nothing: results, status, dashboards",
+}
+_HEAD = """\
+-- The roles of Lavoro in the schema "{schema}". Run this after `lavoro migrate`, as a superuser or as who made the
+-- schema and may make roles; again after each later `lavoro migrate`.
+-- Then make your users members: grant {worker} to shop;
+begin;
+"""
+_MAKE = """\
+do $$
+declare
+    role text;
+    thing record;
+begin
+    foreach role in array array[{names}] loop
+        if not exists (select from pg_roles where rolname = role) then
+            execute format('create role %I nologin', role);
+        end if;
+    end loop;
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+        grant {owner} to current_user;  -- only a member may give things to it
+    end if;
+    -- The owner has the schema and all in it; nobody is to log in as it.
+    alter schema "{schema}" owner to {owner};
+    for thing in select c.oid::regclass as name from pg_class c
+        where c.relnamespace = '"{schema}"'::regnamespace and c.relkind in ('r', 'p', 'v') loop
+        execute format('alter table %s owner to {owner}', thing.name);
+    end loop;
+    for thing in select p.oid::regprocedure as name from pg_proc p
+        where p.pronamespace = '"{schema}"'::regnamespace loop
+        execute format('alter routine %s owner to {owner}', thing.name);
+    end loop;
+end $$;
+
+-- migrator: may become the owner, as `lavoro migrate` does
+grant {owner} to {migrator};
+"""
+_CLEAR = """\
+-- What an earlier release may have given
+revoke all on schema "{schema}" from public, {names};
+revoke all on all tables in schema "{schema}" from public, {names};
+revoke all on all routines in schema "{schema}" from public, {names};"""

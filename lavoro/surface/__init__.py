@@ -1,0 +1,1 @@
+"""The parts of Celery's application object beside tasks and settings."""

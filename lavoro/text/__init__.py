@@ -1,0 +1,1 @@
+"""Text for people: printable, with plurals, with commands they can paste."""

@@ -1,0 +1,160 @@
+"""Finishing: one loop that stores whatever outcomes have piled up since its last commit."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from lavoro import serialization
+from lavoro.protocol import outcome as outcomes
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import Finished, GivenBack, Outcome
+from lavoro.runtime.service import Service
+from lavoro.store import tasks
+from lavoro.store.database import OUTAGE, Database, Tx, first_line
+from lavoro.store.deadline import ANSWER
+from lavoro.store.session import Session
+from lavoro.text.plural import counted
+from lavoro.worker.child.in_flight import Holding
+
+logger = logging.getLogger("lavoro.worker")
+
+REFUSED = (
+    psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex,
+    ValueError, TypeError, struct.error,
+)  # fmt: skip
+"""What is wrong with an outcome itself; anything else is wrong with the database, and is tried again."""
+MOST = 2000
+"""Outcomes of one batch at the most."""
+LARGE = 4_000_000
+"""Bytes of one batch at the most; an outcome that is larger goes alone."""
+SLOWEST = 100_000
+"""Bytes per second that a network must carry: a larger batch has more time for its answer."""
+
+
+class Finisher(Service):
+    """Stores outcomes in batches: one statement, and one commit, for what is over, and one for what goes back.
+
+    There is no timer: under load a batch is what ended while the last one was committed, otherwise it is one task.
+    An outcome leaves only when the database has answered; a lost connection means the same again, which the fence
+    makes harmless.
+    """
+
+    name = "finisher"
+    expected = OUTAGE
+
+    def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
+        super().__init__()
+        self._holding, self._worker_id, self._stored = holding, worker_id, stored
+        # Slots append while we take: a deque loses nothing between two steps of either.
+        self._outcomes: deque[Outcome] = deque()
+        self._abandoned: set[uuid.UUID] = set()
+        self._session = Session(database, "lavoro-finisher", patience=ANSWER)
+        self.patience = 10.0
+        """Seconds for which the last outcomes are tried to be stored when the worker stops."""
+
+    def put(self, outcome: Outcome) -> None:
+        """Have an outcome stored."""
+        if self._abandoned and outcome.job.id in self._abandoned:
+            return  # it was given back already
+        self._outcomes.append(outcome)
+        self._wakeup.set()
+
+    def abandon(self, jobs: Sequence[Job]) -> None:
+        """Give tasks back that still run: the worker leaves, and their starts do not count."""
+        self._abandoned = {job.id for job in jobs}
+        for job in jobs:
+            self._outcomes.append(outcomes.released(job))
+        self._wakeup.set()
+
+    def step(self) -> float | None:
+        """Store what there is; connect before there is anything, for later the server may have no connection left."""
+        connection: Any = self._session.open().connection
+        batch, size = self._next_batch()
+        if not batch:
+            return None
+        connection.patience = ANSWER + size / SLOWEST
+        try:
+            self._store_or_explain(batch)
+        except Exception:
+            # No outcome is dropped; a repeat is harmless. A batch of one large outcome goes behind all others.
+            (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
+            self._session.lose()
+            raise
+        self._holding.release(outcome.job for outcome in batch)
+        self._stored()
+        return 0
+
+    def _next_batch(self) -> tuple[list[Outcome], int]:
+        """Take the waiting outcomes that fit into one batch; return them with their size in bytes."""
+        batch: list[Outcome] = []
+        total = 0
+        while self._outcomes and len(batch) < MOST:
+            size = outcomes.weight(self._outcomes[0])
+            if batch and total + size > LARGE:
+                break
+            batch.append(self._outcomes.popleft())
+            total += size
+        return batch, total
+
+    def close(self) -> None:
+        """Store the last ones, then close the connection."""
+        deadline = time.monotonic() + self.patience
+        while self._outcomes and time.monotonic() < deadline:
+            self._wakeup.clear()
+            delay = self._guarded_step()
+            if delay:
+                self._wakeup.wait(delay)
+        if self._outcomes:
+            what = counted(len(self._outcomes), "outcome")
+            logger.error("%s could not be stored; what has no outcome will run again", what)
+        self._session.close()
+
+    def _store(self, batch: Sequence[Outcome]) -> None:
+        """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.
+
+        In one for both there would be two such orders, and whoever revokes or rescues the same tasks could wait for us
+        in a circle.
+        """
+        tx = self._session.open()
+        finished = [outcome for outcome in batch if type(outcome) is Finished]
+        # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
+        back = [outcome for outcome in batch if type(outcome) is GivenBack and self._holding.holds(outcome.job)]
+        accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
+        accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
+        if accepted < len(batch):
+            self._explain(tx, batch)
+
+    def _explain(self, tx: Tx, batch: Sequence[Outcome]) -> None:
+        """Some were not accepted: stored before, by a commit whose answer was lost, or refused by the fence."""
+        before = tasks.accepted(tx, self._worker_id, [outcome.job.id for outcome in batch])
+        for outcome in batch:
+            if (outcome.job.id, outcome.job.attempt) not in before and isinstance(outcome, Finished):
+                logger.warning(
+                    "outcome %s of %s[%s] was refused: start %d had lost its lease",
+                    outcome.state, outcome.job.name, outcome.job.task_id, outcome.job.attempt,
+                )  # fmt: skip
+
+    def _store_or_explain(self, batch: Sequence[Outcome]) -> None:
+        """Store a batch; what the database refuses in it becomes a failure that says so, and the others go on."""
+        try:
+            self._store(batch)
+        except REFUSED as error:
+            if len(batch) == 1:
+                self._store([self._refused(batch[0].job, error)])
+            else:
+                for outcome in batch:
+                    self._store_or_explain([outcome])
+
+    def _refused(self, job: Job, error: Exception) -> Outcome:
+        logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.task_id, first_line(error))
+        reason = ValueError(f"the outcome of {job.name} cannot be stored: {first_line(error)}")
+        return outcomes.failed(job, serialization.dumps_exception(reason), None)

@@ -1,0 +1,79 @@
+"""The tasks this child holds: claimed, and their outcome not stored yet."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+
+from lavoro.protocol.message import Job
+
+IDLE_AFTER = 30.0
+"""Seconds after which a child that holds nothing is idle: its node renews its lease more seldom."""
+
+
+class Holding:
+    """What is held, by id; ``released`` counts what was let go since the start.
+
+    ``tell`` is called when the child gets idle, and when it is no longer: never for a task in a busy time.
+    """
+
+    def __init__(self, tell: Callable[[bool], object] = lambda idle: None) -> None:
+        self._jobs: dict[uuid.UUID, Job] = {}
+        self.released = 0
+        self._tell, self._idle = tell, False
+        self._seen = (time.monotonic(), 0)
+        """When something was held for the last time, as far as we have looked, and what was released by then."""
+        self._telling = threading.Lock()
+        """Over being idle, so that what is told last is true."""
+
+    @property
+    def count(self) -> int:
+        """How many tasks are held."""
+        return len(self._jobs)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Hold tasks."""
+        self._jobs.update((job.id, job) for job in jobs)
+        if self._idle and self._jobs:
+            self._set_idle(False)
+
+    def look(self) -> None:
+        """See whether we are idle by now; to be called at least once a second."""
+        now = time.monotonic()
+        if self._jobs or self.released != self._seen[1]:
+            self._seen = (now, self.released)
+        elif not self._idle and now - self._seen[0] >= IDLE_AFTER:
+            self._set_idle(True)
+
+    def _set_idle(self, idle: bool) -> None:
+        with self._telling:
+            told = self._idle
+            self._idle = idle  # before looking: who adds something from now on sees it, and waits for the lock
+            self._idle = idle and not self._jobs
+            if self._idle != told:
+                self._tell(self._idle)
+
+    def holds(self, job: Job) -> bool:
+        """Whether it is held from this very claim."""
+        return self._jobs.get(job.id) is job
+
+    def find(self, id: uuid.UUID) -> Job | None:
+        """Return the task of that id, if it is held."""
+        return self._jobs.get(id)
+
+    def release(self, jobs: Iterable[Job]) -> None:
+        """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
+        for job in jobs:
+            if self.holds(job):
+                del self._jobs[job.id]
+                self.released += 1
+
+    def ids(self) -> list[uuid.UUID]:
+        """The ids of all."""
+        return list(self._jobs)
+
+    def jobs(self) -> list[Job]:
+        """All of them."""
+        return list(self._jobs.values())

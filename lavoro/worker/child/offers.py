@@ -1,0 +1,149 @@
+"""Offers: a child at rest lets calls claim tasks for it in their own commit, which spares them the claim's."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from lavoro.protocol.message import Job
+from lavoro.protocol.outcome import released
+from lavoro.runtime.native import unpatched
+from lavoro.store import offers, tasks
+from lavoro.store.database import Tx
+from lavoro.worker.child.in_flight import Holding
+
+MOST = 8
+"""Offers of a child at a time: calls that come together find one each. Half of them taken, they are made anew."""
+SHARE = 4
+"""A child offers one slot of so many that are free: the others are for what it claims itself."""
+OPEN = 5.0
+"""Seconds for which an offer holds. What is handed to a node that is just being cut off waits for its lease to end."""
+
+PATIENCE, AGAIN = 0.5, 1.0
+"""Seconds for which a call that takes an offer is waited for, and until the next try: claims have to go on."""
+
+
+class Offers:
+    """What this child has offered, and what it has been handed.
+
+    A call that takes an offer tells the task's id by a notification, a hint like any other: what was handed over
+    stands in ``running``, where it is looked for at the end of each time in which there may have been offers. One
+    thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
+    """
+
+    def __init__(self, holding: Holding, *, worker_id: int, slots: int) -> None:
+        self._holding, self._worker_id = holding, worker_id
+        self._most = min(MOST, slots // SHARE)
+        self._told: deque[uuid.UUID] = deque()
+        self._made, self._left, self._until = False, 0, 0.0
+        self._recent: dict[str, float] = {}
+        """The queues that have had a task lately, and when."""
+        self._taking = unpatched("_thread", "allocate_lock")()
+
+    def tell(self, id: uuid.UUID) -> None:
+        """Take in, from another thread, that a task was handed over."""
+        self._told.append(id)
+
+    @property
+    def told(self) -> bool:
+        """Whether something was handed over that has not been taken in yet."""
+        return bool(self._told)
+
+    @property
+    def made(self) -> bool:
+        """Whether there may have been offers since the last ``end``."""
+        return self._made
+
+    @property
+    def open(self) -> int:
+        """How many slots may be taken at any moment, as far as was told."""
+        return self._left if time.monotonic() < self._until else 0
+
+    @property
+    def over(self) -> float:
+        """When, by the monotonic clock, the last of them runs out."""
+        return self._until
+
+    # Offering
+
+    def saw(self, jobs: Iterable[Job]) -> None:
+        """Note whose queues are worth an offer."""
+        now = time.monotonic()
+        self._recent.update((job.queue, now) for job in jobs)
+
+    def renew(self, tx: Tx, *, free: int) -> None:
+        """Offer some of the free slots for the queues that had tasks lately, if few offers are left."""
+        now, most = time.monotonic(), min(self._most, free // SHARE)
+        if self.open * 2 > most or most == 0 or (self._made and now >= self._until):
+            return
+        self._recent = {queue: seen for queue, seen in self._recent.items() if now - seen < OPEN}
+        queues = sorted(self._recent, key=self._recent.__getitem__, reverse=True)[: most - self.open]
+        if queues:
+            each = (most - self.open) // len(queues)
+            self._made, self._left, self._until = True, self.open + each * len(queues), now + OPEN
+            offers.offer(tx, self._worker_id, dict.fromkeys(queues, each), seconds=OPEN)
+
+    # Taking in
+
+    def take(self, tx: Tx) -> list[Job]:
+        """Hold what was handed over and told, and return it."""
+        told = {self._told.popleft() for _ in range(len(self._told))}
+        try:
+            with self.alone():
+                unknown = told.difference(self._holding.ids())
+                jobs = offers.fetch(tx, self._worker_id, list(unknown)) if unknown else []
+                self._holding.add(jobs)
+        except BaseException:
+            self._told.extend(told)
+            raise
+        self._left = max(0, self._left - len(jobs))  # not what was told: anybody may tell anything
+        return jobs
+
+    def end(self, tx: Tx) -> list[Job]:
+        """Withdraw all offers; hold and return what had been taken without our being told.
+
+        Where a call is slow to commit, some offers stay, and are withdrawn a moment later.
+        """
+        over = offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
+        jobs = self.found(tx)
+        if over:
+            self._made, self._left = False, 0
+        else:
+            self._until = time.monotonic() + AGAIN
+        return jobs
+
+    def found(self, tx: Tx) -> list[Job]:
+        """Hold what is ours in the database without our knowing it, and return it."""
+        with self.alone():
+            jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
+            self._holding.add(jobs)
+        return jobs
+
+    def disown(self, tx: Tx) -> list[Job]:
+        """Withdraw all offers, give back what was handed over and not taken in, and return it.
+
+        For another thread, while the claimer's loop is blocked; what it was just taking in stays.
+        """
+        offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
+        if not self._taking.acquire(blocking=False):
+            return []
+        try:
+            jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
+            if jobs:
+                tasks.give_back(tx, self._worker_id, [released(job) for job in jobs])
+        finally:
+            self._taking.release()
+        return jobs
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep ``disown`` out: what is on its way to us has no one who holds it yet."""
+        while not self._taking.acquire(blocking=False):  # not by waiting, which would stop all greenlets
+            time.sleep(0.005)
+        try:
+            yield
+        finally:
+            self._taking.release()

@@ -1,0 +1,170 @@
+"""What all pools share: slots that take jobs from one queue."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import queue
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from heapq import heappop, heappush
+from types import FunctionType
+from typing import Any
+
+from lavoro.protocol.message import Job
+from lavoro.runtime.forking import leave_fork
+from lavoro.worker.child.import_context import inherited
+
+logger = logging.getLogger("lavoro.worker")
+
+
+OVERDUE = 10
+"""Calls of ``take_back_overdue``, ten a second, after which a job that no slot has begun goes back."""
+
+
+class Pool:
+    """``slots`` workers in threads (greenlets where gevent has patched) that each take the next job and run it."""
+
+    def __init__(
+        self,
+        slots: int,
+        run: Callable[[Job, int], None],
+        *,
+        received: Callable[[list[Job]], object] = lambda jobs: None,
+    ) -> None:
+        self.slots = slots
+        self._run, self._received = run, received
+        # The most urgent first, then in the order of coming. A heap of tuples is pushed and popped in one step of C, so
+        # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
+        self._jobs: list[tuple[float, int, Job | None]] = []
+        self._order = itertools.count()
+        self._newest = -1
+        self._marks = deque([-1] * OVERDUE, maxlen=OVERDUE)
+        """The number of the newest job at each of the last calls of ``take_back_overdue``."""
+        self._available: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._running: dict[uuid.UUID, Any] = {}
+
+    def start(self) -> None:
+        """Start the slots."""
+        for slot in range(self.slots):
+            name = f"lavoro-slot-{slot}"
+            thread = threading.Thread(target=inherited(), args=(self._work, slot), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def add(self, jobs: list[Job]) -> None:
+        """Hand jobs to the slots."""
+        self._received(jobs)
+        for job in jobs:
+            self._newest = next(self._order)
+            heappush(self._jobs, (-job.priority, self._newest, job))
+            self._available.put(None)
+
+    def take_back(self) -> list[Job]:
+        """Take away the jobs that no slot has begun."""
+        taken: list[Job] = []
+        while True:
+            try:
+                job = heappop(self._jobs)[2]
+            except IndexError:
+                return taken
+            if job is not None:
+                taken.append(job)
+
+    def take_back_overdue(self) -> list[Job]:
+        """Take away what no slot has begun for ``OVERDUE`` calls; to be called at each tick.
+
+        Slots became free, but others were more urgent, or the tasks are longer than those before.
+        """
+        mark = self._marks[0]
+        self._marks.append(self._newest)
+        if all(number > mark for _, number, _ in list(self._jobs)):
+            return []
+        taken: list[Job] = []
+        kept: list[tuple[float, int, Job | None]] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                entry = heappop(self._jobs)
+                if entry[2] is not None and entry[1] <= mark:
+                    taken.append(entry[2])
+                else:
+                    kept.append(entry)
+        for entry in kept:
+            heappush(self._jobs, entry)
+            self._available.put(None)
+        return taken
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no slot has begun."""
+        return len(self._jobs)
+
+    @property
+    def outstanding(self) -> int:
+        """How many jobs wait or run."""
+        return len(self._jobs) + len(self._running)
+
+    @property
+    def running(self) -> list[uuid.UUID]:
+        """The tasks that run."""
+        return list(self._running)
+
+    def stop(self) -> None:
+        """Let each slot end after the job it has."""
+        for _ in range(self.slots):
+            heappush(self._jobs, (math.inf, next(self._order), None))  # after all jobs
+            self._available.put(None)
+
+    def _work(self, slot: int) -> None:
+        work_on = _marked(Pool._work_on, slot)
+        while True:
+            try:
+                self._available.get()
+                job = heappop(self._jobs)[2]
+                if job is None:
+                    return
+                work_on(self, job, slot)
+                leave_fork()  # a handler or a receiver of a signal may have forked
+            except IndexError:
+                continue  # the job was taken back
+            except BaseException as late:  # an interruption that came after its task had ended
+                leave_fork(late)
+                logger.debug("slot %d was interrupted between tasks: %r", slot, late)
+
+    def _work_on(self, job: Job, slot: int) -> None:
+        self._running[job.id] = self.handle()
+        try:
+            self._run(job, slot)
+        finally:
+            self._running.pop(job.id, None)
+
+    # Where they differ
+
+    def handle(self) -> Any:
+        """Return what ``interrupt`` needs to reach the slot that calls this."""
+        return threading.get_ident()
+
+    shares_loop = False
+    """Whether a task can keep the services of its process from running."""
+    limits_hard = True
+    """Whether ``limit`` can end a task at its hard limit without ending the process."""
+
+    def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[Any]:
+        """Raise an error in the block after so many seconds."""
+        raise NotImplementedError
+
+    def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
+        """Raise an error in a running task; False if it does not run here."""
+        raise NotImplementedError
+
+
+def _marked(function: Callable[..., None], slot: int) -> Callable[..., None]:
+    """Return a copy of a function that tells its slot in a stack: all that is written of a stuck process are names."""
+    assert isinstance(function, FunctionType)
+    return FunctionType(function.__code__.replace(co_name=f"lavoro_slot_{slot}"), function.__globals__)

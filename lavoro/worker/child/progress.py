@@ -1,0 +1,66 @@
+"""Stores the progress of running tasks; a failure to do so never fails a task."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from lavoro import serialization
+from lavoro.protocol.failure import printable
+from lavoro.protocol.message import Job
+from lavoro.store import tasks
+from lavoro.store.abandoned import end_abandoned
+from lavoro.store.database import OUTAGE, Database
+from lavoro.store.deadline import Backend
+from lavoro.text.printable import cut, told
+
+logger = logging.getLogger("lavoro.worker")
+
+PAUSES = (0.0, 0.2, 0.2)
+"""Seconds before each further try, as calls have them by default."""
+
+
+LONGEST_STATE = 100
+"""Characters of a state of a task's own."""
+
+
+class Progress:
+    """Stores the states of running tasks through the pool, each at once and in the task's own time."""
+
+    def __init__(self, database: Database, *, worker_id: int, longest: int) -> None:
+        self._database, self._worker_id, self._longest = database, worker_id, longest
+
+    def store(self, job: Job, state: str, meta: object) -> None:
+        """Store a state with its metadata, unless that is too long; the task goes on whatever becomes of it.
+
+        Without a database it is dropped after some tries.
+        """
+        text = serialization.dumps(meta) if meta is not None else None
+        if text is not None and len(text) > self._longest:
+            logger.warning(
+                "progress of %s[%s] is not stored: it has %d characters, more than %d (lavoro_max_progress_size)",
+                job.name, job.task_id, len(text), self._longest,
+            )  # fmt: skip
+            return
+        state = printable(cut(told(state), LONGEST_STATE))
+        abandoned: Backend | None = None
+        for pause in (*PAUSES, None):
+            try:
+                self._try(job, state, text, abandoned)
+            except OUTAGE as error:
+                if pause is None:
+                    logger.warning(
+                        "progress of %s[%s] cannot be stored and is dropped: %s", job.name, job.task_id, error
+                    )
+                else:
+                    abandoned = getattr(error, "abandoned", None) or abandoned
+                    time.sleep(pause)
+            else:
+                break
+
+    def _try(self, job: Job, state: str, text: str | None, abandoned: Backend | None) -> None:
+        with self._database.tx() as tx:
+            if abandoned is not None:  # else it could overwrite later progress
+                end_abandoned(tx, abandoned)
+            if not tasks.store_progress(tx, self._worker_id, job, state=state, meta=text):
+                logger.warning("progress of %s[%s] was refused: its lease was lost", job.name, job.task_id)

@@ -1,0 +1,39 @@
+"""The guard: ends a child before its lease can run out, whatever its tasks and its supervisor are doing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from lavoro.runtime.native import unpatched
+from lavoro.worker.scoreboard import FENCE_MARGIN, Board
+
+
+class Guard:
+    """A thread of the operating system, where gevent has patched too: a blocked loop must not keep it from its duty.
+
+    The supervisor writes on the board until when the lease is certain. When it no longer does, for it was killed, is
+    stopped, or finds no database, then others may run our tasks from then on, and we must not.
+    """
+
+    def __init__(self, board: Board, lease: float) -> None:
+        self._board, self._margin = board, FENCE_MARGIN * lease
+        self._sleep: Callable[[float], object] = unpatched("time", "sleep")
+
+    def start(self) -> None:
+        """Begin to watch."""
+        unpatched("_thread", "start_new_thread")(self._watch, ())
+
+    @property
+    def left(self) -> float:
+        """Seconds until this process ends unless its lease is renewed."""
+        return self._board.trusted_until - self._margin - time.monotonic()
+
+    def _watch(self) -> None:
+        while (left := self.left) > 0:
+            self._sleep(left)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)  # with the programs that tasks have started
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,70 @@
+"""Calls the handlers of tasks that ended without their process: at a hard limit, or because their worker was lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lavoro import serialization
+from lavoro.execution.executor import Node, handle_end
+from lavoro.protocol.failure import release
+from lavoro.protocol.message import Job
+from lavoro.runtime.service import Service
+from lavoro.store import unhandled
+from lavoro.store.database import OUTAGE, Database
+from lavoro.store.deadline import ANSWER
+from lavoro.store.session import Session
+from lavoro.store.unhandled import Unhandled
+from lavoro.text.printable import described
+
+logger = logging.getLogger("lavoro.worker")
+
+
+class EndHandlers(Service):
+    """A thread of a child, made when the supervisor knows of such tasks.
+
+    A task stays in the database until its handlers have come back. If this process ends before that, another one calls
+    them again. The connection is there only meanwhile.
+    """
+
+    name = "handlers"
+    expected = OUTAGE
+
+    def __init__(
+        self, database: Database, worker_id: int, tasks: Mapping[str, Any], node: Node, *,
+        rested: Callable[[], object],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._session = Session(database, "lavoro-handlers", patience=ANSWER)
+        self._worker_id, self._tasks, self._node, self._rested = worker_id, tasks, node, rested
+        self.busy = False
+
+    def step(self) -> None:
+        """Call the handlers of all such tasks that this process knows."""
+        self.busy = True
+        try:
+            while not self.stopping:
+                ended = unhandled.take(self._session.open(), self._worker_id, list(self._tasks))
+                if ended is None:
+                    break
+                if ended.job is not None:
+                    self._handle(ended, ended.job)
+                unhandled.drop(self._session.open(), self._worker_id, ended.id)
+            self._session.close()
+        except BaseException:
+            self._session.lose()
+            raise
+        finally:
+            self.busy = False
+            self._rested()
+
+    def _handle(self, ended: Unhandled, job: Job) -> None:
+        try:
+            error = serialization.loads_exception(serialization.loads(ended.error))
+            how = json.loads(ended.cancel) if ended.cancel else {}
+            handle_end(self._tasks[job.name], job, self._node, error, signal=how.get("signal"))
+        except BaseException as error:  # SystemExit and its like end a handler, never the thread
+            logger.exception("the handlers of task %s[%s] ended with %s", job.name, job.id, described(error))
+            release(error)

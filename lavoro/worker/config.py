@@ -1,0 +1,221 @@
+"""What a worker is to do: the command line's wishes, and what they become once the application is known."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import lavoro
+from lavoro.calling.routing import checked_name, queue_names
+from lavoro.config import absent
+from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
+from lavoro.store.capacity import smallest
+from lavoro.text.plural import counted
+from lavoro.text.printable import plain
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for; None leaves it to the settings."""
+
+    app: str
+    pool: str | None = None
+    concurrency: int | None = None
+    processes: int | None = None
+    queues: tuple[str, ...] = ()
+    exclude_queues: tuple[str, ...] = ()
+    hostname: str | None = None
+    loglevel: str = "WARNING"
+    logfile: str | None = None
+    log_style: str = "text"
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    """KiB."""
+    grace: float | None = None
+    database: str | None = None
+    purge: bool = False
+    include: tuple[str, ...] = ()
+    liveness_file: str | None = None
+    prefetch_multiplier: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the command line; they win over the application's."""
+    command: tuple[str, ...] = ("lavoro",)
+    """The command line, as code of the application looks for it in ``sys.argv``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can carry it to a child."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Wishes:
+        """Read what came over the pipe."""
+        return cls(**{each.name: told[each.name] for each in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the first child, which has read the application's settings, tells the supervisor."""
+
+    url: str | None
+    """None: the embedded database."""
+    data_folder: str | None
+    pooled: bool
+    direct_url: str | None
+    schema: str
+    connect_timeout: float
+    retry_at_start: bool
+    pool: str
+    slots: int
+    processes: int
+    queues: tuple[str, ...]
+    lease: float
+    grace: float
+    max_crashes: int
+    blocked_warning: float
+    blocked_grace: float | None
+    success_expires: float | None
+    """None: for ever, as for failures."""
+    failure_expires: float | None
+    tasks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """Warnings to log when the worker begins."""
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Plan:
+        """Read what came over the pipe."""
+        lists = {name: tuple(told[name]) for name in ("queues", "tasks", "notes")}
+        return cls(**{**told, **lists})
+
+    def fixed(self, former: Plan) -> list[str]:
+        """Name what differs from a former plan and cannot be taken over by a worker that runs."""
+        names = (each.name for each in fields(self) if each.name not in RELOADED)
+        return [_SETTINGS.get(name, name) for name in names if getattr(self, name) != getattr(former, name)]
+
+    @property
+    def retention(self) -> dict[str, float | None]:
+        """Seconds for which the rows of each partitioned table are kept; None for ever."""
+        return {
+            "finished_success": self.success_expires,
+            "finished_failure": self.failure_expires,
+            "attempt": self.failure_expires,
+        }
+
+    def summary(self, node: str, *, app: str, database: str) -> str:
+        """Say what a node does now that it is ready."""
+        processes, slots = counted(self.processes, "process", "processes"), counted(self.slots, "slot")
+        queues, tasks = counted(len(self.queues), "queue"), counted(len(self.tasks), "task")
+        return (
+            f"{node} ready: {self.pool}, {processes} of {slots}, {queues} ({', '.join(self.queues)}), {tasks};"
+            f" Lavoro {lavoro.__version__}, app {app}, database {database}"
+        )
+
+
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")
+"""What a reload takes over: all that concerns new processes alone."""
+_SETTINGS = {
+    "url": "broker_url",
+    "data_folder": "lavoro_data_folder",
+    "pooled": "lavoro_pooled",
+    "direct_url": "lavoro_direct_url",
+    "schema": "lavoro_schema",
+    "connect_timeout": "broker_connection_timeout",
+    "retry_at_start": "broker_connection_retry_on_startup",
+    "pool": "worker_pool",
+    "lease": "lavoro_lease",
+    "max_crashes": "lavoro_max_crashes",
+    "blocked_grace": "lavoro_blocked_grace",
+    "success_expires": "result_expires",
+    "failure_expires": "lavoro_failure_expires",
+}
+
+
+def make_plan(app: Any, wishes: Wishes) -> Plan:
+    """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
+    conf = app.conf
+    if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
+        raise ImproperlyConfigured("\n".join(problems))
+    _ = app.publisher.router  # reads the routes, which may be wrong
+    pool = wishes.pool or conf.worker_pool
+    wish = wishes.concurrency or concurrency_of(conf)
+    slots, processes = _shape(pool, wish, wishes.processes)
+    if wish is None:
+        slots = max(1, int(min(slots, smallest(app.engines()).connections)))
+    return Plan(
+        url=conf.database_url,
+        data_folder=conf.lavoro_data_folder,
+        pooled=conf.lavoro_pooled,
+        direct_url=conf.lavoro_direct_url,
+        schema=conf.lavoro_schema,
+        connect_timeout=float(conf.seconds("broker_connection_timeout")),
+        retry_at_start=_retry_at_start(conf),
+        pool=pool,
+        slots=slots,
+        processes=processes,
+        queues=_queues(conf, wishes),
+        lease=float(conf.seconds("lavoro_lease")),
+        grace=float(conf.seconds("lavoro_shutdown_grace") if wishes.grace is None else wishes.grace),
+        max_crashes=conf.lavoro_max_crashes,
+        blocked_warning=1.0,
+        blocked_grace=conf.seconds("lavoro_blocked_grace"),
+        success_expires=conf.seconds("result_expires") or None,
+        failure_expires=conf.failures_kept,
+        tasks=tuple(sorted(app.tasks)),
+    )
+
+
+def concurrency_of(conf: Any) -> int | None:
+    """Return the setting ``worker_concurrency``; "auto", as None and 0, leaves it to the pool and the CPUs."""
+    given = conf.worker_concurrency
+    return None if given == "auto" else given
+
+
+def _retry_at_start(conf: Any) -> bool:
+    at_start = conf.broker_connection_retry_on_startup
+    return bool(conf.broker_connection_retry if at_start is None else at_start)
+
+
+def _shape(pool: str, concurrency: int | None, processes: int | None) -> tuple[int, int]:
+    """Return slots per process and processes: prefork is many processes of one slot each."""
+    if pool == "prefork":
+        return 1, processes or concurrency or os.cpu_count() or 1
+    if pool == "solo":
+        return 1, processes or 1
+    default = 100 if pool == "gevent" else os.cpu_count() or 1
+    return concurrency or default, processes or 1
+
+
+def _queues(conf: Any, wishes: Wishes) -> tuple[str, ...]:
+    declared = queue_names(conf.task_queues, conf.task_default_queue)
+    wanted = wishes.queues or declared
+    if not conf.task_create_missing_queues:
+        _check_declared([*wishes.queues, *wishes.exclude_queues], declared)
+    served = tuple(dict.fromkeys(checked_name(queue) for queue in wanted if queue not in wishes.exclude_queues))
+    if not served:
+        raise ImproperlyConfigured(f"no queue is left to serve: -X excludes {', '.join(wanted)}")
+    return served
+
+
+def _check_declared(named: Sequence[str], declared: Sequence[str]) -> None:
+    unknown = [queue for queue in named if queue not in declared]
+    if unknown:
+        raise QueueNotFound(
+            f"there is no queue {unknown[0]!r} in task_queues ({', '.join(declared)}): correct -Q or -X, add it there,"
+            " or set task_create_missing_queues to True"
+        )
+
+
+def node_name(wish: str | None) -> str:
+    """Expand Celery's ``%h`` (host), ``%n`` (its first part), ``%d`` (the rest), ``%p`` (process id)."""
+    host = socket.gethostname()
+    name, _, domain = host.partition(".")
+    marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
+    text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
+    if plain(text) != text:
+        raise ImproperlyConfigured(f"{text!r} cannot name a node (-n): it has characters that no terminal shows")
+    return text if "@" in text else f"{text}@{host}"

@@ -1,0 +1,1 @@
+"""The supervisor process of a worker, which starts and watches its children."""

@@ -1,0 +1,66 @@
+"""Stopping a worker: warm, cold, and by force when the time is up."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from lavoro.text.plural import counted
+from lavoro.worker.supervisor.children import LEAVING, Children
+from lavoro.worker.supervisor.process import Ending
+
+COLD = 2.0
+"""Seconds a child gets to store its last outcomes when it is to stop now."""
+ECHO = 0.5
+"""Seconds within which another signal means the same: a terminal and a service manager may both send one."""
+
+
+class Stopping:
+    """The order to stop, once it was given: what follows may only shorten the time."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._by: float | None = None
+        self._ordered = -math.inf
+        self._cold = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._by is not None
+
+    @property
+    def echoes(self) -> bool:
+        """Whether a signal at this moment still belongs to the last order."""
+        return time.monotonic() < self._ordered + ECHO
+
+    def order(self, why: str, *, cold: bool, grace: float) -> str:
+        """Tell everybody to leave, and say so; a cold stop after a cold one is the end."""
+        now, how = time.monotonic(), "cold" if cold else "warm"
+        grace = 0.0 if cold else grace
+        words = self._words(why, cold=cold, grace=grace)
+        self._ordered = now
+        self._children.die_out()
+        self._by = now if self._cold else now + (COLD if cold else grace + LEAVING)
+        self._cold = cold
+        for child in self._children.present:
+            if child.worker_id is None:
+                child.kill(Ending("the worker stopped before it could begin", orderly=True))
+            else:
+                child.stop(grace, how=how, sig=why, node=True)
+        return words
+
+    def _words(self, why: str, *, cold: bool, grace: float) -> str:
+        running = sum(len(child.board.entries()) for child in self._children.present if child.board is not None)
+        tasks = counted(running, "task runs", "tasks run")
+        if cold:
+            return f"{why}: stopping at once, {tasks}"
+        if why == "SIGINT":
+            return f"{why}: stopping, {tasks}; press Ctrl-C again to stop at once, or wait for up to {grace:g} s"
+        return f"{why}: stopping, {tasks}, for up to {grace:g} s"
+
+    def enforce(self, now: float) -> None:
+        """End those that should be gone."""
+        if self._by is not None and now > self._by:
+            for child in self._children.present:
+                child.kill(Ending("it did not stop in time", orderly=True))

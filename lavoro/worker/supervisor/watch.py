@@ -1,0 +1,187 @@
+"""Watching a child: hard limits, loops that do not turn, and tasks that do not heed their cancellation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+import uuid
+from typing import Any
+
+from lavoro.text.plural import counted
+from lavoro.text.printable import Lines
+from lavoro.worker.scoreboard import FENCE_MARGIN, Board
+from lavoro.worker.supervisor.fencing_process import Deputy
+from lavoro.worker.supervisor.process import ChildProcess, Ending
+
+logger = logging.getLogger("lavoro.worker")
+
+STACK_PATIENCE = 1.0
+"""Seconds a child gets to write down its stack: one that is stopped, or waits for its disk, never does."""
+CANCEL_PATIENCE = 1.0
+"""Seconds a task gets to end after it was cancelled, where its process can be ended without harm to others."""
+
+
+class Watch:
+    """The supervisor's eye on one child that has its lease."""
+
+    def __init__(
+        self, child: ChildProcess, board: Board, *, lease: float, blocked_after: float, blocked_grace: float | None
+    ) -> None:
+        self._child, self._board, self._blocked_after = child, board, blocked_after
+        self._margin = FENCE_MARGIN * lease
+        self._deputy: Deputy | None = None
+        self._blocked_grace = math.inf if blocked_grace is None else blocked_grace
+        self._blocked_since: float | None = None
+        self._last_words_by: float | None = None
+        self._stack_by = -math.inf
+        self._asked_by: float | None = None
+        self._cancels: dict[uuid.UUID, float] = {}
+        """When each task has to have ended."""
+        self._told: set[tuple[uuid.UUID, int, str]] = set()
+
+    def look(self, trusted_until: float) -> None:
+        """Do what there is to do now; to be called a few times a second."""
+        self._board.trust(trusted_until)
+        if self._deputy is not None:
+            self._deputy.trust(trusted_until - self._margin)
+        if self._child.ending is None and not self._child.over:
+            self._enforce_limits()
+            self._enforce_cancels()
+            if self._asked_by is not None:
+                self._report_stacks()
+            elif self._child.ready:
+                self._watch_loop()
+
+    @property
+    def deadline(self) -> float:
+        """When the next hard limit passes (monotonic)."""
+        if self._child.ending is not None:
+            return math.inf
+        return min((entry.deadline for entry in self._board.entries()), default=math.inf)
+
+    def close(self) -> None:
+        """Leave nobody behind, once the child is gone."""
+        if self._deputy is not None:
+            self._deputy.dismiss()
+            self._deputy = None
+
+    # Limits
+
+    def _enforce_limits(self) -> None:
+        entry = self._board.overdue()
+        if entry is not None:
+            logger.error("task %s ran past its hard time limit; ending its process %d", entry.id, self._child.pid)
+            self._child.kill(Ending("the task ran past its hard time limit", culprit=entry.id))
+
+    # Cancellation
+
+    def cancel(self, cancels: list[tuple[uuid.UUID, int, str]]) -> None:
+        """Pass on, once each, what is to be cancelled: task id, attempt, and how as JSON. All there are at present."""
+        for id, attempt, how in cancels:
+            if (id, attempt, how) not in self._told:
+                options: dict[str, Any] = json.loads(how)
+                self._child.pipe.send("cancel", id=str(id), **options)
+                if options.get("terminate"):
+                    self._cancels[id] = time.monotonic() + CANCEL_PATIENCE
+        self._told = set(cancels)
+        wanted = {id for id, _, _ in cancels}
+        self._cancels = {id: moment for id, moment in self._cancels.items() if id in wanted}
+
+    def _enforce_cancels(self) -> None:
+        """End the process of a task that goes on, if it is the only one there."""
+        if not self._cancels or self._board.slots > 1:
+            return
+        now = time.monotonic()
+        entry = next((entry for entry in self._board.entries() if self._cancels.get(entry.id, math.inf) < now), None)
+        if entry is not None:
+            logger.warning("task %s goes on after it was terminated; ending its process %d", entry.id, self._child.pid)
+            self._child.kill(Ending("the task was terminated"))
+
+    # The loop
+
+    def tell_where(self) -> None:
+        """Have what the child is doing logged, for a person who asked."""
+        self._asked_by = time.monotonic() + STACK_PATIENCE
+        self._child.ask_for_stacks()
+
+    def _report_stacks(self) -> None:
+        stacks = self._child.stacks()
+        if stacks or time.monotonic() > (self._asked_by or 0.0):
+            self._asked_by = None
+            logger.warning("process %d is here:\n%s", self._child.pid, Lines(stacks or "(it does not say)"))
+
+    def _watch_loop(self) -> None:
+        now, ticked = time.monotonic(), self._board.ticked
+        if self._blocked_since is None:
+            if now - ticked > self._blocked_after:
+                self._blocked_since, self._stack_by = ticked, now + STACK_PATIENCE
+                self._appoint_deputy()
+                self._child.ask_for_stacks()
+        elif ticked > self._blocked_since:
+            self._report_turning(ticked)
+        elif self._stack_by > -math.inf:
+            self._report_blocked(now)
+        elif now - self._blocked_since > self._blocked_grace:
+            self._end_blocked(now)
+
+    def _appoint_deputy(self) -> None:
+        try:
+            self._deputy = Deputy(self._child.pid, until=self._board.trusted_until - self._margin)
+        except OSError as error:
+            logger.warning("process %d has no guard while it is blocked: %s", self._child.pid, error)
+
+    def _report_blocked(self, now: float) -> None:
+        assert self._blocked_since is not None
+        stacks = culprits(self._child.stacks())
+        if stacks or now > self._stack_by:
+            self._stack_by = -math.inf
+            logger.error(
+                "process %d has been blocked for %.1f s: nothing in it (%s) goes on until this ends\n%s",
+                self._child.pid, now - self._blocked_since, counted(len(self._board.entries()), "running task"),
+                Lines(stacks or "(it does not even say where: it is stopped, or the machine is overloaded)"),
+            )  # fmt: skip
+
+    def _end_blocked(self, now: float) -> None:
+        """End it, after a last look at what blocks it: that alone counts a crash."""
+        if self._last_words_by is None:
+            self._last_words_by = now + STACK_PATIENCE
+            self._child.ask_for_stacks()
+        elif (stacks := self._child.stacks()) or now > self._last_words_by:
+            grace = f"longer than {self._blocked_grace:g} s (lavoro_blocked_grace)"
+            logger.error(
+                "process %d has been blocked for %s; ending it\n%s",
+                self._child.pid, grace, Lines(culprits(stacks) or "(it does not say by what)"),
+            )  # fmt: skip
+            self._child.kill(Ending(f"its process was blocked for {grace}", suspects=self._suspects(stacks)))
+
+    def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
+        """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
+        entries = self._board.entries() if stacks else []
+        slots = {int(slot) for slot in _SLOT.findall(stacks)}
+        return tuple(entry.id for entry in entries if entry.slot in slots or not slots)
+
+    def _report_turning(self, ticked: float) -> None:
+        assert self._blocked_since is not None
+        if self._stack_by == -math.inf:  # nobody needs to hear of the end of what was not reported
+            logger.warning("process %d goes on, after %.1f s", self._child.pid, ticked - self._blocked_since)
+        self._blocked_since, self._last_words_by, self._stack_by = None, None, -math.inf
+        self.close()
+
+
+_THREAD = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
+
+
+_SLOT = re.compile(r" in lavoro_slot_(\d+)$", re.MULTILINE)
+
+
+def culprits(stacks: str) -> str:
+    """Keep the threads that run a task, innermost call first, without the calls of ours that led there."""
+    kept = []
+    for block in _THREAD.split(stacks):
+        inside, found, _ = block.partition("lavoro/execution/executor.py")
+        if found:
+            kept.append(inside.rpartition("\n")[0].partition("\n")[2])
+    return "\n".join(kept) or stacks

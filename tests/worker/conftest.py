@@ -62,7 +62,7 @@ class Worker:
         found = []
         for process in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "lavoro.worker.child" in " ".join(process.cmdline()):
+                if "lavoro.worker.child.child" in " ".join(process.cmdline()):
                     found.append(process)
         return found
 

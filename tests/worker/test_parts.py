@@ -30,6 +30,7 @@ from lavoro.worker.child.in_flight import Holding
 from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Board, unnamed_file
+from lavoro.worker.supervisor.start_warnings import of_the_node
 from lavoro.worker.supervisor.storage import name_of
 from lavoro.worker.supervisor.watch import culprits
 
@@ -216,10 +217,10 @@ def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, 
     database = Database(migrated_url)
     with database.tx() as tx:
         workers.register(tx, Registration("w@x", 0, host, pid, "solo", 1, ["celery"], "0.1.0", 60.0))
-    assert len(list(start_warnings.of_the_node(database, "w@x", [os.getpid()]))) == counts
-    assert list(start_warnings.of_the_node(database, "other@x", [])) == []
+    assert len(list(of_the_node(database, "w@x", [os.getpid()]))) == counts
+    assert list(of_the_node(database, "other@x", [])) == []
     database.dispose()
-    assert list(start_warnings.of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
+    assert list(of_the_node(Database("postgresql://127.0.0.1:1/x"), "w@x", [])) == []
 
 
 def test_what_is_no_engine_is_refused() -> None:

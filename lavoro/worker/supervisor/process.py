@@ -20,7 +20,7 @@ from lavoro.worker.scoreboard import Board, unnamed_file
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
 """Before anything else is imported: psycopg chooses its way of waiting when it is."""
-_RUN = "import sys; from lavoro.worker.child import main; main(sys.argv[1])"
+_RUN = "import sys; from lavoro.worker.child.child import main; main(sys.argv[1])"
 
 
 class Ending(NamedTuple):

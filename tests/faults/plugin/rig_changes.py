@@ -252,7 +252,7 @@ def _lets_forks_live_on(module: Any) -> None:
 MUTANTS: dict[str, dict[str, Change]] = {
     "never fences": {"lavoro.worker.supervisor.leases": _never_fences, "lavoro.worker.child.self_fence": _never_guards},
     "drops what it could not store": {"lavoro.worker.child.finisher": _drops_what_it_could_not_store},
-    "finishes before it runs": {"lavoro.worker.child": _finishes_before_it_runs},
+    "finishes before it runs": {"lavoro.worker.child.child": _finishes_before_it_runs},
     "never adopts": {"lavoro.worker.child.claimer": _never_adopts},
     "never polls": {"lavoro.worker.child.claimer": _never_polls},
     "waits for the end of the wire": {"lavoro.worker.pipe": _waits_for_the_end_of_the_wire},

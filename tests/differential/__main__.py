@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.differential import trial
-from tests.differential.compare import Difference, Verdict, differences, judge
+from tests.differential.compare import Difference, differences, judge
 from tests.differential.meant import MEANT
 from tests.differential.program import POOLS, Program, find_programs
 from tests.differential.redis import RedisMissing
@@ -36,14 +36,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     verdict = judge(results.differences, MEANT, [(program.name, pool) for program, pool in runs])
-    _tell(verdict)
+    for entry in verdict.no_longer:
+        print(f"NO LONGER DIFFERS, delete it from meant.py: {entry.program} {entry.key}: {entry.why}")
     told = f"{len(chosen)} programs, {len(runs)} runs on each side, {results.keys} keys compared"
     print(f"{told}, {len(verdict.explained)} differ as meant, {time.monotonic() - began:.0f} s")
     return 1 if verdict.unexplained or verdict.no_longer else 0
 
 
 class Results:
-    """Gathers what the runs have found."""
+    """Gathers what the runs have found, and prints it as they end."""
 
     def __init__(self, show: bool) -> None:
         self.differences: list[Difference] = []
@@ -63,6 +64,9 @@ class Results:
         if self._show:
             for side, one in zip(sides, trials, strict=True):
                 lines += [f"--- {side.name}", *(f"{key} = {value}" for key, value in one.values.items()), one.output]
+        for difference in judge(found, MEANT, ()).unexplained:
+            lines += [f"DIFFERS {program.name} ({pool}): {difference.key}"]
+            lines += [f"  celery: {difference.celery}", f"  lavoro: {difference.lavoro}"]
         print("\n".join(lines), flush=True)
 
 
@@ -96,15 +100,6 @@ def _chosen(patterns: Sequence[str]) -> list[Program]:
             sys.exit(f"there is no program {pattern!r} in tests/differential/programs")
     matching = (name for name in programs if not patterns or any(fnmatchcase(name, one) for one in patterns))
     return [programs[name] for name in matching]
-
-
-def _tell(verdict: Verdict) -> None:
-    for difference in sorted(verdict.unexplained):
-        print(f"\nDIFFERS {difference.program} ({difference.pool}): {difference.key}")
-        print(f"  celery: {difference.celery}\n  lavoro: {difference.lavoro}")
-    for entry in verdict.no_longer:
-        print(f"\nNO LONGER DIFFERS, delete it from meant.py: {entry.program} {entry.key}: {entry.why}")
-    print()
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ _DISCARDED = "a handler's logger for discarded tasks"
 _PRINTS = "prints of tasks with several lines"
 _BEFORE_PROCESS = "`worker_before_create_process`"
 _PROCESSES = "signals of processes and of setting up the log"
+_WAITS = "`task_revoked` of a task that waits"
+_GET_INSIDE = "`result.get()` in a task of `gevent`"
 _PENDING = "receivers that are connected to a task that is not made yet"
 
 
@@ -152,6 +154,21 @@ MEANT: tuple[Meant, ...] = (
         _WORDS,
     ),
     Meant("results_api", "then", "raises RuntimeE*", "5 -> *", "It works without a special backend.", _EXTENDED),
+    *(
+        Meant("results_api", key, "*TimeoutE*", "*TimeoutE*", "It tells what the task waits for.", _WORDS, "solo")
+        for key in ("worker get in a task, *", "end of part_in_a_task")
+    ),
+    Meant("results_api", "worker get in a task", "2", "raises R*", "Each task keeps its slot.", _GET_INSIDE, "gevent"),
+    Meant("revoke", "worker later.task_revoked", "(*", "(nothing)", "No worker has the task yet.", _WAITS),
+    Meant(
+        "autodiscover",
+        "worker import_modules",
+        "'autodiscover'",
+        "'autodiscover' -> 'autodiscover'",
+        "Each process imports the tasks.",
+        _PROCESSES,
+        "prefork",
+    ),
     Meant("results_extended", "waiting.get", "raises T*", "raises T*", "It tells what the task waits for.", _WORDS),
     Meant("results_special", "custom.ready", "(F*", "(T*", "The task is over.", "`Ignore` after `update_state`"),
     Meant("results_special", "unencodable.get", "raises Enc*", "None", "Nobody asks for the result.", _RESULT),

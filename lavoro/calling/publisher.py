@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from lavoro.result import AsyncResult
 from lavoro.runtime.pipelining import in_turn, overlapped
 from lavoro.store import tasks
 from lavoro.store.database import translated
-from lavoro.store.outbox import Outbox
+from lavoro.store.enqueuer import Enqueuer
 
 
 class Publisher:
@@ -212,31 +211,19 @@ class Publisher:
             with translated():
                 tasks.insert(self._app.database.join(connection), messages, always_wake=True)
             return
-        outbox = self._app.database.own(Outbox)
+        enqueuer = self._app.database.own(Enqueuer)
         try:
-            outbox.send(messages)
+            enqueuer.insert(messages)
         except SchemaOutdated:
             raise
         except OperationalError as error:
-            self._send_again(outbox, messages, error, self._pauses(retry, policy))
+            enqueuer.insert_again(messages, error, self._pauses(retry, policy))
 
     def _keyring(self) -> Keyring | None:
         conf, known = self._app.conf, self._keys  # read once, as the router
         if known[0] != conf.version:
             known = self._keys = conf.version, keyring_of(conf["lavoro_signing_keys"], required=False)
         return known[1]
-
-    def _send_again(
-        self, outbox: Outbox, messages: Sequence[Message], error: OperationalError, pauses: Iterator[float]
-    ) -> None:
-        for pause in pauses:
-            outbox.give_up(error)
-            time.sleep(pause)
-            try:
-                return outbox.send(messages, repeated=True)
-            except OperationalError as again:
-                error = again
-        raise error
 
     def _pauses(self, retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float]:
         """Yield the seconds to wait before each further try."""

@@ -99,12 +99,16 @@ class Tx:
             self._must_be_alone(error)
             return self._again(partial(self.cursor.execute, text, parameters))
 
-    def swiftly(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
+    def run_prepared(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
         """Run the statement of that name with values as libpq takes them; not in a caller's connection."""
         known = self.prepared.get(name)
         if known is None:
             known = self.prepared[name] = Prepared(self.connection, name, self.schema, formats)
         try:
+            known.send(values)
+            return known.answer()
+        except pg.InvalidSqlStatementName:  # psycopg forgets all that is prepared after a rollback
+            known.prepare()
             return known.run(values)
         except CONFLICTS as error:
             self._must_be_alone(error)
@@ -273,7 +277,8 @@ class Database:
 
         Borrowing and giving back costs a lone call a fifth of its time. Without a pool there is nothing to keep.
         """
-        return self.tx() if isinstance(self.engine.pool, sa.NullPool) else self._keeper
+        engine = self._engine or self.engine
+        return self.tx() if isinstance(engine.pool, sa.NullPool) else self._keeper
 
     def _borrow(self) -> sa.PoolProxiedConnection:
         try:
@@ -365,8 +370,8 @@ class _Kept(_Borrowed):
 
     def __enter__(self) -> Tx:
         self._busy = True  # first, so that no other thread gives it back meanwhile
-        tx = self._tx
-        if tx is None or self._stale:
+        tx, engine = self._tx, self._database._engine
+        if tx is None or engine is None or self._pool is not engine.pool:
             self._release()
             tx = self._tx = super().__enter__()
         return tx
@@ -376,12 +381,8 @@ class _Kept(_Borrowed):
         if error is not None:
             self._tx = None
             super().__exit__(kind, error, traceback)
-        elif self._stale:
+        elif (engine := self._database._engine) is None or self._pool is not engine.pool:
             self.release()
-
-    @property
-    def _stale(self) -> bool:
-        return self._pool is not self._database.engine.pool
 
     def release(self) -> None:
         """Give the connection back, unless it is in use: then its user does."""

@@ -41,7 +41,7 @@ def withdraw_soon(tx: Tx, worker_id: int, *, patience: float) -> bool:
 def fetch(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> list[Job]:
     """Read tasks that were claimed for this worker, those that are still running."""
     wanted = ",".join(map(str, ids))
-    found = tx.swiftly("fetch_handed", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
+    found = tx.run_prepared("fetch_handed", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
     return [_job(*(_text(found.get_value(row, column)) for column in range(10))) for row in range(found.ntuples)]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,49 +13,47 @@ from psycopg.pq.abc import PGresult
 
 from lavoro.store.statements import numbered
 
+Values = Sequence[bytes | None]
+
 
 class Prepared:
-    """One statement on one connection in autocommit, prepared at its first use where the session is our own.
+    """One statement on one connection in autocommit, prepared where the session is our own.
 
     Values are bytes in the order in which the statement first names its parameters; ``formats`` says of each whether
     it is text or binary. The cursor, what it would find out about types, and its copies are spared; waiting, deadlines
     and errors are psycopg's.
     """
 
-    __slots__ = ("_connection", "_formats", "_name", "_pooled", "_ready", "_sql")
+    __slots__ = ("_connection", "_name", "_sql", "send")
 
     def __init__(self, connection: psycopg.Connection[Any], name: str, schema: str, formats: Sequence[int]) -> None:
-        self._connection, self._formats = connection, formats
-        self._sql = numbered(name, schema)[0]
-        self._name = f"lavoro_{name}".encode()
-        self._pooled = connection.prepare_threshold is None  # a pooler's session is not our own
-        self._ready = False
+        self._connection, pgconn = connection, connection.pgconn
+        self._name, self._sql = f"lavoro_{name}".encode(), numbered(name, schema)[0]
+        self.send: Callable[[Values], None]
+        """Sends the statement with these values, from C to C; ``answer`` must follow."""
+        if connection.prepare_threshold is None:  # a pooler's session is not our own
+            self.send = partial(pgconn.send_query_params, self._sql, param_formats=formats)
+        else:
+            self.prepare()
+            self.send = partial(pgconn.send_query_prepared, self._name, param_formats=formats)
 
-    def run(self, values: Sequence[bytes | None]) -> PGresult:
-        """Run the statement and return libpq's result; raises psycopg's errors."""
-        if self._pooled:
-            self._connection.pgconn.send_query_params(self._sql, values, None, self._formats)
-            return self._answer()
-        if not self._ready:
-            self._prepare()
-        try:
-            return self._run_prepared(values)
-        except psycopg.errors.InvalidSqlStatementName:  # psycopg forgets all that is prepared after a rollback
-            self._prepare()
-            return self._run_prepared(values)
-
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Have the server prepare the statement."""
         self._connection.pgconn.send_prepare(self._name, self._sql)
-        with contextlib.suppress(psycopg.errors.DuplicatePreparedStatement):  # we were interrupted before we noted it
-            self._answer()
-        self._ready = True
+        with contextlib.suppress(psycopg.errors.DuplicatePreparedStatement):  # we were interrupted before we knew
+            self.answer()
 
-    def _run_prepared(self, values: Sequence[bytes | None]) -> PGresult:
-        self._connection.pgconn.send_query_prepared(self._name, values, self._formats)
-        return self._answer()
+    def run(self, values: Values) -> PGresult:
+        """Run the statement and return libpq's result; raises psycopg's errors."""
+        self.send(values)
+        return self.answer()
 
-    def _answer(self) -> PGresult:
+    def answer(self) -> PGresult:
+        """Wait for the result of what was sent."""
         result: PGresult = self._connection.wait(generators.execute(self._connection.pgconn))[-1]
-        if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+        if result.status not in _DONE:
             raise psycopg.errors.error_from_result(result)
         return result
+
+
+_DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)

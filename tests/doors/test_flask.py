@@ -380,7 +380,7 @@ def test_calls_of_two_sites_at_the_same_moment(
 def test_a_site_whose_workers_are_busy_lets_those_of_another_sleep_no_longer(
     lavoro: FlaskLavoro, two_urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lavoro.store.outbox.AWAKE", 3600.0)
+    monkeypatch.setattr("lavoro.store.enqueuer.AWAKE", 3600.0)
     busy, resting = (make_app(lavoro, LAVORO={"broker_url": url}) for url in two_urls)
     with psycopg.connect(two_urls[1], autocommit=True) as worker:
         worker.execute("listen lavoro_wake")

@@ -12,6 +12,7 @@ import pytest
 from lavoro.calling import publisher
 from lavoro.protocol.message import Message
 from lavoro.store import database, tasks
+from lavoro.store.enqueuer import Enqueuer
 from tests.faults.plugin.rig_changes import Points
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
@@ -59,12 +60,12 @@ def never_looks_later(change: Callable[[Any, str, Any], None]) -> None:
 
 def new_ids(change: Callable[[Any, str, Any], None]) -> None:
     """Send what was perhaps stored as another task."""
-    original = publisher.Publisher._send_again
+    original = Enqueuer.insert_again
 
-    def again(self: Any, outbox: Any, messages: Any, error: Any, pauses: Any) -> None:
-        original(self, outbox, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
+    def again(self: Any, messages: Any, error: Any, pauses: Any) -> None:
+        original(self, [message._replace(id=uuid.uuid4()) for message in messages], error, pauses)
 
-    change(publisher.Publisher, "_send_again", again)
+    change(Enqueuer, "insert_again", again)
 
 
 def own_transaction(change: Callable[[Any, str, Any], None]) -> None:

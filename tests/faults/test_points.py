@@ -23,7 +23,7 @@ from tests.faults.stage import Stage
 
 PACKAGE = Path(lavoro.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-DOORS = {"statement": {"Tx.execute"}, "numbered": {"Prepared.__init__"}, "Prepared": {"Tx.swiftly"}}
+DOORS = {"statement": {"Tx.execute"}, "numbered": {"Prepared.__init__"}, "Prepared": {"Tx.run_prepared"}}
 """Who may read a statement: by which function, in which methods. The rig replaces those of ``Tx``."""
 
 
@@ -58,10 +58,10 @@ def faulty(stage: Stage, *points: dict[str, Any]) -> Tx:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_statement_fails_before_it_is_run(stage: Stage, name: str) -> None:
-    for run in (Tx.execute, Tx.run, Tx.row, Tx.swiftly):
+    for run in (Tx.execute, Tx.run, Tx.row, Tx.run_prepared):
         tx = faulty(stage, {"statement": name, "kind": "before", "times": 1})
         with pytest.raises(psycopg.OperationalError, match="before the statement"):
-            getattr(tx, run.__name__)(name, *([[], []] if run is Tx.swiftly else []))
+            getattr(tx, run.__name__)(name, *([[], []] if run is Tx.run_prepared else []))
 
 
 def test_an_answer_is_lost_when_the_statement_was_run(stage: Stage) -> None:
@@ -69,7 +69,7 @@ def test_an_answer_is_lost_when_the_statement_was_run(stage: Stage) -> None:
     tx = faulty(stage, {"statement": "insert_task_quietly", "kind": "after", "times": 1})
     values = [sent[0].bytes, b"celery", b"0", b"echo", b"[1]", None, None]
     with pytest.raises(psycopg.OperationalError, match="after the statement"):
-        tx.swiftly("insert_task_quietly", values, [pq.Format.BINARY, *[pq.Format.TEXT] * 6])
+        tx.run_prepared("insert_task_quietly", values, [pq.Format.BINARY, *[pq.Format.TEXT] * 6])
     tx = faulty(stage, {"statement": "insert_calls", "kind": "after", "times": 1})
     call = {"ids": uuids(sent[1:]), "args": ["[1]"], "kwargs": [None], "always": False, "priority": 0, "retries": 0}
     unset = dict.fromkeys(("eta", "expires", "expires_in", "options"))

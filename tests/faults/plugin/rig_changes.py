@@ -93,7 +93,7 @@ class Points:
     def _faulty(self, base: Any, module: Any) -> Any:
         points = self
         assert callable(base.execute)
-        assert callable(base.swiftly)
+        assert callable(base.run_prepared)
 
         class Faulty(base):  # type: ignore[misc]
             __slots__ = ()
@@ -104,9 +104,9 @@ class Points:
                 points.after(name, self.connection, module, rows=answer.rowcount)
                 return answer
 
-            def swiftly(self, name: str, values: Any, formats: Any) -> Any:
+            def run_prepared(self, name: str, values: Any, formats: Any) -> Any:
                 points.before(name, self.connection, module)
-                answer = super().swiftly(name, values, formats)
+                answer = super().run_prepared(name, values, formats)
                 points.after(name, self.connection, module, rows=answer.ntuples)
                 return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,7 @@ import pytest
 from lavoro.exceptions import OperationalError
 from lavoro.protocol.message import Message
 from lavoro.store.database import Database, Tx
-from lavoro.store.outbox import Outbox
+from lavoro.store.enqueuer import Enqueuer
 from tests.store.walk import message, rows, value
 
 
@@ -26,32 +27,38 @@ def in_threads(count: int, work: Callable[[], None]) -> None:
         thread.join(100)
 
 
-class Staged(Outbox):
-    """An outbox that does something else before it stores."""
+class Staged(Enqueuer):
+    """An enqueuer that does something else, with the messages of the inserting caller, before it takes a connection."""
 
     def __init__(self, database: Database, before: Callable[[Sequence[Message]], None]) -> None:
         super().__init__(database)
-        self._before = before
+        self._calls, self._before = threading.local(), before
 
-    def _store(self, messages: Sequence[Message], repeated: bool) -> None:
-        self._before(messages)
-        super()._store(messages, repeated)
+        def staged() -> contextlib.AbstractContextManager[Tx]:
+            self._before(self._calls.messages)
+            return Database.kept(database)
+
+        database.kept = staged  # type: ignore[method-assign]
+
+    def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
+        self._calls.messages = messages
+        super().insert(messages, repeated=repeated)
 
 
 def test_one_caller(database: Database, tx: Tx) -> None:
     sent = message()
-    Outbox(database).send([sent])
+    Enqueuer(database).insert([sent])
     assert rows(tx, "select id from lavoro.waiting") == [(sent.id,)]
 
 
 def test_many_callers_lose_nothing(database: Database, tx: Tx) -> None:
-    outbox, start = Outbox(database, most=7), threading.Barrier(20)
+    enqueuer, start = Enqueuer(database, most=7), threading.Barrier(20)
 
     def work() -> None:
         start.wait(30)
         for _ in range(50):
             sent = message()
-            outbox.send([sent])
+            enqueuer.insert([sent])
             with database.tx() as own:
                 assert rows(own, "select 1 from lavoro.waiting where id = %s", sent.id)
 
@@ -66,11 +73,11 @@ def test_only_the_refused_one_fails(database: Database, tx: Tx) -> None:
         first.set()
         assert gate.wait(60)
 
-    outbox = Staged(database, before)
+    enqueuer = Staged(database, before)
 
     def send(sent: Message) -> None:
         try:
-            outbox.send([sent])
+            enqueuer.insert([sent])
             outcomes.append("stored")
         except OperationalError:
             outcomes.append("refused")
@@ -97,19 +104,19 @@ def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, event
             assert gate.wait(60)
             raise Interrupted
 
-    outbox, interrupted, sent = Staged(database, before), list[BaseException](), message()
+    enqueuer, interrupted, sent = Staged(database, before), list[BaseException](), message()
 
     def leader() -> None:
         try:
-            outbox.send([message()])
+            enqueuer.insert([message()])
         except Interrupted as error:
             interrupted.append(error)
 
-    leading, following = threading.Thread(target=leader), threading.Thread(target=outbox.send, args=([sent],))
+    leading, following = threading.Thread(target=leader), threading.Thread(target=enqueuer.insert, args=([sent],))
     leading.start()
     assert first.wait(60)
     following.start()
-    eventually(lambda: len(outbox._letters) == 1, why="the other caller has put its letter in")
+    eventually(lambda: len(enqueuer._pending) == 1, why="the other caller waits for its turn")
     gate.set()
     leading.join(60)
     following.join(60)
@@ -122,7 +129,7 @@ def test_an_error_is_told_to_every_caller(database: Database) -> None:
         raise OperationalError("away")
 
     with pytest.raises(OperationalError, match="away"):
-        Staged(database, before).send([message()])
+        Staged(database, before).insert([message()])
 
 
 def test_many_that_are_stored_again_take_no_lock_each(database: Database, tx: Tx) -> None:
@@ -131,9 +138,9 @@ def test_many_that_are_stored_again_take_no_lock_each(database: Database, tx: Tx
     lock = "select pg_advisory_lock(hashtextextended('lavoro_call:' || %s::text, 0))"
     tx.connection.execute(lock, (str(sent[1].id),))
     database.patience = 2
-    outbox = Outbox(database)
+    enqueuer = Enqueuer(database)
     for _ in range(2):
-        outbox.send(sent, repeated=True)
+        enqueuer.insert(sent, repeated=True)
     assert value(tx, "select count(*) from lavoro.waiting") == 3
     with pytest.raises(OperationalError, match="no answer"):
-        outbox.send([sent[1]], repeated=True)
+        enqueuer.insert([sent[1]], repeated=True)

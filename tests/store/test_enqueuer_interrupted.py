@@ -18,13 +18,13 @@ import lavoro
 from lavoro import Lavoro
 from lavoro.protocol.message import Message
 from lavoro.store.database import Database, Tx
-from lavoro.store.outbox import Outbox
+from lavoro.store.enqueuer import Enqueuer
 from tests.conftest import Eventually
-from tests.store.test_outbox import Interrupted, Staged
+from tests.store.test_enqueuer import Interrupted, Staged
 from tests.store.walk import message, rows, value
 
 PACKAGE = str(Path(lavoro.__file__).parent)
-INSTRUCTIONS = ("outbox.py", "repeats.py")
+INSTRUCTIONS = ("enqueuer.py", "repeats.py")
 """Where the exception comes between two instructions; elsewhere between two lines."""
 
 
@@ -98,24 +98,24 @@ def test_a_signal_while_the_turn_is_another_threads(database: Database, tx: Tx, 
             first.set()
             assert gate.wait(60)
 
-    outbox = Staged(database, before)
+    enqueuer = Staged(database, before)
 
     def handler(number: int, frame: object) -> None:
-        outbox.send([inner])
+        enqueuer.insert([inner])
         gate.set()
 
     def interrupt() -> None:
-        eventually(lambda: len(outbox._letters) == 1, why="the main thread waits for its turn")
+        eventually(lambda: len(enqueuer._pending) == 1, why="the main thread waits for its turn")
         os.kill(os.getpid(), signal.SIGUSR1)
 
     known = signal.signal(signal.SIGUSR1, handler)
     try:
-        threads = [threading.Thread(target=outbox.send, args=([message(name="first")],))]
+        threads = [threading.Thread(target=enqueuer.insert, args=([message(name="first")],))]
         threads.append(threading.Thread(target=interrupt))
         threads[0].start()
         assert first.wait(60)
         threads[1].start()
-        outbox.send([message()])
+        enqueuer.insert([message()])
     finally:
         signal.signal(signal.SIGUSR1, known)
         gate.set()
@@ -128,23 +128,23 @@ def test_a_call_inside_of_a_call_of_many(migrated_url: str) -> None:
     """With the only connection of the pool in use below."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.5}
     with Lavoro("shop", broker=migrated_url, set_as_current=False, database_engine_options=options) as app:
-        outbox = app.database.own(Outbox)
-        store_many = outbox._store_many
+        enqueuer = app.database.own(Enqueuer)
+        insert_many = enqueuer._insert_many
 
         def meanwhile(messages: Sequence[Message], repeated: bool) -> None:
             with app.database.tx():
                 app.send_task("inner")
-            store_many(messages, repeated)
+            insert_many(messages, repeated)
 
-        outbox._store_many = meanwhile  # type: ignore[method-assign]
-        within(60, lambda: outbox.send([message(), message()]))
+        enqueuer._insert_many = meanwhile  # type: ignore[method-assign]
+        within(60, lambda: enqueuer.insert([message(), message()]))
         with app.database.tx() as tx:
             assert value(tx, "select count(*) from lavoro.waiting") == 3
 
 
 def test_an_exception_anywhere_leaves_the_turn_to_others(database: Database, tx: Tx) -> None:
     """A lone call; another thread sends after it."""
-    outbox, step = Outbox(database), 0
+    enqueuer, step = Enqueuer(database), 0
 
     def interrupt() -> None:
         raise Interrupted
@@ -152,9 +152,9 @@ def test_an_exception_anywhere_leaves_the_turn_to_others(database: Database, tx:
     while True:
         step += 1
         with contextlib.suppress(Interrupted), Interruption(step, interrupt).watching() as interruption:
-            outbox.send([message()])
-        within(20, lambda: outbox.send([message(name="after")]))
-        assert (outbox._storing, outbox._inside, len(outbox._letters)) == ({}, set(), 0), step
+            enqueuer.insert([message()])
+        within(20, lambda: enqueuer.insert([message(name="after")]))
+        assert (enqueuer._turn, enqueuer._inside, len(enqueuer._pending)) == ({}, set(), 0), step
         if interruption.step > 0:
             break
     assert step > 100
@@ -184,29 +184,29 @@ def storing_for_others(database: Database, eventually: Eventually, step: int) ->
     def interrupt() -> None:
         raise Interrupted
 
-    outbox = Staged(database, before)
+    enqueuer = Staged(database, before)
 
     def leader() -> None:
         with contextlib.suppress(Interrupted), Interruption(step, interrupt).watching() as interruption:
-            outbox.send([message(name="leader")])
+            enqueuer.insert([message(name="leader")])
         hit.append(interruption.step <= 0)
 
     def start(target: Callable[[], object], waiting: int) -> threading.Thread:
         thread = threading.Thread(target=target, daemon=True)
         thread.start()
-        eventually(lambda: len(outbox._letters) == waiting or not thread.is_alive())
+        eventually(lambda: len(enqueuer._pending) == waiting or not thread.is_alive())
         return thread
 
-    threads = [start(lambda: outbox.send([message(name="first")]), 0)]
+    threads = [start(lambda: enqueuer.insert([message(name="first")]), 0)]
     assert first.wait(60)
     threads.append(start(leader, 1))
-    letters = len(outbox._letters)
-    threads += [start(lambda: outbox.send([message(name="other")]), letters + number) for number in (1, 2)]
+    pending = len(enqueuer._pending)
+    threads += [start(lambda: enqueuer.insert([message(name="other")]), pending + number) for number in (1, 2)]
     gate.set()
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive(), f"it hangs after an exception at step {step}"
-    assert (outbox._storing, outbox._inside, len(outbox._letters)) == ({}, set(), 0), step
+    assert (enqueuer._turn, enqueuer._inside, len(enqueuer._pending)) == ({}, set(), 0), step
     return hit[0]
 
 

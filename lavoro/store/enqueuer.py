@@ -1,0 +1,205 @@
+"""Inserting calls: concurrent callers share one statement and one commit; a call whose answer was lost is repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import psycopg
+
+from lavoro.errors import LavoroError, OperationalError
+from lavoro.forking import in_each_fork
+from lavoro.message import Message
+from lavoro.store import tasks
+from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.repeats import AbandonedSessions
+
+AWAKE = 0.01
+"""Seconds for which a check that found no sleeping worker holds. A worker that falls asleep meanwhile still polls after
+5, 25 and 125 ms.
+
+Calls that follow each other closely take 20 us less."""
+
+
+class _Pending:
+    """A message that waits for its insert, the outcome of that, and the gate where its caller waits."""
+
+    __slots__ = ("done", "error", "gate", "message", "repeated")
+
+    def __init__(self, message: Message, repeated: bool) -> None:
+        self.message = message
+        self.repeated = repeated
+        self.done = False
+        self.error: Exception | None = None
+        self.gate: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+
+class Enqueuer:
+    """Group commit for one database: one of the concurrent callers inserts the messages of all.
+
+    Each returns when its own task is durable. A single caller pays for a turn that no other wants. With many the cost
+    of a commit is shared: 32 threads store several times as many tasks a second as with a commit each. All callers of
+    a batch get an error of this package. Any other exception, a time limit or Ctrl-C, was meant for the caller that it
+    hit, and the others go on without it.
+
+    A thread or greenlet may be interrupted anywhere here. If it then sends another task, from a signal handler or a
+    finalizer, that call takes a connection of its own, because its turn might never come. A caller that leaves by an
+    exception, even between two instructions, gives its turn up.
+    """
+
+    def __init__(self, database: Database, *, most: int = 1000) -> None:
+        self._database = database
+        self._most = most
+        self._abandoned = AbandonedSessions()
+        self._awake_until: dict[str, float] = {}
+        """Until when, by queue, a single call need not check again whether a worker sleeps."""
+        self._forget_others()
+        in_each_fork(self._forget_others)
+
+    def _forget_others(self) -> None:
+        self._turn: dict[str, int] = {}
+        """The thread whose turn it is to insert. Not a lock: after an interrupted ``acquire`` its owner is unknown."""
+        self._inside: set[int] = set()
+        """The threads and greenlets that are inserting."""
+        self._pending: deque[_Pending] = deque()
+
+    def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
+        """Store messages, which may have been stored before if they are ``repeated``; raises this package's errors."""
+        me, pending, tx = threading.get_ident(), None, None
+        if me in self._inside:
+            return self._insert_apart(messages, repeated)
+        try:
+            try:
+                self._inside.add(me)
+                if len(messages) != 1:
+                    self._insert_many(messages, repeated)
+                elif repeated or self._pending or self._turn.setdefault(_TURN, me) != me:
+                    pending = _Pending(messages[0], repeated)
+                    self._pending.append(pending)
+                    self._wait(pending, me)
+                else:  # a call on its own, written out: each further function costs all calls 0.1 us
+                    with self._database.kept() as tx:
+                        queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
+                        if tasks.insert(tx, messages, look=now >= self._awake_until.get(queue, 0.0)):
+                            self._awake_until[queue] = now + AWAKE
+            finally:
+                self._leave(me, pending)
+        except BaseException as error:
+            if tx is not None and not isinstance(error, LavoroError):
+                self._abandoned.add_interrupted(tx)  # other callers will repeat their messages
+            self._leave(me, pending)  # again, for it may have been interrupted
+            self._wake_next()
+            raise
+        if pending is not None and pending.error is not None:
+            raise pending.error
+        return None
+
+    def insert_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterable[float]) -> None:
+        """Repeat a call that got no answer, after each of the pauses until it succeeds; else raises the last error.
+
+        The session of the try before is ended first. Idle connections are closed: after a restart of the server each
+        one would fail, one a try.
+        """
+        for pause in pauses:
+            self._abandoned.add(error.abandoned)
+            self._database.dispose()
+            time.sleep(pause)
+            try:
+                return self.insert(messages, repeated=True)
+            except OperationalError as again:
+                error = again
+        raise error
+
+    # Taking turns
+
+    def _wait(self, pending: _Pending, me: int) -> None:
+        while not pending.done:
+            if self._turn.setdefault(_TURN, me) == me:
+                self._insert_pending()
+            else:
+                pending.gate.get()  # until it is done, or it is its turn to insert
+
+    def _leave(self, me: int, pending: _Pending | None) -> None:
+        """Undo all steps of a call; a second one changes nothing."""
+        inserted = self._turn.get(_TURN) == me
+        if inserted:
+            del self._turn[_TURN]
+        if unfinished := pending is not None and not pending.done:
+            with contextlib.suppress(ValueError):
+                self._pending.remove(pending)
+        self._inside.discard(me)
+        if self._pending and (inserted or unfinished):
+            # Last: a caller that adds a message from now on can take the turn itself.
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Remove messages that are done, and wake the first caller that waits."""
+        with contextlib.suppress(IndexError, ValueError):
+            while True:
+                first = self._pending[0]
+                first.gate.put(None)  # even if it is done: the inserting caller may have been interrupted before this
+                if not first.done:
+                    return
+                self._pending.remove(first)
+
+    # Inserting
+
+    def _insert_pending(self) -> None:
+        """Insert the messages of all callers. They stay until they are done, so that no interruption loses one."""
+        batch = self._first_pending()
+        repeated = any(pending.repeated for pending in batch)
+        for pending in batch:
+            pending.repeated = True  # after an interruption the next caller cannot know whether it is stored
+        error = self._try(batch, repeated)
+        # If the database refused one of several, only that one must fail. If it did not answer, all did.
+        refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
+        for pending in batch:
+            pending.error = self._try([pending], repeated) if refused else error
+            pending.done = True
+            pending.gate.put(None)
+
+    def _first_pending(self) -> list[_Pending]:
+        batch = list[_Pending]()
+        with contextlib.suppress(IndexError):  # by number: an iterator fails when others append
+            for number in itertools.count():
+                pending = self._pending[number]
+                if len(batch) == self._most:
+                    break
+                if not pending.done:
+                    batch.append(pending)
+        return batch
+
+    def _try(self, batch: Sequence[_Pending], repeated: bool) -> Exception | None:
+        messages = [pending.message for pending in batch]
+        try:
+            with self._database.kept() as tx:
+                try:
+                    self._insert(tx, messages, repeated)
+                except BaseException as error:
+                    if not isinstance(error, psycopg.Error):
+                        self._abandoned.add_interrupted(tx)
+                    raise
+        except LavoroError as error:
+            return error
+        return None
+
+    def _insert_many(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self._database.tx() as tx:
+            self._insert(tx, messages, repeated, handed=False)
+
+    def _insert_apart(self, messages: Sequence[Message], repeated: bool) -> None:
+        with self._database.apart() as tx:
+            self._insert(tx, messages, repeated)
+
+    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, handed: bool = True) -> None:
+        if repeated:
+            self._abandoned.end(tx)
+        tasks.insert(tx, messages, repeated=repeated, handed=handed)
+
+
+_TURN = "turn"

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
-from lavoro.errors import LavoroError, OperationalError
-from lavoro.forking import in_each_fork
-from lavoro.message import Message
+from lavoro.exceptions import LavoroError, OperationalError
+from lavoro.protocol.message import Message
+from lavoro.runtime.forking import in_each_fork
 from lavoro.store import tasks
 from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.repeats import AbandonedSessions

@@ -8,24 +8,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 
 from tests.postgres import free_port, public_folder
 
-DATABASES = 1000
 PATIENCE = 30.0
-
-
-class Redis:
-    """One server that keeps nothing on disk; each program takes a database of its own."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._numbers = count()
-
-    def new_url(self) -> str:
-        """The URL of a database that is empty."""
-        return f"redis://127.0.0.1:{self.port}/{next(self._numbers)}"
 
 
 class RedisMissing(Exception):
@@ -33,18 +19,21 @@ class RedisMissing(Exception):
 
 
 @contextmanager
-def temporary_redis() -> Iterator[Redis]:
-    """A running server; it is gone afterwards."""
+def temporary_redis() -> Iterator[str]:
+    """The URL of a running server; it is gone afterwards.
+
+    Each program has one, for databases of a server share their channels: results of one would reach the other.
+    """
     program = shutil.which("redis-server")
     if program is None:
         raise RedisMissing("Celery's side needs the program redis-server: apt-get install redis-server")
     port = free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--databases", str(DATABASES), "--save", ""]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     with public_folder() as folder:
         process = subprocess.Popen([*command, "--appendonly", "no"], cwd=folder, stdout=subprocess.DEVNULL)
         try:
             _wait_until_ready(process, port)
-            yield Redis(port)
+            yield f"redis://127.0.0.1:{port}/0"
         finally:
             process.terminate()
             process.wait(PATIENCE)

@@ -30,10 +30,10 @@ class Trial(NamedTuple):
 
 def run(program: Program, side: Side, pool: str | None) -> Trial:
     """Run it; a client or a worker that does not end in time is killed, and a key tells so."""
-    with tempfile.TemporaryDirectory(prefix="differential-") as folder:
+    with tempfile.TemporaryDirectory(prefix="differential-") as folder, side.environment() as own:
         records = Path(folder) / "records"
         output = Path(folder) / "output"
-        environment = side.environment() | program.environment | {"RECORD_FILE": str(records)}
+        environment = own | program.environment | {"RECORD_FILE": str(records)}
         with output.open("wb") as log:
             if pool is None:
                 ended = {"client": _client(program, side, environment, log, None)}

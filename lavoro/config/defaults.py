@@ -76,7 +76,7 @@ def _is_rate(value: Any) -> bool:
 
 
 def _is_schema(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,39}", value) is not None
+    return isinstance(value, str) and re.fullmatch(r"(?!pg_)[A-Za-z_][A-Za-z0-9_-]{0,39}", value) is not None
 
 
 _ROUTE = (str, Mapping, list, tuple)
@@ -107,7 +107,7 @@ RATE = Rule("a number (per second) or a text such as '10/s', '100/m', '500/h'", 
 _LEVEL = Rule("a log level such as 'INFO'", _is_level)
 _ZONE = Rule("the name of a time zone such as 'Europe/Rome' (the tzdata package has them all), or a tzinfo", _is_zone)
 _POOL = Rule(f"one of {', '.join(POOLS)}; gevent does what eventlet did", lambda value: value in POOLS)
-SCHEMA = Rule("1 to 40 of a-z, 0-9 and _, not starting with a digit or pg_", _is_schema)
+SCHEMA = Rule("1 to 40 of A-Z, a-z, 0-9, _ and -, not starting with a digit, - or pg_", _is_schema)
 _ROUTES = Rule(
     "a dict, a list, a router or its dotted path", lambda value: callable(value) or isinstance(value, _ROUTE)
 )

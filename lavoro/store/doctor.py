@@ -47,9 +47,9 @@ class Exam:
     clock: Callable[[], float] = time.time
 
     def rows(self, query: str, **parameters: Any) -> list[Row]:
-        """Ask the database; ``lavoro.`` stands for the schema, also as the parameter of that name."""
+        """Run a query, in which ``{schema}`` is the schema."""
         text = render(query, self.tx.schema).encode()
-        return self.tx.cursor.execute(text, {"schema": self.tx.schema, **parameters}).fetchall()
+        return self.tx.cursor.execute(text, parameters).fetchall()
 
 
 def examine(exam: Exam) -> list[Finding]:
@@ -69,7 +69,7 @@ def unseen(exam: Exam) -> list[str]:
 def examine_role(exam: Exam, role: str) -> list[Finding]:
     """Compare the connected user's rights with those of a role."""
     [[user, quoted]] = exam.rows("select current_user::text, quote_ident(current_user)")
-    group, schema = f"{exam.tx.schema}_{role}", exam.tx.schema
+    group, schema = roles.role_name(exam.tx.schema, role), exam.tx.schema
     wanted = roles.rights(role)
     has = roles.held(exam.tx, wanted)
     lacks = [right for right in wanted if right not in has]
@@ -121,7 +121,7 @@ def _invalid_indexes(exam: Exam) -> Iterator[Finding]:
     query = """
         select i.indexrelid::regclass::text, i.indrelid::regclass::text, c.relkind = 'I'
         from pg_index i join pg_class c on c.oid = i.indexrelid
-        where c.relnamespace = %(schema)s::regnamespace and not (i.indisvalid and i.indisready) order by 1"""
+        where c.relnamespace = '{schema}'::regnamespace and not (i.indisvalid and i.indisready) order by 1"""
     for index, table, partitioned in exam.rows(query):
         yield Finding(
             "index", index, f"is invalid: {table} is searched without it, and writing may be slowed by it all the same",
@@ -209,7 +209,7 @@ def _future_times(exam: Exam) -> Iterator[Finding]:
     query = """
         select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
             count(*) filter (where due <= created)
-        from lavoro.waiting where created > clock_timestamp()"""
+        from {schema}.waiting where created > clock_timestamp()"""
     [[tasks, seconds, at_once]] = exam.rows(query)
     if tasks:
         yield Finding(
@@ -229,7 +229,7 @@ def _connections(exam: Exam) -> Iterator[Finding]:
         select (select count(*) from pg_stat_activity where backend_type = 'client backend'),
             current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                 - coalesce(current_setting('reserved_connections', true)::int, 0),
-            (select count(distinct node) * 2 + count(*) * 2 from lavoro.worker
+            (select count(distinct node) * 2 + count(*) * 2 from {schema}.worker
                 where stopped is null and expires > clock_timestamp())"""
     [[used, most, workers]] = exam.rows(query)
     if used > exam.full * most:
@@ -256,8 +256,8 @@ def _pooler(exam: Exam) -> Iterator[Finding]:
 
 def _no_worker(exam: Exam) -> Iterator[Finding]:
     query = """
-        select (select count(*) from lavoro.waiting)
-        where not exists (select from lavoro.worker where stopped is null and expires > clock_timestamp())"""
+        select (select count(*) from {schema}.waiting)
+        where not exists (select from {schema}.worker where stopped is null and expires > clock_timestamp())"""
     for (count,) in exam.rows(query):
         waiting = f", and {_waiting(count)}" if count else ""
         yield Finding("worker", "none", f"is alive: no task starts{waiting}", command("worker"))
@@ -269,10 +269,10 @@ def _waiting(count: int) -> str:
 
 def _unserved_queues(exam: Exam) -> Iterator[Finding]:
     query = """
-        select w.queue, count(*), extract(epoch from clock_timestamp() - min(w.due))::float8 from lavoro.waiting w
+        select w.queue, count(*), extract(epoch from clock_timestamp() - min(w.due))::float8 from {schema}.waiting w
         where w.due <= clock_timestamp()
-            and not exists (select from lavoro.queue q where q.name = w.queue and q.paused is not null)
-            and not exists (select from lavoro.worker l
+            and not exists (select from {schema}.queue q where q.name = w.queue and q.paused is not null)
+            and not exists (select from {schema}.worker l
                 where l.stopped is null and l.expires > clock_timestamp() and w.queue = any (l.queues))
         group by w.queue having min(w.due) < clock_timestamp() - %(backlog)s::float8 * interval '1 second'
         order by w.queue"""
@@ -286,22 +286,22 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
 def _paused_queues(exam: Exam) -> Iterator[Finding]:
     query = """
         select q.name, extract(epoch from clock_timestamp() - q.paused)::float8,
-            (select count(*) from lavoro.waiting w where w.queue = q.name)
-        from lavoro.queue q where q.paused is not null order by q.name"""
+            (select count(*) from {schema}.waiting w where w.queue = q.name)
+        from {schema}.queue q where q.paused is not null order by q.name"""
     for queue, seconds, count in exam.rows(query):
         repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(f"!{queue}"))
         yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
 
 
-_RESUME = "update lavoro.queue set paused = null where name = {name}; select pg_notify('lavoro_wake', {woken});"
+_RESUME = "update {schema}.queue set paused = null where name = {name}; select pg_notify('{prefix}_wake', {woken});"
 
 
 def _silent_workers(exam: Exam) -> Iterator[Finding]:
     """Leases are renewed long before half of them is over, short or long: if not, it is no chance."""
     query = """
         select node || '/' || process, host, pid, extract(epoch from clock_timestamp() - seen_at)::float8,
-            expires < clock_timestamp(), (select count(*) from lavoro.running r where r.worker_id = w.id)
-        from lavoro.worker w where stopped is null and clock_timestamp() > seen_at + (expires - seen_at) / 2
+            expires < clock_timestamp(), (select count(*) from {schema}.running r where r.worker_id = w.id)
+        from {schema}.worker w where stopped is null and clock_timestamp() > seen_at + (expires - seen_at) / 2
         order by 1"""
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:
@@ -316,9 +316,9 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
 
 def _strays(exam: Exam) -> Iterator[Finding]:
     query = """
-        select r.worker_id, count(*) from lavoro.running r
+        select r.worker_id, count(*) from {schema}.running r
         where r.started < clock_timestamp() - interval '5 minutes'
-            and not exists (select from lavoro.worker w where w.id = r.worker_id and w.stopped is null)
+            and not exists (select from {schema}.worker w where w.id = r.worker_id and w.stopped is null)
         group by r.worker_id order by 1"""
     for worker_id, count in exam.rows(query):
         yield Finding(
@@ -362,7 +362,7 @@ def _partitions_behind(exam: Exam, table: str, kept: float) -> Iterator[Finding]
     found = partitions.partitions_of(exam.tx, table)
     names, ends = [partition.name for partition in found], [partition.ends for partition in found]
     for (name,) in exam.rows(query, names=names, ends=ends, late=kept + _NEXT_LOOK):
-        repair = render(f"select lavoro.drop_partition({_literal(name)});", exam.tx.schema)
+        repair = render(f"select {{schema}}.drop_partition({_literal(name)});", exam.tx.schema)
         yield Finding("partition", name, "is past its retention and was not dropped", repair)
 
 

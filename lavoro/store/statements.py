@@ -13,10 +13,7 @@ FOLDER = Path(__file__).parent / "sql"
 _TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
 """Read at the start: a process that can open no more files must still store its outcomes."""
 
-_QUALIFIER = re.compile(r"(?<!['\"])\blavoro\.(?=[a-z_]+)")
-"""Not after a quotation mark: there it is the name of a Python module."""
 _PARAMETER = re.compile(r"%\((\w+)\)s")
-_CHANNEL_OR_KEY = re.compile(r"'lavoro_(?=[a-z]+)")
 
 
 def check_schema(schema: str) -> str:
@@ -27,10 +24,12 @@ def check_schema(schema: str) -> str:
 
 
 def render(text: str, schema: str) -> str:
-    """Write SQL of this package for another schema: tables, notification channels and lock keys move along."""
+    """Write SQL of this package for a schema.
+
+    ``{schema}`` becomes its quoted name. ``{prefix}``, with which channels and lock keys begin, becomes its plain name.
+    """
     check_schema(schema)
-    text = _QUALIFIER.sub(f'"{schema}".', text)
-    return _CHANNEL_OR_KEY.sub(f"'{schema}_", text)
+    return text.replace("{schema}", f'"{schema}"').replace("{prefix}", schema)
 
 
 @lru_cache(maxsize=512)

@@ -174,7 +174,7 @@ MUTANTS = [
     ),
     Mutant(
         "finishing keeps the row", "I3", finish_twice,
-        "finish_tasks", "delete from lavoro.running r\n", "update lavoro.running r set state = r.state\n",
+        "finish_tasks", "delete from {schema}.running r\n", "update {schema}.running r set state = r.state\n",
     ),
     Mutant(
         "leases are ended without looking at them", "I5", lease_in_force,

@@ -190,9 +190,9 @@ def test_a_schema_of_another_name(database_url: str, connection: psycopg.Connect
     database.dispose()
 
 
-@pytest.mark.parametrize("schema", ["", "Upper", "with space", "x" * 41, "pg_x", "1st", 'a"b', "a.b", "é"])
+@pytest.mark.parametrize("schema", ["", "with space", "x" * 41, "pg_x", "1st", "-x", 'a"b', "a'b", "a.b", "a{b}", "é"])
 def test_what_is_no_name_for_a_schema(schema: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="lavoro_schema must be 1 to 40 of a-z"):
+    with pytest.raises(ImproperlyConfigured, match="lavoro_schema must be 1 to 40 of A-Z, a-z"):
         Database("postgresql://localhost/x", schema=schema)
 
 

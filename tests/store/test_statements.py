@@ -13,6 +13,8 @@ import pytest
 import lavoro.store
 from lavoro.store import tasks
 from lavoro.store.database import Tx
+from lavoro.store.schema import roles
+from lavoro.store.schema.migrate import migrations
 from lavoro.store.statements import FOLDER, numbered, render, statement
 from tests.store.walk import sent_and_taken, succeeded
 
@@ -63,16 +65,24 @@ def test_the_short_ways_to_store_a_call_take_the_same_parameters_in_the_same_ord
     assert numbered("insert_task")[1] == numbered("insert_task_quietly")[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_for_another_schema_nothing_of_the_first_is_left(name: str) -> None:
-    text = statement(name, "order")
-    assert not re.search(r"lavoro(?!\.errors|_max_crashes)", text)
-    assert '"order".' in text or "'order_" in text
+ALL_TEXTS = [statement(name, "order") for name in NAMES]
+ALL_TEXTS += [render(text, "order") for _, _, text in migrations()]
+ALL_TEXTS += [roles.statements("order")]
 
 
-def test_what_render_changes_and_what_not() -> None:
-    text = "select lavoro.enqueue('lavoro.exceptions', 'lavoro_wake', 'see lavoro')"
-    assert render(text, "shop") == ("select \"shop\".enqueue('lavoro.exceptions', 'shop_wake', 'see lavoro')")
+@pytest.mark.parametrize("text", ALL_TEXTS, ids=[*NAMES, *(name for _, name, _ in migrations()), "roles"])
+def test_for_another_schema_nothing_of_the_first_is_left(text: str) -> None:
+    assert not re.search(r"lavoro(?!\.exceptions|_max_crashes)", re.sub("--.*", "", text))
+    assert not re.search(r"\{\w+\}", text)
+    assert "order" in text
+
+
+def test_render_replaces_what_is_marked_and_nothing_else() -> None:
+    text = "select {schema}.enqueue('lavoro.tasks', 'lavoro_x', '{}', ' lavoro.exceptions', '{prefix}_wake')"
+    expected = (
+        "select \"Shop-1\".enqueue('lavoro.tasks', 'lavoro_x', '{}', ' lavoro.exceptions', 'Shop-1_wake')"
+    )
+    assert render(text, "Shop-1") == expected
 
 
 def test_a_statement_is_read_once() -> None:

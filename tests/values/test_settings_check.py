@@ -43,7 +43,7 @@ POSTGRES = "postgresql://user:pw@db:5432/app"
         ("imports", ["a.b", ["a", "b"], ("a",)]),
         ("task_queues", [None, {}, [], ["a"], {"a": {}}, ("a", SimpleNamespace(name="b"))]),
         ("task_routes", [None, {}, {"a.*": "q"}, [{"a": "q"}], "pkg.mod.route", lambda name, *_, **__: None]),
-        ("lavoro_schema", ["lavoro", "_x", "tasks_2", "x" * 40]),
+        ("lavoro_schema", ["lavoro", "_x", "tasks_2", "Tasks", "a-b", "x" * 40]),
         ("lavoro_max_argument_size", [1, 10**9]),
         ("broker_read_url", [None]),
     ],
@@ -84,7 +84,7 @@ def test_check_accepts(name: str, values: list[Any]) -> None:
         ("task_routes", [5], "a dict, a list, a router"),
         ("beat_schedule", [None, []], "must be a dict"),
         ("task_default_queue", ["", None, 5], "text that is not empty"),
-        ("lavoro_schema", ["", "Tasks", "1x", "pg_x", "a-b", "x" * 41, 'x"; drop', "x\n"], "1 to 40 of a-z"),
+        ("lavoro_schema", ["", "1x", "pg_x", "-b", "x" * 41, 'x"; drop', "x{y}", "x\n"], "1 to 40 of A-Z, a-z"),
     ],
 )
 def test_check_refuses_wrong_values(name: str, values: list[Any], says: str) -> None:

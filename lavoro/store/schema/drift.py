@@ -12,6 +12,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from lavoro.store.database import Tx
 from lavoro.store.schema import roles
 from lavoro.store.schema.tables import tables_of
+from lavoro.store.statements import render
 
 
 class Difference(NamedTuple):
@@ -50,19 +51,20 @@ def differences(tx: Tx) -> Iterator[Difference]:
     indexes = {row[0] for row in tx.cursor.execute(_INDEXES, (tx.schema,)).fetchall()}
     for table in tables_of(tx.schema).metadata.sorted_tables:
         if table.name not in found:
-            yield Difference(str(table), "does not exist", f"{_sql(CreateTable(table))};")
+            yield Difference(_name(table), "does not exist", f"{_sql(CreateTable(table))};")
         else:
             yield from _columns(table, found.pop(table.name))
             yield from _indexes(table, indexes)
     for name in found:
-        yield Difference(f"{tx.schema}.{name}", "is no table of Lavoro's", f'drop table "{tx.schema}"."{name}";')
+        drop = render(f'drop table {{schema}}."{name}";', tx.schema)
+        yield Difference(f"{tx.schema}.{name}", "is no table of Lavoro's", drop)
     yield from _functions(tx)
 
 
 def _columns(table: sa.Table, found: dict[str, Column]) -> Iterator[Difference]:
     for column in table.columns:
-        which, alter = f"{table}.{column.name}", f"alter table {table}"
-        kind, required = str(column.type.compile(dialect=_DIALECT)).lower(), not column.nullable
+        which, alter = f"{_name(table)}.{column.name}", f"alter table {_name(table)}"
+        kind, required = _kind(column.type), not column.nullable
         if column.name not in found:
             yield Difference(which, "does not exist", f"{alter} add column {_sql(CreateColumn(column))};")
             continue
@@ -75,7 +77,8 @@ def _columns(table: sa.Table, found: dict[str, Column]) -> Iterator[Difference]:
             repair = f"{alter} alter column {column.name} {'set' if required else 'drop'} not null;"
             yield Difference(which, f"{words}, against what this release expects", repair)
     for name in found.keys() - table.columns.keys():
-        yield Difference(f"{table}.{name}", "is no column of Lavoro's", f'alter table {table} drop column "{name}";')
+        drop = f'alter table {_name(table)} drop column "{name}";'
+        yield Difference(f"{_name(table)}.{name}", "is no column of Lavoro's", drop)
 
 
 def _indexes(table: sa.Table, found: set[str]) -> Iterator[Difference]:
@@ -85,8 +88,18 @@ def _indexes(table: sa.Table, found: set[str]) -> Iterator[Difference]:
             yield Difference(f"{table.schema}.{index.name}", problem, f"{_sql(CreateIndex(index))};")
     keys = [column.name for column in table.primary_key.columns]
     if keys and f"{table.name}_pkey" not in found:
-        repair = f"alter table {table} add primary key ({', '.join(keys)});"
+        repair = f"alter table {_name(table)} add primary key ({', '.join(keys)});"
         yield Difference(f"{table.schema}.{table.name}_pkey", "does not exist", repair)
+
+
+def _kind(kind: sa.types.TypeEngine[object]) -> str:
+    """Write a type as the server does: built-in names in lower case, the schema of a domain as it is."""
+    text = str(kind.compile(dialect=_DIALECT))
+    return text if isinstance(kind, postgresql.DOMAIN) else text.lower()
+
+
+def _name(table: sa.Table) -> str:
+    return str(_DIALECT.identifier_preparer.format_table(table))
 
 
 def _functions(tx: Tx) -> Iterator[Difference]:

@@ -71,16 +71,15 @@ def _apply_missing(tx: Tx) -> Iterator[str]:
             _ensure_schema(tx)
             _act_as_owner(tx)
             tx.connection.execute(render(text, tx.schema).encode())
-            insert = f'insert into "{tx.schema}".meta (version, name) values (%s, %s)'  # noqa: S608  # a checked name
-            tx.connection.execute(insert.encode(), (number, name))
+            insert = "insert into {schema}.meta (version, name) values (%s, %s)"
+            tx.connection.execute(render(insert, tx.schema).encode(), (number, name))
         yield f"{number:04} {name}"
 
 
 def _ensure_schema(tx: Tx) -> None:
     """Make the schema unless somebody has: `create schema if not exists` needs a right that few users have."""
-    found = tx.connection.execute("select to_regnamespace(%s)", (f'"{tx.schema}"',)).fetchone()
-    if not found or found[0] is None:
-        tx.connection.execute(f'create schema "{tx.schema}"'.encode())
+    if not tx.connection.execute("select from pg_namespace where nspname = %s", (tx.schema,)).fetchall():
+        tx.connection.execute(render("create schema {schema}", tx.schema).encode())
 
 
 def _act_as_owner(tx: Tx) -> None:
@@ -94,10 +93,10 @@ def _act_as_owner(tx: Tx) -> None:
 
 def version_of(tx: Tx) -> int:
     """Return the schema's version, 0 where there is none."""
-    found = tx.connection.execute("select to_regclass(%s)", (f'"{tx.schema}".meta',)).fetchone()
+    found = tx.connection.execute("select to_regclass(%s)", (render("{schema}.meta", tx.schema),)).fetchone()
     if not found or found[0] is None:
         return 0
-    row = tx.connection.execute(f'select max(version) from "{tx.schema}".meta'.encode()).fetchone()  # noqa: S608
+    row = tx.connection.execute(render("select max(version) from {schema}.meta", tx.schema).encode()).fetchone()
     return (row and row[0]) or 0
 
 

@@ -11,6 +11,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from lavoro.store.database import Tx
+from lavoro.store.statements import render
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def period(retention: float) -> float:
 
 def partitions_of(tx: Tx, table: str) -> list[Partition]:
     """List the partitions of a table, oldest first, without the one that takes what fits nowhere else."""
-    return [Partition(*row) for row in tx.cursor.execute(_LIST, (f'"{tx.schema}"."{table}"',)).fetchall()]
+    return [Partition(*row) for row in tx.cursor.execute(_LIST, (render(f"{{schema}}.{table}", tx.schema),)).fetchall()]
 
 
 def make_ahead(tx: Tx, retention: Mapping[str, float] = DEFAULT_RETENTION) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store.database import Database, Tx
 from lavoro.store.schema.tables import tables_of
+from lavoro.store.statements import render
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 
@@ -62,12 +64,18 @@ class Right(NamedTuple):
 
     def on(self, schema: str) -> str:
         """Write what it is a right on."""
-        return f'{self.kind} "{schema}"' + (f".{self.name}" if self.name else "")
+        return f"{self.kind} {render('{schema}', schema)}" + (f".{self.name}" if self.name else "")
 
     @property
     def words(self) -> str:
         """Write the right itself, with its columns."""
         return self.privilege + (f" ({', '.join(self.columns)})" if self.columns else "")
+
+
+def role_name(schema: str, role: str) -> str:
+    """Return the name of a schema's role, quoted where SQL needs it."""
+    name = f"{schema}_{role}"
+    return name if re.fullmatch("[a-z0-9_]+", name) else f'"{name}"'
 
 
 def rights(role: str) -> list[Right]:
@@ -162,13 +170,10 @@ def _has(tx: Tx, right: Right) -> bool:
 
 def statements(schema: str) -> str:
     """Write the SQL that makes the roles and gives them their rights; it can be run again at any time."""
-    names = {role: f"{schema}_{role}" for role in ROLES}
+    names = {role: role_name(schema, role) for role in ROLES}
+    texts = ", ".join(f"'{schema}_{role}'" for role in ROLES)
     limited = ", ".join(names[role] for role in LIMITED)
-    lines = [
-        _HEAD.format(schema=schema, worker=names["worker"]),
-        _MAKE.format(schema=schema, names=", ".join(f"'{name}'" for name in names.values()), **names),
-        _CLEAR.format(schema=schema, names=limited),
-    ]
+    lines = [render(part, schema).format(**names, texts=texts, limited=limited) for part in (_HEAD, _MAKE, _CLEAR)]
     for role in LIMITED:
         lines.append(f"\n-- {role}: {_ABOUT[role]}")
         lines += _grants(rights(role), schema, names[role])
@@ -188,7 +193,7 @@ _ABOUT = {
     "readonly": "sees everything, changes nothing: results, status, dashboards",
 }
 _HEAD = """\
--- The roles of Lavoro in the schema "{schema}". Run this after `lavoro migrate`, as a superuser or as who made the
+-- The roles of Lavoro in the schema {schema}. Run this after `lavoro migrate`, as a superuser or as who made the
 -- schema and may make roles; again after each later `lavoro migrate`.
 -- Then make your users members: grant {worker} to shop;
 begin;
@@ -199,7 +204,7 @@ declare
     role text;
     thing record;
 begin
-    foreach role in array array[{names}] loop
+    foreach role in array array[{texts}] loop
         if not exists (select from pg_roles where rolname = role) then
             execute format('create role %I nologin', role);
         end if;
@@ -208,13 +213,13 @@ begin
         grant {owner} to current_user;  -- only a member may give things to it
     end if;
     -- The owner has the schema and all in it; nobody is to log in as it.
-    alter schema "{schema}" owner to {owner};
+    alter schema {schema} owner to {owner};
     for thing in select c.oid::regclass as name from pg_class c
-        where c.relnamespace = '"{schema}"'::regnamespace and c.relkind in ('r', 'p', 'v') loop
+        where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v') loop
         execute format('alter table %s owner to {owner}', thing.name);
     end loop;
     for thing in select p.oid::regprocedure as name from pg_proc p
-        where p.pronamespace = '"{schema}"'::regnamespace loop
+        where p.pronamespace = '{schema}'::regnamespace loop
         execute format('alter routine %s owner to {owner}', thing.name);
     end loop;
 end $$;
@@ -224,6 +229,6 @@ grant {owner} to {migrator};
 """
 _CLEAR = """\
 -- What an earlier release may have given
-revoke all on schema "{schema}" from public, {names};
-revoke all on all tables in schema "{schema}" from public, {names};
-revoke all on all routines in schema "{schema}" from public, {names};"""
+revoke all on schema {schema} from public, {limited};
+revoke all on all tables in schema {schema} from public, {limited};
+revoke all on all routines in schema {schema} from public, {limited};"""

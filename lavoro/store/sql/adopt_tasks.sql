@@ -2,6 +2,6 @@
 select id, name, args::text, kwargs::text, options::text, payload, queue, priority, attempt, retries, crashes,
     due, case when expires between '0001-02-01 00:00+00' and '9999-12-01 00:00+00' then expires end,
     coalesce(expires <= statement_timestamp(), false), cancel is not null
-from lavoro.running
+from {schema}.running
 where worker_id = %(worker_id)s and not id = any (%(known)s::uuid[])
 order by priority desc, due

@@ -1,2 +1,2 @@
 -- Makes one partition; null if there are rows already that would belong into it.
-select lavoro.make_partition(%(kind)s::text, %(begins)s::timestamptz, %(ends)s::timestamptz)
+select {schema}.make_partition(%(kind)s::text, %(begins)s::timestamptz, %(ends)s::timestamptz)

@@ -1,9 +1,9 @@
 -- Moves up to `limit` due tasks of the lanes (best lane first) from waiting to running; no task goes to two claimers.
 with lane as materialized (
     select l.* from unnest(%(queues)s::text[], %(priorities)s::int2[], %(bounds)s::timestamptz[]) as l (queue, priority, bound)
-    where not exists (select from lavoro.queue q where q.name = l.queue and q.paused is not null)
+    where not exists (select from {schema}.queue q where q.name = l.queue and q.paused is not null)
         and exists (
-            select from lavoro.worker me
+            select from {schema}.worker me
             -- That is: me.stopped is null. So written, the index of all live workers, which is longer, does not fit.
             where me.id = %(worker_id)s and coalesce(me.stopped, 'infinity') = 'infinity'
         )
@@ -11,16 +11,16 @@ with lane as materialized (
     select w.tid
     from lane cross join lateral (
         -- statement_timestamp() is stable, so both ends of the range are index conditions: future tasks are never read.
-        select w.ctid as tid from lavoro.waiting w
+        select w.ctid as tid from {schema}.waiting w
         where w.queue = lane.queue and w.priority = lane.priority
             and w.due >= lane.bound and w.due <= statement_timestamp()
         order by w.due limit %(limit)s for update skip locked
     ) w
     limit %(limit)s
 ), taken as (
-    delete from lavoro.waiting w where w.ctid = any (array(select tid from picked)) returning w.*
+    delete from {schema}.waiting w where w.ctid = any (array(select tid from picked)) returning w.*
 ), held as (
-    insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload)
     select id, %(worker_id)s, queue, priority, attempt + 1, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload
@@ -32,5 +32,5 @@ select id, name, args::text, kwargs::text, options::text, payload, queue, priori
     coalesce(expires <= statement_timestamp(), false),
     -- The first test is made once per claim, and spares the second as long as nothing is revoked. `offset 0` keeps the
     -- second from being answered by a hash of all that is revoked.
-    exists (select from lavoro.revoked) and exists (select from lavoro.revoked v where v.id = taken.id offset 0)
+    exists (select from {schema}.revoked) and exists (select from {schema}.revoked v where v.id = taken.id offset 0)
 from taken order by priority desc, due

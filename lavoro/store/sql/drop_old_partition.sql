@@ -1,2 +1,2 @@
 -- Drops one partition with all its rows.
-select lavoro.drop_partition(%(name)s::text)
+select {schema}.drop_partition(%(name)s::text)

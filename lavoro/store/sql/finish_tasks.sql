@@ -5,14 +5,14 @@ with given as materialized (
         as x (id, attempt, state, result, payload, traceback, runtime, children)
 ), held as materialized (
     -- `= any(array)`: a join of running with unnest() becomes a full scan once statistics call the table empty.
-    select r.ctid as tid, r.id, r.attempt from lavoro.running r
+    select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
 ), done as (
-    delete from lavoro.running r
+    delete from {schema}.running r
     where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
     returning r.*
 ), stored as (
-    insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created,
+    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created,
         started, name, args, kwargs, options, payload, result, result_payload, traceback, children)
     select d.id,
         -- A task that has set a state itself and then raised Ignore keeps what it set.
@@ -23,11 +23,11 @@ with given as materialized (
     from done d join given g on g.id = d.id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared: when it is free, nobody waits and nothing is sent.
-    select case when pg_try_advisory_lock(hashtextextended('lavoro_results', 0))
-        then not pg_advisory_unlock(hashtextextended('lavoro_results', 0)) else true end as by_somebody
+    select case when pg_try_advisory_lock(hashtextextended('{prefix}_results', 0))
+        then not pg_advisory_unlock(hashtextextended('{prefix}_results', 0)) else true end as by_somebody
 )
 select count(*), (
-    select count(pg_notify('lavoro_done', page.ids)) from (
+    select count(pg_notify('{prefix}_done', page.ids)) from (
         select string_agg(n.id::text, ',') as ids
         from (select id, row_number() over () / 200 as page from done) n group by n.page
     ) page where (select by_somebody from awaited))

@@ -1,3 +1,3 @@
 -- Drops the stored outcome of a finished task.
-delete from lavoro.finished where id = %(id)s
+delete from {schema}.finished where id = %(id)s
 returning id

@@ -1,25 +1,25 @@
 -- Lists the queues and priorities with tasks in the future that were due at once when they were stored, before the clock was
 -- set back, and how many seconds ahead the latest lies. It jumps from pair to pair: millions of tasks may be due already.
 with recursive named as (
-    (select w.queue from lavoro.waiting w order by w.queue limit 1)
+    (select w.queue from {schema}.waiting w order by w.queue limit 1)
     union all
     select next.* from named cross join lateral (
-        select w.queue from lavoro.waiting w where w.queue > named.queue order by w.queue limit 1
+        select w.queue from {schema}.waiting w where w.queue > named.queue order by w.queue limit 1
     ) next
 ), lane as (
     select first.* from named cross join lateral (
-        select w.queue, w.priority from lavoro.waiting w where w.queue = named.queue order by w.priority desc limit 1
+        select w.queue, w.priority from {schema}.waiting w where w.queue = named.queue order by w.priority desc limit 1
     ) first
     union all
     select next.* from lane cross join lateral (
-        select w.queue, w.priority from lavoro.waiting w
+        select w.queue, w.priority from {schema}.waiting w
         where w.queue = lane.queue and w.priority < lane.priority
         order by w.priority desc limit 1
     ) next
 )
 select lane.queue, lane.priority, ahead.seconds
 from lane cross join lateral (
-    select extract(epoch from max(w.created) - clock_timestamp())::float8 as seconds from lavoro.waiting w
+    select extract(epoch from max(w.created) - clock_timestamp())::float8 as seconds from {schema}.waiting w
     where w.queue = lane.queue and w.priority = lane.priority and w.due > statement_timestamp()
         and w.created > statement_timestamp() and w.due <= w.created
 ) ahead

@@ -8,20 +8,20 @@ with given as materialized (
         as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
             longest, priority, expires, expires_in)
 ), held as materialized (
-    select r.ctid as tid, r.id, r.attempt from lavoro.running r
+    select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
 ), back as (
-    delete from lavoro.running r
+    delete from {schema}.running r
     where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
     returning r.*
 ), noted as (
-    insert into lavoro.attempt (id, attempt, worker_id, state, started, reason, error, traceback)
+    insert into {schema}.attempt (id, attempt, worker_id, state, started, reason, error, traceback)
     select b.id, b.attempt, b.worker_id, g.state, b.started, g.reason, g.error::json, g.traceback
     from back b join given g on g.id = b.id where g.state is not null
 ), stored as (
     -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
     -- that the clock was set back since.
-    insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
     select b.id, coalesce(g.queue, b.queue), coalesce(g.priority, b.priority), b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
         b.crashes, case when g.eta is null and g.countdown is null then least(b.due, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
@@ -37,6 +37,6 @@ with given as materialized (
     returning queue
 ), woken as (
     -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.
-    select count(pg_notify('lavoro_wake', '!' || q.queue)) from (select distinct queue from stored) q
+    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from stored) q
 )
 select count(*), (select * from woken) from back

@@ -1,7 +1,7 @@
 -- Stores many new tasks that differ in nothing but their arguments and wakes who sleeps on their queue; fails if an id is taken.
 -- What is the same in all is sent once, and without ON CONFLICT: a third of the cost of insert_tasks.
 with stored as (
-    insert into lavoro.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options)
+    insert into {schema}.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options)
     select id, %(queue)s, %(priority)s, %(retries)s,
         greatest(coalesce(%(eta)s::timestamptz, clock_timestamp() + %(countdown)s::float8 * interval '1 second'),
             clock_timestamp()),
@@ -9,7 +9,7 @@ with stored as (
         %(name)s, args::json, kwargs::json, %(options)s::json
     from unnest(%(ids)s::uuid[], %(args)s::text[], %(kwargs)s::text[]) as x (id, args, kwargs)
 )
-select pg_notify('lavoro_wake', case when %(eta)s::timestamptz is not null or %(countdown)s::float8 > 0
+select pg_notify('{prefix}_wake', case when %(eta)s::timestamptz is not null or %(countdown)s::float8 > 0
     then '~' else '+' end || %(priority)s::int2 || ':' || %(queue)s::text)
-where %(always)s or not case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || %(queue)s::text, 0))
-    then pg_advisory_unlock(hashtextextended('lavoro_queue:' || %(queue)s::text, 0)) else false end
+where %(always)s or not case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || %(queue)s::text, 0))
+    then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || %(queue)s::text, 0)) else false end

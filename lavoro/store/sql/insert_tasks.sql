@@ -5,7 +5,7 @@ with given as materialized (
         %(names)s::text[], %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(payloads)s::bytea[])
         as x (id, queue, priority, retries, eta, countdown, expires, expires_in, name, args, kwargs, options, payload)
 ), stored as (
-    insert into lavoro.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options, payload)
+    insert into {schema}.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options, payload)
     select id, queue, priority, retries,
         greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
         coalesce(expires, clock_timestamp() + expires_in * interval '1 second'),
@@ -13,14 +13,14 @@ with given as materialized (
     from given g
     -- A repeat after a lost answer must not store a task twice. In one snapshot a task is in one of the tables; the unique
     -- index alone would miss a task that a worker claims after this snapshot was taken.
-    where not %(repeated)s or (select count(*) from lavoro.waiting w where w.id = g.id) = 0
-        and (select count(*) from lavoro.running r where r.id = g.id) = 0
-        and (select count(*) from lavoro.finished f where f.id = g.id) = 0
+    where not %(repeated)s or (select count(*) from {schema}.waiting w where w.id = g.id) = 0
+        and (select count(*) from {schema}.running r where r.id = g.id) = 0
+        and (select count(*) from {schema}.finished f where f.id = g.id) = 0
     on conflict (id) do nothing
 )
-select pg_notify('lavoro_wake', case when later then '~' else '+' end || priority || ':' || queue)
+select pg_notify('{prefix}_wake', case when later then '~' else '+' end || priority || ':' || queue)
 from (
     select queue, priority, bool_or(eta is not null or countdown > 0) as later from given group by queue, priority
 ) lane
-where %(always)s or not case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || queue, 0))
-    then pg_advisory_unlock(hashtextextended('lavoro_queue:' || queue, 0)) else false end
+where %(always)s or not case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || queue, 0))
+    then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || queue, 0)) else false end

@@ -1,14 +1,14 @@
 -- Moves up to `limit` such tasks of a queue and priority back by `seconds`, in their order, and wakes the queue's workers.
 with ahead as materialized (
-    select ctid as tid from lavoro.waiting
+    select ctid as tid from {schema}.waiting
     where queue = %(queue)s::text and priority = %(priority)s::int2 and due > statement_timestamp()
         and created > statement_timestamp() and due <= created
     limit %(limit)s for update skip locked
 ), pulled as (
-    update lavoro.waiting set due = due - %(seconds)s::float8 * interval '1 second',
+    update {schema}.waiting set due = due - %(seconds)s::float8 * interval '1 second',
         created = created - %(seconds)s::float8 * interval '1 second'
     where ctid = any (array(select tid from ahead)) returning queue
 ), woken as (
-    select count(pg_notify('lavoro_wake', '!' || q.queue)) from (select distinct queue from pulled) q
+    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from pulled) q
 )
 select count(*), (select * from woken) from pulled

@@ -2,7 +2,7 @@
 -- A worker that is missing among the renewed has been given up by others. Nodes that renew seldom are told of a lease
 -- that gets shorter: else they would look for its end when the long one was to end.
 with renewed as (
-    update lavoro.worker set seen_at = statement_timestamp(),
+    update {schema}.worker set seen_at = statement_timestamp(),
         -- A lease gets shorter only by who knows of the last renewal: not by a statement that was given up, and comes late.
         expires = case when seen_at = %(known)s::timestamptz then clock_timestamp() + lease * %(factor)s::float8
             -- No later than its own length from now: a lease given before the clock was set back would end too late.
@@ -18,18 +18,18 @@ from renewed
 union all
 select 'clock', null, null, null, null, null, statement_timestamp()
 union all
-select 'cancel', worker_id, id, attempt, cancel, null, null from lavoro.running
+select 'cancel', worker_id, id, attempt, cancel, null, null from {schema}.running
 where worker_id = any (%(ids)s::bigint[]) and cancel is not null
 union all
 select 'told', null, null, null, null, null, null
-from (select extract(epoch from max(lease)) as seconds from renewed) r, pg_notify('lavoro_wake', 'l' || r.seconds)
+from (select extract(epoch from max(lease)) as seconds from renewed) r, pg_notify('{prefix}_wake', 'l' || r.seconds)
 where %(shortening)s::boolean and r.seconds is not null
 union all
 -- When the first lease of somebody else ends. Not from the beginning of the index: with a snapshot held, what all the
 -- renewals since have left there cannot be cleaned up.
 (
     select 'expires', id, null, null, null, extract(epoch from expires - clock_timestamp()), null
-    from lavoro.worker
+    from {schema}.worker
     where stopped is null and expires > statement_timestamp() - %(back)s::float8 * interval '1 second'
         and id <> all (%(ids)s::bigint[])
     order by expires limit 1

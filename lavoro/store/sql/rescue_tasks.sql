@@ -4,8 +4,8 @@
 -- The reason that is recorded names up to three suspects.
 -- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
 with lost as (
-    delete from lavoro.running where ctid = any (array(
-        select ctid from lavoro.running where worker_id = %(worker_id)s order by id for update)) returning *
+    delete from {schema}.running where ctid = any (array(
+        select ctid from {schema}.running where worker_id = %(worker_id)s order by id for update)) returning *
 ), judged as materialized (
     select l.*, j.suspect,
         case
@@ -28,10 +28,10 @@ with lost as (
         from judged where suspect
     ) b
 ), noted as (
-    insert into lavoro.attempt (id, attempt, worker_id, state, started, reason)
+    insert into {schema}.attempt (id, attempt, worker_id, state, started, reason)
     select id, attempt, worker_id, 'LOST', started, (select reason from blamed) from judged where verdict is null and not %(orderly)s
 ), ended as (
-    insert into lavoro.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, started,
+    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, started,
         name, args, kwargs, options, payload, result)
     select id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end, worker_id, queue, priority,
         attempt, retries, crashes + suspect::int, due, created, started, name, args, kwargs, options, payload,
@@ -42,10 +42,10 @@ with lost as (
     from judged cross join blamed b where verdict is not null
     returning id, name, options, result
 ), unhandled as (
-    insert into lavoro.unhandled (id, name, cancel)
+    insert into {schema}.unhandled (id, name, cancel)
     select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id on conflict (id) do nothing
 ), back as (
-    insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
         args, kwargs, options, payload, reason)
     select id, queue, priority, attempt - %(orderly)s::int, retries, crashes + suspect::int,
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
@@ -58,9 +58,9 @@ with lost as (
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (
-    select count(pg_notify('lavoro_wake', '!' || q.queue)) from (select distinct queue from back) q
+    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from back) q
 ), told as (
-    select count(pg_notify('lavoro_done', id::text)) from ended
+    select count(pg_notify('{prefix}_done', id::text)) from ended
 )
 select (select reason from blamed), (select count(*) from back),
     array(select array[name, coalesce(options->>'task_id', id::text), result->>'exc_type', result->'exc_message'->>0] from ended),

@@ -1,8 +1,8 @@
 -- Names workers without a lease that hold tasks all the same: a claim that was under way while its lease was ended.
-select distinct r.worker_id from lavoro.running r
+select distinct r.worker_id from {schema}.running r
 -- Asked first, and once: without it all of running would be read, with the dead rows of the minutes since it was cleaned.
 where (%(ever)s::boolean or exists (
-        select from lavoro.worker s where s.stopped > statement_timestamp() - interval '10 minutes'))
+        select from {schema}.worker s where s.stopped > statement_timestamp() - interval '10 minutes'))
     -- Or in the future: the clock was set back since.
     and (r.started < clock_timestamp() - interval '1 minute' or r.started > clock_timestamp())
-    and not exists (select from lavoro.worker w where w.id = r.worker_id and w.stopped is null)
+    and not exists (select from {schema}.worker w where w.id = r.worker_id and w.stopped is null)

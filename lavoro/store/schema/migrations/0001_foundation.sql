@@ -1,6 +1,6 @@
 -- The three tables a task walks through, those beside them, the view over all, and enqueue for SQL.
 
-create table lavoro.meta (
+create table {schema}.meta (
     version integer primary key,
     name text not null,
     applied timestamptz not null default clock_timestamp()
@@ -8,34 +8,34 @@ create table lavoro.meta (
 
 -- Domains, because the server reads CHECK constraints of a table anew for each statement: seven of them cost a single
 -- insert 40 us, these 12.
-create domain lavoro.label as text check (value <> '');
+create domain {schema}.label as text check (value <> '');
 -- So that one more can be counted: a claim that cannot would fail for all tasks beside this one.
-create domain lavoro.tally as integer check (value between 0 and 2000000000);
-create domain lavoro.small_tally as smallint check (value between 0 and 30000);
-create domain lavoro.due_time as timestamptz check (value >= '1970-01-01 00:00+00'); -- where claims begin to look
+create domain {schema}.tally as integer check (value between 0 and 2000000000);
+create domain {schema}.small_tally as smallint check (value between 0 and 30000);
+create domain {schema}.due_time as timestamptz check (value >= '1970-01-01 00:00+00'); -- where claims begin to look
 -- Python's calendar has no others.
-create domain lavoro.past_time as timestamptz check (value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00');
+create domain {schema}.past_time as timestamptz check (value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00');
 
-create table lavoro.waiting (
+create table {schema}.waiting (
     id uuid primary key,
-    queue lavoro.label not null,
+    queue {schema}.label not null,
     priority smallint not null default 0,
-    attempt lavoro.tally not null default 0,
-    retries lavoro.tally not null default 0,
-    crashes lavoro.small_tally not null default 0,
-    due lavoro.due_time not null default clock_timestamp(),
-    created lavoro.past_time not null default clock_timestamp(),
+    attempt {schema}.tally not null default 0,
+    retries {schema}.tally not null default 0,
+    crashes {schema}.small_tally not null default 0,
+    due {schema}.due_time not null default clock_timestamp(),
+    created {schema}.past_time not null default clock_timestamp(),
     expires timestamptz,
-    name lavoro.label not null,
+    name {schema}.label not null,
     args json,
     kwargs json,
     options json,
     payload bytea,
     reason text
 );
-create index waiting_claim on lavoro.waiting (queue, priority desc, due);
+create index waiting_claim on {schema}.waiting (queue, priority desc, due);
 
-create table lavoro.running (
+create table {schema}.running (
     id uuid primary key,
     worker_id bigint not null,
     queue text not null,
@@ -57,9 +57,9 @@ create table lavoro.running (
     cancel text
 );
 -- Empty nearly always: what is to be cancelled is asked for every few seconds, however large the table has grown.
-create index running_cancelled on lavoro.running (worker_id) where cancel is not null;
+create index running_cancelled on {schema}.running (worker_id) where cancel is not null;
 
-create table lavoro.finished (
+create table {schema}.finished (
     id uuid not null,
     state text not null,
     worker_id bigint,
@@ -83,16 +83,16 @@ create table lavoro.finished (
     children json,
     traceback text
 ) partition by list (state);
-create index finished_id on lavoro.finished (id);
+create index finished_id on {schema}.finished (id);
 
 -- Successes and failures are kept for different times, so each kind has its own range of partitions.
-create table lavoro.finished_success partition of lavoro.finished
+create table {schema}.finished_success partition of {schema}.finished
     for values in ('SUCCESS', 'IGNORED') partition by range (finished);
-create table lavoro.finished_failure partition of lavoro.finished default partition by range (finished);
-create table lavoro.finished_success_rest partition of lavoro.finished_success default;
-create table lavoro.finished_failure_rest partition of lavoro.finished_failure default;
+create table {schema}.finished_failure partition of {schema}.finished default partition by range (finished);
+create table {schema}.finished_success_rest partition of {schema}.finished_success default;
+create table {schema}.finished_failure_rest partition of {schema}.finished_failure default;
 
-create table lavoro.attempt (
+create table {schema}.attempt (
     id uuid not null,
     attempt integer not null,
     worker_id bigint,
@@ -103,11 +103,11 @@ create table lavoro.attempt (
     error json,
     traceback text
 ) partition by range (ended);
-create index attempt_id on lavoro.attempt (id);
-create table lavoro.attempt_rest partition of lavoro.attempt default;
+create index attempt_id on {schema}.attempt (id);
+create table {schema}.attempt_rest partition of {schema}.attempt default;
 
 -- Tasks that ended without their process, until one that knows them has called their handlers.
-create table lavoro.unhandled (
+create table {schema}.unhandled (
     id uuid primary key,
     name text not null,
     ended timestamptz not null default clock_timestamp(),
@@ -116,7 +116,7 @@ create table lavoro.unhandled (
     worker_id bigint
 );
 
-create table lavoro.worker (
+create table {schema}.worker (
     id bigint generated always as identity primary key,
     node text not null,
     process integer not null,
@@ -133,51 +133,51 @@ create table lavoro.worker (
     stopped timestamptz,
     end_reason text
 );
-create index worker_live on lavoro.worker (expires) where stopped is null;
+create index worker_live on {schema}.worker (expires) where stopped is null;
 
 -- What resting workers have offered to take at once: each row one task, until its time is up. Unlogged: a crash ends all
 -- sessions, and with them what was offered. Nothing is lost with an offer, for tasks do not depend on any.
-create unlogged table lavoro.offer (
+create unlogged table {schema}.offer (
     queue text not null,
     until timestamptz not null,
     worker_id bigint not null
 );
-create index offer_open on lavoro.offer (queue, until);
+create index offer_open on {schema}.offer (queue, until);
 
-create table lavoro.duty (
+create table {schema}.duty (
     name text primary key,
     term bigint not null,
     holder text not null,
     until timestamptz not null
 );
 
-create table lavoro.queue (
+create table {schema}.queue (
     name text primary key,
     paused timestamptz
 );
 
-create table lavoro.revoked (
+create table {schema}.revoked (
     id uuid primary key,
     revoked timestamptz not null default clock_timestamp()
 );
 
 -- Unique tasks and mutexes: a name has one owner at a time.
-create table lavoro.key (
+create table {schema}.key (
     name text primary key,
     owner uuid not null,
     expires timestamptz
 );
-create index key_owner on lavoro.key (owner);
+create index key_owner on {schema}.key (owner);
 
 -- Groups and chords: how many members are still out, and what is sent when none is.
-create table lavoro.barrier (
+create table {schema}.barrier (
     id uuid primary key,
     remaining integer not null check (remaining >= 0),
     message json,
     created timestamptz not null default clock_timestamp()
 );
 
-create table lavoro.schedule (
+create table {schema}.schedule (
     name text primary key,
     entry json not null,
     paused timestamptz,
@@ -185,8 +185,8 @@ create table lavoro.schedule (
 );
 
 -- What a schedule has sent: its primary key lets each tick exist only once, whoever makes it.
-create table lavoro.tick (
-    schedule text not null references lavoro.schedule (name) on delete cascade,
+create table {schema}.tick (
+    schedule text not null references {schema}.schedule (name) on delete cascade,
     due timestamptz not null,
     task_id uuid not null,
     primary key (schedule, due)
@@ -194,52 +194,52 @@ create table lavoro.tick (
 
 -- Where all tables are published for logical replication, rows can be deleted only in tables with a replica identity.
 -- These have no primary key. It costs nothing unless wal_level is logical; partitions are given theirs one by one.
-alter table lavoro.finished replica identity full;
-alter table lavoro.finished_success replica identity full;
-alter table lavoro.finished_failure replica identity full;
-alter table lavoro.finished_success_rest replica identity full;
-alter table lavoro.finished_failure_rest replica identity full;
-alter table lavoro.attempt replica identity full;
-alter table lavoro.attempt_rest replica identity full;
-alter table lavoro.offer replica identity full;
+alter table {schema}.finished replica identity full;
+alter table {schema}.finished_success replica identity full;
+alter table {schema}.finished_failure replica identity full;
+alter table {schema}.finished_success_rest replica identity full;
+alter table {schema}.finished_failure_rest replica identity full;
+alter table {schema}.attempt replica identity full;
+alter table {schema}.attempt_rest replica identity full;
+alter table {schema}.offer replica identity full;
 
-create view lavoro.tasks as
+create view {schema}.tasks as
     select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
         attempt, retries, crashes, due, created, null::timestamptz as started, null::timestamptz as finished,
         null::bigint as worker_id, args, kwargs, options, null::json as result, null::text as traceback, reason
-    from lavoro.waiting
+    from {schema}.waiting
     union all
     select id, coalesce(state, 'STARTED'), 'running', name, queue, priority,
         attempt, retries, crashes, due, created, started, null,
         worker_id, args, kwargs, options, progress, null, cancel
-    from lavoro.running
+    from {schema}.running
     union all
     select id, state, 'finished', name, queue, priority,
         attempt, retries, crashes, due, created, started, finished,
         worker_id, args, kwargs, options, result, traceback, null
-    from lavoro.finished;
+    from {schema}.finished;
 
 -- Sends a task from SQL: a trigger, psql, another language. Returns its id; part of the caller's transaction. The caller
 -- needs no right on the tables, because it runs as their owner. A two-phase transaction cannot notify: pass wake => false
 -- there, and workers find the task when they poll.
-create function lavoro.enqueue(
+create function {schema}.enqueue(
     name text, args json default '[]', kwargs json default '{}', queue text default 'celery', priority integer default 0,
     countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid(),
     wake boolean default true
 ) returns uuid language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    insert into lavoro.waiting (id, queue, priority, due, name, args, kwargs)
+    insert into {schema}.waiting (id, queue, priority, due, name, args, kwargs)
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
             name, args, nullif(kwargs::text, '{}')::json);
-    select pg_notify('lavoro_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue)
+    select pg_notify('{prefix}_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue)
         where wake;
     select id;
 $$;
 
 -- Stores one task that is due at once; true if no worker sleeps on its queue. If one does, the task is claimed for a worker
 -- that has offered to take one, in this very commit, or else it waits and who sleeps is woken. Fails if the id is taken.
-create function lavoro.hand_over(
-    task_id uuid, to_queue lavoro.label, priority smallint, name lavoro.label, args json, kwargs json, options json
+create function {schema}.hand_over(
+    task_id uuid, to_queue {schema}.label, priority smallint, name {schema}.label, args json, kwargs json, options json
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -248,39 +248,39 @@ begin
     -- A sleeping node holds the queue's lock shared. When it is free nobody sleeps, and NOTIFY, which takes a lock on the
     -- whole database at commit, is spared.
     -- One expression, for between two statements a cancel would leave the lock behind. In parentheses, for IF ends at THEN.
-    if (case when pg_try_advisory_lock(hashtextextended('lavoro_queue:' || to_queue, 0))
-        then pg_advisory_unlock(hashtextextended('lavoro_queue:' || to_queue, 0)) else false end)
+    if (case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || to_queue, 0))
+        then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || to_queue, 0)) else false end)
     then
-        insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
+        insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
             values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
                 hand_over.options);
         return true;
     end if;
     -- Who repeats this call, its answer being lost, waits for it: no index of waiting would keep the two apart.
-    perform pg_advisory_xact_lock(hashtextextended('lavoro_call:' || task_id, 0));
+    perform pg_advisory_xact_lock(hashtextextended('{prefix}_call:' || task_id, 0));
     with taken as (
-        delete from lavoro.offer o where o.ctid = (
-            select ctid from lavoro.offer where queue = to_queue and until > statement_timestamp()
+        delete from {schema}.offer o where o.ctid = (
+            select ctid from {schema}.offer where queue = to_queue and until > statement_timestamp()
                 -- What a claim would look at too, and an id that waits already, be it a caller's own.
-                and not exists (select from lavoro.queue q where q.name = to_queue and q.paused is not null)
-                and not exists (select from lavoro.revoked r where r.id = task_id)
-                and not exists (select from lavoro.waiting w where w.id = task_id)
+                and not exists (select from {schema}.queue q where q.name = to_queue and q.paused is not null)
+                and not exists (select from {schema}.revoked r where r.id = task_id)
+                and not exists (select from {schema}.waiting w where w.id = task_id)
             -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
             order by until desc limit 1 for update skip locked)
         returning o.worker_id
     )
-    insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
+    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
         args, kwargs, options)
     select task_id, t.worker_id, to_queue, hand_over.priority, 1, 0, 0, clock_timestamp(), clock_timestamp(),
         hand_over.name, hand_over.args, hand_over.kwargs, hand_over.options
     from taken t
     -- Only the ids: whoever may connect may listen.
-    returning pg_notify('lavoro_wake', '>' || running.worker_id || ':' || running.id) into told;
+    returning pg_notify('{prefix}_wake', '>' || running.worker_id || ':' || running.id) into told;
     if not found then
-        insert into lavoro.waiting (id, queue, priority, name, args, kwargs, options)
+        insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
             values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
                 hand_over.options);
-        perform pg_notify('lavoro_wake', '+' || priority || ':' || to_queue);
+        perform pg_notify('{prefix}_wake', '+' || priority || ':' || to_queue);
     end if;
     return false;
 end $$;
@@ -288,12 +288,12 @@ end $$;
 -- Retention needs an owner's rights. Workers are none: they have these two functions, which do nothing else.
 
 -- Makes one partition of a table and returns its name; null if rows of its time lie in the default partition already.
-create function lavoro.make_partition(kind text, begins timestamptz, ends timestamptz)
+create function {schema}.make_partition(kind text, begins timestamptz, ends timestamptz)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
 declare
     parent regclass := case kind
-        when 'finished_success' then $$lavoro.finished_success$$ when 'finished_failure' then $$lavoro.finished_failure$$
-        when 'attempt' then $$lavoro.attempt$$ end;
+        when 'finished_success' then $${schema}.finished_success$$ when 'finished_failure' then $${schema}.finished_failure$$
+        when 'attempt' then $${schema}.attempt$$ end;
     suffix text := to_char(begins at time zone 'UTC', '_YYYYMMDD"t"HH24MISS');
 begin
     if parent is null then
@@ -311,7 +311,7 @@ exception when check_violation then
 end $body$;
 
 -- Drops one such partition.
-create function lavoro.drop_partition(partition text)
+create function {schema}.drop_partition(partition text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
 declare
     found_one regclass;
@@ -319,9 +319,9 @@ begin
     select i.inhrelid::regclass into strict found_one
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where c.relname = partition and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT' and i.inhparent in (
-        $$lavoro.finished_success$$::regclass, $$lavoro.finished_failure$$::regclass, $$lavoro.attempt$$::regclass);
+        $${schema}.finished_success$$::regclass, $${schema}.finished_failure$$::regclass, $${schema}.attempt$$::regclass);
     execute format('drop table %s', found_one);
 end $body$;
 
 -- Rights are given by name: see `lavoro migrate --roles`.
-revoke all on function lavoro.enqueue, lavoro.hand_over, lavoro.make_partition, lavoro.drop_partition from public;
+revoke all on function {schema}.enqueue, {schema}.hand_over, {schema}.make_partition, {schema}.drop_partition from public;

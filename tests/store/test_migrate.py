@@ -25,7 +25,7 @@ from lavoro.store.statements import check_schema
 from lavoro.text import commands
 from tests.postgres import Cluster
 
-PROGRAM = "import sys; from lavoro.store.migrate import migrate; print(migrate(sys.argv[1]))"
+PROGRAM = "import sys; from lavoro.store.schema.migrate import migrate; print(migrate(sys.argv[1]))"
 Wait = Callable[..., None]
 Start = Callable[[], subprocess.Popen[str]]
 ALL = [f"{number:04} {name}" for number, name, _ in migrations()]

@@ -79,9 +79,7 @@ def test_for_another_schema_nothing_of_the_first_is_left(text: str) -> None:
 
 def test_render_replaces_what_is_marked_and_nothing_else() -> None:
     text = "select {schema}.enqueue('lavoro.tasks', 'lavoro_x', '{}', ' lavoro.exceptions', '{prefix}_wake')"
-    expected = (
-        "select \"Shop-1\".enqueue('lavoro.tasks', 'lavoro_x', '{}', ' lavoro.exceptions', 'Shop-1_wake')"
-    )
+    expected = "select \"Shop-1\".enqueue('lavoro.tasks', 'lavoro_x', '{}', ' lavoro.exceptions', 'Shop-1_wake')"
     assert render(text, "Shop-1") == expected
 
 

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "come-from-celery.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "migrate-from-celery.md"
 APPLICATIONS = Path(__file__).parent
 
 _LINE = r"from ([\w.]+) import ([\w, ]+)"

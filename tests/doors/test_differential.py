@@ -9,7 +9,7 @@ from tests.differential.compare import ABSENT, Difference, Meant, differences, j
 from tests.differential.meant import MEANT
 from tests.differential.program import find_programs
 
-GUIDE = Path(__file__).parents[2] / "docs/guides/come-from-celery.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/migrate-from-celery.md"
 
 ENTRY = Meant("calls", "state*", celery="'A'", lavoro="[1, *]", why="It is better.", row="states")
 

@@ -372,7 +372,7 @@ def test_functions_are_in_the_files_that_are_named(page: Path) -> None:
             assert text == f"`{Path(target).stem}`", f"{text} -> {target}"
 
 
-@each([page for page in [*PAGES, ROOT / "benchmarks/README.md"] if page.name not in {"come-from-celery.md"}])
+@each([page for page in [*PAGES, ROOT / "benchmarks/README.md"] if page.name not in {"migrate-from-celery.md"}])
 def test_sentences_name_their_subject(page: Path) -> None:
     """A noun begins a sentence: "A task that ...", not "What ..."; headings and questions in tables are left alone."""
     text = re.sub(r"^(```.*?^```|#.*?)$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)

@@ -14,7 +14,7 @@ from sentry_sdk.transport import Transport
 
 from tests.worker.app import app, note
 
-GUIDE = Path(__file__).parents[2] / "docs/guides/come-from-celery.md"
+GUIDE = Path(__file__).parents[2] / "docs/guides/migrate-from-celery.md"
 both_run = threading.Barrier(2)
 
 

@@ -14,7 +14,7 @@ from lavoro.config.defaults import DEFAULTS
 from lavoro.exceptions import NotSupported
 
 Happens = Literal["ignored", "warned", "refused"]
-"""Ignored: nothing is needed. Warned: the worker logs it at its start. Refused: there, or at the use, it raises."""
+"""ignored: nothing happens. warned: the worker logs it at its start. refused: the start, or the use, raises."""
 
 _EMPTY: tuple[Any, ...] = (None, "", False, 0, (), [], {})
 _OFF = (False, None)

@@ -45,7 +45,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def as_seconds(value: Any) -> float:
-    """Return a duration, a number or a timedelta, in seconds; NaN for what is none."""
+    """Return a duration, a number or a timedelta, in seconds; NaN for any other value."""
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value if _is_number(value) else math.nan  # NaN: every comparison with it is false

@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 class Fallback:
-    """A setting that is read as an attribute: a variable of the environment wins over it, other names are behind it."""
+    """A setting that is read as an attribute: an environment variable goes before it, other names come after it."""
 
     def __init__(self, *others: str, variable: str | None = None) -> None:
         self._others, self._variable = others, variable
@@ -45,7 +45,7 @@ class Fallback:
 
 
 class Finding(MutableMapping[str, Any]):
-    """What settings answer beside a mapping's own methods. ``conf[name]`` is the setting alone."""
+    """The methods of settings beside those of a mapping. ``conf[name]`` is the setting alone."""
 
     broker_url = Fallback("broker_host", variable="CELERY_BROKER_URL")
     broker_read_url = Fallback("broker_url", variable="CELERY_BROKER_READ_URL")
@@ -60,11 +60,11 @@ class Finding(MutableMapping[str, Any]):
         return first(self, *names)
 
     def without_defaults(self) -> dict[str, Any]:
-        """Return what was set or configured; a copy."""
+        """Return a copy of the settings that code set or configuration objects hold."""
         return dict(self.changes)
 
     def value_set_for(self, key: str) -> bool:
-        """Tell whether the setting was set or configured."""
+        """Tell whether code or a configuration object gives the setting."""
         return OLD_NAMES.get(key, key) in self.changes
 
     def finalize(self) -> Finding:
@@ -96,7 +96,7 @@ class Finding(MutableMapping[str, Any]):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What was set or configured."""
+        """The settings that code set or configuration objects hold."""
         raise NotImplementedError
 
 

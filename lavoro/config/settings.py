@@ -52,9 +52,10 @@ def symbol(path: str) -> Any:
 def load(source: Any, *, namespace: str | None = None) -> dict[str, Any]:
     """Read the settings of a dict, module, class, object, or the dotted path of one (see `symbol`).
 
-    A dict is taken as it is, and of other objects what can be a setting: no modules, and functions and classes only for
-    settings that take them, so that what a module imports does not become a setting. With the namespace "CELERY" names
-    such as ``CELERY_TASK_ROUTES`` are settings without the prefix; all names can be read as they are, too.
+    A dict is taken as it is. Of other objects only the attributes are taken that can be settings: no modules, and
+    functions and classes only for settings that take them, so that a module's imports do not become settings. With the
+    namespace "CELERY" names such as ``CELERY_TASK_ROUTES`` are settings without the prefix; all names can be read as
+    they are, too.
 
     >>> load({"CELERY_TIMEZONE": "UTC", "DEBUG": True}, namespace="CELERY")
     {'CELERY_TIMEZONE': 'UTC', 'DEBUG': True, 'timezone': 'UTC'}
@@ -107,7 +108,7 @@ class Settings(Finding):
         self._changed()
 
     def _renew_lock(self) -> None:
-        """Make a new lock: in a forked process the thread that held the old one is gone."""
+        """Make a new lock: the thread that held the old one does not exist in a forked process."""
         # Reentrant, for configuration modules that import the app and read its settings while they are being read.
         self._lock = threading.RLock()
         self._reading = False
@@ -115,7 +116,7 @@ class Settings(Finding):
     def _changed(self) -> None:
         self._version = next(_versions)
         self._known: dict[str, Any] = {}
-        """What was looked up in this state, by any of its names: every call of a task asks for five settings."""
+        """Settings that were read in this state, by any name: each call of a task reads five settings."""
 
     @property
     def version(self) -> int:
@@ -147,7 +148,7 @@ class Settings(Finding):
                 self._merge(self._loaded, values)
 
     def add_defaults(self, defaults: Mapping[str, Any] | Source) -> None:
-        """Add defaults, which lose to all that is configured; a callable is called on the first access."""
+        """Add defaults, which all configured settings override; a callable is called on the first access."""
         self._pending.append((self._defaults, defaults if callable(defaults) else lambda: defaults))
         self._changed()
 
@@ -165,20 +166,20 @@ class Settings(Finding):
                     self._merge(target, values)
                     if target is self._loaded:
                         self._sources.append((source, values))
-                    # Only now: other threads wait for the lock as long as something is pending, and what failed stays.
+                    # Last: other threads wait while an object is pending, and an object that failed stays pending.
                     del self._pending[0]
             finally:
                 self._reading = False
 
     def _merge(self, target: dict[str, Any], values: Mapping[str, Any]) -> None:
-        """Take values over; where an old name and the new one are given, the new one wins."""
+        """Store the values; of an old name and its new name, the new one wins."""
         for name, value in values.items():
             self._look_at(name, value)
         target.update({OLD_NAMES[name]: value for name, value in values.items() if name in OLD_NAMES})
         target.update({name: value for name, value in values.items() if name not in OLD_NAMES})
 
     def __getitem__(self, key: str) -> Any:
-        known = self._known  # first: what is looked up while the settings change goes with this state
+        known = self._known  # first: a value that is read while the settings change belongs to the old state
         try:
             return known[key]
         except KeyError:
@@ -227,7 +228,7 @@ class Settings(Finding):
                 self[key] = value
 
     def __delitem__(self, key: str) -> None:
-        """Take back what code set, so that the configuration or the default holds again."""
+        """Delete the value that code set, so that the configuration or the default holds again."""
         name = OLD_NAMES.get(key, key)
         found = [layer.pop(name) for layer in (self._changes, self._live) if name in layer]
         self._changed()
@@ -242,7 +243,7 @@ class Settings(Finding):
         return sum(1 for _ in self)
 
     def clear(self) -> None:
-        """Take back all that code set; what was configured and the defaults stay."""
+        """Delete all values that code set; configuration objects and defaults stay."""
         self._changes.clear()
         self._live.clear()
         self._changed()
@@ -254,7 +255,7 @@ class Settings(Finding):
         return self[key]
 
     def copy(self) -> dict[str, Any]:
-        """Return what code set: after `clear`, ``update`` with it restores that, as ``mock.patch.dict`` does."""
+        """Return the values that code set: after `clear`, ``update`` with them restores them (``mock.patch.dict``)."""
         return {**self._touched(), **self._changes}
 
     def __copy__(self) -> Settings:
@@ -298,7 +299,7 @@ class Settings(Finding):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What was set or configured, defaults left out; a copy."""
+        """A copy of the settings that code set or configuration objects hold, without defaults."""
         self._read()
         return {**self._touched(), **self._loaded, **self._changes}
 
@@ -366,7 +367,7 @@ class Settings(Finding):
             warnings.warn(text, LavoroWarning, stacklevel=spelling.outside())
 
     def check(self) -> None:
-        """Raise ImproperlyConfigured that lists what cannot work: not supported, of a wrong type or out of range."""
+        """Raise ImproperlyConfigured that lists settings which are unsupported, of a wrong type or out of range."""
         changes = self.changes
         problems = [*_refused(changes), *_wrong(changes), *_contradictions(self)]
         if problems:
@@ -419,7 +420,7 @@ def _unprefixed(name: str, prefix: str) -> str:
 
 
 def _attributes(source: Any) -> dict[str, Any]:
-    # What is code is not even read unless it can be a setting: an object's properties may warn, fail or be slow.
+    # Reads no property unless a setting has its name: an object's properties may warn, fail or be slow.
     names = [name for name in dir(source) if not name.startswith("_")]
     known = {name for name in names if name in DEFAULTS or name.isupper()}
     wanted = [name for name in names if name in known or not _is_code(getattr_static(source, name, None))]
@@ -449,7 +450,7 @@ def _url_from_environment() -> str | None:
 
 
 def _kind(url: Any) -> str:
-    """Say what a URL is without its secrets."""
+    """Return a URL without its secrets."""
     if not isinstance(url, str):
         return f"a {type(url).__name__} (several servers are written postgresql://host1,host2/name)"
     scheme, separator, _ = url.partition("://")

@@ -1,4 +1,4 @@
-"""What went wrong in a task: the exception with its traceback as text."""
+"""The failure of a task: its exception, with the traceback as text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _told(exception: BaseException, most: int) -> Iterator[str]:
 
 
 def _told_alone(error: BaseException, most: int) -> Iterator[str]:
-    """Format an exception without its causes, and no more than is kept: classes of ``traceback`` would read all."""
+    """Format an exception without its causes, up to the kept length: ``traceback``'s own classes read all frames."""
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__)

@@ -26,7 +26,7 @@ def uuid7() -> uuid.UUID:
 
 
 def _random() -> int:
-    """Return 64 bits that nobody else gets: a process that was forked, by whomever, has none of its parent's."""
+    """Return 64 bits that no other process gets: a forked process drops the bits of its parent."""
     process = os.getpid()
     try:
         return _noise[process].pop()
@@ -49,8 +49,8 @@ def _uuid(number: int) -> uuid.UUID:
 def task_uuid(task_id: str | uuid.UUID) -> uuid.UUID:
     """Return the UUID under which a task of this id is stored.
 
-    Any text may be an id, as in Celery; what is no UUID maps to one of version 5 (RFC 9562). Raises ``TypeError`` for
-    anything else.
+    Any text may be an id, as in Celery; a text that is no UUID maps to one of version 5 (RFC 9562). Raises ``TypeError``
+    for other values.
     """
     if isinstance(task_id, uuid.UUID):
         return task_id

@@ -1,4 +1,4 @@
-"""What a result tells of its application and of the results before it."""
+"""The application and the parents of a result."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lavoro import serialization
 
 VERSION = 1
-"""Of what messages mean: a later release that sends what this one would misread puts a higher ``v`` in the options."""
+"""The version of messages: a later release puts a higher ``v`` in the options when this one would misread them."""
 
 
 class Message(NamedTuple):
@@ -32,7 +32,7 @@ class Message(NamedTuple):
     kwargs: str | None
     """JSON object; None for none."""
     options: str | None
-    """JSON object of what else the worker must know; None for nothing."""
+    """JSON object of the other options that the worker needs; None for none."""
     payload: bytes | None
     """``(args, kwargs)`` in another serializer, named by ``content_type`` in the options."""
 
@@ -74,6 +74,6 @@ class Job(NamedTuple):
 
 
 def pack_options(options: Mapping[str, Any]) -> str | None:
-    """Encode a message's options without what is None or empty; None when nothing is left."""
+    """Encode a message's options without None and empty values; None when none is left."""
     kept = {key: value for key, value in options.items() if value is not None and value != {}}
     return serialization.dumps(kept) if kept else None

@@ -1,4 +1,4 @@
-"""What became of one start of a task, as a value: running makes it, the store writes it."""
+"""The outcome of one start of a task, as a value: running makes it, the store writes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Finished(NamedTuple):
 
 
 class GivenBack(NamedTuple):
-    """The task goes back to waiting; what is None stays as it was."""
+    """The task waits again; columns whose field is None stay as they are."""
 
     job: Job
     state: str | None = None
@@ -98,5 +98,5 @@ def released(job: Job) -> GivenBack:
 
 
 def postponed(job: Job, reason: str, delay: float, longest: float) -> GivenBack:
-    """This worker cannot run the task, another may: it waits, each time about twice as long, the reason visible."""
+    """This worker cannot run the task: it waits for another one, each time about twice as long, with the reason."""
     return GivenBack(job, reason=reason, countdown=delay, longest=longest)

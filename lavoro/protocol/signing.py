@@ -1,4 +1,4 @@
-"""Signatures of messages, by which a worker knows that whoever sent them has a key."""
+"""Signatures of messages: a worker accepts a message only if its sender has a key."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lavoro.protocol.message import Job, Message
 Sendable = TypeVar("Sendable", Message, Job)
 
 _SIGNED = re.compile(r'\{"signature":"([0-9a-f]*)"(?:,|(?=\}))(.*)\}', re.DOTALL)
-"""Options with a signature, which always stands first: what remains without it is, to the letter, what was signed."""
+"""Options with a signature, which stands first: the text after it is, byte by byte, the text that was signed."""
 
 
 class Keyring:
-    """Signs with the first of its keys and takes what any of them has signed, so that keys can be changed in turn.
+    """Signs with its first key and accepts a signature by any of its keys, so that keys can be replaced one by one.
 
     A signature is an HMAC-SHA256 over the task's id and name, its arguments as they are encoded, and its options. Not
-    over queue, priority and due time, which a worker may change. ``required`` refuses what has none.
+    over queue, priority and due time, which a worker may change. ``required`` refuses messages without a signature.
     """
 
     def __init__(self, keys: Sequence[str], *, required: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Which application is meant where none is named, and the tasks that every application shares."""
+"""The current application, and the tasks that all applications share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ missing_because = NONE_MADE
 """The reason why no application is current, and what to do."""
 
 finders: list[Callable[[], Any]] = []
-"""Asked first: a framework whose own context says which application is meant returns it, else None."""
+"""Functions that are called first: each returns the application of a framework's own context, or None."""
 shared: list[Callable[[Any], Any]] = []
 """Makers of shared tasks: each application calls all of them with itself before it looks into its tasks."""
 
@@ -38,7 +38,7 @@ def set_default(app: Any) -> None:
 
 
 def pass_over(app: Any) -> None:
-    """Note that an application was made that is not to be current."""
+    """Note that an application exists that does not become current (``set_as_current=False``)."""
     global missing_because
     advice = "ask it itself (app.AsyncResult(id), @app.task), or call its set_default()"
     missing_because = (f"the application {app!r} was made with set_as_current=False", advice)

@@ -56,7 +56,7 @@ def leave_fork(error: BaseException | None = None) -> None:
 
 
 def leave_new_fork(since: int, error: BaseException | None = None) -> None:
-    """In a process that a receiver or handler of a worker's has forked since a depth: end it; the parent goes on."""
+    """End a process that a receiver or handler of a worker has forked; the parent continues."""
     if worker and depth != since:
         _leave(error)
 

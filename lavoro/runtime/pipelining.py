@@ -1,4 +1,4 @@
-"""Doing one thing while the next is prepared: a thread for the slow half of a loop, started only if there is one."""
+"""Pipelining: a thread works on one item of a loop while the loop makes the next."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
     def start(item: T) -> Future[None]:
         begun.clear()
         future = worker.submit(contextvars.copy_context().run, begin, item)
-        begun.wait()  # else we would go on for 5 ms before Python lets the other thread have a turn
+        begun.wait()  # else this thread keeps the interpreter for 5 ms before the other thread runs
         return future
 
     with ThreadPoolExecutor(1, thread_name_prefix="lavoro-overlap") as worker:

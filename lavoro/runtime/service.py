@@ -1,4 +1,4 @@
-"""The one loop: a thread (a greenlet where gevent has patched) that steps, waits and is woken until it is stopped."""
+"""A background thread (a greenlet where gevent has patched) that repeats ``step()``; it can be woken and stopped."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lavoro.runtime import forking
 logger = logging.getLogger("lavoro.worker")
 
 jitter = SystemRandom().uniform
-"""Random seconds between two; not of the random module's state, which belongs to the application."""
+"""Random seconds between two; the state of the module ``random`` belongs to the application."""
 
 
 class Service:
     """A loop with a lifecycle; subclasses write ``step``.
 
     ``step`` does one round and returns how many seconds to wait for the next, 0 for at once, None for "until woken".
-    An exception that it lets fly is logged, and the next round waits longer each time, up to ``max_backoff``.
+    An exception that it raises is logged, and the next round waits longer each time, up to ``max_backoff``.
     """
 
     name = "service"
     max_backoff = 3.0
     expected: tuple[type[Exception], ...] = (LavoroError,)
-    """Errors that speak for themselves: they are logged once, without traceback."""
+    """Expected errors: they are logged once, without traceback."""
 
     within: Callable[..., object] = staticmethod(lambda loop: loop())
     """Calls the loop in its thread: in a context, where receivers of signals are called from it."""
@@ -39,7 +39,7 @@ class Service:
         self._failures = 0
         self._depth = forking.depth
         self.due = time.monotonic()
-        """When the step that is under way began, or the next one will."""
+        """The time at which the current step began, or the next one begins."""
         self.stopping = False
 
     def step(self) -> float | None:
@@ -47,7 +47,7 @@ class Service:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give back what the loop holds; called once, by the loop itself, after its last step."""
+        """Release what the loop holds; the loop calls it once, after its last step."""
 
     def start(self) -> None:
         """Start the loop."""
@@ -77,7 +77,7 @@ class Service:
     def _run(self) -> None:
         self._depth = forking.depth
         while not self.stopping:
-            self._wakeup.clear()  # before the step: what arrives during it must not be lost
+            self._wakeup.clear()  # before the step: a wake-up during the step must not be lost
             self.due = time.monotonic()
             delay = self._guarded_step()
             self.due = time.monotonic() + (math.inf if delay is None else delay)
@@ -111,7 +111,7 @@ class Service:
         return delay
 
     def failed(self, error: Exception) -> None:
-        """Log an error of ``step``; the loop goes on. One that was to be expected is told once, until that is over."""
+        """Log an error of ``step``; the loop continues. An expected error is logged once until a step succeeds."""
         expected = isinstance(error, self.expected)
         if self._failures == 1 or not expected:
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]

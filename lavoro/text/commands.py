@@ -27,7 +27,7 @@ def command(verb: str, *options: str) -> str:
 
 
 def advised(error: Exception) -> str:
-    """Write an error for the command line: one of a database that is away asks where it is looked for."""
+    """Write an error for the command line; an error of the connection also tells where the URL comes from."""
     text = str(error)
     if not text.startswith(_AWAY):
         return text

@@ -1,4 +1,4 @@
-"""Finding the application that ``-A`` names."""
+"""Finds the application that ``-A`` names."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Reject(TaskPredicate):
 
 
 class TaskError(CeleryError):
-    """Something is wrong with one task.
+    """An error of one task.
 
     ``AsyncResult.get`` raises it itself where the task's own exception would not stop at raising: one that is no
     ``Exception`` (SystemExit would end the web process) or that tells a worker what to do (Reject). That one is its
@@ -201,10 +201,10 @@ class DriverNotFound(LavoroError, ImportError):
 
 
 class OperationalError(LavoroError):
-    """The database cannot be reached, or refused what was asked of it."""
+    """The database cannot be reached, or it refused a statement."""
 
     abandoned: Any = None
-    """The session that was given up without an answer: what was asked of it may still be done."""
+    """The session that was abandoned without an answer: its statement may still take effect."""
 
 
 class BackendError(LavoroError):

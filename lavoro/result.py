@@ -1,4 +1,4 @@
-"""Results: what became of a task, and waiting for it."""
+"""The result of a task: its state and value, and waiting for them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 class AsyncResult(Lineage, Generic[R]):
     """A task that was sent, by its id.
 
-    Everything is read from the database when asked for; what is final is read once::
+    Each attribute is read from the database; a final state is read once::
 
         result = add.delay(2, 3)
         result.get(timeout=10)          # 5
@@ -69,7 +69,7 @@ class AsyncResult(Lineage, Generic[R]):
         if (site := self.app.site) is not None:
             self._site = site
 
-    # What few results have: not set for each of the many of ``delay_many``.
+    # Attributes of few results: ``delay_many`` need not set them for each of its many.
     parent: AsyncResult[Any] | None = None
     _site: Any = None
     """The site that the result belongs to, where its application serves several."""
@@ -80,7 +80,7 @@ class AsyncResult(Lineage, Generic[R]):
     def id(self) -> str:
         """The task's id."""
         if not isinstance(self._id, str):
-            self._id = str(self._id)  # here, for writing a UUID out is the most of making a result
+            self._id = str(self._id)  # here, because the text of a UUID is most of the cost of making a result
         return self._id
 
     @property
@@ -144,23 +144,23 @@ class AsyncResult(Lineage, Generic[R]):
 
     @property
     def stage(self) -> str | None:
-        """Where it stands: waiting, running or finished; None when unknown or expired."""
+        """The stage: waiting, running or finished; None when the task is unknown or expired."""
         return self._look().stage
 
     @property
     def reason(self) -> str | None:
-        """Why it waits again, for example that no worker knew its name."""
+        """The reason why it waits again, for example that no worker knows its name."""
         return self._look().reason
 
     @property
     def children(self) -> list[AsyncResult[Any]]:
-        """The results of the tasks it sent."""
+        """The results of the tasks that it sent."""
         found = self._look().children
         return [AsyncResult(id, app=self.app) for id in serialization.loads(found)] if found else []
 
     @property
     def ignored(self) -> bool:
-        """Whether the task's result is not kept: told by the call, or seen when it is over."""
+        """Whether the task's result is not kept: the call says so, or the row does once the task is over."""
         if self._ignored:
             return True
         task = self._fetch()
@@ -185,11 +185,11 @@ class AsyncResult(Lineage, Generic[R]):
         return _is_over(self._fetch())
 
     def successful(self) -> bool:
-        """Tell whether it returned."""
+        """Tell whether the task returned."""
         return self.state == states.SUCCESS
 
     def failed(self) -> bool:
-        """Tell whether it raised."""
+        """Tell whether the task raised."""
         return self.state == states.FAILURE
 
     def get(
@@ -273,7 +273,7 @@ class AsyncResult(Lineage, Generic[R]):
             self.get(timeout, propagate=False)
 
     def throw(self, *error: Any) -> None:
-        """Raise the error that is given."""
+        """Raise this error."""
         raise error[0] if error else RuntimeError("No active exception to reraise")
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
@@ -407,7 +407,7 @@ class AsyncResult(Lineage, Generic[R]):
             return getattr(self.app, what)
 
     def _look(self) -> StoredTask:
-        """Find the task; of an unknown one everything is None."""
+        """Read the row of the task; all columns of an unknown task are None."""
         return self._fetch() or _UNKNOWN
 
     def _state_of(self, task: StoredTask | None) -> str:

@@ -119,7 +119,7 @@ class Task(Generic[P, R]):
     __models__: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
     __form__: Any = None
-    """What the publisher has worked out for calls without options."""
+    """The template of calls without options."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work; the decorated function takes this place."""

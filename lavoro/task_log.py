@@ -21,11 +21,11 @@ LOG_RETRY = "Task %(name)s[%(id)s] retry: %(exc)s"
 receipts = logging.getLogger("lavoro.worker.received")
 """Logs that a worker has a task."""
 outcomes = logging.getLogger("lavoro.task")
-"""Logs what became of it."""
+"""Logs the outcome."""
 
 
 def tell_received(request: Any) -> None:
-    """Log that a task was received, if anybody reads that."""
+    """Log that a task was received, if a handler takes that level."""
     if receipts.isEnabledFor(logging.INFO):
         eta = request.eta
         data = {

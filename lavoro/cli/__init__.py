@@ -63,7 +63,7 @@ class Group(click.Group):
 def cli(
     context: click.Context, app: str | None, broker: str | None, no_color: bool, result_backend: str | None
 ) -> None:
-    """Run and look after the tasks of a Lavoro application."""
+    """Run and manage the tasks of a Lavoro application."""
     context.obj = app or context.obj
     told = {"CELERY_BROKER_URL": broker, "CELERY_RESULT_BACKEND": result_backend, "NO_COLOR": "1" if no_color else None}
     os.environ.update({name: value for name, value in told.items() if value})
@@ -72,7 +72,7 @@ def cli(
 def main() -> None:
     """Run the command line.
 
-    Whoever called it wrongly gets exit code 2, all other errors are 1, each with one line that says what to do; with
+    A wrong command line ends with exit code 2, all other errors with 1, each with one line that says what to do; with
     ``-l debug`` the traceback of an application that cannot be loaded stands before it.
     """
     sys.exit(_run(sys.argv[1:]))

@@ -28,7 +28,7 @@ def app_name(context: click.Context, app: str | None) -> str:
 def load_app(context: click.Context, app: str | None) -> Lavoro:
     """Import the application that was named, unless it is at hand already.
 
-    What goes wrong in its module is told in one line.
+    An error in its module is told in one line.
     """
     if isinstance(context.obj, Lavoro):
         return context.obj

@@ -1,4 +1,4 @@
-"""``lavoro doctor``: what is wrong with the database, and how to repair it."""
+"""``lavoro doctor``: find faults of the database, each with its repair."""
 
 from __future__ import annotations
 

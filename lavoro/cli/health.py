@@ -1,4 +1,4 @@
-"""``lavoro health``: whether this node's worker is well, as an exit code."""
+"""``lavoro health``: tell by the exit code whether this node's worker is healthy."""
 
 from __future__ import annotations
 

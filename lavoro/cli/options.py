@@ -76,7 +76,7 @@ def refused(*names: str, why: str, flag: bool = False) -> Callable[[Any], Any]:
 
 
 def ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
-    """Accept an option of Celery's that means nothing here."""
+    """Accept an option of Celery's that changes nothing here."""
     return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
 
 

@@ -1,4 +1,4 @@
-"""``lavoro purge``: delete what waits."""
+"""``lavoro purge``: delete waiting tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lavoro status``: what waits, what runs, and who works."""
+"""``lavoro status``: show queues, waiting and running tasks, and live workers."""
 
 from __future__ import annotations
 

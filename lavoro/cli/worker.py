@@ -169,7 +169,7 @@ def _settings(context: click.Context) -> dict[str, Any]:
 
 
 def _become(user: str | None, group: str | None) -> None:
-    """Give up the rights of root for those of a user and group."""
+    """Change from root to the user and group that are given."""
     if user is None and group is None:
         return
     try:

@@ -49,8 +49,8 @@ def _uuid(number: int) -> uuid.UUID:
 def task_uuid(task_id: str | uuid.UUID) -> uuid.UUID:
     """Return the UUID under which a task of this id is stored.
 
-    Any text may be an id, as in Celery; a text that is no UUID maps to one of version 5 (RFC 9562). Raises ``TypeError``
-    for other values.
+    Any text may be an id, as in Celery; a text that is no UUID maps to one of version 5 (RFC 9562). Raises
+    ``TypeError`` for other values.
     """
     if isinstance(task_id, uuid.UUID):
         return task_id

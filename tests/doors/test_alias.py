@@ -159,4 +159,4 @@ def test_each_row_for_a_module_names_one(row: str) -> None:
 def test_python_m_celery_is_the_command() -> None:
     ended = run("-m", "celery", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "Run and look after the tasks" in ended.stdout
+    assert "Run and manage the tasks" in ended.stdout

@@ -51,7 +51,7 @@ def test_programs_say_what_they_are_about() -> None:
 
 
 def test_the_guide_tells_of_each_difference_that_is_meant() -> None:
-    section = GUIDE.read_text().partition("## What is different")[2].partition("\n## Settings")[0]
+    section = GUIDE.read_text().partition("## Differences")[2].partition("\n## Settings")[0]
     rows = {match[1] for match in re.finditer(r"^\| (.+?) \|", section, flags=re.MULTILINE)}
     assert {entry.row for entry in MEANT} - rows == set()
     assert all(entry.why.endswith(".") for entry in MEANT)

@@ -156,7 +156,7 @@ class Surface:
         if zone:
             return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
         local = dt.datetime.now().astimezone().tzinfo
-        return dt.timezone.utc if self.conf["enable_utc"] or local is None else local
+        return ZoneInfo("UTC") if self.conf["enable_utc"] or local is None else local
 
     @timezone.setter
     def timezone(self, zone: dt.tzinfo | str) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -236,6 +237,7 @@ def test_either_and_others(app: Lavoro) -> None:
     app.conf.worker_concurrency = 3
     assert (app.either("worker_concurrency", None, 5), app.either("worker_concurrency", None)) == (5, 3)
     assert app.uses_utc_timezone()
+    assert app.timezone == app.now().tzinfo == ZoneInfo("UTC")
     app.conf.update(enable_utc=False, timezone="UTC")
     assert app.uses_utc_timezone()
     assert str(app.timezone) == "UTC"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.differential.program import PROGRAMS, Program
 from tests.differential.sides import BESIDE, Side
 
-CLIENT_PATIENCE = 180.0
+CLIENT_PATIENCE = 400.0
 WORKER_PATIENCE = 45.0
 SEQUENCE = " -> "
 """Between values that came under one key."""

@@ -8,19 +8,35 @@ export KEEP
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
-# What PostgreSQL's version could change: every statement, and what becomes of sessions that end in the middle of one.
-PG15_TESTS = tests/store tests/api tests/worker/test_crashes.py tests/worker/test_outages.py \
-	tests/worker/test_limits.py tests/doors/test_doctor.py tests/faults/test_calm.py
+# Tests marked `slow` run only when they are named, and in `make test-all`.
+QUICK = -m "not slow"
+# The tests that need no worker.
+CHECKED = tests/values tests/executor tests/store
+# What a version of PostgreSQL or Python can change: every statement, sessions that end in the middle of one, the language.
+OF_VERSIONS = $(CHECKED) tests/api tests/doors/test_doctor.py tests/worker/test_outages.py tests/faults/test_calm.py \
+	tests/faults/test_interleavings.py
 PROJECT = setup.cfg pyproject.toml
 
-.PHONY: test fuzz test-pg15 lint format demo bench bench-smoke bench-publish bench-profile coverage \
-	differential celery-suite lock clean
+.PHONY: check test test-all test-versions fuzz faults soak lint format demo bench bench-smoke bench-record \
+	bench-publish bench-profile coverage differential celery-suite lock clean
 
+# Before a commit, in 90 seconds: lint, types, and the tests that need no worker.
+check: lint
+	$(PYTEST) $(QUICK) $(or $(TESTS),$(CHECKED))
+
+# In 6 minutes on two cores.
 test: $(VENV)/.test
+	$(PYTEST) $(or $(TESTS),$(QUICK))
+
+# Each night.
+test-all: $(VENV)/.test
 	$(PYTEST) $(TESTS)
 
-test-pg15: $(VENV)/.test
-	LAVORO_TEST_POSTGRES=$${LAVORO_TEST_POSTGRES:-/usr/lib/postgresql/15/bin} $(PYTEST) $(or $(TESTS),$(PG15_TESTS))
+# Another PostgreSQL, and another Python in an environment of its own:
+# make test-versions POSTGRES=/usr/lib/postgresql/15/bin PYTHON=python3.10 VENV=.venv-oldest
+POSTGRES ?= $(LAVORO_TEST_POSTGRES)
+test-versions: $(VENV)/.test
+	LAVORO_TEST_POSTGRES=$(POSTGRES) $(PYTEST) $(or $(TESTS),$(QUICK) $(OF_VERSIONS))
 
 # A failure is found again with the same number: Hypothesis goes through the same cases each time.
 fuzz: $(VENV)/.test
@@ -54,6 +70,10 @@ bench-profile: $(VENV)/.bench
 
 bench-smoke: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.smoke
+
+# On a quiet machine, when a change of speed is meant.
+bench-record: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks.smoke --record
 
 coverage: $(VENV)/.test
 	$(VENV)/bin/coverage erase

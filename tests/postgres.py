@@ -68,6 +68,11 @@ class Cluster:
         return f"postgresql://{GUARDED_USER}:{password}@127.0.0.1:{self.port}/{dbname}"
 
     @property
+    def version(self) -> int:
+        """The server's major version."""
+        return int((self._data / "PG_VERSION").read_text())
+
+    @property
     def pid(self) -> int:
         """The postmaster's process id."""
         assert self._process is not None, "the server is not running"
@@ -116,7 +121,9 @@ class Cluster:
     def create_database(self, name: str | None = None, *, template: str = "template0") -> str:
         """Make a database as a copy of `template` and return its name."""
         name = name or f"test_{next(self._names)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # A third of the time of a copy through the log, which PostgreSQL 15 brought in as the default.
+        strategy = " STRATEGY file_copy" if self.version >= 15 else ""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{strategy}')
         return name
 
     def drop_database(self, name: str) -> None:

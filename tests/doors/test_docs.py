@@ -191,6 +191,7 @@ def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> N
     assert "5 passed" in shown
 
 
+@pytest.mark.slow
 def test_tutorial_works_as_typed(tmp_path: Path, migrated_url: str) -> None:
     page = DOCS / "tutorial.md"
     write_files(page, tmp_path)

@@ -116,6 +116,7 @@ def test_a_killed_web_process_takes_it_along_and_another_web_process_takes_over(
     assert edition(other) == "first"
 
 
+@pytest.mark.slow
 def test_the_reloader_gives_the_worker_new_code(site: Site, eventually: Eventually) -> None:
     web = Web(site, "kiosk", eventually, "--debug")
     assert edition(web) == "first"

@@ -91,7 +91,7 @@ def test_the_tests_of_the_page_pass(site: Site, cluster: Cluster) -> None:
     assert "2 passed" in done.stdout
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_tests_of_the_page_leave_the_database_of_the_site_alone(site: Site, *, named: bool) -> None:
     """Whether the variable names the site's database, or is not set."""
     assert site.run(*FLASK, "--app", "shop", "create-tables").returncode == 0

@@ -69,7 +69,10 @@ def test_errors_of_the_application(wrong: list[str], caplog: pytest.LogCaptureFi
     assert not any(shows(text, PASSWORD) for text in [*told, caplog.text])
 
 
-@pytest.mark.parametrize("verb", ["worker", "migrate", "status", "doctor", "health"])
+@pytest.mark.parametrize(
+    "verb",
+    ["worker", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("migrate", "status", "doctor", "health"))],
+)
 def test_errors_of_the_command_line(tmp_path: Path, wrong: list[str], verb: str) -> None:
     (tmp_path / "shop.py").write_text(
         "from lavoro import Lavoro\napp = Lavoro('shop', broker_connection_retry=False)\n"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 
 import psycopg
+import pytest
 
 from tests.faults.proxy import Proxy
 from tests.faults.scenarios import port_of
 from tests.faults.trial import Trial
 from tests.postgres import Cluster, temporary_standby
+
+pytestmark = pytest.mark.slow
 
 REPLAYED = "select pg_last_wal_replay_lsn() >= %s::pg_lsn"
 

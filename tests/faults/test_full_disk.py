@@ -16,6 +16,8 @@ from tests.faults.trial import Trial, seed_of
 from tests.postgres import Cluster
 from tests.worker.conftest import StartWorker
 
+pytestmark = pytest.mark.slow
+
 SIZE = "160m"
 
 

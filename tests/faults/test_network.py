@@ -13,6 +13,8 @@ from tests.faults.trial import Trial
 from tests.postgres import Cluster
 from tests.worker.conftest import rows, sending_to
 
+pytestmark = pytest.mark.slow
+
 QUICK = RESTS | {
     "lavoro.store.listener.PROBE": 1.0,
     "lavoro.worker.child.claimer.ANSWER": 1.0,

@@ -8,6 +8,8 @@ from benchmarks.stage.pgbouncer import pooled
 from benchmarks.values import Skipped
 from tests.faults.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("direct", [False, True])
 def test_through_a_pooler(trial: Trial, direct: bool) -> None:

@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 import psutil
 import psycopg
+import pytest
 
 from tests.faults.producer import Producer
 from tests.faults.test_server import BACK, OURS, SLACK
 from tests.faults.trial import Trial
 from tests.postgres import Cluster
+
+pytestmark = pytest.mark.slow
 
 LEASE = 4.0
 TASKS = 40

@@ -8,6 +8,8 @@ from tests.faults import scenarios
 from tests.faults.scenarios import Scenario
 from tests.faults.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = [
     scenarios.lost_answers, scenarios.partition, scenarios.lost_notifications, scenarios.more_work_than_slots,
     scenarios.outage, scenarios.steady_work, scenarios.slow_tasks, scenarios.left_behind,

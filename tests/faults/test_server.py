@@ -8,6 +8,7 @@ import signal
 import time
 
 import psycopg
+import pytest
 
 from tests.faults.trial import Trial
 from tests.postgres import Cluster
@@ -75,8 +76,11 @@ def test_deaths_of_the_server_under_load(own_trial: Trial, own_cluster: Cluster)
     own_trial.stop()
     known = own_trial.verify(slots=4)
     assert {row.state for row in known.attempts} <= {"RETRY"}
+    assert "Traceback" not in worker.log
+    assert worker.log.count("upkeep goes on") == worker.log.count("upkeep failed, trying again")
 
 
+@pytest.mark.slow
 def test_no_connection_is_left(own_trial: Trial, own_cluster: Cluster) -> None:
     """Row 25: the worker waits and comes back, a producer learns of it at once, and nothing is lost."""
     own_cluster.execute("alter system set max_connections = 20")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import uuid
 
 import pytest
 
@@ -18,9 +17,9 @@ NEEDS_GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only
 WAYS_TO_BURN = [
     pytest.param("loop", marks=thorough),
     pytest.param("scrypt", marks=thorough),
-    pytest.param("getaddrinfo", marks=NEEDS_GLIBC),
+    pytest.param("getaddrinfo", marks=[NEEDS_GLIBC, pytest.mark.slow]),
     "sleep",
-    "json",
+    pytest.param("json", marks=pytest.mark.slow),
 ]
 
 
@@ -43,6 +42,7 @@ def test_blocked_loop_longer_than_the_lease(trial: Trial, how: str) -> None:
     trial.verify(slots=3, fault_free=True)
 
 
+@pytest.mark.slow
 def test_blocked_loop_at_the_hard_limit(trial: Trial) -> None:
     """Row 43: the culprit fails, its neighbours start once more, with a reason, and never at the same time."""
     trial.worker("-c", "3", settings={"task_time_limit": 2.0})
@@ -72,6 +72,7 @@ def test_heartbeats_that_fail(trial: Trial) -> None:
     trial.verify(slots=2, max_crashes=20)
 
 
+@pytest.mark.slow
 def test_locks_and_deadlocks(trial: Trial) -> None:
     """Row 22: statements that fail for a lock or a deadlock are tried again, and nothing is applied twice."""
     points = [
@@ -102,6 +103,7 @@ def test_every_answer_may_be_lost(trial: Trial) -> None:
     trial.verify(slots=4)
 
 
+@pytest.mark.slow
 def test_tasks_that_send_tasks_through_one_connection(trial: Trial) -> None:
     """Row 26: fifty at a time share a pool of one; claims, finishes and leases have connections of their own."""
     trial.worker("-c", "50", lease=5, settings={"broker_pool_limit": 1, "broker_connection_timeout": 30})
@@ -115,6 +117,7 @@ def test_tasks_that_send_tasks_through_one_connection(trial: Trial) -> None:
     assert len(known.done) == 50 * 5
 
 
+@pytest.mark.slow
 def test_damaged_rows(trial: Trial) -> None:
     """Row 39: what a person has damaged is set aside with its reason or refused; the others go on."""
     producer = trial.producer()
@@ -144,6 +147,7 @@ def test_damaged_rows(trial: Trial) -> None:
     assert {stories[id].done[0].state for id in others} == {"SUCCESS"}
 
 
+@pytest.mark.slow
 def test_garbage_left_behind(trial: Trial) -> None:
     """Row 50: an open transaction with its settings and context variables of one task do not reach the next."""
     trial.worker("-P", "solo", "--max-tasks-per-child", "4")
@@ -164,6 +168,7 @@ def test_garbage_left_behind(trial: Trial) -> None:
     assert json.dumps(seen[last[-1]], sort_keys=True) == json.dumps(seen[clean], sort_keys=True)
 
 
+@pytest.mark.slow
 def test_forked_children_share_nothing(trial: Trial) -> None:
     """Row 48: what a task forks has connections of its own, and leaves those of the worker alone."""
     trial.worker("-P", "solo")
@@ -176,17 +181,3 @@ def test_forked_children_share_nothing(trial: Trial) -> None:
     stories = trial.verify(slots=1, fault_free=True).stories()
     pids = stories[id].done[0].result["payload"]
     assert len(set(pids)) == 3, "parent and two children, each with a backend of its own"
-
-
-def test_unknown_tasks_wait(trial: Trial) -> None:
-    """Row 38: they are offered again, ever more seldom, and keep nobody busy."""
-    trial.worker("-c", "2", settings={"lavoro_unknown_task_delay": 0.2})
-    ids = [str(uuid.uuid4()) for _ in range(5)]
-    for id in ids:
-        trial.rows(f"insert into lavoro.waiting (id, queue, name, args) values ('{id}', 'celery', 'unheard_of', '[]')")
-    trial.producer().send("echo", 1)
-    trial.until(lambda: trial.rows("select 1 from lavoro.waiting where reason like '%knows no task%'"), why="a reason")
-    trial.until(lambda: trial.finished() == 1, why="the other goes on")
-    trial.stop()
-    assert trial.starts(ids[0]) == []
-    assert trial.rows("select distinct attempt, name from lavoro.waiting") == [(0, "unheard_of")]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.faults.trial import Trial
+
+pytestmark = pytest.mark.slow
 
 HOUR = 3600.0
 

@@ -24,6 +24,8 @@ from tests.fuzz import CASES, TOGETHER
 from tests.fuzz.app import app
 from tests.fuzz.values import TASKS, as_json, crowds, name, options, payloads, text, value
 
+pytestmark = pytest.mark.slow
+
 CANARY = Path("fuzz-canary")
 STATES = {"SUCCESS", "FAILURE", "RETRY", "REVOKED"}
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.filterwarnings("ignore:Generating overly large repr")]

@@ -16,6 +16,8 @@ from tests.fuzz import CASES
 from tests.fuzz.values import TASKS, rows
 from tests.worker.conftest import PATIENCE, Worker, workers
 
+pytestmark = pytest.mark.slow
+
 TOGETHER = 200
 CANARY = Path(tempfile.gettempdir()) / "lavoro-fuzz-canary"
 INSERT = """

@@ -132,15 +132,17 @@ def test_an_error_is_told_to_every_caller(database: Database) -> None:
         Staged(database, before).insert([message()])
 
 
-def test_many_that_are_stored_again_take_no_lock_each(database: Database, tx: Tx) -> None:
+def test_many_that_are_stored_again_take_no_lock_each(empty_url: str, tx: Tx) -> None:
     """Only a call of one may have handed its task over. The locks of some 10,000 would fill the server's table."""
     sent = [message() for _ in range(3)]
     lock = "select pg_advisory_lock(hashtextextended('lavoro_call:' || %s::text, 0))"
     tx.connection.execute(lock, (str(sent[1].id),))
-    database.patience = 2
+    database = Database(empty_url)
+    database.patience = 2  # of its connections from now on
     enqueuer = Enqueuer(database)
     for _ in range(2):
         enqueuer.insert(sent, repeated=True)
     assert value(tx, "select count(*) from lavoro.waiting") == 3
     with pytest.raises(OperationalError, match="no answer"):
         enqueuer.insert([sent[1]], repeated=True)
+    database.dispose()

@@ -21,16 +21,14 @@ from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 from tests.worker.test_parts import make_board
 
 Result = AsyncResult[object]
-WAYS = {
-    "a loop in Python": 1,
-    "a call that lets other threads run": 1,
-    "a call that lets nothing run": 1,
-    "a stop by signal": 0,
-}
+CALLS = ("a call that lets other threads run", "a call that lets nothing run")
+WAYS = {"a loop in Python": 1, **dict.fromkeys(CALLS, 1), "a stop by signal": 0}
 """How many crashes it counts."""
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize(
+    "how", ["a loop in Python", "a stop by signal", *(pytest.param(how, marks=pytest.mark.slow) for how in CALLS)]
+)
 def test_blocked_for_too_long(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
     tmp_path: Path, how: str,

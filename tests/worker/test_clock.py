@@ -80,7 +80,7 @@ def test_nobody_is_taken_for_dead_because_the_clock_was_set_ahead(
     assert [worker.stop() for worker in nodes] == [0, 0]
 
 
-@pytest.mark.parametrize("ahead", [-HOUR, HOUR], ids=["set back", "set ahead"])
+@pytest.mark.parametrize("ahead", [pytest.param(-HOUR, marks=pytest.mark.slow), HOUR], ids=["set back", "set ahead"])
 def test_a_dead_node_is_missed_whatever_the_clock_shows(
     start_worker: StartWorker, url: str, app: Lavoro, ledger: Ledger, eventually: Eventually, tmp_path: Path,
     ahead: float,

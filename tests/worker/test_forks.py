@@ -15,7 +15,12 @@ from lavoro import Lavoro
 from tests.conftest import Eventually
 from tests.worker.conftest import Ledger, StartWorker, Worker, rows
 
-POOLS = ["gevent", "threads", "prefork", "solo"]
+POOLS = [
+    "gevent",
+    pytest.param("threads", marks=pytest.mark.slow),
+    "prefork",
+    pytest.param("solo", marks=pytest.mark.slow),
+]
 TROUBLE = re.compile(r"ERROR|CRITICAL|refused|goes on|blocked for|given back|failed")
 
 
@@ -108,7 +113,7 @@ def test_a_fork_of_a_signal_does_no_work_of_the_worker(
     assert worker.stop() == 0
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "solo"])
 def test_what_follows_a_handler_that_forks_is_done_by_the_parent_alone(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, pool: str
 ) -> None:

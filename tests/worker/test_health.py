@@ -76,6 +76,7 @@ def test_no_database(health: Health) -> None:
     assert line.startswith("lavoro: cannot connect to")
 
 
+@pytest.mark.slow
 def test_the_file_is_touched_while_all_is_well(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
     health: Health, tmp_path: Path,

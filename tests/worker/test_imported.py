@@ -7,7 +7,12 @@ import pytest
 from lavoro import Lavoro
 from tests.worker.conftest import StartWorker
 
-POOLS = [("gevent", 8), ("threads", 8), ("prefork", 1), ("solo", 1)]
+POOLS = [
+    ("gevent", 8),
+    pytest.param("threads", 8, marks=pytest.mark.slow),
+    ("prefork", 1),
+    pytest.param("solo", 1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("pool", "slots"), POOLS)

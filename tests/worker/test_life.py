@@ -92,6 +92,7 @@ def test_unknown_task_is_offered_again(
     assert [result.get(timeout=PATIENCE) for result in sent] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_idle_worker_is_cheap(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
 ) -> None:
@@ -129,29 +130,6 @@ def test_idle_worker_is_cheap(
     )
     connections = [name for (name,) in rows(sender, names)]
     assert connections == ["lavoro-claimer", "lavoro-finisher", "lavoro-listener", "lavoro-upkeep"]
-
-
-def test_blocked_loop_is_reported_and_keeps_its_lease(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
-) -> None:
-    """With the culprit's stack; the tasks beside it are not started anywhere else meanwhile."""
-    environment = {"TEST_LEASE": "3"}
-    worker = start_worker("-c", "3", url=migrated_url, environment=environment)
-    held = [sender.send_task("hold", [str(tmp_path / "gate")]) for _ in range(2)]
-    eventually(lambda: all(ledger.starts(result.id) for result in held), timeout=PATIENCE, why="they run")
-    burning = sender.send_task("burn", [str(tmp_path / "gate")])
-    eventually(lambda: ledger.starts(burning.id), timeout=PATIENCE, why="it runs")
-    start_worker("-n", "other", "-c", "3", url=migrated_url, environment=environment)
-    worker.until("has been blocked")
-    worker.until("tests/worker/app.py")
-    assert "in burn" in worker.log
-    begun = time.monotonic()
-    eventually(lambda: time.monotonic() > begun + 4, timeout=PATIENCE, why="longer than the lease")
-    (tmp_path / "gate").touch()
-    assert burning.get(timeout=PATIENCE) == "burnt"
-    assert [result.get(timeout=PATIENCE) for result in held] == ["held", "held"]
-    assert all(ledger.starts(result.id) == 1 for result in [*held, burning])
-    worker.until("goes on, after")
 
 
 def test_usr1_tells_where_it_is(

@@ -8,7 +8,12 @@ from lavoro import Lavoro
 from lavoro.exceptions import SoftTimeLimitExceeded
 from tests.worker.conftest import StartWorker
 
-POOLS = [("gevent", 100), ("threads", 8), ("prefork", 1), ("solo", 1)]
+POOLS = [
+    ("gevent", 100),
+    pytest.param("threads", 8, marks=pytest.mark.slow),
+    ("prefork", 1),
+    pytest.param("solo", 1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("pool", "slots"), POOLS)

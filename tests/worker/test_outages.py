@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from pathlib import Path
 
 import pytest
 
-from lavoro.exceptions import OperationalError
 from lavoro.store.schema.migrate import migrate
 from tests.conftest import Eventually
 from tests.postgres import Cluster
@@ -21,40 +18,6 @@ def url(own_cluster: Cluster) -> str:
     url = own_cluster.url(own_cluster.create_database())
     migrate(url)
     return url
-
-
-def test_restarts_under_load(start_worker: StartWorker, own_cluster: Cluster, url: str, eventually: Eventually) -> None:
-    """What was sent successfully has run, over a fast stop and an immediate one, by the same processes."""
-    worker = start_worker("-c", "10", url=url)
-    children = [child.pid for child in worker.children]
-    sent, enough = [], threading.Event()
-
-    def send() -> None:
-        with sending_to(url) as app:
-            while not enough.is_set():
-                with contextlib.suppress(OperationalError):
-                    sent.append(app.send_task("add", [len(sent), 1]).id)
-
-    sending = threading.Thread(target=send)
-    sending.start()
-    try:
-        for mode in ("immediate", "fast"):
-            count = len(sent)
-            eventually(lambda count=count: len(sent) > count + 100, timeout=PATIENCE, why="tasks are sent")
-            own_cluster.restart(mode)  # type: ignore[arg-type]
-        count = len(sent)
-        eventually(lambda: len(sent) > count + 20, timeout=PATIENCE, why="tasks are sent again")
-    finally:
-        enough.set()
-        sending.join(PATIENCE)
-    with sending_to(url) as app:
-        for id in sent:
-            app.AsyncResult(id).get(timeout=PATIENCE)
-        eventually(lambda: not rows(app, "select id from lavoro.running"), timeout=PATIENCE, why="nothing is left")
-    assert [child.pid for child in worker.children] == children
-    assert worker.stop() == 0
-    assert "Traceback" not in worker.log
-    assert worker.log.count("upkeep goes on") == worker.log.count("upkeep failed, trying again") <= 2
 
 
 def test_start_while_it_is_down(start_worker: StartWorker, own_cluster: Cluster, url: str) -> None:

@@ -43,7 +43,15 @@ def is_told(ledger: Ledger, eventually: Eventually, result: AsyncResult[Any]) ->
     return told(ledger, result)
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads", "prefork", "solo"])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        "gevent",
+        pytest.param("threads", marks=pytest.mark.slow),
+        "prefork",
+        pytest.param("solo", marks=pytest.mark.slow),
+    ],
+)
 def test_a_hard_limit_and_a_lost_worker(
     start: Start, sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str
 ) -> None:

@@ -214,7 +214,7 @@ def test_a_worker_that_gets_work_has_a_short_lease_at_once(
     assert worker.stop() == 0
 
 
-@pytest.mark.parametrize("before", ["is not there", "is idle"])
+@pytest.mark.parametrize("before", [pytest.param("is not there", marks=pytest.mark.slow), "is idle"])
 def test_an_idle_node_is_told_when_the_lease_of_another_gets_short(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
     tmp_path: Path, before: str,

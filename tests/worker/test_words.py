@@ -100,7 +100,7 @@ def test_a_large_outcome_that_cannot_be_stored_lets_others_go_first(migrated_url
     database.dispose()
 
 
-@pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "solo"])
 def test_what_a_failed_task_held_is_free_at_once(start_worker: StartWorker, sender: Lavoro, pool: str) -> None:
     worker = start_worker("-P", pool, *(["-c", "3"] if pool != "solo" else []), url=sender.database.url, app=APP)
     for how in ["failure", "soft limit"] * 3:

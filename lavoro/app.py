@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
 import inspect
 import json
 import os
@@ -17,27 +16,31 @@ from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro import signals
+from lavoro.calling.builders import MessageBuilders
+from lavoro.calling.joining import joined, joining
 from lavoro.calling.options import warn_of_unknown
-from lavoro.calling.publisher import Publisher
 from lavoro.calling.routing import queue_names
+from lavoro.calling.sending import begin, pauses
 from lavoro.config import absent, spelling
 from lavoro.config.settings import Settings, load, symbol
 from lavoro.definition.arguments import check_forms
 from lavoro.definition.comparison import Definition
 from lavoro.definition.registry import TaskRegistry
 from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
-from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
+from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
+from lavoro.protocol.signing import Keyring
 from lavoro.result import AsyncResult
 from lavoro.runtime import current_app
 from lavoro.runtime.forking import in_each_fork
 from lavoro.runtime.importing import import_named, import_related
 from lavoro.store import embedded, tasks
-from lavoro.store.database import Database
+from lavoro.store.configured import database_of
+from lavoro.store.database import Database, translated
+from lavoro.store.enqueuer import Enqueuer
 from lavoro.store.listener import ResultListener
-from lavoro.store.schema.migrate import migrate
 from lavoro.surface.application import Surface, symbol_of
 from lavoro.task import Task as BaseTask
 from lavoro.text.printable import described
@@ -99,9 +102,9 @@ class Lavoro(Surface):
         self._renew_lock()
         in_each_fork(self._renew_lock)
         self._database: Database | None = None
-        self._place: tuple[Any, ...] = ()
+        self._place: tuple[Any, ...] = ()  # of the database, after the version of the settings that name it
         self._results: ResultListener | None = None
-        self.publisher = Publisher(self)
+        self.builders = MessageBuilders(self)
         self.on_after_configure = signals.Signal(["source"], name="on_after_configure")
         self.on_after_finalize = signals.Signal(name="on_after_finalize")
         self.finalized = False
@@ -397,14 +400,16 @@ class Lavoro(Surface):
 
         When the settings name another one, that one is found.
         """
-        place, database = self.place, self._database
-        if database is not None and place == self._place:
+        database = self._database
+        if database is not None and self._place[0] == self.conf.version:
             return database
         self.finalize(auto=True)
         with self._lock:
-            if self._database is None or place != self._place:
+            place = self.conf.version, *self.place
+            if self._database is None or place[1:] != self._place[1:]:
                 self._disconnect()
-                self._place, self._database = place, self._find_database()
+                self._database = self._find_database()
+            self._place = place
             return self._database
 
     @property
@@ -414,21 +419,7 @@ class Lavoro(Surface):
         return conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
 
     def _find_database(self) -> Database:
-        conf, url = self.conf, self.conf.database_url
-        options: dict[str, Any] = dict(conf.database_engine_options)
-        options.setdefault("pool_size", conf.broker_pool_limit or 0)
-        options.setdefault("pool_timeout", conf.seconds("broker_pool_acquire_timeout"))
-        database = Database(
-            url or functools.partial(embedded.url, conf.lavoro_data_folder),
-            schema=conf.lavoro_schema,
-            connect_timeout=conf.seconds("broker_connection_timeout") or 0,
-            engine_options=options,
-            pooled=conf["lavoro_pooled"],
-            direct_url=conf["lavoro_direct_url"],
-        )
-        if url is None:
-            migrate(database)
-        return database
+        return database_of(self.conf)
 
     @property
     def database_url(self) -> str:
@@ -480,20 +471,11 @@ class Lavoro(Surface):
     # Sending
 
     def send_task(
-        self,
-        name: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        countdown: float | None = None,
-        eta: dt.datetime | str | None = None,
-        task_id: str | None = None,
-        producer: object = None,
-        connection: Any = None,
-        router: object = None,
-        result_cls: Callable[[str], Any] | None = None,
-        expires: Any = _OMITTED,
-        **options: Any,
-    ) -> AsyncResult[Any]:
+        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None,
+        countdown: float | None = None, eta: dt.datetime | str | None = None, task_id: str | None = None,
+        producer: object = None, connection: Any = None, router: object = None,
+        result_cls: Callable[[str], Any] | None = None, expires: Any = _OMITTED, **options: Any,
+    ) -> AsyncResult[Any]:  # fmt: skip
         """Send a task by its name, known here or not; options are those of ``Task.apply_async``.
 
         It never runs eagerly: with the setting ``task_always_eager`` there is a warning, and it is sent all the same.
@@ -511,7 +493,10 @@ class Lavoro(Surface):
         if expires is not _OMITTED:
             options["expires"] = expires
         task = options.pop("task_type", None)
-        return self.publisher.send(self.tasks.get(name) if task is None else task, name, args, kwargs, options)
+        sending = begin(self, self.tasks.get(name) if task is None else task, name, args, kwargs, options)
+        if not sending.resent:
+            self.publish([sending.message], **sending.how)
+        return sending.end(self)
 
     @property
     def replaced_send_task(self) -> Callable[..., Any] | None:
@@ -520,19 +505,26 @@ class Lavoro(Surface):
         return self.send_task if replaced else None
 
     def publish(
-        self,
-        messages: Sequence[Message],
-        *,
-        connection: Any = None,
-        retry: bool | None = None,
-        policy: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Store messages: the one door out.
+        self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
+        retry_policy: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Store messages: the one door out. They join the transaction of ``connection`` or of a block around the call.
 
         Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
         cannot store a task twice: its id is fixed. Raises ``OperationalError``, ``SchemaOutdated``.
         """
-        self.publisher.publish(messages, connection=connection, retry=retry, policy=policy)
+        if keys := self.conf["lavoro_signing_keys"]:
+            messages = [Keyring(keys).signed(message) for message in messages]
+        connection = joined(self) if connection is None else connection
+        if connection is not None:
+            with translated():
+                tasks.insert(self.database.join(connection), messages, always_wake=True)
+            return
+        enqueuer = self.database.own(Enqueuer)
+        try:
+            enqueuer.insert(messages)
+        except OperationalError as error:
+            enqueuer.insert_again(messages, error, pauses(self.conf, retry, retry_policy))
 
     @contextlib.contextmanager
     def transaction(self, connection: Any) -> Iterator[None]:
@@ -550,7 +542,7 @@ class Lavoro(Surface):
         another one that was started inside raises ``RuntimeError``; afterwards such a call is sent on its own.
         ``after_task_publish`` is not sent.
         """
-        with self.publisher.joining(connection):
+        with joining(self, connection):
             yield
 
     def revoke(self, task_ids: str | Sequence[str], *, terminate: bool = False, signal: str | None = None) -> None:

@@ -12,10 +12,11 @@ from importlib import import_module
 from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
 
 from lavoro.calling import redaction
-from lavoro.calling.compose import Call, split_call, start_time
 from lavoro.calling.eager import run_eagerly, send_eagerly
+from lavoro.calling.message_builder import Call, split_call, start_time
 from lavoro.calling.options import NAMES, TASKS, check_call, check_limits, checked
 from lavoro.calling.resending import changes_of_retry
+from lavoro.calling.sending import begin, send_many, together
 from lavoro.config import spelling
 from lavoro.config.absent import mark_missing
 from lavoro.definition.annotations import prepare, resolve_all
@@ -118,8 +119,8 @@ class Task(Generic[P, R]):
     __arguments__: Arguments | None = None
     __models__: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
-    __form__: Any = None
-    """The template of calls without options."""
+    __builder__: Any = None
+    """Builds the messages of calls without options, with the version of the settings that it was made of."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work; the decorated function takes this place."""
@@ -178,9 +179,9 @@ class Task(Generic[P, R]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "__form__":
+        if name == "__builder__":
             return
-        self.__form__ = None
+        self.__builder__ = None
         if (request := current.get()) is not None:
             _warn_of_sharing(self.name, name, request)
 
@@ -279,7 +280,8 @@ class Task(Generic[P, R]):
             app.finalize(auto=True)
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
-        check_forms(args, kwargs)
+        if type(args) is not tuple or type(kwargs) is not dict:
+            check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
         if self.__models__ is not None:
@@ -297,8 +299,11 @@ class Task(Generic[P, R]):
             return send_task(  # type: ignore[no-any-return]
                 self.name, args, kwargs, **options, result_cls=self.AsyncResult, task_type=self
             )
-        result: AsyncResult[R] = app.publisher.send(self, self.name, args, kwargs, options)
-        if self._is_ignored(options):
+        sending = begin(app, self, self.name, args, kwargs, options)
+        if not sending.resent:
+            app.publish([sending.message], **sending.how)
+        result: AsyncResult[R] = sending.end(app)
+        if sending.builder.ignored:
             result.ignored = True
         return result
 
@@ -317,11 +322,11 @@ class Task(Generic[P, R]):
         if self.app.conf["task_always_eager"]:
             return [self.apply_async(*split_call(call), **options) for call in calls]
         if self.app.replaced_send_task is not None:
-            with self.app.publisher.together() if atomic else contextlib.nullcontext():
+            with together(self.app) if atomic else contextlib.nullcontext():
                 return [self.apply_async(*split_call(call), **options) for call in calls]
         if self.__models__ is not None:
             calls = (self._call_without_models(call, options) for call in calls)
-        return self.app.publisher.send_many(self, calls, atomic=atomic, options=options)  # type: ignore[no-any-return]
+        return send_many(self.app, self, calls, atomic=atomic, options=options)
 
     def _without_models(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -373,10 +378,6 @@ class Task(Generic[P, R]):
     def shadow_name(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
         """Return another name of a call for logs; for subclasses."""
         return None
-
-    def _is_ignored(self, options: Mapping[str, Any]) -> bool:
-        ignore = options.get("ignore_result")
-        return bool(self.ignore_result if ignore is None else ignore)
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """Return the result of a call of this task."""

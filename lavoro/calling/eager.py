@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lavoro import states
-from lavoro.calling.compose import calling_task, template
+from lavoro.calling.message_builder import calling_task, message_builder
 from lavoro.calling.publish_signals import hostname
 from lavoro.exceptions import Ignore, Reject, Retry
 from lavoro.execution.executor import Node, Run
@@ -110,8 +110,8 @@ def _run(
     sent: tuple[Any, Any] = ((), {}),
 ) -> EagerResult[Any]:  # fmt: skip
     """Run the task until it asks for no other try."""
-    routed = app.publisher.routed(task, task.name, *(call or sent), options)
-    message = template(app.conf, task, task.name, routed, calling_task()).message(*(((), {}) if call else sent))
+    routed = app.builders.routed(task, task.name, *(call or sent), options)
+    message = message_builder(app.conf, task, task.name, routed, calling_task()).build(*(((), {}) if call else sent))
     job, node, fields = _job_of(message), _node(app.conf), _fields(options)
     throw = app.conf["task_eager_propagates"] if throw is None else throw
     while True:

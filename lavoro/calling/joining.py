@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,12 +29,13 @@ class _Block:
 _blocks: contextvars.ContextVar[Mapping[Hashable, _Block]] = contextvars.ContextVar(
     "lavoro_blocks", default=MappingProxyType({})
 )
-"""The innermost block by owner: the calls of one application, or to one database, never join those of another."""
+"""The innermost block by application and database: the calls of one never join those of another."""
 
 
 @contextlib.contextmanager
-def joining(owner: Hashable, connection: Any) -> Iterator[None]:
-    """Let the owner's calls inside the block join the transaction of a connection."""
+def joining(app: Any, connection: Any) -> Iterator[None]:
+    """Let the application's calls inside the block join the transaction of a connection."""
+    owner = _owner(app)
     known = _blocks.get()
     block = _Block(connection, known.get(owner))
     token = _blocks.set({**known, owner: block})
@@ -46,14 +47,14 @@ def joining(owner: Hashable, connection: Any) -> Iterator[None]:
             _blocks.reset(token)
 
 
-def joined(owner: Callable[[], Hashable]) -> Any:
-    """Return the connection of the owner's block that this code is in, None outside of all; asked only inside of one.
+def joined(app: Any) -> Any:
+    """Return the connection of the application's block that this code is in, None outside of all.
 
     Blocks that have ended do not count. Raises ``RuntimeError`` inside a block of another thread, greenlet or asyncio
     task: its connection may be in use there, and a call that is stored on its own would survive a rollback.
     """
     blocks = _blocks.get()
-    block = blocks.get(owner()) if blocks else None
+    block = blocks.get(_owner(app)) if blocks else None
     while block is not None and block.ended:
         block = block.outer
     if block is None:
@@ -65,6 +66,11 @@ def joined(owner: Callable[[], Hashable]) -> Any:
             " or start the thread or task with an empty context (contextvars.Context().run)"
         )
     return block.connection
+
+
+def _owner(app: Any) -> Hashable:
+    """Tell whose a block is: an application's, and its database's, for it may serve several sites."""
+    return app, *app.place
 
 
 def _execution() -> tuple[int, Any]:

@@ -80,7 +80,7 @@ CALLS: dict[str, Rule] = {
     "serializer": TEXT,
     "retry_policy": MAPPING,
 }
-"""Options of ``apply_async`` and of ``retry``; None always stands for the default. Times are read in ``compose``."""
+"""Options of ``apply_async`` and of ``retry``; None always stands for the default. ``message_builder`` reads times."""
 
 TASKS: dict[str, Rule] = {
     "max_retries": _LIMIT,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lavoro import signals
 from lavoro.calling import redaction
-from lavoro.calling.compose import Template, identified, revised
+from lavoro.calling.message_builder import MessageBuilder, identified, revised
 from lavoro.config.settings import Settings
 from lavoro.protocol.durations import later
 from lavoro.protocol.ids import uuid7
@@ -42,22 +42,22 @@ class Announcement(NamedTuple):
 
 
 def announced(
-    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any],
+    settings: Settings, task: Any, builder: MessageBuilder, args: Sequence[Any], kwargs: Mapping[str, Any],
     policy: Mapping[str, Any] | None,
-) -> tuple[Template, Announcement]:  # fmt: skip
+) -> tuple[MessageBuilder, Announcement]:  # fmt: skip
     """Send ``before_task_publish``; return the call with what its receivers changed, and what they were shown."""
-    form = form if form.task_id is not None else form._replace(task_id=str(uuid7()))
+    builder = builder if builder.task_id is not None else builder._replace(task_id=str(uuid7()))
     policy = {**settings["task_publish_retry_policy"], **(policy or {})}
-    protocol, properties = _protocol_headers(settings, task, form, args, kwargs), _properties(form)
-    headers = {**protocol, **(form.extra.get("headers") or {})}
+    protocol, properties = _protocol_headers(settings, task, builder, args, kwargs), _properties(builder)
+    headers = {**protocol, **(builder.extra.get("headers") or {})}
     embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
-    shown = Announcement(form.name, headers, properties, (args, kwargs, embed), form.queue, policy)
+    shown = Announcement(builder.name, headers, properties, (args, kwargs, embed), builder.queue, policy)
     if signals.before_task_publish:
         before = {**headers, **properties}
         shown.tell_before()
-        extra = {**form.extra, "headers": {name: value for name, value in headers.items() if name not in protocol}}
-        form = _changed(settings, form._replace(extra=extra), headers, properties, before)
-    return form, shown
+        extra = {**builder.extra, "headers": {name: value for name, value in headers.items() if name not in protocol}}
+        builder = _changed(settings, builder._replace(extra=extra), headers, properties, before)
+    return builder, shown
 
 
 def tell_published(announcements: Iterable[Announcement]) -> None:
@@ -69,25 +69,25 @@ def tell_published(announcements: Iterable[Announcement]) -> None:
 
 
 def _protocol_headers(
-    settings: Settings, task: Any, form: Template, args: Sequence[Any], kwargs: Mapping[str, Any]
+    settings: Settings, task: Any, builder: MessageBuilder, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the headers that every message has; others are custom ones."""
-    extra = form.extra
-    id = extra.get("task_id") or form.task_id
+    extra = builder.extra
+    id = extra.get("task_id") or builder.task_id
     patterns = settings["lavoro_redact"]
-    argsrepr, kwargsrepr = redaction.shown(args, kwargs, names=form.names, patterns=patterns)
-    expires = extra.get("expires") or (later(form.expires_in) if form.expires_in is not None else None)
+    argsrepr, kwargsrepr = redaction.shown(args, kwargs, names=builder.names, patterns=patterns)
+    expires = extra.get("expires") or (later(builder.expires_in) if builder.expires_in is not None else None)
     ignore = extra.get("ignore_result")
     return {
         "lang": "py",
-        "task": form.name,
+        "task": builder.name,
         "id": id,
         "shadow": extra.get("shadow"),
         "eta": extra.get("eta"),
         "expires": expires,
         "group": extra.get("group_id"),
         "group_index": extra.get("group_index"),
-        "retries": form.retries,
+        "retries": builder.retries,
         "timelimit": [extra.get(name) or getattr(task, name, None) for name in ("time_limit", "soft_time_limit")],
         "root_id": extra.get("root_id") or id,
         "parent_id": extra.get("parent_id"),
@@ -101,12 +101,12 @@ def _protocol_headers(
     }
 
 
-def _properties(form: Template) -> dict[str, Any]:
-    extra = form.extra
-    priority = {"priority": form.priority} if form.priority else {}
-    expiration = {"expiration": form.expires_in} if form.expires_in is not None else {}
+def _properties(builder: MessageBuilder) -> dict[str, Any]:
+    extra = builder.extra
+    priority = {"priority": builder.priority} if builder.priority else {}
+    expiration = {"expiration": builder.expires_in} if builder.expires_in is not None else {}
     return {
-        "correlation_id": extra.get("correlation_id") or extra.get("task_id") or form.task_id,
+        "correlation_id": extra.get("correlation_id") or extra.get("task_id") or builder.task_id,
         "reply_to": extra.get("reply_to") or "",
         **priority,
         **expiration,
@@ -115,22 +115,26 @@ def _properties(form: Template) -> dict[str, Any]:
 
 
 def _changed(
-    settings: Settings, form: Template, headers: dict[str, Any], properties: dict[str, Any], before: dict[str, Any]
-) -> Template:
+    settings: Settings,
+    builder: MessageBuilder,
+    headers: dict[str, Any],
+    properties: dict[str, Any],
+    before: dict[str, Any],
+) -> MessageBuilder:
     """Return the call with what receivers put into its headers and properties."""
     found = {**headers, **properties}
     changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
-    extra = {**form.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
+    extra = {**builder.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}
     known = ("correlation_id", "reply_to", "priority", "expiration")
     extra["properties"] = {name: value for name, value in properties.items() if name not in known}
     if "timelimit" in changes:
         extra["time_limit"], extra["soft_time_limit"] = changes["timelimit"] or (None, None)
-    form = form._replace(
+    builder = builder._replace(
         name=found["task"], retries=int(found.get("retries") or 0), priority=int(found.get("priority") or 0)
     )
     if changes.get("id") is not None:
-        form = identified(form, extra, changes["id"])
-    return revised(settings, form, extra, {name: changes[name] for name in ("eta", "expires") if name in changes})
+        builder = identified(builder, extra, changes["id"])
+    return revised(settings, builder, extra, {name: changes[name] for name in ("eta", "expires") if name in changes})
 
 
 def origin() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lavoro import serialization, signals
-from lavoro.calling.compose import retry_changes
+from lavoro.calling.message_builder import retry_changes
 from lavoro.calling.options import KEPT
 from lavoro.exceptions import Retry
 from lavoro.execution.context import Context

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
-from lavoro.exceptions import LavoroError, OperationalError
+from lavoro.exceptions import LavoroError, OperationalError, SchemaOutdated
 from lavoro.protocol.message import Message
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store import tasks
@@ -100,12 +100,14 @@ class Enqueuer:
         return None
 
     def insert_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterable[float]) -> None:
-        """Repeat a call that got no answer, after each of the pauses until it succeeds; else raises the last error.
+        """Repeat a failed call after each of the pauses until it succeeds; else raise the last error.
+
+        Missing tables stay missing, so such a call is not repeated.
 
         The session of the try before is ended first. Idle connections are closed: after a restart of the server each
         one would fail, one a try.
         """
-        for pause in pauses:
+        for pause in () if isinstance(error, SchemaOutdated) else pauses:
             self._abandoned.add(error.abandoned)
             self._database.dispose()
             time.sleep(pause)

@@ -140,7 +140,7 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
     conf = app.conf
     if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
         raise ImproperlyConfigured("\n".join(problems))
-    _ = app.publisher.router  # reads the routes, which may be wrong
+    _ = app.builders.router  # reads the routes, which may be wrong
     pool = wishes.pool or conf.worker_pool
     wish = wishes.concurrency or concurrency_of(conf)
     slots, processes = _shape(pool, wish, wishes.processes)

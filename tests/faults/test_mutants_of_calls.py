@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lavoro.calling import publisher
+from lavoro import Lavoro
 from lavoro.protocol.message import Message
 from lavoro.store import database, tasks
 from lavoro.store.enqueuer import Enqueuer
@@ -70,7 +70,12 @@ def new_ids(change: Callable[[Any, str, Any], None]) -> None:
 
 def own_transaction(change: Callable[[Any, str, Any], None]) -> None:
     """Store a task beside the caller's transaction."""
-    change(publisher.Publisher, "_joined", lambda self, options: None)
+    original = Lavoro.publish
+
+    def publish(self: Any, messages: Any, *, connection: Any = None, **options: Any) -> None:
+        original(self, messages, **options)
+
+    change(Lavoro, "publish", publish)
 
 
 def nothing(change: Callable[[Any, str, Any], None]) -> None:

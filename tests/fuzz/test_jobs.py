@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lavoro.calling.compose import template
+from lavoro.calling.message_builder import message_builder
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.execution.executor import Node, execute
 from lavoro.protocol.ids import uuid7
@@ -88,7 +88,7 @@ def test_a_call_is_sent_or_refused(crowd: list[dict[str, Any]]) -> None:
     for call in crowd:
         message = None
         with contextlib.suppress(*REFUSALS):
-            form = template(app.conf, None, call["name"], {"queue": "celery", **call["given"]})
+            form = message_builder(app.conf, None, call["name"], {"queue": "celery", **call["given"]})
             message = form.message(call["args"], call["kwargs"])
         if message is not None:
             assert message.name == call["name"], call

@@ -1,4 +1,4 @@
-"""Calling: a task's name, arguments and options become a ``Message``."""
+"""Building a message: a task's name, its arguments and the options of a call become a ``Message``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MAX_NAME_LENGTH = 500
 """Most characters of a task's name."""
 
 
-class Template(NamedTuple):
-    """All of a call but its arguments: what many calls with the same options have in common."""
+class MessageBuilder(NamedTuple):
+    """Builds the messages of calls that have all in common but their arguments."""
 
     name: str
     task_id: str | None
@@ -49,8 +49,10 @@ class Template(NamedTuple):
     size_limit: int
     names: tuple[str, ...]
     """The names of positional arguments, as far as they are known here."""
+    ignored: bool
+    """Whether the call, or else its task, ignores the result."""
 
-    def message(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
+    def build(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
         """Encode one call; raises ``TypeError`` or ``ValueError`` for what cannot be encoded or is too long."""
         text = keywords = payload = None
         options = self.options
@@ -83,10 +85,10 @@ class Template(NamedTuple):
         )
 
 
-def template(
+def message_builder(
     settings: Settings, task: Any, name: str, options: Mapping[str, Any], request: Context | None = None
-) -> Template:
-    """Read the options of a call, of which ``queue`` must be one.
+) -> MessageBuilder:
+    """Read the options of a call, of which ``queue`` must be one; return the builder of its message.
 
     ``task`` is the task object if it is known here, for its defaults; ``request`` that of the task that calls. Raises
     ``TypeError`` or ``ValueError`` for options that mean nothing.
@@ -100,7 +102,7 @@ def template(
         extra["task_id"] = task_id
     eta, countdown = _start(options, settings)
     extra.update(_told_times(options))
-    return Template(
+    return MessageBuilder(
         _checked_name(name),
         task_id,
         options["queue"],
@@ -114,32 +116,35 @@ def template(
         _packed(extra),
         settings["lavoro_max_argument_size"],
         arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
+        bool(getattr(task, "ignore_result", False) if (ignore := extra.get("ignore_result")) is None else ignore),
     )
 
 
-def identified(form: Template, extra: dict[str, Any], id: object) -> Template:
-    """Return a call under another id, which ``extra`` gets too where it is no UUID."""
+def identified(builder: MessageBuilder, extra: dict[str, Any], id: object) -> MessageBuilder:
+    """Return the builder of a call under another id, which ``extra`` gets too where it is no UUID."""
     text = str(id)
     extra["task_id"] = None if str(task_uuid(text)) == text else text
-    return form._replace(task_id=text)
+    return builder._replace(task_id=text)
 
 
-def revised(settings: Settings, form: Template, extra: dict[str, Any], times: Mapping[str, Any]) -> Template:
-    """Return a call with other extra options, and with another ``eta`` or ``expires`` where ``times`` has one.
+def revised(
+    settings: Settings, builder: MessageBuilder, extra: dict[str, Any], times: Mapping[str, Any]
+) -> MessageBuilder:
+    """Return the builder of a call with other extra options, and with the ``eta`` or ``expires`` that ``times`` has.
 
     Raises ``TypeError`` or ``ValueError`` for what means nothing.
     """
     if "eta" in times:
         eta, countdown = _start(times, settings)
-        form = form._replace(eta=eta, countdown=countdown)
+        builder = builder._replace(eta=eta, countdown=countdown)
     if "expires" in times:
         expires, expires_in = _end(times["expires"], settings)
-        form = form._replace(expires=expires, expires_in=expires_in)
+        builder = builder._replace(expires=expires, expires_in=expires_in)
     extra.update({**dict.fromkeys(times), **_told_times(times)})
     check_limits(extra.get("time_limit"), extra.get("soft_time_limit"))
-    return form._replace(
-        name=_checked_name(form.name), priority=_whole("priority", form.priority, 2**15),
-        retries=_whole("retries", form.retries, 2**31), extra=extra, options=_packed(extra),
+    return builder._replace(
+        name=_checked_name(builder.name), priority=_whole("priority", builder.priority, 2**15),
+        retries=_whole("retries", builder.retries, 2**31), extra=extra, options=_packed(extra),
     )  # fmt: skip
 
 
@@ -162,26 +167,26 @@ def retry_changes(
 ) -> dict[str, Any]:
     """Encode what another try of a task is to have different: only what was given is in it."""
     serializer = options.get("serializer") or serialization.serializer_of(request.options.get("content_type"))
-    options = {**options, "serializer": serializer}
-    form = template(task.app.conf, task, task.name, {**options, "queue": options.get("queue") or request.queue})
     queue = options.get("queue")
+    options = {**options, "serializer": serializer, "queue": queue or request.queue}
+    builder = message_builder(task.app.conf, task, task.name, options)
     if options.get("expires") is not None:
-        form.extra.setdefault("expires", None)
+        builder.extra.setdefault("expires", None)
     if "headers" in vars(request):  # it may have changed them
-        form.extra.setdefault("headers", request.headers)
+        builder.extra.setdefault("headers", request.headers)
     changes: dict[str, Any] = {
         "queue": checked_name(queue) if isinstance(queue, str) else queue,
-        "priority": None if options.get("priority") is None else form.priority,
-        "expires": form.expires,
-        "expires_in": form.expires_in,
-        "options": form.extra,
+        "priority": None if options.get("priority") is None else builder.priority,
+        "expires": builder.expires,
+        "expires_in": builder.expires_in,
+        "options": builder.extra,
     }
     if request.is_eager:
         changes["call"] = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
     elif args is not None or kwargs is not None:
         for option in ("argsrepr", "kwargsrepr"):
-            form.extra.setdefault(option, None)
-        again = form.message(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
+            builder.extra.setdefault(option, None)
+        again = builder.build(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)
     return changes
 

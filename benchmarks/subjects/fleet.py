@@ -27,7 +27,7 @@ from lavoro.store.database import Database
 from lavoro.store.schema.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
 from lavoro.worker.child.claimer import Claimer
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.supervisor.notifications import Switchboard
 from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
@@ -86,7 +86,7 @@ class Node:
         children: Any = self
         self.switchboard = Switchboard(self.database, children, renew=self.upkeep.renew, foretell=self.upkeep.foretell)
         self.switchboard.queues = ("celery",)
-        self.holding = Holding(self.upkeep.idle)
+        self.holding = InFlight(self.upkeep.idle)
         self.upkeep.start()
         self.switchboard.start()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)

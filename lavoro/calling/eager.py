@@ -9,10 +9,10 @@ from lavoro import states
 from lavoro.calling.message_builder import calling_task, message_builder
 from lavoro.calling.publish_signals import hostname
 from lavoro.exceptions import Ignore, Reject, Retry
-from lavoro.execution.executor import Node, Run
+from lavoro.execution.executor import Run, RunSettings
 from lavoro.protocol.failure import ExceptionInfo
 from lavoro.protocol.message import Job, Message
-from lavoro.protocol.outcome import GivenBack, Outcome
+from lavoro.protocol.outcome import Outcome, Requeued
 from lavoro.result import EagerResult, denied_join_result
 
 
@@ -43,7 +43,14 @@ class EagerRun(Run):
     __slots__ = ("fields", "throw")
 
     def __init__(
-        self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None, *, fields: dict[str, Any], throw: bool
+        self,
+        task: Any,
+        job: Job,
+        node: RunSettings,
+        call: tuple[Any, Any] | None,
+        *,
+        fields: dict[str, Any],
+        throw: bool,
     ) -> None:
         super().__init__(task, job, node, call)
         self.fields = fields
@@ -119,7 +126,7 @@ def _run(
         ended = run.outcome()
         if not run.retries():
             break
-        assert isinstance(ended, GivenBack)
+        assert isinstance(ended, Requeued)
         assert isinstance(run.raised, Retry)
         job, (args, kwargs) = _retried(job, ended), run.raised.changes["call"]
         call = tuple(args), dict(kwargs)
@@ -130,8 +137,8 @@ def _run(
     return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
 
 
-def _node(conf: Any) -> Node:
-    return Node(
+def _node(conf: Any) -> RunSettings:
+    return RunSettings(
         hostname(), accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
         max_error_size=conf.lavoro_max_error_size, eager=True,
     )  # fmt: skip
@@ -155,7 +162,7 @@ def _job_of(message: Message) -> Job:
     )  # fmt: skip
 
 
-def _retried(job: Job, back: GivenBack) -> Job:
+def _retried(job: Job, back: Requeued) -> Job:
     return job._replace(
         retries=job.retries + 1, attempt=job.attempt + 1, options=back.options or job.options,
         queue=back.queue or job.queue, priority=job.priority if back.priority is None else back.priority,

@@ -31,7 +31,7 @@ from lavoro.protocol import outcome
 from lavoro.protocol.durations import later
 from lavoro.protocol.failure import MOST, ExceptionInfo, printable, release
 from lavoro.protocol.message import VERSION, Job, pack_options
-from lavoro.protocol.outcome import GivenBack, Outcome
+from lavoro.protocol.outcome import Outcome, Requeued
 from lavoro.protocol.signing import Keyring
 from lavoro.runtime import forking
 from lavoro.states import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
@@ -59,7 +59,7 @@ class Newer(Exception):
     """The message is one of a later release's."""
 
 
-class Node(NamedTuple):
+class RunSettings(NamedTuple):
     """What every run on this worker process has in common."""
 
     hostname: str
@@ -86,7 +86,7 @@ class Node(NamedTuple):
     """Verifies signatures; None: there are none, or they are not looked at."""
 
 
-def execute(task: Any, job: Job, node: Node) -> Outcome:
+def execute(task: Any, job: Job, node: RunSettings) -> Outcome:
     """Run one job to its outcome, and free the memory of an exception that ended it."""
     run = Run(task, job, node)
     ended = run.outcome()
@@ -96,14 +96,14 @@ def execute(task: Any, job: Job, node: Node) -> Outcome:
     return ended
 
 
-def request_of(task: Any, job: Job, node: Node) -> Context:
+def request_of(task: Any, job: Job, node: RunSettings) -> Context:
     """Return the request a task will have, for those who want it before; raises what makes the task unreadable."""
     run = Run(task, job, node)
     run._decode()
     return run.request
 
 
-def handle_end(task: Any, job: Job, node: Node, error: BaseException, *, signal: object = None) -> None:
+def handle_end(task: Any, job: Job, node: RunSettings, error: BaseException, *, signal: object = None) -> None:
     """Call the handlers and send the signal of a task whose process was ended, here, in another one."""
     run = Run(task, job, node)
     contextvars.copy_context().run(run.handle_end, error, signal)
@@ -128,7 +128,7 @@ class Run:
         "value",
     )
 
-    def __init__(self, task: Any, job: Job, node: Node, call: tuple[Any, Any] | None = None) -> None:
+    def __init__(self, task: Any, job: Job, node: RunSettings, call: tuple[Any, Any] | None = None) -> None:
         self.task = task
         self.job = job
         self.node = node
@@ -356,7 +356,7 @@ class Run:
         )
         return self._signed_again(back) if self.signed else back
 
-    def _signed_again(self, back: GivenBack) -> GivenBack:
+    def _signed_again(self, back: Requeued) -> Requeued:
         """Sign what the next try has different."""
         if back.options is None and back.args is None and back.payload is None:
             return back

@@ -24,7 +24,7 @@ class Finished(NamedTuple):
     """JSON array of the ids of the tasks it sent."""
 
 
-class GivenBack(NamedTuple):
+class Requeued(NamedTuple):
     """The task waits again; columns whose field is None stay as they are."""
 
     job: Job
@@ -49,7 +49,7 @@ class GivenBack(NamedTuple):
     """Seconds from when it is stored."""
 
 
-Outcome = Finished | GivenBack
+Outcome = Finished | Requeued
 
 
 def weight(outcome: Outcome) -> int:
@@ -82,21 +82,21 @@ def revoked(job: Job, error: str, runtime: float | None = None) -> Finished:
     return Finished(job, states.REVOKED, error, None, None, runtime)
 
 
-def retrying(job: Job, **changes: object) -> GivenBack:
+def retrying(job: Job, **changes: object) -> Requeued:
     """The task asked to be tried again, or its autoretry did."""
-    return GivenBack(job, states.RETRY, job.retries + 1, **changes)  # type: ignore[arg-type]
+    return Requeued(job, states.RETRY, job.retries + 1, **changes)  # type: ignore[arg-type]
 
 
-def requeued(job: Job, reason: str) -> GivenBack:
+def requeued(job: Job, reason: str) -> Requeued:
     """The task raised ``Reject(requeue=True)``."""
-    return GivenBack(job, states.REJECTED, reason=reason, countdown=0.0)
+    return Requeued(job, states.REJECTED, reason=reason, countdown=0.0)
 
 
-def released(job: Job) -> GivenBack:
+def released(job: Job) -> Requeued:
     """The task was claimed and not started, or interrupted by the worker's stop."""
-    return GivenBack(job)
+    return Requeued(job)
 
 
-def postponed(job: Job, reason: str, delay: float, longest: float) -> GivenBack:
+def postponed(job: Job, reason: str, delay: float, longest: float) -> Requeued:
     """This worker cannot run the task: it waits for another one, each time about twice as long, with the reason."""
-    return GivenBack(job, reason=reason, countdown=delay, longest=longest)
+    return Requeued(job, reason=reason, countdown=delay, longest=longest)

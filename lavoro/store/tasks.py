@@ -12,7 +12,7 @@ from psycopg import pq
 from psycopg.errors import UniqueViolation
 
 from lavoro.protocol.message import Job, Message
-from lavoro.protocol.outcome import Finished, GivenBack, Outcome
+from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.database import Row, Tx
 
@@ -163,7 +163,7 @@ def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     return _settle(tx, "finish_tasks", worker_id, outcomes, _FINISHED)
 
 
-def give_back(tx: Tx, worker_id: int, outcomes: Sequence[GivenBack]) -> int:
+def give_back(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:
     """Put tasks back on their queues where their fence holds; return how many went."""
     return _settle(tx, "give_back_tasks", worker_id, outcomes, _GIVEN_BACK)
 

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     deadline: float
 
 
-class Board:
+class Scoreboard:
     """A few bytes for each slot, shared between a child, which writes, and its supervisor, which reads.
 
     Because the kernel keeps the memory when the child is killed, the supervisor knows which tasks had begun and which

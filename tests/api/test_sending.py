@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, Lavoro, Task, serialization, signals
-from lavoro.execution.executor import Node, Run
+from lavoro.execution.executor import Run, RunSettings
 from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import GivenBack
+from lavoro.protocol.outcome import Requeued
 from tests.api.conftest import Rows
 
 PROTOCOL = {
@@ -56,10 +56,10 @@ def add(x: int, y: int = 0) -> int:
     return x + y
 
 
-def retried(task: Any, job: Job) -> GivenBack:
+def retried(task: Any, job: Job) -> Requeued:
     """Run a job as a worker does, and return what its next try is."""
-    ended = Run(task, job, Node("worker@here")).outcome()
-    assert isinstance(ended, GivenBack)
+    ended = Run(task, job, RunSettings("worker@here")).outcome()
+    assert isinstance(ended, Requeued)
     return ended
 
 

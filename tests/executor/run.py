@@ -6,14 +6,14 @@ import datetime as dt
 from typing import Any
 
 from lavoro import serialization
-from lavoro.execution.executor import Node, execute
+from lavoro.execution.executor import RunSettings, execute
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import Finished, GivenBack
+from lavoro.protocol.outcome import Finished, Requeued
 
 UTC = dt.timezone.utc
 ETA = dt.datetime(2030, 1, 1, tzinfo=UTC)
-NODE = Node("node@test")
+NODE = RunSettings("node@test")
 
 
 def job_of(task: Any, *args: Any, **changes: Any) -> Job:
@@ -25,19 +25,19 @@ def job_of(task: Any, *args: Any, **changes: Any) -> Job:
     return plain._replace(**changes)
 
 
-def finished(task: Any, *args: Any, node: Node = NODE, **changes: Any) -> Finished:
+def finished(task: Any, *args: Any, node: RunSettings = NODE, **changes: Any) -> Finished:
     outcome = execute(task, job_of(task, *args, **changes), node)
     assert isinstance(outcome, Finished)
     return outcome
 
 
-def given_back(task: Any, *args: Any, **changes: Any) -> GivenBack:
+def given_back(task: Any, *args: Any, **changes: Any) -> Requeued:
     outcome = execute(task, job_of(task, *args, **changes), NODE)
-    assert isinstance(outcome, GivenBack)
+    assert isinstance(outcome, Requeued)
     return outcome
 
 
-def error_of(outcome: Finished | GivenBack) -> BaseException:
+def error_of(outcome: Finished | Requeued) -> BaseException:
     text = outcome.result if isinstance(outcome, Finished) else outcome.error
     assert text is not None
     return serialization.loads_exception(serialization.loads(text))

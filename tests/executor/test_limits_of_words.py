@@ -13,7 +13,7 @@ import pytest
 from lavoro import Lavoro
 from lavoro.exceptions import Reject, Retry
 from lavoro.execution.executor import execute
-from lavoro.protocol.outcome import Finished, GivenBack, weight
+from lavoro.protocol.outcome import Finished, Requeued, weight
 from tests.executor.run import NODE, error_of, finished, given_back, job_of
 
 LARGE = 30_000_000
@@ -134,4 +134,4 @@ def test_the_weight_of_an_outcome_is_what_is_stored(fail: Any) -> None:
     job = job_of(fail)
     assert weight(Finished(job, "SUCCESS", "ab", b"cde", "f", 1.0, "gh")) == 8
     assert weight(Finished(job, "SUCCESS")) == 0
-    assert weight(GivenBack(job, args="abc", payload=b"de", traceback="f")) == 6
+    assert weight(Requeued(job, args="abc", payload=b"de", traceback="f")) == 6

@@ -15,7 +15,7 @@ from lavoro.protocol.message import Job
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.worker.child.finisher import Finisher
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
 from tests.faults.stage import Stage
 
@@ -135,7 +135,7 @@ def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
     for number in range(2):
         stage.send(number)
     returns, ends = sorted(stage.claim(worker), key=lambda job: job.id)
-    holding = Holding()
+    holding = InFlight()
     holding.add([returns, ends])
     finisher = Finisher(Database(stage.url), holding, worker_id=worker, stored=lambda: None)
     finisher.put(outcome.released(returns))
@@ -148,7 +148,7 @@ def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
 
 def test_a_return_that_is_repeated_spares_what_was_claimed_anew(stage: Stage) -> None:
     """Row 11: its answer was lost, and the same worker has the task again, by the same fence: returns are uncounted."""
-    worker, holding = stage.worker(), Holding()
+    worker, holding = stage.worker(), InFlight()
     stage.send()
     finisher = Finisher(Database(stage.url), holding, worker_id=worker, stored=lambda: None)
     [job] = stage.claim(worker)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from lavoro.calling.message_builder import message_builder
 from lavoro.exceptions import ImproperlyConfigured
-from lavoro.execution.executor import Node, execute
+from lavoro.execution.executor import RunSettings, execute
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import Finished, GivenBack
+from lavoro.protocol.outcome import Finished, Requeued
 from lavoro.protocol.signing import Keyring
 from lavoro.serialization import loads, loads_exception
 from tests.fuzz import CASES, TOGETHER
@@ -32,15 +32,16 @@ pytestmark = [pytest.mark.timeout(7200), pytest.mark.filterwarnings("ignore:Gene
 fuzzed = settings(max_examples=max(1, CASES // TOGETHER), suppress_health_check=list(HealthCheck))
 
 
-def a_job(node: Node, **parts: Any) -> tuple[Job, Node]:
+def a_job(node: RunSettings, **parts: Any) -> tuple[Job, RunSettings]:
     due = dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)
     return Job(id=uuid7(), queue="celery", priority=0, due=due, expires=None, **parts), node
 
 
 KEYS = ["a key of 16 signs"]
 nodes = st.sampled_from([
-    Node("fuzz"), Node("fuzz", accept=frozenset({"json", "msgpack"})), Node("fuzz", max_result_size=10),
-    Node("fuzz", keyring=Keyring(KEYS)), Node("fuzz", keyring=Keyring(KEYS, required=True)),
+    RunSettings("fuzz"), RunSettings("fuzz", accept=frozenset({"json", "msgpack"})),
+    RunSettings("fuzz", max_result_size=10),
+    RunSettings("fuzz", keyring=Keyring(KEYS)), RunSettings("fuzz", keyring=Keyring(KEYS, required=True)),
 ])  # fmt: skip
 
 
@@ -59,10 +60,10 @@ def settled() -> None:
 
 @fuzzed
 @given(jobs)
-def test_a_job_becomes_an_outcome(crowd: list[tuple[Job, Node]]) -> None:
+def test_a_job_becomes_an_outcome(crowd: list[tuple[Job, RunSettings]]) -> None:
     for job, node in crowd:
         outcome = execute(app.tasks[job.name], job, node)
-        assert isinstance(outcome, (Finished, GivenBack)), job
+        assert isinstance(outcome, (Finished, Requeued)), job
         assert outcome.job.id == job.id, job
         assert outcome.state in STATES or outcome.state is None, job
         if isinstance(outcome, Finished) and outcome.state == "FAILURE":

@@ -11,7 +11,7 @@ from lavoro import Lavoro
 from lavoro.result import AsyncResult
 from lavoro.store.database import Database
 from lavoro.worker.child.finisher import Finisher
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.child.prefetched import Relief
@@ -100,7 +100,7 @@ def test_what_went_back_behind_a_blocked_loop_may_come_again(
 
 def test_what_cannot_go_back_now_does_when_the_loop_turns(migrated_url: str) -> None:
     """The thread finds no connection: its job is the finisher's then, which is as stuck as the loop, for a while."""
-    holding, database, nowhere = Holding(), Database(migrated_url), Database("postgresql://127.0.0.1:1/nowhere")
+    holding, database, nowhere = InFlight(), Database(migrated_url), Database("postgresql://127.0.0.1:1/nowhere")
     tx = database.open("lavoro-test")
     worker_id = registered(tx)
     job = sent_and_taken(tx, worker_id=worker_id)

@@ -16,7 +16,7 @@ from lavoro.store.database import Database, Tx
 from lavoro.store.tasks import Lane
 from lavoro.worker.child import claimer, lanes
 from lavoro.worker.child.claimer import BUSY, RESTING, Claimer
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import MOST, SHARE, Offers
 from lavoro.worker.child.pools.threads import ThreadPool
 from tests.conftest import Eventually
@@ -33,7 +33,7 @@ class Node:
 
     def __init__(self, database: Database, worker_id: int) -> None:
         self.asked: list[bool] = []
-        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot: None), Holding()
+        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot: None), InFlight()
         self.offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
         self.claimer = Claimer(
             database, self.pool, self.holding, worker_id=worker_id, queues=["celery", "other"], prefetch=500,
@@ -349,7 +349,7 @@ def test_what_is_just_being_claimed_does_not_go_back(warm: Node, tx: Tx) -> None
 
 
 def test_with_few_slots_it_offers_none() -> None:
-    offers = Offers(Holding(), worker_id=1, slots=SHARE - 1)
+    offers = Offers(InFlight(), worker_id=1, slots=SHARE - 1)
     assert offers._most == 0
 
 

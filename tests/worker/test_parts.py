@@ -26,10 +26,10 @@ from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.store.workers import Registration
 from lavoro.worker.child import start_warnings
 from lavoro.worker.child.child import _limit_of
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Pipe
-from lavoro.worker.scoreboard import ENDED, Board, unnamed_file
+from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
 from lavoro.worker.supervisor.start_warnings import of_the_node
 from lavoro.worker.supervisor.storage import name_of
 from lavoro.worker.supervisor.watch import culprits
@@ -37,10 +37,10 @@ from lavoro.worker.supervisor.watch import culprits
 ENGINE = sa.create_engine("postgresql+psycopg://h/d")
 
 
-def make_board(slots: int) -> Board:
+def make_board(slots: int) -> Scoreboard:
     descriptor = unnamed_file()
-    os.ftruncate(descriptor, Board.size(slots))
-    return Board(descriptor, slots)
+    os.ftruncate(descriptor, Scoreboard.size(slots))
+    return Scoreboard(descriptor, slots)
 
 
 def test_board() -> None:
@@ -66,8 +66,8 @@ def test_board() -> None:
 def test_board_keeps_what_ended_last() -> None:
     """The memory of so many tasks is used again and again; the supervisor reads it through a board of its own."""
     descriptor = unnamed_file()
-    os.ftruncate(descriptor, Board.size(2))
-    child, supervisor = Board(descriptor, 2), Board(descriptor, 2)
+    os.ftruncate(descriptor, Scoreboard.size(2))
+    child, supervisor = Scoreboard(descriptor, 2), Scoreboard(descriptor, 2)
     ids = [uuid.uuid4() for _ in range(ENDED + 10)]
     for number, id in enumerate(ids):
         child.begin(number % 2, id.bytes, math.inf)
@@ -120,7 +120,7 @@ def test_what_was_claimed_anew_is_still_held() -> None:
     values: list[Any] = [None] * len(Job._fields)
     job = Job(*values)._replace(id=uuid.uuid4(), attempt=1)
     again = job._replace(due=None)
-    holding = Holding()
+    holding = InFlight()
     holding.add([job])
     holding.add([again])
     holding.release([job])
@@ -134,7 +134,7 @@ def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPat
     values: list[Any] = [None] * len(Job._fields)
     jobs = [Job(*values)._replace(id=uuid.uuid4()) for _ in range(3)]
     told: list[bool] = []
-    holding = Holding(told.append)
+    holding = InFlight(told.append)
     holding.look()
     assert told == []
     monkeypatch.setattr("lavoro.worker.child.in_flight.IDLE_AFTER", 0.0)

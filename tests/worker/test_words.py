@@ -16,7 +16,7 @@ from lavoro.protocol.outcome import Finished
 from lavoro.store.database import LOST, Database
 from lavoro.worker.child import finisher as finishing
 from lavoro.worker.child.finisher import Finisher
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from tests.conftest import Eventually
 from tests.executor.run import job_of
 from tests.worker.conftest import StartWorker, rows
@@ -58,7 +58,7 @@ def _job() -> Job:
 
 
 def _finisher(url: str) -> Finisher:
-    return Finisher(Database(url), Holding(lambda idle: None), worker_id=1, stored=lambda: None)
+    return Finisher(Database(url), InFlight(lambda idle: None), worker_id=1, stored=lambda: None)
 
 
 def _outcome(size: int) -> Finished:

@@ -29,7 +29,7 @@ from lavoro.app import Lavoro
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
 from lavoro.execution import context, prints
-from lavoro.execution.executor import Cancelled, Node, execute, request_of
+from lavoro.execution.executor import Cancelled, RunSettings, execute, request_of
 from lavoro.protocol import outcome
 from lavoro.protocol.failure import release, traceback_of
 from lavoro.protocol.ids import task_uuid
@@ -44,19 +44,19 @@ from lavoro.worker.child import start_warnings
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.forked import prepare, reason_of
-from lavoro.worker.child.heartbeat import Ticker
+from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools import patched, pool_class
 from lavoro.worker.child.prefetched import Relief
 from lavoro.worker.child.progress import Progress
-from lavoro.worker.child.recycling import Wear
-from lavoro.worker.child.self_fence import Guard
+from lavoro.worker.child.recycling import RecyclePolicy
+from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Message, Pipe
-from lavoro.worker.scoreboard import Board
+from lavoro.worker.scoreboard import Scoreboard
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -166,7 +166,7 @@ class Child:
         self._cancelled: set[str] = set()
         self._interrupted: set[str] = set()
         self._worn = False
-        self.wear = Wear(
+        self.wear = RecyclePolicy(
             most_tasks=wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0,
             most_memory=wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0,
         )
@@ -237,11 +237,11 @@ class Child:
 
     def _make_services(self, lease: Message) -> None:
         conf, database = self.app.conf, self.app.database
-        self.board = Board(self._board_descriptor, lease["slots"])
+        self.board = Scoreboard(self._board_descriptor, lease["slots"])
         in_each_fork(self.board.disown)
-        self.guard = Guard(self.board, self._plan.lease)
-        self.ticker = Ticker(self.board, self._look)
-        self.holding = Holding(lambda idle: self.pipe.send("idle", idle=idle))
+        self.guard = SelfFence(self.board, self._plan.lease)
+        self.ticker = Heartbeat(self.board, self._look)
+        self.holding = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
         self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
         self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
         self.finisher.patience = STORE_PATIENCE
@@ -257,7 +257,7 @@ class Child:
             poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             rest=lambda resting: self.pipe.send("rest", resting=resting), offers=self.offers,
         )  # fmt: skip
-        self.node = Node(
+        self.node = RunSettings(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             max_error_size=conf.lavoro_max_error_size, together=lease["slots"], consumer=self,
             strict_results=conf.strict_results,

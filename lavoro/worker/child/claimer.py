@@ -18,7 +18,7 @@ from lavoro.store.deadline import ANSWER
 from lavoro.store.session import Session
 from lavoro.store.tasks import Lane
 from lavoro.text.plural import counted
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import Lanes, may, rest_after
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.base import Pool
@@ -61,7 +61,7 @@ class Claimer(Service):
         self,
         database: Database,
         pool: Pool,
-        holding: Holding,
+        holding: InFlight,
         *,
         worker_id: int,
         queues: Iterable[str],

@@ -16,14 +16,14 @@ from psycopg import errors as pg
 from lavoro import serialization
 from lavoro.protocol import outcome as outcomes
 from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import Finished, GivenBack, Outcome
+from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.runtime.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database, Tx, first_line
 from lavoro.store.deadline import ANSWER
 from lavoro.store.session import Session
 from lavoro.text.plural import counted
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -51,7 +51,7 @@ class Finisher(Service):
     name = "finisher"
     expected = OUTAGE
 
-    def __init__(self, database: Database, holding: Holding, *, worker_id: int, stored: Callable[[], object]) -> None:
+    def __init__(self, database: Database, holding: InFlight, *, worker_id: int, stored: Callable[[], object]) -> None:
         super().__init__()
         self._holding, self._worker_id, self._stored = holding, worker_id, stored
         # Slots append while we take: a deque loses nothing between two steps of either.
@@ -127,7 +127,7 @@ class Finisher(Service):
         tx = self._session.open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
-        back = [outcome for outcome in batch if type(outcome) is GivenBack and self._holding.holds(outcome.job)]
+        back = [outcome for outcome in batch if type(outcome) is Requeued and self._holding.holds(outcome.job)]
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
         accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):

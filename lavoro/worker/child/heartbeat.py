@@ -1,21 +1,21 @@
-"""The ticker: shows that a child's loop turns."""
+"""Shows the supervisor that a child's loop turns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from lavoro.runtime.service import Service
-from lavoro.worker.scoreboard import Board
+from lavoro.worker.scoreboard import Scoreboard
 
 TICK = 0.1
 
 
-class Ticker(Service):
+class Heartbeat(Service):
     """Leaves a mark for the supervisor at each turn, and has the child look after itself."""
 
-    name = "ticker"
+    name = "heartbeat"
 
-    def __init__(self, board: Board, look: Callable[[], object]) -> None:
+    def __init__(self, board: Scoreboard, look: Callable[[], object]) -> None:
         super().__init__()
         self._board, self._look = board, look
 

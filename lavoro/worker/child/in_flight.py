@@ -13,7 +13,7 @@ IDLE_AFTER = 30.0
 """Seconds after which a child that holds nothing is idle: its node renews its lease more seldom."""
 
 
-class Holding:
+class InFlight:
     """What is held, by id; ``released`` counts what was let go since the start.
 
     ``tell`` is called when the child gets idle, and when it is no longer: never for a task in a busy time.

@@ -13,7 +13,7 @@ from lavoro.protocol.outcome import released
 from lavoro.runtime.native import unpatched
 from lavoro.store import offers, tasks
 from lavoro.store.database import Tx
-from lavoro.worker.child.in_flight import Holding
+from lavoro.worker.child.in_flight import InFlight
 
 MOST = 8
 """Offers of a child at a time: calls that come together find one each. Half of them taken, they are made anew."""
@@ -34,7 +34,7 @@ class Offers:
     thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
     """
 
-    def __init__(self, holding: Holding, *, worker_id: int, slots: int) -> None:
+    def __init__(self, holding: InFlight, *, worker_id: int, slots: int) -> None:
         self._holding, self._worker_id = holding, worker_id
         self._most = min(MOST, slots // SHARE)
         self._told: deque[uuid.UUID] = deque()

@@ -18,7 +18,7 @@ from lavoro.text.plural import counted
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.base import Pool
-from lavoro.worker.scoreboard import Board
+from lavoro.worker.scoreboard import Scoreboard
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -35,7 +35,7 @@ class Relief:
     """
 
     def __init__(
-        self, board: Board, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int, offers: Offers,
+        self, board: Scoreboard, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int, offers: Offers,
         relieved: Callable[[list[Job]], object],
     ) -> None:  # fmt: skip
         self._board, self._pool, self._finisher = board, pool, finisher

@@ -1,4 +1,4 @@
-"""Wear: after as many tasks, or with as much memory, as it may have, a process makes room for a fresh one."""
+"""When a child is replaced by a fresh process: after a number of tasks, or above a size of memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MEMORY_INTERVAL = 1.0
 """Seconds between looks at the memory."""
 
 
-class Wear:
-    """What tasks have left of their process; ``most_memory`` is in KiB, and 0 is no limit."""
+class RecyclePolicy:
+    """Counts tasks and measures memory; ``most_memory`` is in KiB, and 0 is no limit."""
 
     def __init__(self, *, most_tasks: int, most_memory: int) -> None:
         self.limited = bool(most_tasks or most_memory)
@@ -23,7 +23,7 @@ class Wear:
         self._measured = 0.0
 
     def count(self) -> str | None:
-        """Count a task that has ended; return what has worn the process out, once, when something has."""
+        """Count a task that has ended; return the reason to replace the process, once, when there is one."""
         self._ended += 1
         reason = counted(self._ended, "task") if 0 < self._most_tasks <= self._ended else self._growth()
         if reason is not None:

@@ -1,4 +1,4 @@
-"""The guard: ends a child before its lease can run out, whatever its tasks and its supervisor are doing."""
+"""Ends a child before its lease expires, whatever its tasks and its supervisor do."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 
 from lavoro.runtime.native import unpatched
-from lavoro.worker.scoreboard import FENCE_MARGIN, Board
+from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
 
 
-class Guard:
+class SelfFence:
     """A thread of the operating system, where gevent has patched too: a blocked loop must not keep it from its duty.
 
     The supervisor writes on the board until when the lease is certain. When it no longer does, for it was killed, is
     stopped, or finds no database, then others may run our tasks from then on, and we must not.
     """
 
-    def __init__(self, board: Board, lease: float) -> None:
+    def __init__(self, board: Scoreboard, lease: float) -> None:
         self._board, self._margin = board, FENCE_MARGIN * lease
         self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lavoro import serialization
-from lavoro.execution.executor import Node, handle_end
+from lavoro.execution.executor import RunSettings, handle_end
 from lavoro.protocol.failure import release
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
@@ -33,7 +33,7 @@ class EndHandlers(Service):
     expected = OUTAGE
 
     def __init__(
-        self, database: Database, worker_id: int, tasks: Mapping[str, Any], node: Node, *,
+        self, database: Database, worker_id: int, tasks: Mapping[str, Any], node: RunSettings, *,
         rested: Callable[[], object],
     ) -> None:  # fmt: skip
         super().__init__()

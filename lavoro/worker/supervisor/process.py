@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from lavoro.store.workers import Rescue
 from lavoro.worker.config import Wishes
 from lavoro.worker.pipe import Message, Pipe
-from lavoro.worker.scoreboard import Board, unnamed_file
+from lavoro.worker.scoreboard import Scoreboard, unnamed_file
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
 """Before anything else is imported: psycopg chooses its way of waiting when it is."""
@@ -46,7 +46,7 @@ class ChildProcess:
     def __init__(self, wishes: Wishes, *, pool: str, number: int) -> None:
         self.number, self.pool = number, pool
         self.started = time.monotonic()
-        self.board: Board | None = None
+        self.board: Scoreboard | None = None
         self.worker_id: int | None = None
         self.greeted = self.ready = self.resting = False
         self.idle = False
@@ -98,11 +98,11 @@ class ChildProcess:
 
     # Speaking to it
 
-    def lease(self, worker_id: int, *, slots: int, trusted_until: float, **facts: Any) -> Board:
+    def lease(self, worker_id: int, *, slots: int, trusted_until: float, **facts: Any) -> Scoreboard:
         """Give it its worker id: now it may claim. Return the board on which it shows what it does."""
         self.worker_id = worker_id
-        os.ftruncate(self._memory, Board.size(slots))
-        self.board = Board(self._memory, slots)
+        os.ftruncate(self._memory, Scoreboard.size(slots))
+        self.board = Scoreboard(self._memory, slots)
         self.board.trust(trusted_until)
         self.pipe.send("lease", worker_id=worker_id, slots=slots, **facts)
         return self.board

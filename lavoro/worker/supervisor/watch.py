@@ -12,7 +12,7 @@ from typing import Any
 
 from lavoro.text.plural import counted
 from lavoro.text.printable import Lines
-from lavoro.worker.scoreboard import FENCE_MARGIN, Board
+from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
 from lavoro.worker.supervisor.fencing_process import Deputy
 from lavoro.worker.supervisor.process import ChildProcess, Ending
 
@@ -28,7 +28,7 @@ class Watch:
     """The supervisor's eye on one child that has its lease."""
 
     def __init__(
-        self, child: ChildProcess, board: Board, *, lease: float, blocked_after: float, blocked_grace: float | None
+        self, child: ChildProcess, board: Scoreboard, *, lease: float, blocked_after: float, blocked_grace: float | None
     ) -> None:
         self._child, self._board, self._blocked_after = child, board, blocked_after
         self._margin = FENCE_MARGIN * lease

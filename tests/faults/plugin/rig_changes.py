@@ -169,7 +169,7 @@ def _never_fences(module: Any) -> None:
 
 
 def _never_guards(module: Any) -> None:
-    replace(module.Guard, "start", lambda self: None)
+    replace(module.SelfFence, "start", lambda self: None)
 
 
 def _drops_what_it_could_not_store(module: Any) -> None:

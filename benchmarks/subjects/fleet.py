@@ -29,8 +29,9 @@ from lavoro.store.workers import Registration
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
+from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.notifications import Switchboard
-from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
+from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
 LOOK = 1.0
@@ -78,13 +79,13 @@ class Node:
         self.database = Database(dsn)
         hooks = Hooks(lost=lambda ids: None, cancel=lambda wanted: None)
         name, host, pid = f"fleet-{os.getpid()}-{number}", socket.gethostname(), os.getpid()
-        self.upkeep = Upkeep(
-            self.database, hooks, node=name, lease=LEASE, max_crashes=3, retention=dict(DEFAULT_RETENTION)
-        )
+        self.upkeep = Upkeep(self.database, hooks, Terms(name, LEASE, 3, dict(DEFAULT_RETENTION)))
         self.child: Any = Child()
         self.ready = [self.child]
         children: Any = self
-        self.switchboard = Switchboard(self.database, children, renew=self.upkeep.renew, foretell=self.upkeep.foretell)
+        self.switchboard = Switchboard(
+            self.database, children, renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry
+        )
         self.switchboard.queues = ("celery",)
         self.holding = InFlight(self.upkeep.idle)
         self.upkeep.start()

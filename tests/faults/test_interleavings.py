@@ -16,7 +16,8 @@ from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight
-from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
+from lavoro.worker.supervisor.duty import Hooks
+from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from tests.faults.stage import Stage
 
 
@@ -175,7 +176,7 @@ def test_the_rescue_of_several_workers_waits_in_no_circle(stage: Stage) -> None:
         stage.send(id=id)
         stage.claim(stage.worker(lease=0.0))
     hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None)
-    node = Upkeep(Database(stage.url), hooks, node="node@test", lease=30.0, max_crashes=3, retention={})
+    node = Upkeep(Database(stage.url), hooks, Terms("node@test", 30.0, 3, {"attempt": None}))
     lock_in_order(stage, ids, node.step)
     node.close()
     assert stage.connection.execute("select count(*) from lavoro.running").fetchall() == [(0,)]

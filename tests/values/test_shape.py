@@ -23,7 +23,6 @@ ATTRIBUTES = {
     "Run": "it is being divided",
     "Supervisor": "it is being divided",
     "Tables": "one attribute for each table of the schema",
-    "Upkeep": "it is being divided",
 }
 """Classes that keep more than 12 attributes, and why."""
 
@@ -34,7 +33,6 @@ PARAMETERS = {
     "EagerRun": "it is being divided",
     "Models": "pydantic's options of a task are passed one by one",
     "Relief": "it is being divided",
-    "Upkeep": "it is being divided",
 }
 """Classes outside the public API whose constructors take more than 5 parameters, and why."""
 

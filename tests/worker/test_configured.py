@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from lavoro import Lavoro
-from lavoro.worker.supervisor.upkeep import STUCK
+from lavoro.worker.supervisor.renewal import STUCK
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
 

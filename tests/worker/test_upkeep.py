@@ -19,8 +19,11 @@ from lavoro.exceptions import TaskRevokedError
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database, Tx
 from lavoro.store.workers import Registration, Rescue
-from lavoro.worker.supervisor import upkeep
-from lavoro.worker.supervisor.upkeep import STUCK_LOOK, Hooks, Upkeep
+from lavoro.worker.supervisor import rescue, retention
+from lavoro.worker.supervisor.duty import Duty, Hooks
+from lavoro.worker.supervisor.renewal import STUCK_INTERVAL
+from lavoro.worker.supervisor.rescue import short_locks
+from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
@@ -36,20 +39,20 @@ def database(migrated_url: str) -> Iterator[Database]:
 
 def node(database: Database, name: str, *, lease: float = 30.0) -> Upkeep:
     hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None)
-    return Upkeep(database, hooks, node=name, lease=lease, max_crashes=3, retention=RETENTION)
+    return Upkeep(database, hooks, Terms(name, lease, 3, RETENTION))
 
 
 def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
     database: Database, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     """The server ends the session of one that was stopped in the middle, and what it had done is undone."""
-    monkeypatch.setattr(upkeep, "IDLE_TIMEOUT", "200ms")
-    stopped, other = node(database, "stopped"), database.open("lavoro-test")
+    monkeypatch.setattr(rescue, "IDLE_TIMEOUT", "200ms")
+    other = database.open("lavoro-test")
     id = workers.register(other, Registration("gone", 0, "host", 1, "gevent", 1, [], "1", 0.0))
     tx = database.open("lavoro-test")
 
     def half_a_rescue() -> None:
-        with stopped._impatient(tx):
+        with short_locks(tx):
             assert workers.expire(tx) == (id, "gone/0")
             assert eventually(lambda: workers.expire(other), timeout=PATIENCE, why="another may") == (id, "gone/0")
             tx.connection.execute("select 1")
@@ -184,7 +187,7 @@ def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
     with database.tx() as tx:
         for _ in range(5):
             before = tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'").fetchall()
-            eventually(lambda: time.monotonic() >= other._next_renewal(), timeout=PATIENCE, why="it is time")
+            eventually(lambda: time.monotonic() >= other.renewal.due, timeout=PATIENCE, why="it is time")
             other.step()
             assert tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'") != before
         late = "select extract(epoch from stopped - expires)::float8 from lavoro.worker where node = 'other'"
@@ -280,7 +283,7 @@ def test_one_node_does_the_retention(
     database: Database, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many there are, and at whatever time they look."""
-    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(retention, "jitter", lambda low, high: 0.0)
     monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
     caplog.set_level(logging.INFO, "lavoro.worker")
     with database.tx() as tx:
@@ -315,7 +318,8 @@ def test_the_lease_of_a_dead_child_is_not_renewed(database: Database) -> None:
     upkeep_.rescue(Rescue(dead, "it has died"))
     with database.tx() as tx:
         before = expiries(tx)
-        upkeep_._renew(tx)
+        upkeep_.renew()
+        upkeep_.renewal.run(tx)
         after = expiries(tx)
         assert after[dead] == before[dead]
         assert after[live] > before[live]
@@ -328,7 +332,7 @@ def test_a_main_loop_that_does_not_turn_lets_the_leases_run_out(
     """For longer than a renewal's time; when it turns again they are renewed at once."""
     turned = time.monotonic()
     hooks = Hooks(lost=lambda ids: None, cancel=lambda cancels: None, turned=lambda: turned)
-    upkeep_ = Upkeep(database, hooks, node="node", lease=30.0, max_crashes=3, retention=RETENTION)
+    upkeep_ = Upkeep(database, hooks, Terms("node", 30.0, 3, RETENTION))
     id = registered(upkeep_, 0)
     with database.tx() as tx:
         before = expiries(tx)[id]
@@ -337,7 +341,7 @@ def test_a_main_loop_that_does_not_turn_lets_the_leases_run_out(
         pause = upkeep_.step()
         assert expiries(tx)[id] == before
         assert pause is not None
-        assert pause >= STUCK_LOOK
+        assert pause >= STUCK_INTERVAL
         assert "has not turned for 8.5 s: no lease is renewed" in caplog.text
         turned = time.monotonic()
         upkeep_.step()
@@ -398,7 +402,7 @@ def lose_connection(upkeep: Upkeep, database: Database, *, silent: float) -> Non
     """Have the connection of an upkeep cut so many seconds after its last renewal."""
     with database.tx() as tx:
         tx.connection.execute(CUT.encode())
-    upkeep._renewed -= silent
+    upkeep.renewal.renewed_at -= silent
     upkeep.renew()
     with pytest.raises(LOST):
         upkeep.step()
@@ -410,11 +414,11 @@ def test_only_an_outage_postpones_the_look_for_others(database: Database, silent
     upkeep = node(database, "node", lease=30.0)
     upkeep.register(Registration("node", 0, "host", 1, "gevent", 1, [], "1", 30.0), lambda id: None)
     upkeep.step()
-    known = upkeep._clock.true_since, upkeep._clock.answers_since
+    known = upkeep.server_clock.true_since, upkeep.server_clock.answers_since
     lose_connection(upkeep, database, silent=silent)
     upkeep.step()
-    assert upkeep._clock.true_since == known[0]
-    assert (upkeep._clock.answers_since != known[1]) is outage
+    assert upkeep.server_clock.true_since == known[0]
+    assert (upkeep.server_clock.answers_since != known[1]) is outage
     upkeep.close()
 
 
@@ -424,7 +428,7 @@ def test_a_connection_that_is_cut_while_idle_puts_off_a_rescue_by_half_of_a_usua
     """Not by half of the long lease of an idle node: 120 s, where a proxy cuts what is idle for a minute."""
     upkeep, lease = node(database, "node", lease=4.0), 4.0
     upkeep.step()
-    upkeep._clock.true_since = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)  # it has watched for long
+    upkeep.server_clock.true_since = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)  # it has watched for long
     with database.tx() as tx:
         id = workers.register(tx, Registration("gone", 0, "host", 1, "gevent", 1, [], "1", lease))
         long = b"update lavoro.worker set seen_at = now() - interval '240 s', expires = now() where id = %s"
@@ -449,7 +453,7 @@ def test_what_fails_keeps_nothing_else_from_being_done(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each duty by itself, and it is told which; the connection is kept."""
-    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(retention, "jitter", lambda low, high: 0.0)
     monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
     with database.tx() as tx:
         refuse = "returns text language plpgsql as $$ begin raise 'no partitions'; end $$"
@@ -475,7 +479,7 @@ def test_what_fails_keeps_nothing_else_from_being_done(
 def test_a_duty_that_cannot_be_had_ends_no_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(upkeep, "jitter", lambda low, high: 0.0)
+    monkeypatch.setattr(retention, "jitter", lambda low, high: 0.0)
     monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
     with database.tx() as tx:
         tx.connection.execute("alter table lavoro.duty rename to gone")
@@ -485,4 +489,43 @@ def test_a_duty_that_cannot_be_had_ends_no_connection(
         "upkeep failed to correct times after the clock was set",
         "upkeep failed to share the retention with other nodes",
     ]
+    node_.close()
+
+
+class Failing(Duty):
+    """Fails in each round, with an error of the connection or with one that leaves it in order."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__()
+        self._statement = statement
+
+    def run(self, tx: Tx) -> None:
+        self.attempt(tx, "to fail", lambda tx: tx.connection.execute(self._statement.encode()))
+
+
+class Counting(Duty):
+    """Counts its runs; the next is due at a time that the test sets."""
+
+    due, pending, runs = math.inf, False, 0
+
+    def run(self, tx: Tx) -> None:
+        self.runs += 1
+
+
+def test_a_new_duty_needs_no_change_of_the_upkeep(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Its errors are logged by its own name, and the round comes when it is due, or soon while it is pending."""
+    node_, counting = node(database, "node"), Counting()
+    node_.step()
+    node_.duties = (*node_.duties, Failing("select 1/0"), counting)
+    assert node_.step() == pytest.approx(30 / 4, abs=1)
+    counting.due = time.monotonic() + 2
+    assert node_.step() == pytest.approx(2, abs=1)
+    counting.due, counting.pending = math.inf, True
+    assert node_.step() == pytest.approx(node_.max_backoff)
+    assert counting.runs == 3
+    assert caplog.messages.count("upkeep failed to fail, trying again: division by zero") == 1
+    node_.duties = (*node_.duties[:-2], Failing("select pg_terminate_backend(pg_backend_pid())"), counting)
+    with pytest.raises(LOST):
+        node_.step()
+    assert counting.runs == 3
     node_.close()

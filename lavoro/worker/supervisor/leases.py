@@ -13,10 +13,11 @@ from lavoro.store.database import Database
 from lavoro.store.workers import Cancel, Registration, Rescue
 from lavoro.worker.config import Plan
 from lavoro.worker.supervisor.children import Children
+from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.handlers_due import HandlersDue
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.process import ChildProcess, Ending
-from lavoro.worker.supervisor.upkeep import Hooks, Upkeep
+from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from lavoro.worker.supervisor.watch import Watch
 
 logger = logging.getLogger("lavoro.worker")
@@ -42,9 +43,7 @@ class Leases:
             turned=lambda: loop.turned,
             rescued=lambda: loop.post(self.handlers.call),
         )
-        self.upkeep = Upkeep(
-            database, hooks, node=node, lease=plan.lease, max_crashes=plan.max_crashes, retention=plan.retention
-        )
+        self.upkeep = Upkeep(database, hooks, Terms(node, plan.lease, plan.max_crashes, plan.retention))
 
     def start(self) -> None:
         """Begin to renew, and ask for leases of those who wait for one."""

@@ -20,8 +20,8 @@ _LEASE = re.compile(r"l(?P<seconds>\d{1,9}(?:\.\d{1,9})?)")
 class Switchboard:
     """One listening connection for all children.
 
-    ``renew`` is called when some task of theirs is to be cancelled, or that may have been missed; ``foretell`` when
-    the lease of some node begins, or gets short: in how many seconds it may end.
+    Calls ``renew()`` when a task of theirs may have been cancelled, and ``expect_expiry(seconds)`` when the lease of
+    another node starts or is shortened.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Switchboard:
         children: Children,
         *,
         renew: Callable[[], object],
-        foretell: Callable[[float], object],
+        expect_expiry: Callable[[float], object],
     ) -> None:
         self._children, self._renew = children, renew
         self._words: dict[re.Pattern[str], Callable[[re.Match[str]], object]] = {
@@ -38,7 +38,7 @@ class Switchboard:
             _TASK: self._wake,
             _BACK: self._wake_all,
             _CANCEL: self._cancel,
-            _LEASE: lambda found: foretell(float(found["seconds"])),
+            _LEASE: lambda found: expect_expiry(float(found["seconds"])),
         }
         """What is said, and who passes it on; what nobody of ours has said fits none."""
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_resting(listening=False))

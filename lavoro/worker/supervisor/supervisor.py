@@ -112,9 +112,10 @@ class Supervisor:
             logger.warning("purged %s from %s", purged, ", ".join(plan.queues))
         database.dispose()  # what follows has connections of its own
         leases = Leases(database, plan, loop=self._loop, children=self._children, node=self.hostname)
-        switchboard = Switchboard(database, self._children, renew=leases.upkeep.renew, foretell=leases.upkeep.foretell)
+        upkeep = leases.upkeep
+        switchboard = Switchboard(database, self._children, renew=upkeep.renew, expect_expiry=upkeep.expect_expiry)
         switchboard.queues = plan.queues
-        liveness = Liveness(self.wishes.liveness_file, leases.upkeep, self._children)
+        liveness = Liveness(self.wishes.liveness_file, upkeep, self._children)
         self._services = Services(database, leases, switchboard, liveness)
         self._children.begun = True
         leases.start()

@@ -1,0 +1,49 @@
+"""Makes partitions ahead of time and drops those whose rows have been kept long enough."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+
+from lavoro.runtime.service import jitter
+from lavoro.store import workers
+from lavoro.store.database import Tx
+from lavoro.store.schema import partitions
+from lavoro.worker.supervisor.duty import Duty
+
+logger = logging.getLogger("lavoro.worker")
+
+INTERVAL = 600.0
+
+
+class Retention(Duty):
+    """One node does it for all, every ten minutes; each table by itself, so that an error of one stops no other."""
+
+    def __init__(self, node: str, kept: dict[str, float | None]) -> None:
+        super().__init__()
+        self._node, self._kept = node, kept
+        # Nodes that start together must not all begin with the partitions.
+        self._done = time.monotonic() - INTERVAL + jitter(0, 5)
+
+    def run(self, tx: Tx) -> None:
+        """Do it if ten minutes have passed."""
+        if time.monotonic() - self._done >= INTERVAL:
+            self._done = time.monotonic()
+            self.attempt(tx, "to share the retention with other nodes", self._retain)
+
+    def _retain(self, tx: Tx) -> None:
+        if workers.take_duty(tx, "retention", holder=self._node, seconds=INTERVAL - 60) is None:
+            return  # another node has done it
+        for table, kept in self._kept.items():
+            if kept is not None:
+                part = partial(self._retain_table, table=table, kept=kept)
+                self.attempt(tx, f"to make and drop partitions of {table}", part)
+        forget = partial(workers.forget_old, kept=self._kept["attempt"])
+        self.attempt(tx, "to forget old workers and revokes", forget)
+
+    def _retain_table(self, tx: Tx, *, table: str, kept: float) -> None:
+        made = partitions.make_ahead(tx, {table: kept})
+        dropped = partitions.drop_behind(tx, {table: kept})
+        if made or dropped:
+            logger.info("retention: made %s, dropped %s", made, dropped)

@@ -332,14 +332,14 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
         deadline = None if timeout is None else time.monotonic() + timeout
-        task = self._fetch()
-        if task is not None and _is_over(task):
-            return task
         id, listener = task_uuid(self.id), self._its("result_listener")
+        first = listener.listening
+        if not first and (task := self._fetch()) is not None and _is_over(task):
+            return task  # without a listening connection
         event = listener.subscribe(id, timeout=interval if timeout is None else min(interval, timeout))
         try:
             while True:
-                task = self._fetch_patiently(deadline)
+                task, first = self._fetch() if first else self._fetch_patiently(deadline), False
                 if task is not None and _is_over(task):
                     return task
                 event.wait(self._pause(task, interval, deadline))

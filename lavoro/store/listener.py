@@ -234,6 +234,12 @@ class ResultListener:
         self._lock = threading.Lock()
         self._listener: _Lingering | None = None
 
+    @property
+    def listening(self) -> bool:
+        """Whether a subscription costs nothing: the connection is there, and all that was wanted is held."""
+        listener = self._listener
+        return listener is not None and listener.wait_until_heard(0)
+
     def subscribe(self, id: uuid.UUID, *, timeout: float) -> threading.Event:
         """Return an event that is set when the task finishes; only what finishes after this call is certain."""
         event = threading.Event()

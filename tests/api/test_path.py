@@ -1,4 +1,4 @@
-"""The way of a call: few of our functions lie between it and its statement, each one called by the one before."""
+"""The way of a call: six functions to its statement, each called by the one before, and few looks for its result."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 import lavoro
 from lavoro import Lavoro
+from lavoro.exceptions import TimeoutError
 from lavoro.store.prepared import Prepared
 
 PACKAGE = str(Path(lavoro.__file__).parent)
@@ -73,3 +74,15 @@ def test_what_few_calls_have_adds_three(app: Lavoro, options: dict[str, Any]) ->
     (path,) = paths_to_statements(lambda: add.apply_async((1, 2), **options))
     assert path[:4] == PATH[1:5]
     assert len(path) <= len(PATH) + 2
+
+
+def test_a_process_that_listens_looks_once_before_it_waits(app: Lavoro) -> None:
+    def wait(seconds: float) -> None:
+        with pytest.raises(TimeoutError):
+            sent.get(timeout=seconds)
+
+    sent = app.task(name="add")(lambda x, y: x + y).delay(1, 1)
+    wait(0.3)  # connects
+    assert app.result_listener.listening
+    looks = [path for path in paths_to_statements(lambda: wait(0)) if "_fetch" in path]
+    assert len(looks) == 1

@@ -28,10 +28,10 @@ def steps(setting: Setting) -> list[Step]:
         _lavoro(setting, BY_THREADS, "threads", threaded, floor.THREADS),
     ]
     pairs = [step for pair in zip(floor_steps(setting), ours, strict=True) for step in pair]
-    return [*pairs, partial(_in_turns, setting)]
+    return [*pairs, partial(in_turns, setting)]
 
 
-def _in_turns(setting: Setting) -> list[Sample | Series]:
+def in_turns(setting: Setting) -> list[Sample | Series]:
     """Store by turns in one process; the medians of the slices, and of the ratio of each to the floor's beside it."""
     with empty_database(setting.server) as dsn:
         migrate(dsn)

@@ -1,16 +1,23 @@
-"""Celery's signals: receivers get keywords only, in the order of connection, and what they raise is logged."""
+"""Celery's signals, on blinker: receivers get keywords only, in the order of connection; what they raise is logged."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import itertools
 import logging
+import operator
+import sys
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Hashable, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+import blinker
 
 from lavoro.config import absent
 from lavoro.exceptions import LavoroWarning
@@ -19,20 +26,28 @@ from lavoro.runtime import forking
 
 logger = logging.getLogger("lavoro.signals")
 
+namespace = blinker.Namespace()
+"""Lavoro's own signals by name."""
 
-class _Connection(NamedTuple):
-    """A receiver that a signal calls."""
+_numbers = itertools.count()
+_number = operator.attrgetter("number")
 
-    key: Hashable
-    """Two connections with equal keys and senders are one."""
-    sender: Hashable
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Connection:
+    """A receiver with a sender, which is one receiver for blinker: so one function may be connected twice."""
+
+    number: int
+    """A later one has a higher number."""
     receiver: Callable[[], Any]
     """Returns the receiver, None if it is gone."""
-    held: object
-    """The sender itself, so that no other object gets its id."""
+    sender: Callable[[], Any]
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.receiver()(*args, **named)
 
 
-class Signal:
+class Signal(blinker.NamedSignal):
     """A named hook.
 
     Receivers get ``signal=``, ``sender=`` and the signal's own arguments as keywords, and must accept ``**kwargs``.
@@ -48,10 +63,10 @@ class Signal:
     def __init__(
         self, providing_args: Iterable[str] | None = None, use_caching: bool = False, name: str | None = None
     ) -> None:
-        self.name = name
+        super().__init__(name)  # type: ignore[arg-type]  # as in Celery a signal may have no name
         self.providing_args = set(providing_args or ())
-        self.receivers: list[_Connection] = []
-        self._lock = threading.Lock()  # of those who replace the list
+        self._connections: dict[Hashable, _Connection] = {}
+        self._lock = threading.RLock()  # of those who change both these and blinker's
 
     def __repr__(self) -> str:
         return f"<Signal: {self.name} providing_args={self.providing_args or '{}'}>"
@@ -59,7 +74,7 @@ class Signal:
     def __bool__(self) -> bool:
         return bool(self.receivers)
 
-    def connect(self, receiver: Any = None, *args: Any, **options: Any) -> Any:
+    def connect(self, *args: Any, **options: Any) -> Any:
         """Call a receiver whenever the signal is sent: ``connect(receiver, sender, weak, dispatch_uid, retry)``.
 
         With a ``sender`` (a task or its name) only when that one sends it. Usable as a decorator with and without
@@ -67,10 +82,8 @@ class Signal:
         that one is compared in place of the receiver. With ``retry``, a receiver that fails is called again until it
         does not. Raises ValueError if the receiver does not accept ``**kwargs``.
         """
-        if callable(receiver):
-            return self._connect(receiver, *args, **options)
-        if receiver is not None:
-            args = (receiver, *args)
+        if "receiver" in options or (args and callable(args[0])):
+            return self._connect(*args, **options)
         return lambda function: self._connect(function, *args, **options)
 
     def _connect(
@@ -81,47 +94,70 @@ class Signal:
             warnings.warn(f"the signal {self.name} is never sent: {row.sentence}", LavoroWarning, stacklevel=3)
         if not _accepts_keywords(receiver):
             raise ValueError(f"{receiver!r} cannot receive signal {self.name}: it must accept **kwargs")
+        place, key = _place(receiver, sender, dispatch_uid), _key(sender)
         called = _until_it_works(receiver) if retry else receiver
-        found = _reference(receiver) if weak and not retry else lambda: called
-        new = _Connection(dispatch_uid or _identity(receiver), _key(sender), found, sender)
+        gone = functools.partial(self._end_of_one_gone, place)
         with self._lock:
-            live = [each for each in self.receivers if each.receiver() is not None]
-            if not any(each[:2] == new[:2] for each in live):
-                live.append(new)
-            self.receivers = live
+            if place not in self._connections:
+                found = _reference(called, gone) if weak and not retry else lambda: called
+                new = self._connections[place] = _Connection(next(_numbers), found, _held(key, gone))
+                super().connect(new, key, weak=False)
         return receiver
 
-    def disconnect(
+    def disconnect(  # type: ignore[override]
         self, receiver: Any = None, sender: object = None, weak: object = None, dispatch_uid: Any = None
     ) -> bool:
         """Stop calling a receiver, named as ``connect`` was told; tell whether it was connected."""
-        key = dispatch_uid or _identity(receiver), _key(sender)
         with self._lock:
-            live = [each for each in self.receivers if each.receiver() is not None]
-            self.receivers = [each for each in live if each[:2] != key]
-            return len(self.receivers) < len(live)
+            return self._end(_place(receiver, sender, dispatch_uid))
+
+    def _end(self, place: Hashable) -> bool:
+        connection = self._connections.pop(place, None)
+        if connection is not None:
+            super().disconnect(connection)
+        return connection is not None
+
+    def _end_of_one_gone(self, place: Hashable, _: object) -> None:
+        """End a connection without receiver or sender: this may interrupt a holder of the lock, so it takes none."""
+        if not sys.is_finalizing():
+            self._end(place)
+
+    @contextmanager
+    def connected_to(self, receiver: Callable[..., Any], sender: object = None) -> Generator[None, None, None]:
+        """Call a receiver while the block runs."""
+        self.connect(receiver, sender, weak=False)
+        try:
+            yield
+        finally:
+            self.disconnect(receiver, sender)
 
     def has_listeners(self, sender: object = None) -> bool:
         """Tell whether anybody listens to this sender."""
         return bool(self._listeners(sender))
 
-    def send(self, sender: object, **named: Any) -> list[tuple[Callable[..., Any], Any]]:
+    def has_receivers_for(self, sender: object) -> bool:
+        """Tell, at little cost, whether a receiver for this sender may be connected."""
+        return super().has_receivers_for(_key(sender))
+
+    def receivers_for(self, sender: object) -> Generator[Callable[..., Any], None, None]:
+        """Yield the receivers for this sender in the order of connection."""
+        yield from self._listeners(sender)
+
+    def send(  # type: ignore[override]  # a sender must be named
+        self, sender: object, **named: Any
+    ) -> list[tuple[Callable[..., Any], Any]]:
         """Call the receivers in the order of connection; return each with its answer, or the exception it raised."""
+        if not self.receivers or self.is_muted:
+            return []
         return [(receiver, self._call(receiver, sender, named)) for receiver in self._listeners(sender)]
 
     send_robust = send
 
     def _listeners(self, sender: object) -> list[Callable[..., Any]]:
-        key = _key(sender)
-        found = [each.receiver() for each in self.receivers if each.sender is None or each.sender == key]
-        if None in found:
-            self._forget_the_gone()
-            return [receiver for receiver in found if receiver is not None]
-        return found
-
-    def _forget_the_gone(self) -> None:
-        with self._lock:
-            self.receivers = [each for each in self.receivers if each.receiver() is not None]
+        connections: list[Any] = [*super().receivers_for(_key(sender))]
+        if len(connections) > 1:  # blinker keeps them in sets
+            connections.sort(key=_number)
+        return [receiver for each in connections if (receiver := each.receiver()) is not None]
 
     def _call(self, receiver: Callable[..., Any], sender: object, named: dict[str, Any]) -> Any:
         depth = forking.depth
@@ -138,21 +174,38 @@ class Signal:
         return answer
 
 
-def _reference(receiver: Any) -> Callable[[], Any]:
-    return weakref.WeakMethod(receiver) if inspect.ismethod(receiver) else weakref.ref(receiver)
+def _reference(thing: Any, gone: Callable[[Any], None]) -> Callable[[], Any]:
+    return weakref.WeakMethod(thing, gone) if inspect.ismethod(thing) else weakref.ref(thing, gone)
 
 
-def _identity(receiver: Any) -> Hashable:
+def _held(sender: object, gone: Callable[[Any], None]) -> Callable[[], Any]:
+    """Refer to a sender, strongly if it allows nothing else: no other object gets the id of one that is connected."""
+    try:
+        return _reference(sender, gone)
+    except TypeError:
+        return lambda: sender
+
+
+def _place(receiver: object, sender: object, dispatch_uid: Any) -> Hashable:
+    """Return the same for two connections that are one."""
+    return dispatch_uid or _identity(receiver), _identity(_key(sender))
+
+
+def _identity(thing: object) -> Hashable:
     """Methods are made anew each time they are asked for: they are told apart by function and object."""
-    return (id(receiver.__self__), id(receiver.__func__)) if inspect.ismethod(receiver) else id(receiver)
+    if inspect.ismethod(thing):
+        return id(thing.__self__), id(thing.__func__)
+    return thing if isinstance(thing, (str, int)) else id(thing)
 
 
-def _key(sender: object) -> Hashable:
+def _key(sender: object) -> Any:
     """Senders are told apart by name where they have one: a task may be connected before it is registered."""
-    if sender is None or isinstance(sender, str):
+    if isinstance(sender, str):
         return sender
+    if sender is None or sender is blinker.ANY:
+        return blinker.ANY
     name = getattr(sender, "name", None)
-    return name if isinstance(name, str) else id(sender)
+    return name if isinstance(name, str) else sender
 
 
 def _until_it_works(receiver: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,7 +233,8 @@ def _accepts_keywords(receiver: Callable[..., Any]) -> bool:
 
 
 def _named(name: str, *arguments: str) -> Signal:
-    return Signal(arguments, name=name)
+    signal = namespace[name] = Signal(arguments, name=name)
+    return signal
 
 
 before_task_publish = _named(

@@ -6,6 +6,7 @@ import gc
 import logging
 from typing import Any
 
+import blinker
 import pytest
 
 from lavoro import signals
@@ -204,6 +205,36 @@ def test_a_decorator_may_name_the_sender_by_position(signal: Signal) -> None:
     assert signal.send("b") == []
 
 
+@pytest.mark.parametrize("arguments", [(None, False), ("a", False), (blinker.ANY, False)])
+def test_a_decorator_takes_all_options_by_position(signal: Signal, arguments: Any) -> None:
+    signal.connect(*arguments)(lambda **_: "kept")
+    assert [answer for _, answer in signal.send("a")] == ["kept"]
+
+
+def test_a_receiver_connected_to_one_sender_and_to_all_is_called_twice(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear)
+    signal.connect(ear.hear, sender="a")
+    assert signal.send("a") == [(ear.hear, "heard"), (ear.hear, "heard")]
+    assert signal.send("b") == [(ear.hear, "heard")]
+
+
+def test_methods_of_two_objects_are_two_receivers(signal: Signal, ear: Ear) -> None:
+    other = Ear()
+    signal.connect(ear.hear)
+    signal.connect(other.hear)
+    signal.connect(other.hear)
+    assert [receiver for receiver, _ in signal.send(None)] == [ear.hear, other.hear]
+    assert signal.disconnect(ear.hear)
+    assert [receiver for receiver, _ in signal.send(None)] == [other.hear]
+
+
+def test_a_receiver_that_leaves_while_the_signal_is_sent_is_still_called(signal: Signal, ear: Ear) -> None:
+    signal.connect(lambda **_: signal.disconnect(ear.hear), weak=False)
+    signal.connect(ear.hear)
+    assert [answer for _, answer in signal.send(None)] == [True, "heard"]
+    assert len(signal.send(None)) == 1
+
+
 def test_a_receiver_with_retry_is_called_until_it_does_not_fail(
     signal: Signal, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,13 +250,87 @@ def test_a_receiver_with_retry_is_called_until_it_does_not_fail(
     assert signal.disconnect(hear)
 
 
-def test_a_receiver_that_is_gone_costs_no_more_calls(signal: Signal) -> None:
+def test_a_receiver_that_is_gone_leaves_an_unconnected_signal(signal: Signal) -> None:
     ear = Ear()
     signal.connect(ear.hear, sender="a")
+    signal.connect(ear.hear, dispatch_uid="it")
     del ear
     gc.collect()
-    assert signal.send("a") == []
     assert not signal
+    assert signal.send("a") == []
+
+
+def test_a_sender_that_is_gone_leaves_an_unconnected_signal(signal: Signal, ear: Ear) -> None:
+    sender = Ear()
+    signal.connect(ear.hear, sender=sender)
+    assert signal
+    del sender
+    gc.collect()
+    assert not signal
+
+
+def test_a_sender_without_weak_references_is_kept(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear, sender=(sender := (1, 2, len(ear.heard))))
+    assert signal.send(sender) == [(ear.hear, "heard")]
+    assert signal.send((1, 2, 3)) == []
+    assert signal.disconnect(ear.hear, sender=sender)
+
+
+def test_it_is_a_signal_of_blinker(signal: Signal) -> None:
+    assert isinstance(signal, blinker.NamedSignal)
+    assert isinstance(signals.namespace, blinker.Namespace)
+    assert signals.namespace["task_failure"] is signals.namespace.signal("task_failure") is signals.task_failure
+
+
+def test_blinkers_connected_to(signal: Signal, ear: Ear) -> None:
+    with signal.connected_to(ear.hear):
+        signal.send("anybody")
+    signal.send("anybody")
+    assert len(ear.heard) == 1
+    signal.connect(ear.hear, sender="b")
+    with signal.connected_to(ear.hear, sender="a"):
+        assert len(signal.send("a")) == len(signal.send("b")) == 1
+    assert len(signal.send("a")) == 0
+    assert len(signal.send("b")) == 1
+
+
+@pytest.mark.parametrize("sender", ["a.add", Task("a.add"), Ear()])
+def test_blinkers_connect_via(signal: Signal, sender: Any) -> None:
+    @signal.connect_via(sender)
+    def hear(**_: Any) -> str:
+        return "heard"
+
+    del hear
+    gc.collect()
+    assert [answer for _, answer in signal.send(sender)] == ["heard"]
+    assert signal.send(Ear()) == []
+
+
+def test_blinkers_questions_about_receivers(signal: Signal, ear: Ear) -> None:
+    assert not signal.receivers
+    assert not signal.has_receivers_for("a.add")
+    signal.connect(ear.hear, sender=Task("a.add"))
+    first = [ear.hear]
+    assert signal.receivers
+    assert signal.has_receivers_for("a.add")
+    assert not signal.has_receivers_for("b")
+    assert not signal.has_receivers_for(blinker.ANY)
+    assert [*signal.receivers_for("a.add")] == [*signal.receivers_for(Task("a.add"))] == first
+    assert [*signal.receivers_for(blinker.ANY)] == [*signal.receivers_for(None)] == []
+    other = Ear()
+    signal.connect(other.hear, blinker.ANY)
+    assert signal.has_receivers_for("b")
+    assert [*signal.receivers_for("a.add")] == [ear.hear, other.hear]
+    assert [*signal.receivers_for(blinker.ANY)] == [other.hear]
+    assert signal.disconnect(other.hear, blinker.ANY)
+    assert [*signal.receivers_for(blinker.ANY)] == []
+
+
+def test_a_signal_that_blinker_mutes_calls_nobody(signal: Signal, ear: Ear) -> None:
+    signal.connect(ear.hear)
+    with signal.muted():
+        assert signal.send("a") == []
+    assert len(signal.send("a")) == 1
 
 
 def test_an_unconnected_signal_is_false(signal: Signal) -> None:

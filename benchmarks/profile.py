@@ -20,7 +20,7 @@ from benchmarks.stage.statements import OTHERS, Used
 from benchmarks.subjects import scenes
 from benchmarks.subjects.scenes import Seen
 from benchmarks.values import Setting, Skipped
-from lavoro.worker.child.claimer import BATCH
+from lavoro.worker.child.capacity import BATCH
 
 WIDEST = 15
 SMALLEST = 0.001

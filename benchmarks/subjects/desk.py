@@ -14,7 +14,7 @@ from lavoro.store import tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.tasks import Lane
 from lavoro.store.workers import Registration
-from lavoro.worker.child.claimer import BATCH
+from lavoro.worker.child.capacity import BATCH
 from lavoro.worker.child.lanes import EVERYTHING, LAG
 
 

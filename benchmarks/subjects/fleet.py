@@ -26,9 +26,12 @@ from lavoro.protocol.message import Job
 from lavoro.store.database import Database
 from lavoro.store.schema.partitions import DEFAULT_RETENTION
 from lavoro.store.workers import Registration
+from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.in_flight import InFlight
+from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import Offers
+from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.notifications import Switchboard
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
@@ -62,7 +65,7 @@ class Child:
     def send(self, kind: str, *, listening: bool = False, id: str = "") -> None:
         """Tell the claimer whether it is listened for, or what was handed over."""
         if self.claimer is not None and kind == "rest":
-            self.claimer.confirm_rest(listening=listening)
+            self.claimer.confirm_sleep(listening=listening)
         elif self.claimer is not None:
             self.claimer.hand(uuid.UUID(id))
 
@@ -97,10 +100,11 @@ class Node:
         """Start claiming, as a child does when it has its lease."""
         pool: Any = Pool()
         self.child.worker_id = worker_id
+        offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
         self.child.claimer = Claimer(
-            self.database, pool, self.holding, worker_id=worker_id, queues=["celery"], prefetch=500,
-            poll_interval=POLL, rest=lambda resting: self.switchboard.rest(self.child, resting=resting),
-            offers=Offers(self.holding, worker_id=worker_id, slots=SLOTS),
+            self.database, offers, capacity=Capacity(pool, self.holding, offers, prefetch=500),
+            scanner=LaneScanner(["celery"]),
+            sleep=Sleep(lambda asked: self.switchboard.rest(self.child, resting=asked), poll_interval=POLL),
         )  # fmt: skip
         self.child.claimer.start()
 

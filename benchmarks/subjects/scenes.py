@@ -24,7 +24,7 @@ from benchmarks.values import Setting
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.store import tasks
-from lavoro.worker.child.claimer import BATCH
+from lavoro.worker.child.capacity import BATCH
 
 DRAIN, ONE, MANY, LIST = 200_000, 10_000, 500_000, 10_000
 WAITING, INSERT, BEFORE = 100_000, 1_000, 10

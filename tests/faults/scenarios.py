@@ -20,7 +20,7 @@ POLL = 0.3
 """Seconds of `lavoro_poll_interval` where a notification is lost."""
 RESTING = 15
 """How many poll intervals a worker rests that is told of new tasks: fewer than usual, for a test waits for it."""
-RESTS = {"lavoro.worker.child.claimer.RESTING": RESTING}
+RESTS = {"lavoro.worker.child.sleep.SLEEPING": RESTING}
 
 
 def settle(trial: Trial, patience: float) -> None:

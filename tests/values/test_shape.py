@@ -17,7 +17,6 @@ ATTRIBUTES = {
     "Child": "it is being divided",
     "ChildProcess": "it is being divided",
     "Children": "it is being divided",
-    "Claimer": "it is being divided",
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",
     "Run": "it is being divided",
@@ -28,7 +27,6 @@ ATTRIBUTES = {
 
 PARAMETERS = {
     "Child": "it is being divided",
-    "Claimer": "it is being divided",
     "Database": "it is being divided",
     "EagerRun": "it is being divided",
     "Models": "pydantic's options of a task are passed one by one",

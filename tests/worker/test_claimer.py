@@ -15,10 +15,13 @@ from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.tasks import Lane
 from lavoro.worker.child import claimer, lanes
-from lavoro.worker.child.claimer import BUSY, RESTING, Claimer
+from lavoro.worker.child.capacity import Capacity
+from lavoro.worker.child.claimer import BUSY, Claimer
 from lavoro.worker.child.in_flight import InFlight
+from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import MOST, SHARE, Offers
 from lavoro.worker.child.pools.threads import ThreadPool
+from lavoro.worker.child.sleep import SLEEPING, Sleep
 from tests.conftest import Eventually
 from tests.store.walk import message, registered, rows, value
 from tests.worker.conftest import PATIENCE
@@ -35,9 +38,10 @@ class Node:
         self.asked: list[bool] = []
         self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot: None), InFlight()
         self.offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
+        self.worker_id = worker_id
         self.claimer = Claimer(
-            database, self.pool, self.holding, worker_id=worker_id, queues=["celery", "other"], prefetch=500,
-            poll_interval=POLL, rest=self.asked.append, offers=self.offers,
+            database, self.offers, capacity=Capacity(self.pool, self.holding, self.offers, prefetch=500),
+            scanner=LaneScanner(["celery", "other"]), sleep=Sleep(self.asked.append, poll_interval=POLL),
         )  # fmt: skip
 
     def step(self) -> float | None:
@@ -54,7 +58,7 @@ class Node:
         """Take the first step, and give the supervisor's answer to the claimer's wish to rest."""
         self.step()
         assert self.asked == [True]
-        self.claimer.confirm_rest()
+        self.claimer.confirm_sleep(listening=True)
 
     def settle(self) -> float:
         """Take steps, each on its time, until a pause is longer than a poll interval; return that pause."""
@@ -85,13 +89,13 @@ def running(tx: Tx) -> int:
 
 def test_it_rests_while_nothing_waits(node: Node) -> None:
     node.rest()
-    assert node.settle() == pytest.approx(POLL * RESTING, rel=0.01)
+    assert node.settle() == pytest.approx(POLL * SLEEPING, rel=0.01)
 
 
 def test_it_rests_no_longer_when_nobody_listens(node: Node) -> None:
     node.rest()
     node.settle()
-    node.claimer.confirm_rest(listening=False)
+    node.claimer.confirm_sleep(listening=False)
     assert [node.step() for _ in range(6)][-1] == pytest.approx(POLL, rel=0.01)
 
 
@@ -114,7 +118,7 @@ def test_what_comes_before_the_supervisor_listens_is_met(node: Node, tx: Tx, sen
     """Nobody slept yet, so nobody is told of it: not even of a queue or priority that had no tasks before."""
     node.step()
     tasks.insert(tx, [sent])
-    node.claimer.confirm_rest()
+    node.claimer.confirm_sleep(listening=True)
     assert node.settle() > POLL
     assert running(tx) == 1
 
@@ -122,7 +126,7 @@ def test_what_comes_before_the_supervisor_listens_is_met(node: Node, tx: Tx, sen
 def test_what_comes_for_later_before_the_supervisor_listens_is_met_on_its_time(node: Node, tx: Tx) -> None:
     node.step()
     tasks.insert(tx, [message(countdown=LATER)])
-    node.claimer.confirm_rest()
+    node.claimer.confirm_sleep(listening=True)
     assert POLL < node.settle() <= LATER
 
 
@@ -258,7 +262,7 @@ def test_offers_are_made_anew_when_half_of_them_are_taken(warm: Node, tx: Tx) ->
 def test_what_was_handed_over_while_nobody_listened_is_found(warm: Node, tx: Tx, listening: bool) -> None:
     ran = warm.pool.outstanding
     handed_over(tx, warm)
-    warm.claimer.confirm_rest(listening=listening)
+    warm.claimer.confirm_sleep(listening=listening)
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
 
@@ -289,12 +293,12 @@ def test_what_was_handed_over_while_the_listener_and_the_connection_were_lost_is
     """The offers stand in the database until they are over, whoever has forgotten them."""
     ran = warm.pool.outstanding
     rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
-    warm.claimer.confirm_rest(listening=False)
+    warm.claimer.confirm_sleep(listening=False)
     with pytest.raises(psycopg.OperationalError):
         warm.claimer.step()
     warm.claimer.step()
     handed_over(tx, warm)
-    warm.claimer.confirm_rest(listening=True)
+    warm.claimer.confirm_sleep(listening=True)
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
 
@@ -385,7 +389,7 @@ def late(node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch) -> Job:
     cut(node, tx)
     node.step()
     tasks.insert(tx, [message()])
-    [job] = tasks.claim(tx, node.claimer._worker_id, lanes=[Lane("celery", 0, lanes.EVERYTHING)], limit=1)
+    [job] = tasks.claim(tx, node.worker_id, lanes=[Lane("celery", 0, lanes.EVERYTHING)], limit=1)
     return job
 
 

@@ -41,18 +41,21 @@ from lavoro.runtime.forking import in_each_fork, leave_fork
 from lavoro.store import embedded
 from lavoro.text.printable import cut, described
 from lavoro.worker.child import start_warnings
+from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.forked import prepare, reason_of
 from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
+from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools import patched, pool_class
 from lavoro.worker.child.prefetched import Relief
 from lavoro.worker.child.progress import Progress
 from lavoro.worker.child.recycling import RecyclePolicy
 from lavoro.worker.child.self_fence import SelfFence
+from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Message, Pipe
@@ -251,12 +254,16 @@ class Child:
             self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
             relieved=self._relieved,
         )  # fmt: skip
-        self.claimer = Claimer(
-            database, self.pool, self.holding, worker_id=lease["worker_id"], queues=lease["queues"],
+        self.capacity = Capacity(
+            self.pool, self.holding, self.offers,
             prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch,
-            poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
-            rest=lambda resting: self.pipe.send("rest", resting=resting), offers=self.offers,
         )  # fmt: skip
+        sleep = Sleep(
+            lambda sleeping: self.pipe.send("rest", resting=sleeping),
+            poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
+        )
+        scanner = LaneScanner(lease["queues"])
+        self.claimer = Claimer(database, self.offers, capacity=self.capacity, scanner=scanner, sleep=sleep)
         self.node = RunSettings(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             max_error_size=conf.lavoro_max_error_size, together=lease["slots"], consumer=self,
@@ -377,7 +384,7 @@ class Child:
             self.end_handlers.wake()
 
     def _on_rest(self, order: Message) -> None:
-        self.claimer.confirm_rest(listening=order["listening"])
+        self.claimer.confirm_sleep(listening=order["listening"])
 
     def _on_announce(self, order: Message) -> None:
         signals.worker_ready.send(self)
@@ -474,17 +481,17 @@ class Child:
         overdue = self.pool.take_back_overdue()
         running = self.pool.running if self.pool.waiting else None
         if running and running == self._ran_before:
-            self.claimer.slow_down()
+            self.capacity.prefetch_less()
             self._give_back_unstarted()
         elif overdue:
-            self.claimer.slow_down()
+            self.capacity.prefetch_less()
         self._give_back(overdue)
         self._ran_before = running
 
     def _relieved(self, jobs: list[Job]) -> None:
         """What was given back while our loop was blocked is ours no longer."""
         self.holding.release(jobs)
-        self.claimer.slow_down()
+        self.capacity.prefetch_less()
         self._outcomes_stored()
 
     def _say_goodbye(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lavoro.protocol.message import Job
@@ -13,6 +13,7 @@ from lavoro.protocol.outcome import released
 from lavoro.runtime.native import unpatched
 from lavoro.store import offers, tasks
 from lavoro.store.database import Tx
+from lavoro.store.tasks import Lane
 from lavoro.worker.child.in_flight import InFlight
 
 MOST = 8
@@ -87,6 +88,13 @@ class Offers:
             offers.offer(tx, self._worker_id, dict.fromkeys(queues, each), seconds=OPEN)
 
     # Taking in
+
+    def claim(self, tx: Tx, lanes: Sequence[Lane], limit: int) -> list[Job]:
+        """Claim tasks from the lanes, best first; hold and return them."""
+        with self.alone():
+            jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
+            self._holding.add(jobs)
+        return jobs
 
     def take(self, tx: Tx) -> list[Job]:
         """Hold what was handed over and told, and return it."""

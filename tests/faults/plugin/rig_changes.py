@@ -202,7 +202,10 @@ def _never_adopts(module: Any) -> None:
 
 
 def _never_polls(module: Any) -> None:
-    replace(module.Claimer, "_pause", lambda self: None)
+    def supply(self: Any, tx: Any, limit: int) -> float | None:
+        return 0 if original(self, tx, limit) == 0 else None
+
+    original = replace(module.Claimer, "_supply", supply)
 
 
 def _waits_for_the_end_of_the_wire(module: Any) -> None:

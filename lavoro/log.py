@@ -322,8 +322,8 @@ def setup(
 
     ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
     of what tasks log, ``format`` that of all else, and the two ``datefmt`` those of their times. With ``hijack_root``
-    false the root logger's own handlers stay. A message is cut after ``longest`` characters. Raises what a receiver of
-    ``setup_logging`` raises: without it there would be no log.
+    false the root logger keeps its own handlers, and gets the level. A message is cut after ``longest`` characters.
+    Raises what a receiver of ``setup_logging`` raises: without it there would be no log.
     """
     while _early:
         _early.pop().end()
@@ -339,8 +339,8 @@ def setup(
         TASKS.handlers[:] = []
     if hijack_root or not root.handlers:
         root.handlers[:] = [_handler(logfile, colorize, look)]
-        root.setLevel(number)
-        logging.captureWarnings(True)  # else they are lines without a time, and not in the file
+    root.setLevel(number)
+    logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
     setup_tasks(number, look, logfile=logfile, colorize=colorize)
 

@@ -36,13 +36,17 @@ class Logging:
             return False
         self.already_setup = True
         conf = self.app.conf
-        log.setup(
-            "WARNING" if loglevel is None else loglevel, logfile=logfile,
-            format=format or conf.worker_log_format, datefmt=conf.worker_log_datefmt,
-            task_format=conf.worker_task_log_format, task_datefmt=conf.worker_task_log_datefmt,
-            colorize=conf.worker_log_color if colorize is None else colorize,
-            hijack_root=conf.worker_hijack_root_logger, longest=conf.lavoro_max_log_message,
-        )  # fmt: skip
+        try:
+            log.setup(
+                loglevel or "WARNING", logfile=logfile,
+                format=format or conf.worker_log_format, datefmt=conf.worker_log_datefmt,
+                task_format=conf.worker_task_log_format, task_datefmt=conf.worker_task_log_datefmt,
+                colorize=conf.worker_log_color if colorize is None else colorize,
+                hijack_root=conf.worker_hijack_root_logger, longest=conf.lavoro_max_log_message,
+            )  # fmt: skip
+        except Exception:  # of a receiver of `setup_logging`
+            self.already_setup = False
+            raise
         return True
 
     def setup_task_loggers(
@@ -56,7 +60,7 @@ class Logging:
             conf.worker_task_log_datefmt if datefmt is None else datefmt, conf.lavoro_max_log_message,
         )  # fmt: skip
         return log.setup_tasks(
-            "WARNING" if loglevel is None else loglevel, look, logfile=logfile, propagate=propagate,
+            loglevel or "WARNING", look, logfile=logfile, propagate=propagate,
             colorize=conf.worker_log_color if colorize is None else colorize,
         )  # fmt: skip
 

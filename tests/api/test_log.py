@@ -267,6 +267,22 @@ def test_lines_that_end_with_stacks_say_so() -> None:
     assert all(several == marked for several, marked in told)
 
 
+@pytest.mark.parametrize(("asked", "level"), [("INFO", logging.INFO), (None, logging.WARNING), (0, logging.WARNING)])
+def test_a_root_logger_with_handlers_of_its_own_gets_the_level(
+    root: logging.Logger, asked: str | int | None, level: int
+) -> None:
+    handler = logging.StreamHandler(stream := io.StringIO())
+    root.handlers[:] = [handler]
+    root.setLevel(logging.ERROR)
+    app = Lavoro("shop", worker_hijack_root_logger=False)
+    assert app.log.setup_logging_subsystem(asked)
+    assert (root.level, root.handlers) == (level, [handler])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", stacklevel=1)
+    assert "UserWarning: old" in stream.getvalue()
+
+
 # Where it goes
 
 
@@ -352,6 +368,18 @@ def test_what_a_receiver_of_setup_logging_raises_comes_through(root: logging.Log
             log.setup("debug")
     finally:
         signals.setup_logging.disconnect(dispatch_uid="test")
+
+
+def test_a_log_that_a_receiver_has_not_set_up_is_set_up_when_asked_again(root: logging.Logger) -> None:
+    def receive(**_: Any) -> None:
+        raise ValueError("no handlers")
+
+    app = Lavoro("shop")
+    signals.setup_logging.connect(receive)
+    with pytest.raises(ValueError, match="no handlers"):
+        app.log.setup_logging_subsystem()
+    signals.setup_logging.disconnect(receive)
+    assert app.log.setup_logging_subsystem()
 
 
 def test_formats_of_times(root: logging.Logger, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ PROJECT = setup.cfg pyproject.toml
 .PHONY: check test test-all test-versions fuzz faults soak lint format demo bench bench-smoke bench-record \
 	bench-publish bench-profile coverage differential celery-suite lock clean
 
-# Before a commit, in 90 seconds: lint, types, and the tests that need no worker.
+# Before a commit, in 90 seconds: lint, types, and the tests that need no worker, and no server for themselves.
 check: lint
-	$(PYTEST) $(QUICK) $(or $(TESTS),$(CHECKED))
+	$(PYTEST) $(or $(TESTS),$(QUICK) $(CHECKED) --ignore-glob='*/test_embedded*.py')
 
 # In 6 minutes on two cores.
 test: $(VENV)/.test

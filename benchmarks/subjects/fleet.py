@@ -56,7 +56,7 @@ class Child:
     """What the switchboard knows of a child, and the pipe to it: orders reach its claimer at once."""
 
     worker_id: int | None = None
-    resting = False
+    sleeping = False
 
     def __init__(self) -> None:
         self.claimer: Claimer | None = None

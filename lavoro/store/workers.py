@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lavoro.store import offers
@@ -47,21 +47,50 @@ class Renewal(NamedTuple):
     """The time of the database's clock."""
 
 
-class Rescue(NamedTuple):
-    """A worker that is gone, and what is known of its end."""
+class Ending(NamedTuple):
+    """How a worker ended, and with it what becomes of its tasks; made by one of the class methods."""
 
-    worker_id: int
     reason: str
-    suspects: list[uuid.UUID] | None = None
-    """The tasks that ran when it ended, or had ended just before, stored or not; None if that is unknown."""
-    culprit: uuid.UUID | None = None
-    """The task that ran past its hard time limit."""
-    blameless: bool = False
-    """True when no task can have caused the end, so that it counts against none."""
-    orderly: bool = False
-    """True when it had been told to stop: what it still held goes back as if it had never been claimed."""
+    suspects: tuple[uuid.UUID, ...] | None
+    """The tasks that count a crash: those that ran, or had ended just before, stored or not. None: all that it held."""
+    overdue: uuid.UUID | None = None
+    """The task that ran past its hard time limit: it fails."""
+    by_order: bool = False
+    """Whether the worker had been told to stop: its tasks go back as if it had never claimed them."""
     told: str | None = None
     """The process, if its end has been logged: then only what becomes of its tasks is."""
+
+    @classmethod
+    def crashed(cls, reason: str, tasks: Iterable[uuid.UUID], *, told: str | None = None) -> Ending:
+        """One of these tasks may have caused the end: each counts a crash."""
+        return cls(reason, tuple(tasks), told=told)
+
+    @classmethod
+    def expired(cls, reason: str) -> Ending:
+        """Its lease ran out, and nobody saw what it did: each of its tasks counts a crash."""
+        return cls(reason, None)
+
+    @classmethod
+    def timed_out(cls, task: uuid.UUID) -> Ending:
+        """A task ran past its hard time limit: it fails, and no other task counts a crash."""
+        return cls("the task ran past its hard time limit", (), overdue=task)
+
+    @classmethod
+    def fenced(cls, reason: str) -> Ending:
+        """It was ended for a reason that no task has caused: none counts a crash, each start counts."""
+        return cls(reason, ())
+
+    @classmethod
+    def stopped(cls, reason: str) -> Ending:
+        """It was told to stop: no start counts."""
+        return cls(reason, (), by_order=True)
+
+
+class Rescue(NamedTuple):
+    """A worker that is gone, and how it ended."""
+
+    worker_id: int
+    ending: Ending
 
 
 class Rescued(NamedTuple):
@@ -132,9 +161,17 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
 
     To be run in one transaction with whatever ended the lease.
     """
-    tx.run("stop_worker", {"id": rescue.worker_id, "reason": rescue.reason})
-    offers.withdraw(tx, rescue.worker_id)  # before: what a call is just handing over must be there to be rescued
-    parameters = {**rescue._asdict(), "max_crashes": max_crashes}
+    worker_id, ending = rescue
+    tx.run("stop_worker", {"id": worker_id, "reason": ending.reason})
+    offers.withdraw(tx, worker_id)  # before: what a call is just handing over must be there to be rescued
+    parameters = {
+        "worker_id": worker_id,
+        "reason": ending.reason,
+        "suspects": None if ending.suspects is None else list(ending.suspects),
+        "culprit": ending.overdue,
+        "orderly": ending.by_order,
+        "max_crashes": max_crashes,
+    }
     # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.
     rows = [tx.row("rescue_tasks", parameters) for _ in range(2)]
     parts = [Rescued(row[0], row[1], [tuple(task) for task in row[2]]) for row in rows if row is not None]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Message = dict[str, Any]
-LAST_WORDS = 64
+FINAL_READS = 64
 """Reads of at most 64 KiB each: more than the kernel keeps for a process that is gone."""
 
 
@@ -82,14 +82,14 @@ class Pipe:
         except ValueError:  # a task has written to a descriptor that is not its own
             return None
 
-    def last_words(self) -> list[Message]:
+    def final_messages(self) -> list[Message]:
         """Return the messages that have arrived, once the other process is gone.
 
         Processes that a task has forked may hold its end of the pipe. So this does not wait for the pipe to close, and
-        reads what they write at most ``LAST_WORDS`` times.
+        reads what they write at most ``FINAL_READS`` times.
         """
         messages: list[Message] = []
-        for _ in range(LAST_WORDS):
+        for _ in range(FINAL_READS):
             received = self.receive()
             if not received:
                 break

@@ -25,6 +25,10 @@ FENCE_MARGIN = 0.1
 """The part of a lease that must be left when a child ends itself; the supervisor, which asks it to, does so earlier."""
 
 
+SLOT_FUNCTION = "lavoro_slot_"
+"""With a slot's number, the name of the function in which it runs its tasks: stack dumps show only names."""
+
+
 class Entry(NamedTuple):
     """A task that has begun and not ended."""
 

@@ -17,7 +17,7 @@ from lavoro.protocol.message import Job, Message
 from lavoro.store import tasks, workers
 from lavoro.store.database import Tx
 from lavoro.store.tasks import Lane
-from lavoro.store.workers import Registration, Rescue
+from lavoro.store.workers import Ending, Registration, Rescue
 from tests.faults.checker import check
 from tests.faults.history import History, Rules, history
 from tests.faults.ledger import Ledger, read, sha
@@ -105,11 +105,11 @@ class Stage:
         """Give a task back that was not started."""
         return tasks.give_back(tx or self.tx, worker, [outcome.released(job)])
 
-    def rescue(self, worker: int, *, suspects: list[uuid.UUID] | None = None, tx: Tx | None = None, **how: Any) -> None:
+    def rescue(self, worker: int, ending: Ending | None = None, *, tx: Tx | None = None) -> None:
         """End a worker and take what it held, as its supervisor or another node does."""
-        tx = tx or self.tx
+        tx, ending = tx or self.tx, ending or Ending.expired(f"worker {worker} was lost")
         with tx.connection.transaction():
-            workers.rescue(tx, Rescue(worker, f"worker {worker} was lost", suspects, **how), max_crashes=MAX_CRASHES)
+            workers.rescue(tx, Rescue(worker, ending), max_crashes=MAX_CRASHES)
 
     def rescue_expired(self, *, tx: Tx | None = None, since: dt.datetime | None = None) -> list[int]:
         """Rescue whatever leases have run out, as every node does that has known the server's clock ``since``."""
@@ -119,7 +119,7 @@ class Stage:
                 expired = workers.expire(tx, since=since)
                 if expired is None:
                     return found
-                workers.rescue(tx, Rescue(expired[0], "its lease ran out"), max_crashes=MAX_CRASHES)
+                workers.rescue(tx, Rescue(expired[0], Ending.expired("its lease ran out")), max_crashes=MAX_CRASHES)
                 found.append(expired[0])
 
     def revoke(self, id: str, *, tx: Tx | None = None) -> int:

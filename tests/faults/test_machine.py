@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from lavoro.protocol.message import Job
+from lavoro.store.workers import Ending
 from tests.faults.stage import MAX_CRASHES, Stage
 from tests.postgres import Cluster
 
@@ -96,10 +97,10 @@ class Workers(RuleBasedStateMachine):
         worker, job, _ = self.held[which % len(self.held)]
         self.stage.retry(worker, job)
 
-    @rule(who=WORKERS, blameless=st.booleans())
-    def die(self, who: int, blameless: bool) -> None:
+    @rule(who=WORKERS, fenced=st.booleans())
+    def die(self, who: int, fenced: bool) -> None:
         """A worker dies, and another takes its place; the dead one may still speak."""
-        self.stage.rescue(self.ids[who], suspects=[] if blameless else None, blameless=blameless)
+        self.stage.rescue(self.ids[who], Ending.fenced("it was fenced") if fenced else Ending.expired("it was lost"))
         self.ids[who] = self.stage.worker()
 
     @rule(who=WORKERS)

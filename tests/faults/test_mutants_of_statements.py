@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from lavoro.store import database, statements, tasks
+from lavoro.store.workers import Ending
 from tests.faults.plugin.rig_changes import change_statements
 from tests.faults.stage import Stage
 
@@ -48,7 +49,7 @@ def taken_back(stage: Stage) -> None:
     stage.send()
     [job] = stage.claim(stopped)
     late = stage.end(job, stage.start(job, stopped))
-    stage.rescue(stopped, suspects=[], orderly=True, blameless=True)
+    stage.rescue(stopped, Ending.stopped("it was stopped"))
     [again] = stage.claim(other)
     token = stage.start(again, other)
     stage.finish(stopped, job, late)
@@ -111,7 +112,7 @@ def poison(stage: Stage) -> None:
         stage.make_due()
         for job in stage.claim(worker):
             stage.start(job, worker)
-            stage.rescue(worker, suspects=[job.id])
+            stage.rescue(worker, Ending.crashed("it crashed", [job.id]))
 
 
 def finish_twice(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job, Message
 from lavoro.store import offers, queues, tasks, workers
 from lavoro.store.database import Database, Tx
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from tests.conftest import Eventually
 from tests.store.walk import message, rows, stage_of, succeeded, value
 
@@ -104,7 +104,7 @@ def test_it_waits_otherwise(tx: Tx, database: Database, sleeper: psycopg.Connect
     elif why == "withdrawn":
         offers.withdraw(tx, WORKER)
     elif why == "no worker":
-        workers.rescue(tx, Rescue(WORKER, "it is gone"), max_crashes=3)
+        workers.rescue(tx, Rescue(WORKER, Ending.expired("it is gone")), max_crashes=3)
     tasks.insert(tx, [sent])
     assert stage_of(tx, sent.id) == "waiting"
 
@@ -148,7 +148,7 @@ def test_who_ends_offers_waits_for_a_call_that_takes_one(
             if end == "withdraw":
                 offers.withdraw(ending, WORKER)
             else:
-                workers.rescue(ending, Rescue(WORKER, "it is gone", [], blameless=True), max_crashes=3)
+                workers.rescue(ending, Rescue(WORKER, Ending.fenced("it is gone")), max_crashes=3)
 
         thread = threading.Thread(target=finish)
         with caller.transaction():
@@ -188,7 +188,7 @@ def index_entries_read(tx: Tx) -> int:
 
 def test_a_worker_that_was_ended_offers_nothing(tx: Tx, sleeper: psycopg.Connection[object]) -> None:
     """Its statement may have been under way when it was killed."""
-    workers.rescue(tx, Rescue(WORKER, "it is gone"), max_crashes=3)
+    workers.rescue(tx, Rescue(WORKER, Ending.expired("it is gone")), max_crashes=3)
     offer(tx)
     assert stage_of(tx, send(tx).id) == "waiting"
 

@@ -15,7 +15,7 @@ from lavoro.store.database import Database, Tx
 from lavoro.store.listener import Listener, ResultListener
 from lavoro.store.schema import partitions
 from lavoro.store.schema.migrate import migrate
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import message, registered, rows, sent_and_taken, stage_of, stored, succeeded, take, value
 
 
@@ -42,7 +42,7 @@ def test_a_task_walks_through_its_tables(shop: Database, tx: Tx) -> None:
     assert tasks.give_back(tx, 1, [outcome.retrying(retried, countdown=60.0)]) == 1
     assert tasks.revoke(tx, [retried.id], cancel="{}") == 1
     assert tasks.store_progress(tx, 1, lost, state="HALF", meta=None)
-    [rescued] = workers.rescue(tx, Rescue(1, "gone"), max_crashes=1)
+    [rescued] = workers.rescue(tx, Rescue(1, Ending.expired("gone")), max_crashes=1)
     assert (rescued.waiting, len(rescued.ended)) == (0, 1)
     assert [stage_of(tx, job.id) for job in (done, retried, lost)] == ["finished"] * 3
     error = serialization.loads_exception(serialization.loads(stored(tx, lost.id).result or ""))

@@ -14,7 +14,7 @@ from lavoro.store.database import Database, Tx
 from lavoro.store.listener import Listener
 from lavoro.store.schema import drift, migrate, partitions, roles
 from lavoro.store.statements import FOLDER, numbered
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.store.walk import message, registered, send, sent_and_taken, stage_of, succeeded, take, value
@@ -58,7 +58,7 @@ def test_the_life_of_tasks(tx: Tx) -> None:
     done, again, lost = (sent_and_taken(tx, worker_id=worker) for _ in range(3))
     assert tasks.finish(tx, worker, [succeeded(done)]) == 1
     assert tasks.give_back(tx, worker, [requeued(again, "later")]) == 1
-    assert [part.waiting for part in workers.rescue(tx, Rescue(worker, "gone"), max_crashes=3)] == [1]
+    assert [part.waiting for part in workers.rescue(tx, Rescue(worker, Ending.expired("gone")), max_crashes=3)] == [1]
     assert [stage_of(tx, job.id) for job in (done, again, lost)] == ["finished", "waiting", "waiting"]
     assert tasks.revoke(tx, [again.id, lost.id], cancel="{}") == 2
     assert value(tx, 'select count(*) from "Shop-1".tasks') == 3

@@ -15,7 +15,6 @@ MOST_ATTRIBUTES, MOST_PARAMETERS, MOST_LINES = 12, 5, 600
 
 ATTRIBUTES = {
     "Child": "it is being divided",
-    "ChildProcess": "it is being divided",
     "Children": "it is being divided",
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",

@@ -15,7 +15,8 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.worker.config import Wishes
-from lavoro.worker.pipe import LAST_WORDS, Pipe
+from lavoro.worker.pipe import FINAL_READS, Pipe
+from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.process import ChildProcess
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, rows
@@ -77,26 +78,28 @@ def test_a_daemon_that_holds_all_descriptors(
         killed(daemon)
 
 
-def test_a_signal_leaves_the_end_of_a_child_to_its_burial(eventually: Eventually) -> None:
+def test_a_signal_leaves_the_end_of_a_child_to_its_reaping(eventually: Eventually) -> None:
     """While the zombie is there its group can be ended: a look that took it away would leave forks of tasks alive."""
     child = ChildProcess(Wishes("tests.worker.app"), pool="threads", number=0)
     killed(child.pid)
     eventually(lambda: gone(child.pid), timeout=PATIENCE, why="the process has ended")
-    child.greeted = True
-    child.ask_for_stacks()
+    child.life.reach(State.LOADED)
+    child.request_stacks()
     assert child.exitcode is None
-    child.bury()
+    assert child.life.state is State.LOADED
+    child.reap()
+    assert child.life.state is State.GONE
     assert child.exitcode == -signal.SIGKILL
     child.close()
 
 
-def test_last_words_end_where_nothing_is_there_though_the_wire_is_open() -> None:
+def test_final_messages_end_where_nothing_is_there_though_the_wire_is_open() -> None:
     """A fork holds the other end, says something after the child is gone, or never stops to."""
     ours, theirs = Pipe.pair()
     child = Pipe(theirs)
     child.send("bye")
-    assert [message["kind"] for message in ours.last_words()] == ["bye"]
-    assert ours.last_words() == []
+    assert [message["kind"] for message in ours.final_messages()] == ["bye"]
+    assert ours.final_messages() == []
     theirs.setblocking(False)
 
     def talk() -> list[dict[str, object]]:
@@ -105,7 +108,7 @@ def test_last_words_end_where_nothing_is_there_though_the_wire_is_open() -> None
 
     receive: Callable[[], list[dict[str, object]]] = ours.receive  # type: ignore[assignment]
     ours.receive = talk  # type: ignore[method-assign]
-    assert len(ours.last_words()) == LAST_WORDS
+    assert len(ours.final_messages()) == FINAL_READS
     ours.close()
     child.close()
 

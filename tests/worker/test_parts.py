@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import math
 import os
 import socket
@@ -15,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import lavoro
 from lavoro import Lavoro
 from lavoro.cli.worker import _tell
 from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
@@ -30,9 +32,10 @@ from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.config import Plan, Wishes, make_plan, node_name
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
+from lavoro.worker.supervisor.lifecycle import Lifecycle, State
+from lavoro.worker.supervisor.stack_dumps import calls_of_tasks, slots
 from lavoro.worker.supervisor.start_warnings import of_the_node
 from lavoro.worker.supervisor.storage import name_of
-from lavoro.worker.supervisor.watch import culprits
 
 ENGINE = sa.create_engine("postgresql+psycopg://h/d")
 
@@ -244,18 +247,61 @@ def test_node_name() -> None:
     assert node_name("%p@h") == f"{os.getpid()}@h"
 
 
-def test_culprits() -> None:
-    """Of a dump, the tasks' own calls."""
-    dump = """Thread 0x01 (most recent call first):
-  File "/x/lavoro/worker/child/self_fence.py", line 40 in _watch
+def test_a_dump_keeps_the_calls_of_tasks(tmp_path: Path) -> None:
+    """A real one: the task's own calls, innermost first, and those of a task that it calls itself, but none of ours."""
+    app = Lavoro("dump", set_as_current=False)
+    with (tmp_path / "dump").open("w+") as file:
+
+        @app.task
+        def inner() -> None:
+            faulthandler.dump_traceback(file, all_threads=True)
+
+        @app.task
+        def outer() -> None:
+            inner.apply()
+
+        outer.apply()
+        file.seek(0)
+        dump = file.read()
+    kept = [call.rpartition(" in ")[2] for call in calls_of_tasks(dump).splitlines()]
+    assert kept[0] == "inner"
+    assert kept[-1] == "outer"
+    assert "test_a_dump_keeps_the_calls_of_tasks" in dump
+    assert calls_of_tasks("Thread 0x01\n  elsewhere") == "Thread 0x01\n  elsewhere"
+
+
+def test_a_dump_keeps_no_thread_without_a_task() -> None:
+    """Their order is the dump's; the thread of a task that calls us keeps those calls."""
+    ours = Path(lavoro.__file__).parent
+    dump = f"""Thread 0x01 (most recent call first):
+  File "{ours}/worker/child/self_fence.py", line 40 in _watch
 
 Current thread 0x02 (most recent call first):
+  File "{ours}/store/tx.py", line 3 in execute
   File "/shop/tasks.py", line 7 in burn
-  File "/x/lavoro/execution/executor.py", line 150 in _call
-  File "/x/lavoro/worker/child/child.py", line 180 in _run
+  File "{ours}/execution/executor.py", line 150 in _call
+  File "{ours}/worker/child/child.py", line 180 in _run
+  File "{ours}/worker/child/pools/base.py", line 132 in lavoro_slot_3
 """
-    assert culprits(dump) == '  File "/shop/tasks.py", line 7 in burn'
-    assert culprits("Thread 0x01\n  elsewhere") == "Thread 0x01\n  elsewhere"
+    first, second = f'  File "{ours}/store/tx.py", line 3 in execute', '  File "/shop/tasks.py", line 7 in burn'
+    assert calls_of_tasks(dump) == f"{first}\n{second}"
+    assert slots(dump) == {3}
+
+
+def test_the_states_of_a_child_come_in_their_order() -> None:
+    """Each has its time; one that leaves before it is ready was never ready."""
+    life = Lifecycle()
+    assert life.state is State.STARTING
+    life.reach(State.LOADED)
+    loaded = life.since(State.LOADED)
+    life.leave(by=math.inf)
+    life.leave(by=17.0)
+    life.reach(State.LOADED)
+    assert (life.state, life.leave_by, life.since(State.LOADED)) == (State.LEAVING, 17.0, loaded)
+    assert life.since(State.STARTING) <= loaded <= life.since(State.LEAVING) < math.inf
+    assert (life.loaded, life.ready, life.since(State.READY)) == (True, False, math.inf)
+    life.reach(State.GONE)
+    assert (life.state, life.leaving) == (State.GONE, True)
 
 
 @pytest.mark.parametrize(

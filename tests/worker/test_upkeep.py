@@ -18,7 +18,7 @@ from lavoro import Lavoro
 from lavoro.exceptions import TaskRevokedError
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database, Tx
-from lavoro.store.workers import Registration, Rescue
+from lavoro.store.workers import Ending, Registration, Rescue
 from lavoro.worker.supervisor import rescue, retention
 from lavoro.worker.supervisor.duty import Duty, Hooks
 from lavoro.worker.supervisor.renewal import STUCK_INTERVAL
@@ -69,7 +69,7 @@ def test_what_is_left_at_the_end_is_rescued_though_the_connection_was_cut(databa
     leaving.step()
     cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-upkeep'"
     assert other.connection.execute(f"{cut} and datname = current_database()".encode()).fetchall() == [(True,)]
-    leaving.rescue(Rescue(id, "it has left", [], blameless=True))
+    leaving.rescue(Rescue(id, Ending.stopped("it has left")))
     leaving.close()
     stopped = other.connection.execute("select stopped is not null from lavoro.worker where id = %s", (id,))
     assert stopped.fetchall() == [(True,)]
@@ -315,7 +315,7 @@ def test_the_lease_of_a_dead_child_is_not_renewed(database: Database) -> None:
     """Its rescue cannot be made here for some reason: the lease runs out, and another node makes it."""
     upkeep_ = node(database, "node")
     [dead, live] = [registered(upkeep_, number) for number in range(2)]
-    upkeep_.rescue(Rescue(dead, "it has died"))
+    upkeep_.rescue(Rescue(dead, Ending.expired("it has died")))
     with database.tx() as tx:
         before = expiries(tx)
         upkeep_.renew()

@@ -1,5 +1,5 @@
 -- Takes everything from a worker that is gone: back to waiting, or to finished where it may not start again.
--- `suspects` lists the tasks that ran when it died or had just ended, null when nobody can know: then all are. Only they
+-- `suspects` lists the tasks that ran when it died or had just ended, null when they are not known: then all are. Only they
 -- count a crash. The start of each other one is recorded as lost too, because a claim counts as a start.
 -- The reason that is recorded names up to three suspects.
 -- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
@@ -17,7 +17,7 @@ with lost as (
         end as verdict
     from lost l
     cross join lateral (
-        select not %(blameless)s and not %(orderly)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
+        select not %(orderly)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
     ) j
 ), blamed as materialized (
     select %(reason)s::text || case when %(suspects)s::uuid[] is null or count(*) = 0 then ''

@@ -1,4 +1,4 @@
-"""The children of a worker: how they are started, replaced, told to leave and buried."""
+"""The children of a worker: how they are started, replaced, told to leave and reaped."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections import deque
 from collections.abc import Callable
 
 from lavoro.exceptions import ImproperlyConfigured
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.config import Plan, Wishes
 from lavoro.worker.pipe import Message
+from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.loop import Loop
-from lavoro.worker.supervisor.process import ChildProcess, Ending
+from lavoro.worker.supervisor.process import ChildProcess
 
 logger = logging.getLogger("lavoro.worker")
 
 LEAVING = 5.0
 """Seconds a child gets beyond the grace, to store its last outcomes; one whose loop is blocked gets no more."""
-REPLACEMENT_PATIENCE = 5.0
+REPLACEMENT_DELAY = 5.0
 """Seconds that the successor of a worn child waits for its end, so that the two together run no more than one may."""
 HANG_UP = 5.0
 """Seconds for which a child may live without its pipe."""
@@ -39,9 +40,9 @@ class StartFailed(ImproperlyConfigured):
 
 
 class Children:
-    """All children that have not been buried, and those still to be started; the main thread's alone.
+    """All children that have not been reaped, and those still to be started; the main thread's alone.
 
-    ``heard`` is told what a child says, ``buried`` that one is gone and what is to be done about its tasks.
+    ``heard`` gets each message of a child; ``on_exit`` gets a child that is gone, and the rescue of its tasks.
     """
 
     def __init__(
@@ -50,9 +51,9 @@ class Children:
         loop: Loop,
         *,
         heard: Callable[[ChildProcess, Message], object],
-        buried: Callable[[ChildProcess, Rescue | None], object],
+        on_exit: Callable[[ChildProcess, Rescue | None], object],
     ) -> None:
-        self._wishes, self._loop, self._heard, self._buried = wishes, loop, heard, buried
+        self._wishes, self._loop, self._heard, self._on_exit = wishes, loop, heard, on_exit
         self.plan: Plan | None = None
         """What the application's settings say, once a child has told."""
         self.present: list[ChildProcess] = []
@@ -99,7 +100,7 @@ class Children:
 
     def welcome(self, child: ChildProcess) -> None:
         """Count one among those that work."""
-        child.ready = True
+        child.life.reach(State.READY)
         self._failed_starts = 0
         self._count_ready()
 
@@ -108,12 +109,12 @@ class Children:
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
-            child.hung_up = time.monotonic()
+            child.life.hung_up_at = time.monotonic()
         for message in messages or ():
             self._heard(child, message)
 
     def _count_ready(self) -> None:
-        self.ready = tuple(child for child in self.present if child.ready)
+        self.ready = tuple(child for child in self.present if child.life.ready)
 
     # Replacing
 
@@ -127,7 +128,7 @@ class Children:
         self._starts = [start for start in self._starts if start[1] < count]
         self._starts += [(now, number) for number in range(count) if number not in numbers]
         for child in self.present:
-            if child.number >= count and child.leave_by is None:
+            if child.number >= count and not child.life.leaving:
                 assert self.plan is not None
                 child.stop(self.plan.grace, how="warm", sig=None, node=False)
 
@@ -141,10 +142,10 @@ class Children:
             return
         now = time.monotonic()
         for child in self.present:
-            if child.leave_by is None or child.replaced or not self._wanted(child):
+            if not child.life.leaving or child.life.replaced or not self._wanted(child):
                 continue
-            if now > child.told_to_leave + REPLACEMENT_PATIENCE:
-                child.replaced = True
+            if now > child.life.since(State.LEAVING) + REPLACEMENT_DELAY:
+                child.life.replaced = True
                 self._starts.append((now, child.number))
         while self._to_replace and self._to_replace[0] not in self.ready:
             self._to_replace.popleft()
@@ -154,7 +155,7 @@ class Children:
 
     @property
     def _all_settled(self) -> bool:
-        unsettled = self._starts or any(not child.ready or child.leave_by is not None for child in self.present)
+        unsettled = self._starts or any(child.life.state is not State.READY for child in self.present)
         return not unsettled
 
     # Leaving
@@ -168,40 +169,40 @@ class Children:
         """Send what they have not taken yet, and end those that should be gone."""
         for child in self.present:
             child.pipe.flush()
-            if child.leave_by is not None and now > child.leave_by + LEAVING:
-                child.kill(Ending("it did not leave in time", orderly=True))
-            elif child.hung_up is not None and now > child.hung_up + HANG_UP:
-                child.kill(Ending("it no longer spoke with its supervisor", suspects=child.suspects))
+            if now > child.life.leave_by + LEAVING:
+                child.kill(Ending.stopped("it did not leave in time"))
+            elif now > child.life.hung_up_at + HANG_UP:
+                child.kill(Ending.crashed("it no longer spoke with its supervisor", child.started_tasks))
 
-    def bury_dead(self) -> None:
-        """Handle dead children: read their last messages, order the rescue of their tasks, plan their successors.
+    def reap(self) -> None:
+        """Handle dead children: read their final messages, order the rescue of their tasks, plan their successors.
 
         It never waits: a process that a task has forked may hold the pipe of a dead child.
         """
-        for child in [child for child in self.present if child.over]:
-            self._bury(child)
+        for child in [child for child in self.present if child.has_ended]:
+            self._reap(child)
 
     def end(self) -> None:
-        """End and bury all that is left."""
+        """End and reap all children that are left."""
         self.die_out()
         for child in self.present:
-            child.kill(Ending("the supervisor ended", orderly=True))
+            child.kill(Ending.stopped("the supervisor ended"))
         for child in list(self.present):
             child.wait(5)
-            self._bury(child)
+            self._reap(child)
 
-    def _bury(self, child: ChildProcess) -> None:
-        for message in child.bury():
+    def _reap(self, child: ChildProcess) -> None:
+        for message in child.reap():
             self._heard(child, message)
         self.present.remove(child)
         self._count_ready()
-        self._buried(child, child.rescue())  # before the log, which may block: its lease must not be renewed
+        self._on_exit(child, child.rescue())  # before the log, which may block: its lease must not be renewed
         if child.crashed and self.plan is not None:
-            logger.error("%s", child.obituary())
-        if child.hung_up is None:
+            logger.error("%s", child.exit_reason)
+        if child.life.hung_up_at == math.inf:
             self._loop.forget(child.pipe)
         child.close()
-        if self._wanted(child) and not child.replaced:
+        if self._wanted(child) and not child.life.replaced:
             self._plan_successor(child)
 
     def _wanted(self, child: ChildProcess) -> bool:
@@ -209,8 +210,8 @@ class Children:
         return not self._dying_out and (self.plan is None or child.number < self.plan.processes)
 
     def _plan_successor(self, child: ChildProcess) -> None:
-        if child.crashed and not child.greeted and not self.begun:
-            raise StartFailed(f"{child.obituary()} before it had loaded the application")
+        if child.crashed and not child.life.loaded and not self.begun:
+            raise StartFailed(f"{child.exit_reason} before it had loaded the application")
         self._starts.append((time.monotonic() + self._pause_after(child), child.number))
 
     def _pause_after(self, child: ChildProcess) -> float:
@@ -221,8 +222,10 @@ class Children:
         """
         if not child.crashed:
             return 0.0
-        if child.ready:
-            self._short_lives = self._short_lives + 1 if time.monotonic() - child.started < SHORT_LIFE else 0
+        if child.life.ready:
+            self._short_lives = (
+                self._short_lives + 1 if time.monotonic() - child.life.since(State.STARTING) < SHORT_LIFE else 0
+            )
             return float(min(1.0, 0.05 * 2 ** min(self._short_lives, 16)))
         self._failed_starts += 1
         return float(min(30.0, 0.1 * 2 ** min(self._failed_starts, 16)))

@@ -23,5 +23,5 @@ class HandlersDue:
 
     def call(self) -> None:
         """Have a child look now."""
-        staying = (child for child in self._children.ready if child.leave_by is None and child.ending is None)
+        staying = (child for child in self._children.ready if not child.life.leaving and child.ending is None)
         self._due = not any(child.pipe.send("handle", worker_id=child.worker_id) for child in staying)

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import lavoro
 from lavoro.store.database import Database
-from lavoro.store.workers import Cancel, Registration, Rescue
+from lavoro.store.workers import Cancel, Ending, Registration, Rescue
 from lavoro.worker.config import Plan
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.handlers_due import HandlersDue
 from lavoro.worker.supervisor.loop import Loop
-from lavoro.worker.supervisor.process import ChildProcess, Ending
+from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from lavoro.worker.supervisor.watch import Watch
 
@@ -50,7 +50,7 @@ class Leases:
         self._loop.turned = time.monotonic()  # to make a database or to purge may have taken long; nothing hangs
         self.upkeep.start()
         for child in self._children.present:
-            if child.greeted and child.ending is None:
+            if child.life.loaded and child.ending is None:
                 self.ask(child, self._plan)
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class Leases:
 
     def _give(self, child: ChildProcess, worker_id: int, registration: Registration) -> None:
         if child not in self._children.present or child.ending is not None:
-            self.upkeep.rescue(Rescue(worker_id, "it had ended before it could begin", [], blameless=True))
+            self.upkeep.rescue(Rescue(worker_id, Ending.stopped("it had ended before it could begin")))
             return
         board = child.lease(
             worker_id, trusted_until=self._trusted_by_children(time.monotonic()), slots=registration.slots,
@@ -109,7 +109,7 @@ class Leases:
         for child in self._watches:
             if child.worker_id in worker_ids and child.ending is None:
                 logger.error("process %d has lost its lease to another node; ending it", child.pid)
-                child.kill(Ending("its lease was lost to another node"))
+                child.kill(Ending.fenced("its lease was lost to another node"))
 
     def _pass_cancels_on(self, cancels: Sequence[Cancel]) -> None:
         for child, watch in self._watches.items():
@@ -144,7 +144,7 @@ class Leases:
         for child in self._watches:
             if child.ending is None:
                 logger.error("the lease of process %d could not be renewed in time; ending it", child.pid)
-                child.kill(Ending("its lease could not be renewed"))
+                child.kill(Ending.fenced("its lease could not be renewed"))
 
     def tell_where(self) -> None:
         """Have what all are doing logged, for a person who asked."""

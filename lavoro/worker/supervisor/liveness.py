@@ -58,6 +58,6 @@ class Liveness(Service):
 
 def _turns(child: ChildProcess) -> bool:
     try:
-        return child.board is not None and time.monotonic() - child.board.ticked < TURNING
+        return child.scoreboard is not None and time.monotonic() - child.scoreboard.ticked < TURNING
     except ValueError:  # its memory was given back this moment: it is gone
         return False

@@ -54,12 +54,12 @@ class Switchboard:
 
     def update(self) -> None:
         """Ask to be told of new tasks if one of the children rests."""
-        resting = any(child.resting for child in self._children.ready)
+        resting = any(child.sleeping for child in self._children.ready)
         self._listener.want([f"queue:{queue}" for queue in self.queues] if resting else [])
 
     def rest(self, child: ChildProcess, *, resting: bool) -> None:
         """A child rests from now on, or no longer."""
-        child.resting = resting
+        child.sleeping = resting
         self.update()
         if resting:  # Until the lock is held a task may come unannounced: the child looks once more after this.
             self._listener.when_heard(lambda: child.pipe.send("rest", listening=True))
@@ -89,7 +89,7 @@ class Switchboard:
         """A task has come: who rests claims it."""
         if found["queue"] in self.queues:
             for child in self._children.ready:
-                if child.resting:
+                if child.sleeping:
                     child.pipe.nudge("wake", what=found[0])
 
     def _wake_all(self, found: re.Match[str]) -> None:
@@ -100,5 +100,5 @@ class Switchboard:
 
     def _tell_resting(self, *, listening: bool) -> None:
         for child in self._children.ready:
-            if child.resting:
+            if child.sleeping:
                 child.pipe.send("rest", listening=listening)

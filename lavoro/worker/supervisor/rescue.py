@@ -13,7 +13,7 @@ from lavoro import exceptions, task_log
 from lavoro.runtime.service import jitter
 from lavoro.store import workers
 from lavoro.store.database import Tx
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.duty import RENEWALS, Duty
 from lavoro.worker.supervisor.server_clock import ServerClock
@@ -133,7 +133,7 @@ class Rescuer(Duty):
             )
             if found is not None:
                 worker_id, name = found
-                self._rescue(tx, Rescue(worker_id, f"worker {name} was lost: its lease ran out"))
+                self._rescue(tx, Rescue(worker_id, Ending.expired(f"worker {name} was lost: its lease ran out")))
                 # A claim that was under way may come after this.
                 self._orphans_from = min(self._orphans_from, time.monotonic() + ORPHANS_INTERVAL)
         return found is not None
@@ -145,17 +145,18 @@ class Rescuer(Duty):
         ever = self._orphans_from == -math.inf  # the first search finds orphans of the time when no node was there
         self._orphans_from = time.monotonic() + ORPHANS_INTERVAL * self._factor
         for worker_id in workers.strays(tx, ever=ever):
-            self._rescue(tx, Rescue(worker_id, "its worker had no lease any more", [], blameless=True))
+            self._rescue(tx, Rescue(worker_id, Ending.fenced("its worker had no lease any more")))
 
     def _rescue(self, tx: Tx, dead: Rescue) -> None:
         with short_locks(tx):
             rescued = workers.rescue(tx, dead, max_crashes=self._max_crashes)
-        self._has_rescued = self._has_rescued or not dead.orderly
+        ending = dead.ending
+        self._has_rescued = self._has_rescued or not ending.by_order
         for part in rescued:
             back = counted(part.waiting, "task waits again", "tasks wait again")
             about = part.reason
-            if dead.told is not None:
-                about = dead.told + (about.removeprefix(dead.reason).removeprefix("; it") or " had begun no task")
+            if ending.told is not None:
+                about = ending.told + (about.removeprefix(ending.reason).removeprefix("; it") or " had begun no task")
             logger.warning("%s: %s, %s", about, back, counted(len(part.ended), "has ended", "have ended"))
             for name, id, error, message in part.ended:
                 _log_end(name, id, getattr(exceptions, error)(message))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 
+from lavoro.store.workers import Ending
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.children import LEAVING, Children
-from lavoro.worker.supervisor.process import Ending
 
 COLD = 2.0
 """Seconds a child gets to store its last outcomes when it is to stop now."""
@@ -45,13 +45,15 @@ class Stopping:
         self._cold = cold
         for child in self._children.present:
             if child.worker_id is None:
-                child.kill(Ending("the worker stopped before it could begin", orderly=True))
+                child.kill(Ending.stopped("the worker stopped before it could begin"))
             else:
                 child.stop(grace, how=how, sig=why, node=True)
         return words
 
     def _words(self, why: str, *, cold: bool, grace: float) -> str:
-        running = sum(len(child.board.entries()) for child in self._children.present if child.board is not None)
+        running = sum(
+            len(child.scoreboard.entries()) for child in self._children.present if child.scoreboard is not None
+        )
         tasks = counted(running, "task runs", "tasks run")
         if cold:
             return f"{why}: stopping at once, {tasks}"
@@ -63,4 +65,4 @@ class Stopping:
         """End those that should be gone."""
         if self._by is not None and now > self._by:
             for child in self._children.present:
-                child.kill(Ending("it did not stop in time", orderly=True))
+                child.kill(Ending.stopped("it did not stop in time"))

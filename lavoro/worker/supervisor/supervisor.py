@@ -14,17 +14,18 @@ from typing import NamedTuple
 from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.store import queues
 from lavoro.store.database import Database
-from lavoro.store.workers import Rescue
+from lavoro.store.workers import Ending, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.config import RELOADED, Plan, Wishes, node_name
 from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.children import Children, StartFailed
 from lavoro.worker.supervisor.leases import Leases
+from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.liveness import Liveness
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.notifications import Switchboard
-from lavoro.worker.supervisor.process import ChildProcess, Ending
+from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.stopping import Stopping
 from lavoro.worker.supervisor.storage import check, database_of, name_of
 from lavoro.worker.supervisor.systemd import Systemd
@@ -70,7 +71,7 @@ class Supervisor:
         self._terminal = os.isatty(0)
         self._systemd = Systemd()
         self._loop = Loop()
-        self._children = Children(wishes, self._loop, heard=self._heard, buried=self._buried)
+        self._children = Children(wishes, self._loop, heard=self._heard, on_exit=self._on_exit)
         self._stopping = Stopping(self._children)
         self._services: Services | None = None
         self._parent: int | None = None
@@ -142,7 +143,7 @@ class Supervisor:
         self._children.start(0)
         while True:
             plan = self._children.plan
-            if plan is not None and any(child.greeted and child.ending is None for child in self._children.present):
+            if plan is not None and any(child.life.loaded and child.ending is None for child in self._children.present):
                 return plan
             self._turn()
 
@@ -194,7 +195,7 @@ class Supervisor:
         self._loop.wait(min(self._next_look, self._children.next_start))
         self._obey_signals()
         self._look_around()
-        self._children.bury_dead()
+        self._children.reap()
         if self._children.hopeless and not self._stopping.begun:
             self._give_up()
         self._children.replace_worn()
@@ -256,12 +257,12 @@ class Supervisor:
         getattr(self, f"_on_{message['kind']}")(child, message)
 
     def _on_hello(self, child: ChildProcess, message: Message) -> None:
-        child.greeted = True
+        child.life.reach(State.LOADED)
         told = Plan.from_dict(message["plan"])
         if self._services is None or self._children.plan is None:
             self._children.plan = told
             if told.pool != child.pool:
-                child.kill(Ending("the settings ask for another pool"))
+                child.kill(Ending.stopped("the settings ask for another pool"))
             return
         self._take_over(told, self._services, self._children.plan)
         self._services.leases.ask(child, told)
@@ -310,15 +311,15 @@ class Supervisor:
 
     def _on_worn(self, child: ChildProcess, message: Message) -> None:
         logger.info("process %d is replaced after %s", child.pid, message["reason"])
-        if child.leave_by is None:
+        if not child.life.leaving:
             child.stop(None, how="warm", sig=None, node=False)
 
     def _on_bye(self, child: ChildProcess, message: Message) -> None:
-        child.left = True
-        if child.leave_by is None:  # it leaves for a reason of its own
-            child.leave_by = time.monotonic()
+        child.life.said_bye = True
+        if not child.life.leaving:  # it leaves for a reason of its own
+            child.life.leave(by=time.monotonic())
 
-    def _buried(self, child: ChildProcess, rescue: Rescue | None) -> None:
+    def _on_exit(self, child: ChildProcess, rescue: Rescue | None) -> None:
         if self._services is not None:
             self._services.leases.end(child, rescue)
             self._services.switchboard.update()

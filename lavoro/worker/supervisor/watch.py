@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 import time
 import uuid
 from typing import Any
 
+from lavoro.store.workers import Ending
 from lavoro.text.plural import counted
 from lavoro.text.printable import Lines
 from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
 from lavoro.worker.supervisor.fencing_process import Deputy
-from lavoro.worker.supervisor.process import ChildProcess, Ending
+from lavoro.worker.supervisor.process import ChildProcess
+from lavoro.worker.supervisor.stack_dumps import calls_of_tasks, slots
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -47,12 +48,12 @@ class Watch:
         self._board.trust(trusted_until)
         if self._deputy is not None:
             self._deputy.trust(trusted_until - self._margin)
-        if self._child.ending is None and not self._child.over:
+        if self._child.ending is None and not self._child.has_ended:
             self._enforce_limits()
             self._enforce_cancels()
             if self._asked_by is not None:
                 self._report_stacks()
-            elif self._child.ready:
+            elif self._child.life.ready:
                 self._watch_loop()
 
     @property
@@ -74,7 +75,7 @@ class Watch:
         entry = self._board.overdue()
         if entry is not None:
             logger.error("task %s ran past its hard time limit; ending its process %d", entry.id, self._child.pid)
-            self._child.kill(Ending("the task ran past its hard time limit", culprit=entry.id))
+            self._child.kill(Ending.timed_out(entry.id))
 
     # Cancellation
 
@@ -98,17 +99,17 @@ class Watch:
         entry = next((entry for entry in self._board.entries() if self._cancels.get(entry.id, math.inf) < now), None)
         if entry is not None:
             logger.warning("task %s goes on after it was terminated; ending its process %d", entry.id, self._child.pid)
-            self._child.kill(Ending("the task was terminated"))
+            self._child.kill(Ending.fenced("the task was terminated"))
 
     # The loop
 
     def tell_where(self) -> None:
         """Have what the child is doing logged, for a person who asked."""
         self._asked_by = time.monotonic() + STACK_PATIENCE
-        self._child.ask_for_stacks()
+        self._child.request_stacks()
 
     def _report_stacks(self) -> None:
-        stacks = self._child.stacks()
+        stacks = self._child.stack_dumps.read()
         if stacks or time.monotonic() > (self._asked_by or 0.0):
             self._asked_by = None
             logger.warning("process %d is here:\n%s", self._child.pid, Lines(stacks or "(it does not say)"))
@@ -119,7 +120,7 @@ class Watch:
             if now - ticked > self._blocked_after:
                 self._blocked_since, self._stack_by = ticked, now + STACK_PATIENCE
                 self._appoint_deputy()
-                self._child.ask_for_stacks()
+                self._child.request_stacks()
         elif ticked > self._blocked_since:
             self._report_turning(ticked)
         elif self._stack_by > -math.inf:
@@ -135,7 +136,7 @@ class Watch:
 
     def _report_blocked(self, now: float) -> None:
         assert self._blocked_since is not None
-        stacks = culprits(self._child.stacks())
+        stacks = calls_of_tasks(self._child.stack_dumps.read())
         if stacks or now > self._stack_by:
             self._stack_by = -math.inf
             logger.error(
@@ -148,20 +149,19 @@ class Watch:
         """End it, after a last look at what blocks it: that alone counts a crash."""
         if self._last_words_by is None:
             self._last_words_by = now + STACK_PATIENCE
-            self._child.ask_for_stacks()
-        elif (stacks := self._child.stacks()) or now > self._last_words_by:
+            self._child.request_stacks()
+        elif (stacks := self._child.stack_dumps.read()) or now > self._last_words_by:
             grace = f"longer than {self._blocked_grace:g} s (lavoro_blocked_grace)"
             logger.error(
                 "process %d has been blocked for %s; ending it\n%s",
-                self._child.pid, grace, Lines(culprits(stacks) or "(it does not say by what)"),
+                self._child.pid, grace, Lines(calls_of_tasks(stacks) or "(it does not say by what)"),
             )  # fmt: skip
-            self._child.kill(Ending(f"its process was blocked for {grace}", suspects=self._suspects(stacks)))
+            self._child.kill(Ending.crashed(f"its process was blocked for {grace}", self._suspects(stacks)))
 
     def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
         """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
-        entries = self._board.entries() if stacks else []
-        slots = {int(slot) for slot in _SLOT.findall(stacks)}
-        return tuple(entry.id for entry in entries if entry.slot in slots or not slots)
+        entries, shown = self._board.entries() if stacks else [], slots(stacks)
+        return tuple(entry.id for entry in entries if entry.slot in shown or not shown)
 
     def _report_turning(self, ticked: float) -> None:
         assert self._blocked_since is not None
@@ -169,19 +169,3 @@ class Watch:
             logger.warning("process %d goes on, after %.1f s", self._child.pid, ticked - self._blocked_since)
         self._blocked_since, self._last_words_by, self._stack_by = None, None, -math.inf
         self.close()
-
-
-_THREAD = re.compile(r"^(?=(?:Current thread|Thread) 0x)", re.MULTILINE)
-
-
-_SLOT = re.compile(r" in lavoro_slot_(\d+)$", re.MULTILINE)
-
-
-def culprits(stacks: str) -> str:
-    """Keep the threads that run a task, innermost call first, without the calls of ours that led there."""
-    kept = []
-    for block in _THREAD.split(stacks):
-        inside, found, _ = block.partition("lavoro/execution/executor.py")
-        if found:
-            kept.append(inside.rpartition("\n")[0].partition("\n")[2])
-    return "\n".join(kept) or stacks

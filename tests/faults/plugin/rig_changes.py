@@ -211,13 +211,13 @@ def _never_polls(module: Any) -> None:
 def _waits_for_the_end_of_the_wire(module: Any) -> None:
     """Takes a wire that is open for a process that lives."""
 
-    def last_words(self: Any) -> list[Any]:
+    def final_messages(self: Any) -> list[Any]:
         messages: list[Any] = []
         while (received := self.receive()) is not None:
             messages += received
         return messages
 
-    replace(module.Pipe, "last_words", last_words)
+    replace(module.Pipe, "final_messages", final_messages)
 
 
 def _twice_the_slots(module: Any) -> None:

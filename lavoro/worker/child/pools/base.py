@@ -19,6 +19,7 @@ from typing import Any
 from lavoro.protocol.message import Job
 from lavoro.runtime.forking import leave_fork
 from lavoro.worker.child.import_context import inherited
+from lavoro.worker.scoreboard import SLOT_FUNCTION
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -167,4 +168,4 @@ class Pool:
 def _marked(function: Callable[..., None], slot: int) -> Callable[..., None]:
     """Return a copy of a function that tells its slot in a stack: all that is written of a stuck process are names."""
     assert isinstance(function, FunctionType)
-    return FunctionType(function.__code__.replace(co_name=f"lavoro_slot_{slot}"), function.__globals__)
+    return FunctionType(function.__code__.replace(co_name=f"{SLOT_FUNCTION}{slot}"), function.__globals__)

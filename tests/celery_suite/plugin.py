@@ -34,6 +34,7 @@ from t.unit.conftest import (  # noqa: E402, F401  # Celery's own fixtures, thos
 
 from lavoro import Lavoro  # noqa: E402
 from lavoro.runtime import current_app  # noqa: E402
+from lavoro.signals import Signal  # noqa: E402
 from lavoro.store.schema.migrate import migrate  # noqa: E402
 from tests.celery_suite.stored import save_result  # noqa: E402
 from tests.postgres import temporary_cluster  # noqa: E402
@@ -117,6 +118,18 @@ def results_are_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """Let the helper of a test file that stores a result do so in PostgreSQL."""
     if hasattr(request.module, "save_result"):
         monkeypatch.setattr(request.module, "save_result", save_result)
+
+
+@pytest.fixture(autouse=True)
+def receivers_are_a_map(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the helper that compares the receivers of a signal with an empty list ask whether there are any."""
+    if hasattr(request.cls, "_testIsClean"):
+
+        def clean(_: object, signal: Signal) -> None:
+            assert not signal.has_listeners()
+            assert not signal.receivers
+
+        monkeypatch.setattr(request.cls, "_testIsClean", clean)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

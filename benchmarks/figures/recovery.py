@@ -115,7 +115,7 @@ def _kill_node(groups: tuple[Group, ...], pid: int) -> None:
 
 
 def _workers(connection: psycopg.Connection[Any]) -> int:
-    found = connection.execute("select count(*) from lavoro.worker where stopped is null").fetchall()
+    found = connection.execute("select count(*) from lavoro.worker where stopped_at is null").fetchall()
     return int(found[0][0])
 
 

@@ -81,7 +81,7 @@ def _drop(dsn: str, rows: int) -> float:
     database.dispose()
     taken = time.perf_counter() - start
     with connect(dsn) as connection:
-        left = connection.execute("select count(*) from lavoro.finished where finished < now() - interval '2 days'")
+        left = connection.execute("select count(*) from lavoro.finished where finished_at < now() - interval '2 days'")
         if left.fetchall()[0][0]:
             raise RuntimeError(f"{rows} old rows were to be dropped, and some are left")
     return taken

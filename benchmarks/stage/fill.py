@@ -12,15 +12,15 @@ PIECE = 500_000
 
 # Ids sort by number, as those of real calls sort by time; each filling begins a new range of them.
 WAITING = """
-insert into lavoro.waiting (id, queue, priority, due, name, args)
+insert into lavoro.waiting (id, queue, priority, due_at, name, args)
 select (lpad(to_hex(%(range)s::int), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'celery', 0,
     clock_timestamp() + %(begin)s * interval '1 second' + (n - 1) * %(span)s::float8 / %(count)s * interval '1 second',
     %(name)s, '[0.0]'
 from generate_series(%(first)s::bigint, %(last)s::bigint) as n"""
 
 FINISHED = """
-insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, runtime, due, created, started,
-    finished, name, args, result)
+insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, runtime, due_at, created_at,
+    started_at, finished_at, name, args, result)
 select (lpad(to_hex(%(range)s::int), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'SUCCESS',
     'celery', 0, 1, 0, 0, 0.001, t, t, t, t, %(name)s, '[0.0]', 'null'
 from (select n, clock_timestamp() + %(begin)s * interval '1 second'

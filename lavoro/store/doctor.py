@@ -207,9 +207,9 @@ def _clock_skew(exam: Exam) -> Iterator[Finding]:
 def _future_times(exam: Exam) -> Iterator[Finding]:
     """Tasks that were stored in the future, before the clock was set back."""
     query = """
-        select count(*), extract(epoch from max(created) - clock_timestamp())::float8,
-            count(*) filter (where due <= created)
-        from {schema}.waiting where created > clock_timestamp()"""
+        select count(*), extract(epoch from max(created_at) - clock_timestamp())::float8,
+            count(*) filter (where due_at <= created_at)
+        from {schema}.waiting where created_at > clock_timestamp()"""
     [[tasks, seconds, at_once]] = exam.rows(query)
     if tasks:
         yield Finding(
@@ -230,7 +230,7 @@ def _connections(exam: Exam) -> Iterator[Finding]:
             current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                 - coalesce(current_setting('reserved_connections', true)::int, 0),
             (select count(distinct node) * 2 + count(*) * 2 from {schema}.worker
-                where stopped is null and expires > clock_timestamp())"""
+                where stopped_at is null and expires_at > clock_timestamp())"""
     [[used, most, workers]] = exam.rows(query)
     if used > exam.full * most:
         yield Finding(
@@ -257,7 +257,7 @@ def _pooler(exam: Exam) -> Iterator[Finding]:
 def _no_worker(exam: Exam) -> Iterator[Finding]:
     query = """
         select (select count(*) from {schema}.waiting)
-        where not exists (select from {schema}.worker where stopped is null and expires > clock_timestamp())"""
+        where not exists (select from {schema}.worker where stopped_at is null and expires_at > clock_timestamp())"""
     for (count,) in exam.rows(query):
         waiting = f", and {_waiting(count)}" if count else ""
         yield Finding("worker", "none", f"is alive: no task starts{waiting}", command("worker"))
@@ -269,12 +269,12 @@ def _waiting(count: int) -> str:
 
 def _unserved_queues(exam: Exam) -> Iterator[Finding]:
     query = """
-        select w.queue, count(*), extract(epoch from clock_timestamp() - min(w.due))::float8 from {schema}.waiting w
-        where w.due <= clock_timestamp()
-            and not exists (select from {schema}.queue q where q.name = w.queue and q.paused is not null)
+        select w.queue, count(*), extract(epoch from clock_timestamp() - min(w.due_at))::float8 from {schema}.waiting w
+        where w.due_at <= clock_timestamp()
+            and not exists (select from {schema}.queue q where q.name = w.queue and q.paused_at is not null)
             and not exists (select from {schema}.worker l
-                where l.stopped is null and l.expires > clock_timestamp() and w.queue = any (l.queues))
-        group by w.queue having min(w.due) < clock_timestamp() - %(backlog)s::float8 * interval '1 second'
+                where l.stopped_at is null and l.expires_at > clock_timestamp() and w.queue = any (l.queues))
+        group by w.queue having min(w.due_at) < clock_timestamp() - %(backlog)s::float8 * interval '1 second'
         order by w.queue"""
     for queue, count, seconds in exam.rows(query, backlog=exam.backlog):
         yield Finding(
@@ -285,23 +285,23 @@ def _unserved_queues(exam: Exam) -> Iterator[Finding]:
 
 def _paused_queues(exam: Exam) -> Iterator[Finding]:
     query = """
-        select q.name, extract(epoch from clock_timestamp() - q.paused)::float8,
+        select q.name, extract(epoch from clock_timestamp() - q.paused_at)::float8,
             (select count(*) from {schema}.waiting w where w.queue = q.name)
-        from {schema}.queue q where q.paused is not null order by q.name"""
+        from {schema}.queue q where q.paused_at is not null order by q.name"""
     for queue, seconds, count in exam.rows(query):
         repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(f"!{queue}"))
         yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
 
 
-_RESUME = "update {schema}.queue set paused = null where name = {name}; select pg_notify('{prefix}_wake', {woken});"
+_RESUME = "update {schema}.queue set paused_at = null where name = {name}; select pg_notify('{prefix}_wake', {woken});"
 
 
 def _silent_workers(exam: Exam) -> Iterator[Finding]:
     """Leases are renewed long before half of them is over, short or long: if not, it is no chance."""
     query = """
         select node || '/' || process, host, pid, extract(epoch from clock_timestamp() - seen_at)::float8,
-            expires < clock_timestamp(), (select count(*) from {schema}.running r where r.worker_id = w.id)
-        from {schema}.worker w where stopped is null and clock_timestamp() > seen_at + (expires - seen_at) / 2
+            expires_at < clock_timestamp(), (select count(*) from {schema}.running r where r.worker_id = w.id)
+        from {schema}.worker w where stopped_at is null and clock_timestamp() > seen_at + (expires_at - seen_at) / 2
         order by 1"""
     for worker, host, pid, seconds, over, held in exam.rows(query):
         if over:
@@ -317,8 +317,8 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
 def _strays(exam: Exam) -> Iterator[Finding]:
     query = """
         select r.worker_id, count(*) from {schema}.running r
-        where r.started < clock_timestamp() - interval '5 minutes'
-            and not exists (select from {schema}.worker w where w.id = r.worker_id and w.stopped is null)
+        where r.started_at < clock_timestamp() - interval '5 minutes'
+            and not exists (select from {schema}.worker w where w.id = r.worker_id and w.stopped_at is null)
         group by r.worker_id order by 1"""
     for worker_id, count in exam.rows(query):
         yield Finding(

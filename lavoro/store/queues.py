@@ -51,15 +51,15 @@ class WorkerStatus(NamedTuple):
 def queue_status(database: Database) -> list[QueueStatus]:
     """Count what waits and runs, queue by queue."""
     t = tables_of(database.schema)
-    now = sa.func.clock_timestamp()
+    now, due_at = sa.func.clock_timestamp(), t.waiting.c.due_at
     waiting = sa.select(
         t.waiting.c.queue,
-        sa.func.count().filter(t.waiting.c.due <= now).label("ready"),
-        sa.func.count().filter(t.waiting.c.due > now).label("scheduled"),
-        sa.func.extract("epoch", now - sa.func.min(t.waiting.c.due).filter(t.waiting.c.due <= now)).label("oldest"),
+        sa.func.count().filter(due_at <= now).label("ready"),
+        sa.func.count().filter(due_at > now).label("scheduled"),
+        sa.func.extract("epoch", now - sa.func.min(due_at).filter(due_at <= now)).label("oldest"),
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
-    paused = sa.select(t.queue.c.name).where(t.queue.c.paused.is_not(None))
+    paused = sa.select(t.queue.c.name).where(t.queue.c.paused_at.is_not(None))
     served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c))
     with translated(), database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
@@ -79,10 +79,10 @@ def worker_status(database: Database) -> list[WorkerStatus]:
     w, r = t.worker.c, t.running.c
     running = sa.select(sa.func.count()).where(r.worker_id == w.id).scalar_subquery()
     seen = sa.func.extract("epoch", sa.func.clock_timestamp() - w.seen_at)
-    longer = sa.func.extract("epoch", w.expires - w.seen_at - w.lease)
+    longer = sa.func.extract("epoch", w.expires_at - w.seen_at - w.lease)
     query = (
         sa.select(
-            w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started, seen, seen - longer / 2
+            w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started_at, seen, seen - longer / 2
         )
         .where(*_alive(w))
         .order_by(w.node, w.process)
@@ -101,14 +101,14 @@ def workers_of(database: Database, queue: str) -> tuple[list[str], bool]:
         .distinct()
         .where(*_alive(t.worker.c), sa.literal(queue) == sa.any_(t.worker.c.queues))
     )
-    paused = sa.select(t.queue.c.paused.is_not(None)).where(t.queue.c.name == queue)
+    paused = sa.select(t.queue.c.paused_at.is_not(None)).where(t.queue.c.name == queue)
     with translated(), database.engine.connect() as connection:
         return sorted(connection.scalars(nodes)), bool(connection.scalar(paused))
 
 
 def _alive(worker: Any) -> tuple[Any, ...]:
     """Return the conditions for a worker whose lease runs."""
-    return worker.stopped.is_(None), worker.expires > sa.func.clock_timestamp()
+    return worker.stopped_at.is_(None), worker.expires_at > sa.func.clock_timestamp()
 
 
 def pause(database: Database, names: Sequence[str]) -> None:
@@ -116,9 +116,9 @@ def pause(database: Database, names: Sequence[str]) -> None:
     if not names:
         return
     t = tables_of(database.schema)
-    upsert = insert(t.queue).values([{"name": name, "paused": sa.func.now()} for name in set(names)])
+    upsert = insert(t.queue).values([{"name": name, "paused_at": sa.func.now()} for name in set(names)])
     with translated(), database.engine.connect() as connection:
-        connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"paused": sa.func.now()}))
+        connection.execute(upsert.on_conflict_do_update(index_elements=["name"], set_={"paused_at": sa.func.now()}))
 
 
 def resume(database: Database, names: Sequence[str]) -> None:
@@ -126,7 +126,7 @@ def resume(database: Database, names: Sequence[str]) -> None:
     t = tables_of(database.schema)
     wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal("!") + t.queue.c.name))
     with translated(), database.engine.connect() as connection:
-        connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused=None))
+        connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused_at=None))
         connection.execute(wake.where(t.queue.c.name.in_(names)))  # "!": much may wait below the claimers' bounds
 
 

@@ -69,7 +69,7 @@ def store(database: Database, id: uuid.UUID, result: str, **columns: Any) -> Non
             return
         connection.execute(finished.delete().where(of_this))
         now = sa.func.clock_timestamp()
-        usual = {"queue": "", "priority": 0, "attempt": 0, "retries": 0, "crashes": 0, "due": now, "created": now}
+        usual = {"queue": "", "priority": 0, "attempt": 0, "retries": 0, "crashes": 0, "due_at": now, "created_at": now}
         json = sa.cast(sa.literal(result, sa.Text()), sa.JSON())
         connection.execute(finished.insert().values(id=id, result=json, **{**usual, **columns}))
 

@@ -36,7 +36,7 @@ def test_delay_stores_a_row(app: Lavoro, rows: Rows) -> None:
     (row,) = rows()
     assert (str(row["id"]), row["name"], row["args"], row["kwargs"]) == (result.id, "shop.add", [1], {"y": 2})
     assert (row["queue"], row["priority"], row["retries"], row["attempt"]) == ("celery", 0, 0, 0)
-    assert (row["options"], row["payload"], row["expires"]) == (None, None, None)
+    assert (row["options"], row["payload"], row["expires_at"]) == (None, None, None)
     assert (result.state, result.args, result.kwargs, result.stage) == ("PENDING", [1], {"y": 2}, "waiting")
 
 
@@ -70,11 +70,11 @@ def test_who_falls_asleep_between_two_quick_calls_is_woken_soon(
         ({"ignore_result": True}, {"options": {"ignore_result": True}}),
         ({"task_id": "my id"}, {"options": {"task_id": "my id"}}),
         ({"exchange": None, "compression": "zlib", "delivery_mode": 2, "producer": None}, {"options": None}),
-        ({"eta": NOW + HOUR}, {"due": NOW + HOUR}),
-        ({"eta": (NOW + HOUR).replace(tzinfo=None)}, {"due": NOW + HOUR}),
-        ({"eta": (NOW + HOUR).isoformat()}, {"due": NOW + HOUR}),
-        ({"eta": "2100-01-01T00:00:00Z"}, {"due": dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)}),
-        ({"expires": NOW + HOUR}, {"expires": NOW + HOUR}),
+        ({"eta": NOW + HOUR}, {"due_at": NOW + HOUR}),
+        ({"eta": (NOW + HOUR).replace(tzinfo=None)}, {"due_at": NOW + HOUR}),
+        ({"eta": (NOW + HOUR).isoformat()}, {"due_at": NOW + HOUR}),
+        ({"eta": "2100-01-01T00:00:00Z"}, {"due_at": dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)}),
+        ({"expires": NOW + HOUR}, {"expires_at": NOW + HOUR}),
     ],
 )
 def test_options_of_a_call(app: Lavoro, rows: Rows, options: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -86,15 +86,15 @@ def test_options_of_a_call(app: Lavoro, rows: Rows, options: dict[str, Any], exp
 def test_countdown_and_expires_count_from_the_call(app: Lavoro, rows: Rows) -> None:
     task = app.task(add)
     task.apply_async((1,), countdown=3600, expires=dt.timedelta(hours=2), eta=NOW)  # the countdown wins, as in Celery
-    (row,) = rows("select due - created as due, expires - created as expires from lavoro.waiting")
-    assert abs(row["due"] - HOUR) < dt.timedelta(seconds=10)
-    assert abs(row["expires"] - 2 * HOUR) < dt.timedelta(seconds=10)
+    (row,) = rows("select due_at - created_at as due_at, expires_at - created_at as expires_at from lavoro.waiting")
+    assert abs(row["due_at"] - HOUR) < dt.timedelta(seconds=10)
+    assert abs(row["expires_at"] - 2 * HOUR) < dt.timedelta(seconds=10)
 
 
 def test_naive_times_are_local_without_utc(app: Lavoro, rows: Rows) -> None:
     app.conf.update(enable_utc=False, timezone="Asia/Tokyo")
     app.task(add).apply_async((1,), eta=dt.datetime(2100, 1, 1, 9))
-    assert rows()[0]["due"] == dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)
+    assert rows()[0]["due_at"] == dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)
 
 
 def test_attributes_of_the_task_lose_to_the_call_and_win_over_the_route(app: Lavoro, rows: Rows) -> None:
@@ -107,7 +107,7 @@ def test_attributes_of_the_task_lose_to_the_call_and_win_over_the_route(app: Lav
     own.apply_async((1,), queue="call", priority=3)
     app.conf.task_routes = None
     plain.delay(1)
-    found = [(row["queue"], row["priority"], row["expires"] is not None) for row in rows()]
+    found = [(row["queue"], row["priority"], row["expires_at"] is not None) for row in rows()]
     assert found == [("route", 1, False), ("own", 2, True), ("own", 2, True), ("call", 3, True), ("celery", 4, False)]
 
 

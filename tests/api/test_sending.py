@@ -66,11 +66,17 @@ def retried(task: Any, job: Job) -> Requeued:
 def job_of(row: dict[str, Any], **changes: Any) -> Job:
     """The row as a worker claims it."""
     encoded = {name: None if row[name] is None else _json(row[name]) for name in ("args", "kwargs", "options")}
-    plain = Job(**encoded, attempt=1, expired=False, revoked=False, **{name: row[name] for name in _PLAIN})
+    plain = Job(
+        **encoded, attempt=1, expired=False, revoked=False, **{name: row[column] for name, column in _PLAIN.items()}
+    )
     return plain._replace(**changes)
 
 
-_PLAIN = ("id", "name", "payload", "queue", "priority", "retries", "crashes", "due", "expires")
+_PLAIN = {
+    **{name: name for name in ("id", "name", "payload", "queue", "priority", "retries", "crashes")},
+    "due": "due_at",
+    "expires": "expires_at",
+}
 
 
 def _json(value: Any) -> str:
@@ -107,16 +113,16 @@ def test_positional_arguments_have_celerys_order(app: Lavoro, rows: Rows) -> Non
     first, second = rows()
     if first["name"] == "b":
         first, second = second, first
-    assert (first["args"], first["kwargs"], first["due"]) == ([1], {"y": 2}, eta)
-    assert first["expires"] is not None
-    assert second["due"] > dt.datetime.now(dt.timezone.utc)
+    assert (first["args"], first["kwargs"], first["due_at"]) == ([1], {"y": 2}, eta)
+    assert first["expires_at"] is not None
+    assert second["due_at"] > dt.datetime.now(dt.timezone.utc)
 
 
 def test_expires_of_none_removes_the_tasks_own(app: Lavoro, rows: Rows) -> None:
     app.task(add, name="late", expires=60)
     app.send_task("late", (1,))
     app.send_task("late", (1,), expires=None)
-    assert [row["expires"] is None for row in rows()] == [False, True]
+    assert [row["expires_at"] is None for row in rows()] == [False, True]
 
 
 def test_route_name_routes(app: Lavoro, rows: Rows) -> None:
@@ -305,7 +311,7 @@ def test_what_receivers_change_reaches_the_task(app: Lavoro, heard: Callable[...
         7,
         2,
     )
-    assert (row["due"].year, row["expires"].year) == (2030, 2040)
+    assert (row["due_at"].year, row["expires_at"].year) == (2030, 2040)
     assert row["options"] == {
         "headers": {"trace": "t"}, "properties": {"own": 1}, "shadow": "shown", "group_id": "g",
         "root_id": "rr", "time_limit": 9, "soft_time_limit": 5, "ignore_result": True, "correlation_id": "cc",

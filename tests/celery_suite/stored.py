@@ -10,7 +10,8 @@ from lavoro import serialization, states
 from lavoro.protocol.ids import task_uuid
 
 _FINISHED = text(
-    "insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name, args,"
+    "insert into lavoro.finished (id, state, queue, priority, attempt, retries, crashes, due_at,"
+    " created_at, name, args,"
     " kwargs, result, traceback) values (:id, :state, 'celery', 0, 1, 0, 0, now(), now(), :name, '[]', '{}',"
     " cast(:result as json), :traceback)"
 )
@@ -19,7 +20,7 @@ _WAITING = text(
     " values (:id, 'celery', 1, 1, :name, '[]', '{}')"
 )
 _ATTEMPT = text(
-    "insert into lavoro.attempt (id, attempt, state, error, traceback)"
+    "insert into lavoro.attempt (id, number, state, error, traceback)"
     " values (:id, 1, :state, cast(:result as json), :traceback)"
 )
 

@@ -174,7 +174,7 @@ def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventuall
     run(__file__, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
 
     with worker("lavoro worker -A tasks", tmp_path, migrated_url), psycopg.connect(migrated_url, autocommit=True) as db:
-        query = "select state, name, result #>> '{}' from lavoro.tasks order by name, created"
+        query = "select state, name, result #>> '{}' from lavoro.tasks order by name, created_at"
         done = eventually(
             lambda: [row for row in [db.execute(query).fetchall()] if all(state == "SUCCESS" for state, *_ in row)],
             timeout=60,

@@ -117,7 +117,7 @@ def test_no_schema_another_release(server: Cluster, tx: Tx, examine: Examine) ->
         ("alter table lavoro.waiting add column note text", "lavoro.waiting.note", "is no column"),
         ("alter table lavoro.attempt alter column error type jsonb", "lavoro.attempt.error", "is jsonb, not json"),
         ("alter table lavoro.worker alter column node drop not null", "lavoro.worker.node", "may be null"),
-        ("alter table lavoro.queue alter column paused set not null", "lavoro.queue.paused", "must not be null"),
+        ("alter table lavoro.queue alter column paused_at set not null", "lavoro.queue.paused_at", "must not be null"),
         ("drop index lavoro.waiting_claim", "lavoro.waiting_claim", "does not exist"),
         ("drop index lavoro.running_cancelled", "lavoro.running_cancelled", "does not exist"),
         ("drop index lavoro.finished_id", "lavoro.finished_id", "does not exist"),
@@ -235,7 +235,11 @@ def test_a_database_that_cannot_hold_all_texts(server: Cluster) -> None:
 def test_tasks_from_the_future(tx: Tx, examine: Examine) -> None:
     """Stored by a clock that was set back since; a worker lets those begin that are due at once."""
     send(tx)
-    rows(tx, "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning 1")
+    rows(
+        tx,
+        "update lavoro.waiting"
+        " set due_at = due_at + interval '1 h', created_at = created_at + interval '1 h' returning 1",
+    )
     finding = the_one(examine())
     assert (finding.check, finding.which, finding.repair) == ("clock", "waiting", "lavoro worker -A shop")
     assert "1 task was stored up to 3600 s in the future" in finding.problem or "3599 s" in finding.problem
@@ -263,7 +267,7 @@ def test_a_pooler_without_a_way_past_it(examine: Examine) -> None:
 
 def test_no_worker_at_all(tx: Tx, examine: Examine) -> None:
     """It is told at once, and not only when tasks have waited."""
-    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() returning 1")
     finding = the_one(examine())
     assert finding == Finding("worker", "none", "is alive: no task starts", "lavoro worker -A shop")
     send(tx, queue="mail")
@@ -305,7 +309,7 @@ def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
 def silent_for(tx: Tx, seconds: int, lease: int) -> None:
     rows(
         tx,
-        "update lavoro.worker set (seen_at, expires) = (now() - %s * interval '1 second',"
+        "update lavoro.worker set (seen_at, expires_at) = (now() - %s * interval '1 second',"
         " now() + %s * interval '1 second') where process = 0 returning 1",
         seconds, lease - seconds,
     )  # fmt: skip
@@ -338,9 +342,9 @@ def test_tasks_of_a_worker_that_is_gone(tx: Tx, examine: Examine) -> None:
     worker_id = registered(tx)
     send(tx)
     take(tx, worker_id=worker_id)
-    rows(tx, "update lavoro.worker set stopped = now() where process = 0 returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() where process = 0 returning 1")
     assert examine() == []  # it may be being rescued
-    rows(tx, "update lavoro.running set started = now() - interval '10 minutes' returning 1")
+    rows(tx, "update lavoro.running set started_at = now() - interval '10 minutes' returning 1")
     assert the_one(examine()).which == str(worker_id)
 
 
@@ -427,7 +431,7 @@ def test_the_command(tmp_path: Path, tx: Tx, url: str) -> None:
     assert last == f"1 problem found in {masked(url)}"
     as_json = json.loads(lavoro(tmp_path, "doctor", "-A", "shop", "--json", url=url).stdout)
     assert [(one["check"], one["which"]) for one in as_json["findings"]] == [("queue", "mail")]
-    assert value(tx, "select count(*) from lavoro.queue where paused is not null") == 1
+    assert value(tx, "select count(*) from lavoro.queue where paused_at is not null") == 1
 
 
 def test_the_command_for_a_role(tmp_path: Path, url: str) -> None:

@@ -44,7 +44,8 @@ def url(migrated_url: str) -> str:
             connection.execute(sa.text("select lavoro.enqueue(:name, '[]', queue => :name)"), {"name": name})
             connection.execute(
                 sa.text(
-                    "insert into lavoro.worker (node, process, host, pid, pool, slots, queues, release, lease, expires)"
+                    "insert into lavoro.worker (node, process, host, pid, pool, slots, queues,"
+                    " release, lease, expires_at)"
                     " values (:name, 0, :name, 1, :name, 1, array[:name], '', '1 hour', clock_timestamp() + '1 hour')"
                 ),
                 {"name": name},

@@ -165,18 +165,20 @@ def _add(story: Story, entry: Entry) -> None:
 _QUERIES: tuple[tuple[str, type[Any], str], ...] = (
     (
         "live", Live,
-        ("select 'waiting', id::text, extract(epoch from due - clock_timestamp())::float8, attempt from lavoro.waiting"
+        (
+            "select 'waiting', id::text, extract(epoch"
+            " from due_at - clock_timestamp())::float8, attempt from lavoro.waiting"
         " union all select 'running', id::text, 0, attempt from lavoro.running"),
     ),
     (
         "done", Done,
-        ("select id::text, state, attempt, retries, crashes, worker_id, extract(epoch from finished)::float8,"
+        ("select id::text, state, attempt, retries, crashes, worker_id, extract(epoch from finished_at)::float8,"
         " result::text from lavoro.finished"),
     ),
     (
         "attempts", Start,
-        ("select id::text, attempt, state, extract(epoch from ended)::float8, reason from lavoro.attempt"
-        " order by attempt, ended"),
+        ("select id::text, number, state, extract(epoch from ended_at)::float8, reason from lavoro.attempt"
+        " order by number, ended_at"),
     ),
     (
         "transitions", Transition,

@@ -174,7 +174,9 @@ class Stage:
 
     def make_due(self) -> None:
         """Let what waits for later be due now."""
-        self.connection.execute("update lavoro.waiting set due = clock_timestamp() - interval '1 s' where due > now()")
+        self.connection.execute(
+            "update lavoro.waiting set due_at = clock_timestamp() - interval '1 s' where due_at > now()"
+        )
 
     # The checker
 

@@ -48,7 +48,7 @@ class Actor:
 
 ACTIONS = ("finish", "retry", "rescue", "revoke", "progress", "expire")
 MEETINGS = [*itertools.permutations(ACTIONS, 2), *itertools.permutations(("finish", "retry", "rescue", "revoke"), 3)]
-EXPIRED = "update lavoro.worker set expires = clock_timestamp() - interval '1 hour' where id = %s"
+EXPIRED = "update lavoro.worker set expires_at = clock_timestamp() - interval '1 hour' where id = %s"
 
 
 def meet(stage: Stage, names: tuple[str, ...]) -> None:

@@ -106,7 +106,7 @@ class Workers(RuleBasedStateMachine):
     @rule(who=WORKERS)
     def run_out(self, who: int) -> None:
         """A lease runs out, and any node sees it."""
-        query = "update lavoro.worker set expires = clock_timestamp() - interval '1 hour' where id = %s"
+        query = "update lavoro.worker set expires_at = clock_timestamp() - interval '1 hour' where id = %s"
         self.stage.connection.execute(query, (self.ids[who],))
         assert self.stage.rescue_expired() == [self.ids[who]]
         self.ids[who] = self.stage.worker()

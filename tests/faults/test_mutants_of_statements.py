@@ -179,7 +179,7 @@ MUTANTS = [
     ),
     Mutant(
         "leases are ended without looking at them", "I5", lease_in_force,
-        "expire_lease", "where stopped is null and expires < statement_timestamp()", "where stopped is null",
+        "expire_lease", "where stopped_at is null and expires_at < statement_timestamp()", "where stopped_at is null",
     ),
     Mutant(
         "leases are judged by the clock of a worker that goes fast", "I5", lease_in_force,
@@ -228,7 +228,7 @@ MUTANTS = [
     ),
     Mutant(
         "a loss has no reason", "I15", crash,
-        "rescue_tasks", "'LOST', started, (select reason from blamed) from", "'LOST', started, null from",
+        "rescue_tasks", "'LOST', started_at, (select reason from blamed) from", "'LOST', started_at, null from",
     ),
 ]  # fmt: skip
 

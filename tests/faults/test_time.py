@@ -53,7 +53,7 @@ def test_held_snapshot(trial: Trial) -> None:
         with psycopg.connect(trial.url, autocommit=True) as past:
             past.execute("set session_replication_role = replica")  # not under audit
             past.execute(
-                "insert into lavoro.waiting (id, queue, name, due) select gen_random_uuid(), 'celery', 'echo',"
+                "insert into lavoro.waiting (id, queue, name, due_at) select gen_random_uuid(), 'celery', 'echo',"
                 f" clock_timestamp() - i * interval '1 ms' from generate_series(1, {dead}) i".encode()
             )
             past.execute("delete from lavoro.waiting")

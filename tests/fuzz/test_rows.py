@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 TOGETHER = 200
 CANARY = Path(tempfile.gettempdir()) / "lavoro-fuzz-canary"
 INSERT = """
-    insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due, expires, created, name,
+    insert into lavoro.waiting (id, queue, priority, attempt, retries, crashes, due_at, expires_at, created_at, name,
         args, kwargs, options, payload, reason)
     values (gen_random_uuid(), %(queue)s, %(priority)s, %(attempt)s, %(retries)s, %(crashes)s,
         coalesce(%(due)s, now()::text)::timestamptz, %(expires)s::timestamptz,
@@ -29,7 +29,7 @@ INSERT = """
         %(reason)s)"""
 PENDING = """
     select (select count(*) from lavoro.running) + (select count(*) from lavoro.waiting
-        where due <= now() and (reason is null or reason !~ '^(worker .* knows no task|made by a later release)'))"""
+        where due_at <= now() and (reason is null or reason !~ '^(worker .* knows no task|made by a later release)'))"""
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def test_a_claim_moves_the_row_and_returns_the_job(tx: Tx) -> None:
     expires = dt.datetime(2100, 1, 1, tzinfo=UTC)
     sent = message(priority=3, retries=2, kwargs='{"x":1}', options='{"root_id":"r"}', expires=expires)
     tasks.insert(tx, [sent])
-    due = value(tx, "select due from lavoro.waiting")
+    due = value(tx, "select due_at from lavoro.waiting")
     assert take(tx, lane(priority=3), worker_id=3) == [
         Job(
             sent.id,
@@ -46,7 +46,8 @@ def test_a_claim_moves_the_row_and_returns_the_job(tx: Tx) -> None:
         )
     ]
     columns = (
-        "id, worker_id, queue, priority, attempt, retries, due, expires, name, args::text, kwargs::text, options::text"
+        "id, worker_id, queue, priority, attempt, retries, due_at, expires_at, name,"
+        " args::text, kwargs::text, options::text"
     )
     assert rows(tx, f"select {columns} from lavoro.running") == [
         (sent.id, 3, "celery", 3, 1, 2, due, expires, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}')
@@ -74,7 +75,7 @@ def test_first_by_priority_then_by_due_time(tx: Tx) -> None:
 
 def test_a_task_that_was_due_earlier_comes_first_though_it_was_sent_later(tx: Tx) -> None:
     second, first = send(tx), send(tx)
-    rows(tx, "update lavoro.waiting set due = due - interval '1 minute' where id = %s returning 1", first)
+    rows(tx, "update lavoro.waiting set due_at = due_at - interval '1 minute' where id = %s returning 1", first)
     assert [job.id for job in take(tx)] == [first, second]
 
 
@@ -105,7 +106,7 @@ def test_what_is_due_later_stays(tx: Tx) -> None:
 def test_a_worker_that_was_given_up_gets_nothing(tx: Tx) -> None:
     send(tx)
     assert take(tx, worker_id=99) == []
-    rows(tx, "update lavoro.worker set stopped = now() where id = 1 returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() where id = 1 returning 1")
     assert take(tx) == []
     assert len(take(tx, worker_id=2)) == 1
 
@@ -113,13 +114,13 @@ def test_a_worker_that_was_given_up_gets_nothing(tx: Tx) -> None:
 def test_a_paused_queue_gives_nothing(tx: Tx) -> None:
     send(tx)
     send(tx, queue="other")
-    rows(tx, "insert into lavoro.queue (name, paused) values ('celery', now()), ('other', null) returning 1")
+    rows(tx, "insert into lavoro.queue (name, paused_at) values ('celery', now()), ('other', null) returning 1")
     assert [job.queue for job in take(tx, lane(), lane("other"))] == ["other"]
 
 
 def test_the_lower_bound_is_included(tx: Tx) -> None:
     below, at = send(tx), send(tx)
-    due = value(tx, "select due from lavoro.waiting where id = %s", at)
+    due = value(tx, "select due_at from lavoro.waiting where id = %s", at)
     assert [job.id for job in take(tx, lane(bound=due))] == [at]
     assert [job.id for job in take(tx, lane(bound=LONG_AGO))] == [below]
 
@@ -210,14 +211,14 @@ def test_a_task_that_is_never_due_hides_no_other_lane(tx: Tx) -> None:
     """Up to PostgreSQL 16 no time can be subtracted from infinity."""
     send(tx)
     send(tx, priority=1)
-    rows(tx, "update lavoro.waiting set due = 'infinity' where priority = 1 returning 1")
+    rows(tx, "update lavoro.waiting set due_at = 'infinity' where priority = 1 returning 1")
     [(_, first, never), (_, second, now)] = tasks.discover_lanes(tx, ["celery"])
     assert (first, never, second, now) == (1, math.inf, 0, 0)
 
 
 def test_a_paused_queue_has_no_lanes(tx: Tx) -> None:
     send(tx)
-    rows(tx, "insert into lavoro.queue (name, paused) values ('celery', now()), ('other', null) returning 1")
+    rows(tx, "insert into lavoro.queue (name, paused_at) values ('celery', now()), ('other', null) returning 1")
     send(tx, queue="other")
     assert [lane[0] for lane in tasks.discover_lanes(tx, ["celery", "other"])] == ["other"]
 
@@ -238,7 +239,7 @@ def test_a_task_that_polls_for_ever_does_not_run_out_of_numbers(tx: Tx) -> None:
 def test_a_time_that_python_does_not_know_keeps_nobody_from_being_claimed(tx: Tx, expires: str) -> None:
     """A claim reads all of its rows or none: one that a person has damaged would stop the queue."""
     damaged, sound = send(tx), send(tx)
-    rows(tx, "update lavoro.waiting set expires = %s where id = %s returning 1", expires, damaged)
+    rows(tx, "update lavoro.waiting set expires_at = %s where id = %s returning 1", expires, damaged)
     claimed = take(tx)
     assert {job.id: job.expired for job in claimed} == {damaged: expires[0] in "-40", sound: False}
     assert {job.id for job in tasks.adopt(tx, 1, known=[])} == {damaged, sound}
@@ -248,8 +249,8 @@ def test_a_time_that_python_does_not_know_keeps_nobody_from_being_claimed(tx: Tx
     ("column", "value"),
     [
         ("attempt", "2147483647"), ("attempt", "-1"), ("retries", "2147483647"), ("crashes", "32767"),
-        ("created", "'-infinity'"), ("created", "'infinity'"), ("created", "'20000-01-01'"), ("due", "'-infinity'"),
-        ("name", "''"), ("queue", "''"),
+        ("created_at", "'-infinity'"), ("created_at", "'infinity'"), ("created_at", "'20000-01-01'"),
+        ("due_at", "'-infinity'"), ("name", "''"), ("queue", "''"),
     ],
 )  # fmt: skip
 def test_damage_that_would_stop_others_is_refused(tx: Tx, column: str, value: str) -> None:

@@ -21,10 +21,10 @@ from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stor
 
 def test_a_success_is_stored_with_all_that_is_known(tx: Tx) -> None:
     job = sent_and_taken(tx, kwargs='{"x":1}', options='{"root_id":"r"}')
-    [(due, created, started)] = rows(tx, "select due, created, started from lavoro.running")
+    [(due, created, started)] = rows(tx, "select due_at, created_at, started_at from lavoro.running")
     assert tasks.finish(tx, 1, [outcome.succeeded(job, '{"a":1}', 0.25, children='["x"]')]) == 1
     columns = (
-        "state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created, started, name,"
+        "state, worker_id, queue, priority, attempt, retries, crashes, runtime, due_at, created_at, started_at, name,"
         " args::text, kwargs::text, options::text, payload, result::text, result_payload, children::text, traceback"
     )
     assert rows(tx, f"select {columns} from lavoro.finished where id = %s", job.id) == [
@@ -94,7 +94,7 @@ def test_a_retry_changes_priority_and_expiry(tx: Tx) -> None:
     jobs = take(tx)
     back = [outcome.retrying(job, countdown=0.0, **changed) for job, changed in zip(jobs, changes, strict=True)]
     assert tasks.give_back(tx, 1, back) == 3
-    query = "select priority, expires, expires < now() + interval '2 hours' from lavoro.waiting where id = %s"
+    query = "select priority, expires_at, expires_at < now() + interval '2 hours' from lavoro.waiting where id = %s"
     unchanged, later, sooner = [rows(tx, query, job.id)[0] for job in jobs]
     assert (unchanged[:2], later[:2], sooner[0], sooner[2]) == ((0, first), (7, second), -2, True)
 
@@ -187,22 +187,22 @@ def test_progress_is_fenced(tx: Tx) -> None:
 
 def test_a_retry_waits_with_its_reason_and_records_the_start(tx: Tx) -> None:
     job = sent_and_taken(tx, kwargs='{"x":1}', options='{"root_id":"r"}')
-    [(created, started)] = rows(tx, "select created, started from lavoro.running")
+    [(created, started)] = rows(tx, "select created_at, started_at from lavoro.running")
     back = outcome.retrying(job, countdown=60.0, reason="later", error='{"exc_type":"E"}', traceback="Trace")
     before = value(tx, "select clock_timestamp()")
     assert tasks.give_back(tx, 1, [back]) == 1
     columns = (
-        "queue, priority, attempt, retries, crashes, created, name, args::text, kwargs::text, options::text, reason,"
-        " due - %s between '60 s' and '60 s' + (clock_timestamp() - %s)"
+        "queue, priority, attempt, retries, crashes, created_at, name, args::text, kwargs::text, options::text, reason,"
+        " due_at - %s between '60 s' and '60 s' + (clock_timestamp() - %s)"
     )
     assert rows(tx, f"select {columns} from lavoro.waiting", before, before) == [
         ("celery", 0, 1, 1, 0, created, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}', "later", True)
     ]
-    columns = "id, attempt, worker_id, state, started, reason, error::text, traceback"
+    columns = "id, number, worker_id, state, started_at, reason, error::text, traceback"
     assert rows(tx, f"select {columns} from lavoro.attempt") == [
         (job.id, 1, 1, "RETRY", started, "later", '{"exc_type":"E"}', "Trace")
     ]
-    rows(tx, "update lavoro.waiting set due = now() returning 1")
+    rows(tx, "update lavoro.waiting set due_at = now() returning 1")
     [again] = take(tx)
     assert (again.attempt, again.retries) == (2, 1)
 
@@ -210,14 +210,14 @@ def test_a_retry_waits_with_its_reason_and_records_the_start(tx: Tx) -> None:
 def test_a_retry_at_a_time(tx: Tx) -> None:
     eta = dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)
     tasks.give_back(tx, 1, [outcome.retrying(sent_and_taken(tx), eta=eta)])
-    assert value(tx, "select due from lavoro.waiting") == eta
+    assert value(tx, "select due_at from lavoro.waiting") == eta
 
 
 @pytest.mark.parametrize("when", [{"eta": dt.datetime(1960, 1, 1, tzinfo=dt.timezone.utc)}, {"countdown": -1e9}])
 def test_a_retry_in_the_past_is_due_now(tx: Tx, when: dict[str, object]) -> None:
     job, before = sent_and_taken(tx), value(tx, "select clock_timestamp()")
     assert tasks.give_back(tx, 1, [outcome.retrying(job, **when)]) == 1
-    assert value(tx, "select due between %s and clock_timestamp() from lavoro.waiting", before)
+    assert value(tx, "select due_at between %s and clock_timestamp() from lavoro.waiting", before)
 
 
 def test_a_retry_may_change_the_call(tx: Tx) -> None:
@@ -263,12 +263,12 @@ def test_a_postponed_task_waits_longer_as_it_grows_older(tx: Tx) -> None:
     job = sent_and_taken(tx)
     waits = []
     for age in ("0", "30 seconds", "10 minutes", "10 days"):
-        rows(tx, "update lavoro.running set created = clock_timestamp() - %s::interval returning 1", age)
+        rows(tx, "update lavoro.running set created_at = clock_timestamp() - %s::interval returning 1", age)
         tasks.give_back(tx, 1, [outcome.postponed(job, "unknown here", 5.0, 3600.0)])
         waits.append(
-            round(float(value(tx, "select extract(epoch from due - clock_timestamp()) from lavoro.waiting")), -1)
+            round(float(value(tx, "select extract(epoch from due_at - clock_timestamp()) from lavoro.waiting")), -1)
         )
-        rows(tx, "update lavoro.waiting set due = now() returning 1")
+        rows(tx, "update lavoro.waiting set due_at = now() returning 1")
         [job] = take(tx)
     assert waits == [0, 30, 600, 3600]
     assert (job.attempt, job.retries) == (1, 0)

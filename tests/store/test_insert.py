@@ -40,7 +40,7 @@ def test_every_field_is_stored(tx: Tx, count: int) -> None:
     }
     insert(tx, count, eta=eta, expires=expires, options='{"root_id":"r"}', **kept)
     columns = "queue, priority, retries, name, args::text, kwargs::text"
-    columns += ", due, expires, options::text, payload, attempt, crashes"
+    columns += ", due_at, expires_at, options::text, payload, attempt, crashes"
     expected = (*kept.values(), eta, expires, '{"root_id":"r"}', None, 0, 0)
     assert rows(tx, f"select {columns} from lavoro.waiting") == [expected] * count
 
@@ -87,7 +87,7 @@ def test_a_repeat_is_harmless_wherever_the_task_is_by_then(tx: Tx, finished: boo
 def test_what_is_due_in_the_past_is_due_now(tx: Tx, count: int, when: dict[str, object]) -> None:
     before = value(tx, "select clock_timestamp()")
     insert(tx, count, **when)
-    assert value(tx, "select bool_and(due between %s and clock_timestamp()) from lavoro.waiting", before)
+    assert value(tx, "select bool_and(due_at between %s and clock_timestamp()) from lavoro.waiting", before)
 
 
 @MANY
@@ -95,8 +95,8 @@ def test_countdown_and_expires_count_from_the_databases_clock(tx: Tx, count: int
     before = value(tx, "select clock_timestamp()")
     insert(tx, count, countdown=3600.5, expires_in=7200.25)
     query = """
-        select bool_and(due - %s between '3600.5 s' and '3600.5 s' + (clock_timestamp() - %s)
-            and expires - %s between '7200.25 s' and '7200.25 s' + (clock_timestamp() - %s)) from lavoro.waiting"""
+        select bool_and(due_at - %s between '3600.5 s' and '3600.5 s' + (clock_timestamp() - %s)
+            and expires_at - %s between '7200.25 s' and '7200.25 s' + (clock_timestamp() - %s)) from lavoro.waiting"""
     assert value(tx, query, before, before, before, before)
 
 
@@ -104,7 +104,7 @@ def test_the_clock_goes_on_inside_of_a_transaction(tx: Tx) -> None:
     with tx.connection.transaction():
         began, later = rows(tx, "select now(), clock_timestamp()")[0]
         id = send(tx)
-        assert value(tx, "select due from lavoro.waiting where id = %s", id) >= later > began
+        assert value(tx, "select due_at from lavoro.waiting where id = %s", id) >= later > began
 
 
 @pytest.mark.parametrize("broken", [{"queue": ""}, {"name": ""}, {"retries": -1}, {"args": "[1"}, {"kwargs": "{"}])

@@ -55,7 +55,7 @@ def finish_at(tx: Tx, moment: dt.datetime, *, state: str = "SUCCESS") -> str:
     """Store an outcome of that time; return the partition it came into."""
     query = """
         insert into lavoro.finished
-            (id, state, queue, priority, attempt, retries, crashes, due, created, name, finished)
+            (id, state, queue, priority, attempt, retries, crashes, due_at, created_at, name, finished_at)
         values (%s, %s, 'celery', 0, 1, 0, 0, now(), now(), 'a.b', %s) returning tableoid::regclass::text"""
     return str(value(tx, query, uuid7(), state, moment)).removeprefix("lavoro.")
 
@@ -199,7 +199,9 @@ def test_each_kind_has_its_own_retention(bare: Tx) -> None:
 def test_what_fits_nowhere_is_deleted_when_it_is_too_old(bare: Tx) -> None:
     finish_at(bare, now(bare) - dt.timedelta(days=1.1))
     finish_at(bare, now(bare) - dt.timedelta(days=0.9))
-    query = "insert into lavoro.attempt (id, attempt, state, ended) values (%s, 1, 'LOST', now() - interval '31 days')"
+    query = (
+        "insert into lavoro.attempt (id, number, state, ended_at) values (%s, 1, 'LOST', now() - interval '31 days')"
+    )
     bare.cursor.execute(query, (uuid7(),))
     assert drop_behind(bare, DEFAULT_RETENTION) == []
     assert value(bare, "select count(*) from lavoro.finished_success_rest") == 1

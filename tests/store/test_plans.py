@@ -22,19 +22,19 @@ WAITING, RUNNING = 60_000, 40_000
 BATCH = 100
 
 FILL = f"""
-    insert into lavoro.waiting (id, queue, priority, due, name, args)
+    insert into lavoro.waiting (id, queue, priority, due_at, name, args)
     select gen_random_uuid(), 'q' || i % 3, i % 2, clock_timestamp() - i * interval '1 ms', 'noop', '[1]'
     from generate_series(1, {WAITING}) i;
     insert into lavoro.running
-        (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name, args, cancel)
+        (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, name, args, cancel)
     select gen_random_uuid(), i % 4 + 1, 'q1', 0, 1, 0, 0, now(), now(), 'noop', '[1]',
         case when i % 1000 = 0 then '{{}}' end
     from generate_series(1, {RUNNING}) i;
     insert into lavoro.finished
-        (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, name, finished)
+        (id, state, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, name, finished_at)
     select gen_random_uuid(), case when i % 2 = 0 then 'SUCCESS' else 'FAILURE' end, 1, 'q1', 0, 1, 0, 0, now(), now(),
         'noop', now() + (i % 2) * interval '1 hour' from generate_series(1, {RUNNING}) i;
-    insert into lavoro.attempt (id, attempt, worker_id, state)
+    insert into lavoro.attempt (id, number, worker_id, state)
     select gen_random_uuid(), 1, 1, 'RETRY' from generate_series(1, {RUNNING}) i;
 """
 

@@ -22,7 +22,7 @@ def test_nothing_at_all(database: Database) -> None:
 def test_each_queue_is_counted(database: Database, tx: Tx) -> None:
     sent_and_taken(tx, queue="b")
     tasks.insert(tx, [message(queue="a"), message(queue="a", countdown=3600.0), message(queue="c", countdown=60.0)])
-    rows(tx, "update lavoro.waiting set due = due - interval '90 s' where queue = 'a' returning 1")
+    rows(tx, "update lavoro.waiting set due_at = due_at - interval '90 s' where queue = 'a' returning 1")
     registered(tx, queues=["c", "d"], process=2)
     registered(tx, queues=["a"], process=3, lease=0.0)
     a, b, c = queue_status(database)
@@ -93,7 +93,7 @@ def test_no_queues(database: Database, ask: Callable[..., object]) -> None:
 
 
 def test_live_workers(database: Database, tx: Tx) -> None:
-    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() returning 1")
     gone = registered(tx, lease=0.0, process=8)
     mine = registered(tx, process=9, queues=["a", "b"])
     for _ in range(2):
@@ -106,7 +106,7 @@ def test_live_workers(database: Database, tx: Tx) -> None:
 
 
 def test_workers_of_a_queue(database: Database, tx: Tx) -> None:
-    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() returning 1")
     registered(tx, queues=["b", "a"], process=1)
     registered(tx, queues=["a"], process=2)
     assert workers_of(database, "a") == (["node@test"], False)
@@ -118,12 +118,13 @@ def test_workers_of_a_queue(database: Database, tx: Tx) -> None:
 @pytest.mark.parametrize(("seen", "silent"), [(100, 0), (150, 45)])
 def test_idle_workers_are_silent_for_longer(database: Database, tx: Tx, seen: int, silent: int) -> None:
     """A lease of 240 seconds is renewed after 90."""
-    rows(tx, "update lavoro.worker set stopped = now() returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() returning 1")
     registered(tx)
     query = (
-        "update lavoro.worker set seen_at = now() - %s * interval '1 s', expires = now() + (240 - %s) * interval '1 s'"
+        "update lavoro.worker set seen_at = now() - %s * interval '1 s',"
+        " expires_at = now() + (240 - %s) * interval '1 s'"
     )
-    rows(tx, f"{query} where stopped is null returning 1", seen, seen)
+    rows(tx, f"{query} where stopped_at is null returning 1", seen, seen)
     [worker] = worker_status(database)
     assert seen <= worker.seen < seen + 20
     assert silent <= worker.silent < silent + 20

@@ -19,7 +19,7 @@ def test_an_unknown_task(tx: Tx) -> None:
 
 def test_a_waiting_task(tx: Tx) -> None:
     id = send(tx, queue="q", kwargs='{"x":1}', options='{"shadow":"s"}')
-    created = value(tx, "select created from lavoro.waiting")
+    created = value(tx, "select created_at from lavoro.waiting")
     assert results.fetch(tx, id) == StoredTask(
         stage="waiting", state=None, result=None, result_payload=None, traceback=None, name="test.add", args="[1,2]",
         kwargs='{"x":1}', options='{"shadow":"s"}', payload=None, queue="q", retries=0, attempt=0, worker_id=None,
@@ -29,7 +29,7 @@ def test_a_waiting_task(tx: Tx) -> None:
 
 def test_a_running_task(tx: Tx) -> None:
     job = sent_and_taken(tx)
-    [(created, started)] = rows(tx, "select created, started from lavoro.running")
+    [(created, started)] = rows(tx, "select created_at, started_at from lavoro.running")
     found = stored(tx, job.id)
     assert found == StoredTask(
         stage="running", state=None, result=None, result_payload=None, traceback=None, name="test.add", args="[1,2]",
@@ -44,7 +44,7 @@ def test_a_running_task(tx: Tx) -> None:
 def test_a_finished_task(tx: Tx) -> None:
     job = sent_and_taken(tx)
     tasks.finish(tx, 1, [outcome.succeeded(job, '"x"', 0.25, payload=b"\x00", children='["c"]')])
-    [(created, started, finished)] = rows(tx, "select created, started, finished from lavoro.finished")
+    [(created, started, finished)] = rows(tx, "select created_at, started_at, finished_at from lavoro.finished")
     assert stored(tx, job.id) == StoredTask(
         stage="finished", state="SUCCESS", result='"x"', result_payload=b"\x00", traceback=None, name="test.add",
         args="[1,2]", kwargs=None, options=None, payload=None, queue="celery", retries=0, attempt=1, worker_id=1,
@@ -109,7 +109,7 @@ def test_the_view_shows_every_task_with_its_state(tx: Tx) -> None:
         (released.id, "waiting", "PENDING", None, None, None),
     }
     [(worker, started, finished)] = rows(
-        tx, "select worker_id, started, finished from lavoro.tasks where id = %s", success.id
+        tx, "select worker_id, started_at, finished_at from lavoro.tasks where id = %s", success.id
     )
     assert worker == 1
     assert finished > started
@@ -129,14 +129,14 @@ def test_enqueue_with_everything(tx: Tx) -> None:
         select lavoro.enqueue('a.b', args => '[1, "x"]', kwargs => '{"k": null}', queue => 'q', priority => -4,
             eta => %s, id => %s)"""
     assert value(tx, query, eta, id) == id
-    columns = "id, name, args::text, kwargs::text, queue, priority, due"
+    columns = "id, name, args::text, kwargs::text, queue, priority, due_at"
     assert rows(tx, f"select {columns} from lavoro.waiting") == [(id, "a.b", '[1, "x"]', '{"k": null}', "q", -4, eta)]
 
 
 def test_enqueue_with_a_countdown(tx: Tx) -> None:
     for name, when in {"a": "countdown => 60", "b": "countdown => -60", "c": "eta => '1999-01-01'"}.items():
         value(tx, f"select lavoro.enqueue('{name}', {when})")
-    later = "select name, round(extract(epoch from due - created) / 60)::int from lavoro.waiting order by name"
+    later = "select name, round(extract(epoch from due_at - created_at) / 60)::int from lavoro.waiting order by name"
     assert rows(tx, later) == [("a", 1), ("b", 0), ("c", 0)]
 
 

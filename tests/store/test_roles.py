@@ -113,7 +113,7 @@ def test_a_producer_reads_nobodys_arguments(act: Act, column: str) -> None:
     )
 
 
-@pytest.mark.parametrize("column", ["attempt", "crashes", "created", "reason"])
+@pytest.mark.parametrize("column", ["attempt", "crashes", "created_at", "reason"])
 def test_a_producer_sets_nothing_but_the_call(act: Act, column: str) -> None:
     assert not may(act("lavoro_producer"), f"insert into lavoro.waiting ({column}) values (null)")
 

@@ -35,7 +35,7 @@ def error_of(tx: Tx, job: Job) -> BaseException:
 
 def revived(tx: Tx, *, worker_id: int = 2) -> list[Job]:
     """What can be claimed once everything is due."""
-    rows(tx, "update lavoro.waiting set due = clock_timestamp() returning 1")
+    rows(tx, "update lavoro.waiting set due_at = clock_timestamp() returning 1")
     return take(tx, worker_id=worker_id)
 
 
@@ -69,14 +69,14 @@ def test_a_renewal_tells_all_that_a_node_has_to_know(tx: Tx) -> None:
 
 def test_a_renewal_need_not_look_at_what_ran_out_long_ago(tx: Tx) -> None:
     """A minute later all is looked at again; else each would read what all since a held snapshot have left."""
-    rows(tx, "update lavoro.worker set expires = now() - interval '100 seconds' returning 1")
+    rows(tx, "update lavoro.worker set expires_at = now() - interval '100 seconds' returning 1")
     assert workers.renew(tx, [], back=60).expiry == math.inf
     assert workers.renew(tx, []).expiry < -99
 
 
 def test_a_renewal_that_comes_late_shortens_nothing(tx: Tx) -> None:
     """A node gave it up, and has asked for a long lease since: it trusts that one."""
-    mine, query = registered(tx), "select expires - clock_timestamp() > 2 * lease from lavoro.worker where id = %s"
+    mine, query = registered(tx), "select expires_at - clock_timestamp() > 2 * lease from lavoro.worker where id = %s"
     before = workers.renew(tx, [mine]).seen
     long = workers.renew(tx, [mine], factor=8.0, known=before).seen
     assert value(tx, query, mine)
@@ -109,7 +109,7 @@ def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) ->
 
 def test_a_lease_that_moves_is_not_ended(tx: Tx) -> None:
     """It ran out by a clock that was set ahead; how long it has not moved is counted by one that was not."""
-    rows(tx, "update lavoro.worker set seen_at = now() - interval '1 hour', expires = now() - interval '59 minutes'"
+    rows(tx, "update lavoro.worker set seen_at = now() - interval '1 hour', expires_at = now() - interval '59 minutes'"
              " where id = 1 returning 1")  # fmt: skip
     [[now, half_a_minute_ago, soon]] = rows(tx, "select now(), now() - interval '31 s', now() + interval '1 s'")
     assert workers.expire(tx, since=now) is None
@@ -119,7 +119,7 @@ def test_a_lease_that_moves_is_not_ended(tx: Tx) -> None:
 
 def test_a_long_lease_is_ended_half_of_a_usual_one_after_an_outage(tx: Tx) -> None:
     """Its node has tried to renew it since three eighths of it had passed, as often as others do."""
-    rows(tx, "update lavoro.worker set seen_at = now() - interval '241 s', expires = now() - interval '1 s'"
+    rows(tx, "update lavoro.worker set seen_at = now() - interval '241 s', expires_at = now() - interval '1 s'"
              " where id = 1 returning 1")  # fmt: skip
     [[hour, sooner, later]] = rows(
         tx, "select now() - interval '1 h', now() - interval '14 s', now() - interval '16 s'"
@@ -129,11 +129,13 @@ def test_a_long_lease_is_ended_half_of_a_usual_one_after_an_outage(tx: Tx) -> No
 
 
 def test_a_lease_that_was_renewed_in_the_future_begins_now(tx: Tx) -> None:
-    query = "update lavoro.worker set seen_at = seen_at + '1 h', expires = expires + '1 h' where id = 1 returning 1"
+    query = (
+        "update lavoro.worker set seen_at = seen_at + '1 h', expires_at = expires_at + '1 h' where id = 1 returning 1"
+    )
     rows(tx, query)
     assert clock.pull_leases(tx) == 1
     assert clock.pull_leases(tx) == 0
-    age = "select extract(epoch from expires - clock_timestamp())::float8 from lavoro.worker where id = 1"
+    age = "select extract(epoch from expires_at - clock_timestamp())::float8 from lavoro.worker where id = 1"
     assert value(tx, age) == pytest.approx(30, abs=5)
     rows(tx, query)
     workers.renew(tx, [1], known=None)  # nor does its own renewal leave it there
@@ -151,17 +153,20 @@ def test_what_was_due_at_once_is_due_after_the_clock_was_set_back(tx: Tx, monkey
     ids = [send(tx) for _ in range(8)]
     others = [send(tx, queue=queue, priority=priority) for queue in ("a", "z") for priority in (-1, 0, 5)]
     later = send(tx, countdown=60.0)
-    forward = "update lavoro.waiting set due = due + interval '1 h', created = created + interval '1 h' returning due"
+    forward = (
+        "update lavoro.waiting set due_at = due_at + interval '1 h', created_at = created_at + interval '1 h'"
+        " returning due_at"
+    )
     rows(tx, forward)
     now = send(tx)
-    [[due]] = rows(tx, "select due from lavoro.waiting where id = %s", later)
+    [[due]] = rows(tx, "select due_at from lavoro.waiting where id = %s", later)
     pulled, seconds = clock.pull_tasks(tx)
     assert (pulled, seconds) == (14, pytest.approx(3600, abs=60))
     assert sorted(job.id for job in take(tx)) == sorted([*ids, now])
-    order = rows(tx, "select id from lavoro.running where id <> %s order by due", now)
+    order = rows(tx, "select id from lavoro.running where id <> %s order by due_at", now)
     assert order == [(id,) for id in ids]
-    assert rows(tx, "select id from lavoro.waiting where due <= now() order by due") == [(id,) for id in others]
-    assert rows(tx, "select due from lavoro.waiting where due > now()") == [(due,)]
+    assert rows(tx, "select id from lavoro.waiting where due_at <= now() order by due_at") == [(id,) for id in others]
+    assert rows(tx, "select due_at from lavoro.waiting where due_at > now()") == [(due,)]
     assert clock.pull_tasks(tx) == (0, 0.0)
 
 
@@ -181,7 +186,11 @@ def test_a_look_for_tasks_of_the_future_does_not_read_the_backlog(tx: Tx) -> Non
 @pytest.mark.parametrize("how", ["given back", "rescued"])
 def test_what_was_claimed_goes_back_as_due_though_the_clock_was_set_back(tx: Tx, how: str) -> None:
     job = sent_and_taken(tx)
-    rows(tx, "update lavoro.running set due = due + interval '1 h', created = created + interval '1 h' returning 1")
+    rows(
+        tx,
+        "update lavoro.running"
+        " set due_at = due_at + interval '1 h', created_at = created_at + interval '1 h' returning 1",
+    )
     if how == "rescued":
         rescue(tx)
     else:
@@ -200,20 +209,20 @@ def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable
 def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:
     sent_and_taken(tx)
     assert workers.strays(tx) == []
-    rows(tx, "update lavoro.worker set stopped = now() where id = 1 returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() where id = 1 returning 1")
     assert workers.strays(tx) == []  # its rescue may be under way
-    rows(tx, "update lavoro.running set started = now() + interval '1 hour' returning 1")
+    rows(tx, "update lavoro.running set started_at = now() + interval '1 hour' returning 1")
     assert workers.strays(tx) == [1]  # it began by another clock
-    rows(tx, "update lavoro.running set started = now() - interval '2 minutes' returning 1")
+    rows(tx, "update lavoro.running set started_at = now() - interval '2 minutes' returning 1")
     assert workers.strays(tx) == workers.strays(tx, ever=False) == [1]
-    rows(tx, "update lavoro.worker set stopped = now() - interval '1 hour' where id = 1 returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() - interval '1 hour' where id = 1 returning 1")
     assert (workers.strays(tx), workers.strays(tx, ever=False)) == ([1], [])
 
 
 def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:
-    rows(tx, "update lavoro.worker set stopped = now() - interval '3 days' where id = 1 returning 1")
-    rows(tx, "update lavoro.worker set stopped = now() - interval '1 day' where id = 2 returning 1")
-    rows(tx, "insert into lavoro.revoked (id, revoked) select gen_random_uuid(), now() - i * interval '20 hours'"
+    rows(tx, "update lavoro.worker set stopped_at = now() - interval '3 days' where id = 1 returning 1")
+    rows(tx, "update lavoro.worker set stopped_at = now() - interval '1 day' where id = 2 returning 1")
+    rows(tx, "insert into lavoro.revoked (id, revoked_at) select gen_random_uuid(), now() - i * interval '20 hours'"
              " from generate_series(0, 2) i returning 1")  # fmt: skip
     assert workers.forget_old(tx, kept=None) == (1, 0)
     assert workers.forget_old(tx, kept=2 * 86_400.0) == (0, 1)
@@ -225,13 +234,17 @@ def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:
 
 def test_everything_of_the_worker_waits_again(tx: Tx) -> None:
     job, others = sent_and_taken(tx, kwargs='{"x":1}', options='{"root_id":"r"}'), sent_and_taken(tx, worker_id=2)
-    [(created, due, started)] = rows(tx, "select created, due, started from lavoro.running where worker_id = 1")
+    [(created, due, started)] = rows(
+        tx, "select created_at, due_at, started_at from lavoro.running where worker_id = 1"
+    )
     assert rescue(tx) == (1, 0)
-    columns = "queue, attempt, retries, crashes, created, due, name, args::text, kwargs::text, options::text, reason"
+    columns = (
+        "queue, attempt, retries, crashes, created_at, due_at, name, args::text, kwargs::text, options::text, reason"
+    )
     assert rows(tx, f"select {columns} from lavoro.waiting") == [
         ("celery", 1, 0, 1, created, due, "test.add", "[1,2]", '{"x":1}', '{"root_id":"r"}', "worker node/0 was killed")
     ]
-    columns = "id, attempt, worker_id, state, started, reason"
+    columns = "id, number, worker_id, state, started_at, reason"
     assert rows(tx, f"select {columns} from lavoro.attempt") == [
         (job.id, 1, 1, "LOST", started, "worker node/0 was killed")
     ]
@@ -295,8 +308,8 @@ def test_from_the_second_crash_on_the_starts_are_spread(tx: Tx) -> None:
     rows(tx, "update lavoro.waiting set crashes = 1 returning 1")
     take(tx)
     assert rescue(tx) == (20, 0)
-    assert value(tx, "select count(distinct due) from lavoro.waiting") == 20
-    assert value(tx, "select max(due) < clock_timestamp() + interval '10 seconds' from lavoro.waiting")
+    assert value(tx, "select count(distinct due_at) from lavoro.waiting") == 20
+    assert value(tx, "select max(due_at) < clock_timestamp() + interval '10 seconds' from lavoro.waiting")
 
 
 def test_a_task_that_may_start_only_once_ends(tx: Tx) -> None:

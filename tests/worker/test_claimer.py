@@ -140,7 +140,7 @@ def test_what_commits_late_is_met_although_its_lane_is_known(node: Node, tx: Tx)
     assert node.step() is not None
     assert running(tx) == 2
     tasks.insert(tx, [late])
-    rows(tx, "update lavoro.waiting set due = due - interval '5 seconds' returning 1")
+    rows(tx, "update lavoro.waiting set due_at = due_at - interval '5 seconds' returning 1")
     node.claimer.notified("+1:celery")
     assert node.settle() > POLL
     assert running(tx) == 3

@@ -18,7 +18,7 @@ from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows, sending_t
 HOUR = 3600.0
 NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.timezone.utc)
 ENVIRONMENT = {"TEST_LEASE": "4"}
-RENEWED = "select 1 from lavoro.worker where stopped is null and expires > fake.clock_timestamp()"
+RENEWED = "select 1 from lavoro.worker where stopped_at is null and expires_at > fake.clock_timestamp()"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_was_due_is_due_after_the_clock_was_set_back(
     worker.until("5 tasks that were due at once lay up to 3")
     (tmp_path / "gate").touch()
     assert [result.get(timeout=PATIENCE) for result in waiting] == [0, 1, 2, 3, 4]
-    order = rows(app, "select args->>0 from lavoro.finished where name = 'add' order by started")
+    order = rows(app, "select args->>0 from lavoro.finished where name = 'add' order by started_at")
     assert order == [("0",), ("1",), ("2",), ("3",), ("4",)]
     assert later.state == "PENDING"
     assert worker.stop() == 0
@@ -76,7 +76,7 @@ def test_nobody_is_taken_for_dead_because_the_clock_was_set_ahead(
     (tmp_path / "gate").touch()
     assert [task.get(timeout=PATIENCE) for task in held] == ["held"] * 4
     assert [ledger.starts(task.id) for task in held] == [1] * 4
-    assert rows(app, "select count(*) from lavoro.worker where stopped is not null") == [(0,)]
+    assert rows(app, "select count(*) from lavoro.worker where stopped_at is not null") == [(0,)]
     assert [worker.stop() for worker in nodes] == [0, 0]
 
 

@@ -151,7 +151,7 @@ def test_reload_takes_settings_over(
     before = {child.pid for child in worker.children}
     configure(shop, worker_concurrency=3, worker_pool="prefork", task_queues=["mail"])
     reload(worker, before, eventually, count=3)
-    live = "select process, queues from lavoro.worker where stopped is null order by 1"
+    live = "select process, queues from lavoro.worker where stopped_at is null order by 1"
     eventually(
         lambda: rows(sender, live) == [(number, ["mail"]) for number in range(3)], timeout=PATIENCE, why="they serve"
     )

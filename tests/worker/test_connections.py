@@ -13,7 +13,7 @@ from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, sending_to
 
-SEEN = "select seen_at from lavoro.worker where stopped is null"
+SEEN = "select seen_at from lavoro.worker where stopped_at is null"
 
 
 def test_tasks_have_taken_the_whole_pool(

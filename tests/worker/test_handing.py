@@ -122,6 +122,6 @@ def test_what_is_handed_to_a_worker_that_is_told_to_stop_goes_back(
     worker.until("SIGTERM")
     child.send_signal(signal.SIGCONT)
     assert worker.wait() == 0
-    found = rows(sender, f"select stage, attempt from lavoro.tasks where id = '{sent.id}'")
+    found = rows(sender, f"select stage, attempts from lavoro.tasks where id = '{sent.id}'")
     assert found in ([("waiting", 0)], [("finished", 1)])
     assert rows(sender, "select * from lavoro.offer") == []

@@ -58,7 +58,9 @@ def test_the_database_knows_that_idle_workers_renew_seldom(
     """Here by 240 seconds longer than usual; after those of its beginning the next is in a quarter of an hour."""
     start_worker("-n", "w1@host", url=migrated_url, environment={"TEST_LEASE": "3600"})
     ask = ("-A", "tests.worker.app", "-n", "w1@host")
-    silent = "update lavoro.worker set seen_at = now() - interval '100 s', expires = now() - interval '100 s' + lease"
+    silent = (
+        "update lavoro.worker set seen_at = now() - interval '100 s', expires_at = now() - interval '100 s' + lease"
+    )
 
     def said() -> str:
         rows(sender, silent)

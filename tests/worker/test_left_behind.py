@@ -161,5 +161,5 @@ def test_no_child_holds_a_lease_after_its_end(
     sender.send_task("use_pool").get(timeout=PATIENCE)
     (child,) = worker.children
     child.kill()
-    stopped = f"select stopped is not null from lavoro.worker where pid = {child.pid}"
+    stopped = f"select stopped_at is not null from lavoro.worker where pid = {child.pid}"
     eventually(lambda: rows(sender, stopped) == [(True,)], timeout=PATIENCE, why="its lease has ended")

@@ -77,7 +77,7 @@ def test_unknown_task_is_offered_again(
     )
     eventually(lambda: rows(sender, "select * from lavoro.waiting"), timeout=PATIENCE, why="it waits")
     ((reason, attempt, wait),) = rows(
-        sender, "select reason, attempt, extract(epoch from due - created)::float from lavoro.waiting"
+        sender, "select reason, attempt, extract(epoch from due_at - created_at)::float from lavoro.waiting"
     )
     assert reason == "worker old@host knows no task 'of_another_release'"
     assert attempt == 0
@@ -116,7 +116,7 @@ def test_idle_worker_is_cheap(
 
     retained = (
         "select from pg_stat_statements s join pg_database d on d.oid = s.dbid"
-        " where datname = current_database() and query like '%%revoked < clock_timestamp()%%'"
+        " where datname = current_database() and query like '%%revoked_at < clock_timestamp()%%'"
     )
     eventually(lambda: rows(sender, retained), timeout=PATIENCE, why="the first round of retention has passed")
     before = measure()
@@ -157,7 +157,9 @@ def test_quick_tasks_do_not_wait_behind_a_long_one_while_another_process_is_idle
     """They were claimed ahead, for tasks were quick before; the best of some rounds, for machines are busy."""
     start_worker("-P", "prefork", "-c", "2", url=migrated_url)
     nap = sender.task(name="nap")(lambda seconds: seconds)
-    lasted = "select extract(epoch from max(finished) - (select max(started) from lavoro.finished where {0}))::float8"
+    lasted = (
+        "select extract(epoch from max(finished_at) - (select max(started_at) from lavoro.finished where {0}))::float8"
+    )
     waits = []
     for _ in range(4):
         quick = nap.delay_many([(0.001,)] * 400 + [(2.5,)] + [(0.001,)] * 200)

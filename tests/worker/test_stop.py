@@ -19,7 +19,7 @@ from lavoro.worker.supervisor.stopping import ECHO
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
-WAITING = "select id::text, attempt, crashes, retries from lavoro.waiting order by due"
+WAITING = "select id::text, attempt, crashes, retries from lavoro.waiting order by due_at"
 
 
 @pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "prefork"])

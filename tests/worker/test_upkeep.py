@@ -71,7 +71,7 @@ def test_what_is_left_at_the_end_is_rescued_though_the_connection_was_cut(databa
     assert other.connection.execute(f"{cut} and datname = current_database()".encode()).fetchall() == [(True,)]
     leaving.rescue(Rescue(id, Ending.stopped("it has left")))
     leaving.close()
-    stopped = other.connection.execute("select stopped is not null from lavoro.worker where id = %s", (id,))
+    stopped = other.connection.execute("select stopped_at is not null from lavoro.worker where id = %s", (id,))
     assert stopped.fetchall() == [(True,)]
     other.connection.close()
 
@@ -101,7 +101,9 @@ def test_no_new_child_gets_a_lease_while_renewals_fail(database: Database, migra
 # Idle nodes
 
 LEASE, LONG, RENEWED = 30.0, 240.0, 90.0
-LEASE_OF = "select extract(epoch from expires - seen_at)::float8 from lavoro.worker where stopped is null order by id"
+LEASE_OF = (
+    "select extract(epoch from expires_at - seen_at)::float8 from lavoro.worker where stopped_at is null order by id"
+)
 SHORT = {"TEST_LEASE": "3", "TEST_IDLE_AFTER": "0.5"}
 """Environment of workers whose lease is 3 s, and 24 s while they are idle."""
 
@@ -190,7 +192,7 @@ def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
             eventually(lambda: time.monotonic() >= other.renewal.due, timeout=PATIENCE, why="it is time")
             other.step()
             assert tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'") != before
-        late = "select extract(epoch from stopped - expires)::float8 from lavoro.worker where node = 'other'"
+        late = "select extract(epoch from stopped_at - expires_at)::float8 from lavoro.worker where node = 'other'"
         ended = lambda: tx.connection.execute(f"{late} and stopped is not null".encode()).fetchall()  # noqa: E731
         [(seconds,)] = eventually(ended, timeout=PATIENCE, why="it is rescued")
     idle.stop(PATIENCE)
@@ -199,7 +201,9 @@ def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
 
 
 def long_lease(sender: Lavoro, node: str) -> bool:
-    query = f"select expires - seen_at > 4 * lease from lavoro.worker where node like '{node}%%' and stopped is null"
+    query = (
+        f"select expires_at - seen_at > 4 * lease from lavoro.worker where node like '{node}%%' and stopped_at is null"
+    )
     return rows(sender, query) == [(True,)]
 
 
@@ -233,7 +237,7 @@ def test_an_idle_node_is_told_when_the_lease_of_another_gets_short(
     eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
     eventually(lambda: not long_lease(sender, "doomed"), timeout=PATIENCE, why="it has told")
     worker.destroy()
-    late = "select extract(epoch from stopped - expires)::float8 from lavoro.worker where node like 'doomed%%'"
+    late = "select extract(epoch from stopped_at - expires_at)::float8 from lavoro.worker where node like 'doomed%%'"
     [(seconds,)] = eventually(
         lambda: rows(sender, f"{late} and stopped is not null"), timeout=PATIENCE, why="it is rescued"
     )
@@ -253,7 +257,7 @@ def test_children_do_not_trust_a_long_lease_without_their_supervisor(
     supervisor = psutil.Process(worker.process.pid)
     supervisor.suspend()
     eventually(lambda: child.status() == psutil.STATUS_ZOMBIE, timeout=PATIENCE, why="its guard has ended it")
-    assert rows(sender, "select expires - clock_timestamp() > 3 * lease from lavoro.worker") == [(True,)]
+    assert rows(sender, "select expires_at - clock_timestamp() > 3 * lease from lavoro.worker") == [(True,)]
     supervisor.resume()
 
 
@@ -363,7 +367,7 @@ def registered(upkeep_: Upkeep, number: int) -> int:
 
 
 def expiries(tx: Tx) -> dict[int, object]:
-    return dict(tx.connection.execute("select id, expires from lavoro.worker").fetchall())
+    return dict(tx.connection.execute("select id, expires_at from lavoro.worker").fetchall())
 
 
 CUT = """
@@ -431,14 +435,14 @@ def test_a_connection_that_is_cut_while_idle_puts_off_a_rescue_by_half_of_a_usua
     upkeep.server_clock.true_since = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)  # it has watched for long
     with database.tx() as tx:
         id = workers.register(tx, Registration("gone", 0, "host", 1, "gevent", 1, [], "1", lease))
-        long = b"update lavoro.worker set seen_at = now() - interval '240 s', expires = now() where id = %s"
+        long = b"update lavoro.worker set seen_at = now() - interval '240 s', expires_at = now() where id = %s"
         tx.connection.execute(long, (id,))
         lose_connection(upkeep, database, silent=90.0)
         since = time.monotonic()
 
         def ended() -> bool:
             upkeep.step()
-            [[stopped]] = tx.connection.execute(b"select stopped from lavoro.worker where id = %s", (id,)).fetchall()
+            [[stopped]] = tx.connection.execute(b"select stopped_at from lavoro.worker where id = %s", (id,)).fetchall()
             return stopped is not None
 
         eventually(ended, timeout=PATIENCE, why="its lease is ended")

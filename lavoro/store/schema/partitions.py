@@ -19,7 +19,7 @@ DAY = 86_400.0
 DEFAULT_RETENTION = {"finished_success": DAY, "finished_failure": 30 * DAY, "attempt": 30 * DAY}
 """Seconds for which the rows of each partitioned table are kept."""
 
-_AGE = {"finished_success": "finished", "finished_failure": "finished", "attempt": "ended"}
+_AGE = {"finished_success": "finished_at", "finished_failure": "finished_at", "attempt": "ended_at"}
 """The column that tells how old a row is."""
 _PATIENCE = "200ms"
 """How long a lock is waited for that makes all finishing workers wait too."""

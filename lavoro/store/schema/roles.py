@@ -36,11 +36,11 @@ _WORKER = {
 _EVERYTHING = "select, insert, update, delete"
 """A worker's rights on the tables that are not listed."""
 
-_SENT = "id, queue, priority, retries, due, expires, name, args, kwargs, options, payload"
+_SENT = "id, queue, priority, retries, due_at, expires_at, name, args, kwargs, options, payload"
 _PRODUCER = {
     "meta": ("select",),
     # `on conflict (id)` and `returning` read these columns; they show that tasks wait, not which or with what.
-    "waiting": (f"insert ({_SENT})", "select (id, queue, priority, due)"),
+    "waiting": (f"insert ({_SENT})", "select (id, queue, priority, due_at)"),
     # A repeat after a lost answer looks whether the task is there already.
     "running": ("select (id)",),
     "finished": ("select (id)",),

@@ -46,11 +46,11 @@ def _call() -> list[sa.Column[object]]:
 
 
 _DOMAINS = (
-    ("label", ("queue", "name"), "value <> ''"),
-    ("tally", ("attempt", "retries"), "value between 0 and 2000000000"),
-    ("small_tally", ("crashes",), "value between 0 and 30000"),
-    ("due_time", ("due",), "value >= '1970-01-01 00:00+00'"),
-    ("past_time", ("created",), "value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00'"),
+    ("nonempty_text", ("queue", "name"), "value <> ''"),
+    ("counter", ("attempt", "retries"), "value between 0 and 2000000000"),
+    ("small_counter", ("crashes",), "value between 0 and 30000"),
+    ("due_time", ("due_at",), "value >= '1970-01-01 00:00+00'"),
+    ("past_time", ("created_at",), "value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00'"),
 )
 """What ``waiting`` does not take, whoever writes it: the domain, its columns there, and its check."""
 
@@ -64,7 +64,7 @@ class Tables:
             "meta",
             sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
             _text("name", required=True),
-            _time("applied", default=True),
+            _time("applied_at", default=True),
         )
         self.waiting = self._waiting()
         self.running = self._running()
@@ -74,7 +74,7 @@ class Tables:
             "unhandled",
             sa.Column("id", UUID, primary_key=True),
             _text("name", required=True),
-            _time("ended", default=True),
+            _time("ended_at", default=True),
             _text("cancel"),
             sa.Column("tries", sa.SmallInteger, nullable=False, server_default=sa.text("0")),
             sa.Column("worker_id", sa.BigInteger),
@@ -88,12 +88,12 @@ class Tables:
             _text("holder", required=True),
             _time("until", nullable=False),
         )
-        self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused"))
-        self.revoked = self._table("revoked", sa.Column("id", UUID, primary_key=True), _time("revoked", default=True))
-        self.key = self._key()
-        self.barrier = self._barrier()
-        self.schedule = self._schedule()
-        self.tick = self._tick()
+        self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused_at"))
+        self.revoked = self._table(
+            "revoked",
+            sa.Column("id", UUID, primary_key=True),
+            _time("revoked_at", default=True),
+        )
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -109,9 +109,9 @@ class Tables:
             sa.Column("id", UUID, primary_key=True),
             _text("queue", required=True),
             *_counters(default=True),
-            _time("due", default=True),
-            _time("created", default=True),
-            _time("expires"),
+            _time("due_at", default=True),
+            _time("created_at", default=True),
+            _time("expires_at"),
             *_call(),
             _text("reason"),
         )
@@ -119,7 +119,7 @@ class Tables:
             domain = self._domain(name, table.c[columns[0]].type, check)
             for column in columns:
                 table.c[column].type = domain
-        sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due)
+        sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due_at)
         return table
 
     def _running(self) -> sa.Table:
@@ -129,9 +129,9 @@ class Tables:
             sa.Column("worker_id", sa.BigInteger, nullable=False),
             _text("queue", required=True),
             *_counters(),
-            *(_time(name, nullable=False) for name in ("due", "created")),
-            _time("started", default=True),
-            _time("expires"),
+            *(_time(name, nullable=False) for name in ("due_at", "created_at")),
+            _time("started_at", default=True),
+            _time("expires_at"),
             *_call(),
             _text("state"),
             sa.Column("progress", JSON),
@@ -149,9 +149,9 @@ class Tables:
             _text("queue", required=True),
             *_counters(),
             sa.Column("runtime", REAL),
-            *(_time(name, nullable=False) for name in ("due", "created")),
-            _time("started"),
-            _time("finished", default=True),
+            *(_time(name, nullable=False) for name in ("due_at", "created_at")),
+            _time("started_at"),
+            _time("finished_at", default=True),
             *_call(),
             sa.Column("result", JSON),
             sa.Column("result_payload", BYTEA),
@@ -165,11 +165,11 @@ class Tables:
         table = self._table(
             "attempt",
             sa.Column("id", UUID, nullable=False),
-            sa.Column("attempt", sa.Integer, nullable=False),
+            sa.Column("number", sa.Integer, nullable=False),
             sa.Column("worker_id", sa.BigInteger),
             _text("state", required=True),
-            _time("started"),
-            _time("ended", default=True),
+            _time("started_at"),
+            _time("ended_at", default=True),
             _text("reason"),
             sa.Column("error", JSON),
             _text("traceback"),
@@ -190,13 +190,13 @@ class Tables:
             sa.Column("queues", ARRAY(sa.Text), nullable=False),
             _text("release", required=True),
             sa.Column("lease", sa.Interval, nullable=False),
-            _time("started", default=True),
+            _time("started_at", default=True),
             _time("seen_at", default=True),
-            _time("expires", nullable=False),
-            _time("stopped"),
+            _time("expires_at", nullable=False),
+            _time("stopped_at"),
             _text("end_reason"),
         )
-        sa.Index("worker_live", table.c.expires, postgresql_where=table.c.stopped.is_(None))
+        sa.Index("worker_live", table.c.expires_at, postgresql_where=table.c.stopped_at.is_(None))
         return table
 
     def _offer(self) -> sa.Table:
@@ -209,43 +209,6 @@ class Tables:
         )
         sa.Index("offer_open", table.c.queue, table.c.until)
         return table
-
-    def _key(self) -> sa.Table:
-        table = self._table(
-            "key",
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("owner", UUID, nullable=False),
-            _time("expires"),
-        )
-        sa.Index("key_owner", table.c.owner)
-        return table
-
-    def _barrier(self) -> sa.Table:
-        return self._table(
-            "barrier",
-            sa.Column("id", UUID, primary_key=True),
-            sa.Column("remaining", sa.Integer, nullable=False),
-            sa.Column("message", JSON),
-            _time("created", default=True),
-            sa.CheckConstraint("remaining >= 0"),
-        )
-
-    def _schedule(self) -> sa.Table:
-        return self._table(
-            "schedule",
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("entry", JSON, nullable=False),
-            _time("paused"),
-            _time("changed", default=True),
-        )
-
-    def _tick(self) -> sa.Table:
-        return self._table(
-            "tick",
-            sa.Column("schedule", sa.Text, sa.ForeignKey(self.schedule.c.name, ondelete="CASCADE"), primary_key=True),
-            sa.Column("due", TIMESTAMP(timezone=True), primary_key=True),
-            sa.Column("task_id", UUID, nullable=False),
-        )
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

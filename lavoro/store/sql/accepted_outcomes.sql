@@ -4,6 +4,6 @@
 select w.id, a.attempt from unnest(%(ids)s::uuid[]) as w (id) cross join lateral (
     (select f.attempt from {schema}.finished f where f.id = w.id and f.worker_id = %(worker_id)s offset 0)
     union all
-    (select a.attempt from {schema}.attempt a where a.id = w.id and a.worker_id = %(worker_id)s and a.state <> 'LOST'
+    (select a.number from {schema}.attempt a where a.id = w.id and a.worker_id = %(worker_id)s and a.state <> 'LOST'
         offset 0)
 ) a

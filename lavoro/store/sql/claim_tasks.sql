@@ -1,11 +1,11 @@
 -- Moves up to `limit` due tasks of the lanes (best lane first) from waiting to running; no task goes to two claimers.
 with lane as materialized (
     select l.* from unnest(%(queues)s::text[], %(priorities)s::int2[], %(bounds)s::timestamptz[]) as l (queue, priority, bound)
-    where not exists (select from {schema}.queue q where q.name = l.queue and q.paused is not null)
+    where not exists (select from {schema}.queue q where q.name = l.queue and q.paused_at is not null)
         and exists (
             select from {schema}.worker me
-            -- That is: me.stopped is null. So written, the index of all live workers, which is longer, does not fit.
-            where me.id = %(worker_id)s and coalesce(me.stopped, 'infinity') = 'infinity'
+            -- That is: me.stopped_at is null. So written, the index of all live workers, which is longer, does not fit.
+            where me.id = %(worker_id)s and coalesce(me.stopped_at, 'infinity') = 'infinity'
         )
 ), picked as materialized (
     select w.tid
@@ -13,24 +13,24 @@ with lane as materialized (
         -- statement_timestamp() is stable, so both ends of the range are index conditions: future tasks are never read.
         select w.ctid as tid from {schema}.waiting w
         where w.queue = lane.queue and w.priority = lane.priority
-            and w.due >= lane.bound and w.due <= statement_timestamp()
-        order by w.due limit %(limit)s for update skip locked
+            and w.due_at >= lane.bound and w.due_at <= statement_timestamp()
+        order by w.due_at limit %(limit)s for update skip locked
     ) w
     limit %(limit)s
 ), taken as (
     delete from {schema}.waiting w where w.ctid = any (array(select tid from picked)) returning w.*
 ), held as (
-    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload)
-    select id, %(worker_id)s, queue, priority, attempt + 1, retries, crashes, due, created, expires, name,
+    select id, %(worker_id)s, queue, priority, attempt + 1, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload
     from taken
 )
 select id, name, args::text, kwargs::text, options::text, payload, queue, priority, attempt + 1, retries, crashes,
     -- Python's calendar has the years 1 to 9999: another time would make the whole batch unreadable.
-    due, case when expires between '0001-02-01 00:00+00' and '9999-12-01 00:00+00' then expires end,
-    coalesce(expires <= statement_timestamp(), false),
+    due_at, case when expires_at between '0001-02-01 00:00+00' and '9999-12-01 00:00+00' then expires_at end,
+    coalesce(expires_at <= statement_timestamp(), false),
     -- The first test is made once per claim, and spares the second as long as nothing is revoked. `offset 0` keeps the
     -- second from being answered by a hash of all that is revoked.
     exists (select from {schema}.revoked) and exists (select from {schema}.revoked v where v.id = taken.id offset 0)
-from taken order by priority desc, due
+from taken order by priority desc, due_at

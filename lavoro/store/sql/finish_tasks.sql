@@ -12,13 +12,13 @@ with given as materialized (
     where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
     returning r.*
 ), stored as (
-    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due, created,
-        started, name, args, kwargs, options, payload, result, result_payload, traceback, children)
+    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due_at, created_at,
+        started_at, name, args, kwargs, options, payload, result, result_payload, traceback, children)
     select d.id,
         -- A task that has set a state itself and then raised Ignore keeps what it set.
         case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
-        d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due, d.created,
-        d.started, d.name, d.args, d.kwargs, d.options, d.payload,
+        d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due_at, d.created_at,
+        d.started_at, d.name, d.args, d.kwargs, d.options, d.payload,
         case when g.state = 'IGNORED' then d.progress else g.result::json end, g.payload, g.traceback, g.children::json
     from done d join given g on g.id = d.id
 ), awaited as materialized (

@@ -19,8 +19,8 @@ with recursive named as (
 )
 select lane.queue, lane.priority, ahead.seconds
 from lane cross join lateral (
-    select extract(epoch from max(w.created) - clock_timestamp())::float8 as seconds from {schema}.waiting w
-    where w.queue = lane.queue and w.priority = lane.priority and w.due > statement_timestamp()
-        and w.created > statement_timestamp() and w.due <= w.created
+    select extract(epoch from max(w.created_at) - clock_timestamp())::float8 as seconds from {schema}.waiting w
+    where w.queue = lane.queue and w.priority = lane.priority and w.due_at > statement_timestamp()
+        and w.created_at > statement_timestamp() and w.due_at <= w.created_at
 ) ahead
 where ahead.seconds is not null

@@ -6,7 +6,7 @@ with given as materialized (
         %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[],
         %(priorities)s::int2[], %(expires)s::timestamptz[], %(expires_in)s::float8[])
         as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
-            longest, priority, expires, expires_in)
+            longest, priority, expires_at, expires_in)
 ), held as materialized (
     select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
@@ -15,20 +15,20 @@ with given as materialized (
     where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
     returning r.*
 ), noted as (
-    insert into {schema}.attempt (id, attempt, worker_id, state, started, reason, error, traceback)
-    select b.id, b.attempt, b.worker_id, g.state, b.started, g.reason, g.error::json, g.traceback
+    insert into {schema}.attempt (id, number, worker_id, state, started_at, reason, error, traceback)
+    select b.id, b.attempt, b.worker_id, g.state, b.started_at, g.reason, g.error::json, g.traceback
     from back b join given g on g.id = b.id where g.state is not null
 ), stored as (
     -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
     -- that the clock was set back since.
-    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload, reason)
     select b.id, coalesce(g.queue, b.queue), coalesce(g.priority, b.priority), b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
-        b.crashes, case when g.eta is null and g.countdown is null then least(b.due, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
+        b.crashes, case when g.eta is null and g.countdown is null then least(b.due_at, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
             clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
-            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created)), g.longest) end)) end,
-        least(b.created, clock_timestamp()),
-        coalesce(g.expires, clock_timestamp() + g.expires_in * interval '1 second', b.expires), b.name,
+            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created_at)), g.longest) end)) end,
+        least(b.created_at, clock_timestamp()),
+        coalesce(g.expires_at, clock_timestamp() + g.expires_in * interval '1 second', b.expires_at), b.name,
         case when g.args is null and g.payload is null then b.args else g.args::json end,
         case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
         coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason

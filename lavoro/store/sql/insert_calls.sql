@@ -1,7 +1,7 @@
 -- Stores many new tasks that differ in nothing but their arguments and wakes who sleeps on their queue; fails if an id is taken.
 -- What is the same in all is sent once, and without ON CONFLICT: a third of the cost of insert_tasks.
 with stored as (
-    insert into {schema}.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options)
+    insert into {schema}.waiting (id, queue, priority, retries, due_at, expires_at, name, args, kwargs, options)
     select id, %(queue)s, %(priority)s, %(retries)s,
         greatest(coalesce(%(eta)s::timestamptz, clock_timestamp() + %(countdown)s::float8 * interval '1 second'),
             clock_timestamp()),

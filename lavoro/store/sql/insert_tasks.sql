@@ -3,12 +3,12 @@ with given as materialized (
     select * from unnest(%(ids)s::uuid[], %(queues)s::text[], %(priorities)s::int2[], %(retries)s::int4[],
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(expires)s::timestamptz[], %(expires_in)s::float8[],
         %(names)s::text[], %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(payloads)s::bytea[])
-        as x (id, queue, priority, retries, eta, countdown, expires, expires_in, name, args, kwargs, options, payload)
+        as x (id, queue, priority, retries, eta, countdown, expires_at, expires_in, name, args, kwargs, options, payload)
 ), stored as (
-    insert into {schema}.waiting (id, queue, priority, retries, due, expires, name, args, kwargs, options, payload)
+    insert into {schema}.waiting (id, queue, priority, retries, due_at, expires_at, name, args, kwargs, options, payload)
     select id, queue, priority, retries,
         greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
-        coalesce(expires, clock_timestamp() + expires_in * interval '1 second'),
+        coalesce(expires_at, clock_timestamp() + expires_in * interval '1 second'),
         name, args::json, kwargs::json, options::json, payload
     from given g
     -- A repeat after a lost answer must not store a task twice. In one snapshot a task is in one of the tables; the unique

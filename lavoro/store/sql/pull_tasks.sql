@@ -1,12 +1,12 @@
 -- Moves up to `limit` such tasks of a queue and priority back by `seconds`, in their order, and wakes the queue's workers.
 with ahead as materialized (
     select ctid as tid from {schema}.waiting
-    where queue = %(queue)s::text and priority = %(priority)s::int2 and due > statement_timestamp()
-        and created > statement_timestamp() and due <= created
+    where queue = %(queue)s::text and priority = %(priority)s::int2 and due_at > statement_timestamp()
+        and created_at > statement_timestamp() and due_at <= created_at
     limit %(limit)s for update skip locked
 ), pulled as (
-    update {schema}.waiting set due = due - %(seconds)s::float8 * interval '1 second',
-        created = created - %(seconds)s::float8 * interval '1 second'
+    update {schema}.waiting set due_at = due_at - %(seconds)s::float8 * interval '1 second',
+        created_at = created_at - %(seconds)s::float8 * interval '1 second'
     where ctid = any (array(select tid from ahead)) returning queue
 ), woken as (
     select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from pulled) q

@@ -1,6 +1,6 @@
 -- Gives a child process its worker id and its first lease, and tells nodes that renew seldom when that ends.
 with registered as (
-    insert into {schema}.worker (node, process, host, pid, pool, slots, queues, release, lease, expires)
+    insert into {schema}.worker (node, process, host, pid, pool, slots, queues, release, lease, expires_at)
     values (%(node)s, %(process)s, %(host)s, %(pid)s, %(pool)s, %(slots)s, %(queues)s, %(release)s,
         %(lease)s::float8 * interval '1 second', clock_timestamp() + %(lease)s::float8 * interval '1 second')
     returning id

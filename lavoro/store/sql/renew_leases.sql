@@ -4,12 +4,12 @@
 with renewed as (
     update {schema}.worker set seen_at = statement_timestamp(),
         -- A lease gets shorter only by who knows of the last renewal: not by a statement that was given up, and comes late.
-        expires = case when seen_at = %(known)s::timestamptz then clock_timestamp() + lease * %(factor)s::float8
+        expires_at = case when seen_at = %(known)s::timestamptz then clock_timestamp() + lease * %(factor)s::float8
             -- No later than its own length from now: a lease given before the clock was set back would end too late.
-            else greatest(least(expires, clock_timestamp() + (expires - seen_at)),
+            else greatest(least(expires_at, clock_timestamp() + (expires_at - seen_at)),
                 clock_timestamp() + lease * %(factor)s::float8) end
-    -- That is: stopped is null. So written, the index of all live workers, which is longer, does not fit.
-    where id = any (%(ids)s::bigint[]) and coalesce(stopped, 'infinity') = 'infinity'
+    -- That is: stopped_at is null. So written, the index of all live workers, which is longer, does not fit.
+    where id = any (%(ids)s::bigint[]) and coalesce(stopped_at, 'infinity') = 'infinity'
     returning id, lease, seen_at
 )
 select 'renewed' as what, id as worker_id, null::uuid as id, null::int as attempt, null::text as how,
@@ -28,9 +28,9 @@ union all
 -- When the first lease of somebody else ends. Not from the beginning of the index: with a snapshot held, what all the
 -- renewals since have left there cannot be cleaned up.
 (
-    select 'expires', id, null, null, null, extract(epoch from expires - clock_timestamp()), null
+    select 'expires', id, null, null, null, extract(epoch from expires_at - clock_timestamp()), null
     from {schema}.worker
-    where stopped is null and expires > statement_timestamp() - %(back)s::float8 * interval '1 second'
+    where stopped_at is null and expires_at > statement_timestamp() - %(back)s::float8 * interval '1 second'
         and id <> all (%(ids)s::bigint[])
-    order by expires limit 1
+    order by expires_at limit 1
 )

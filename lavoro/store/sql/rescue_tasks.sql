@@ -24,17 +24,17 @@ with lost as (
         else '; it had begun ' || string_agg(b.task, ', ') filter (where b.place <= 3)
             || case when count(*) > 3 then ' and ' || count(*) - 3 || ' more' else '' end end as reason
     from (
-        select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task, row_number() over (order by started, id) as place
+        select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task, row_number() over (order by started_at, id) as place
         from judged where suspect
     ) b
 ), noted as (
-    insert into {schema}.attempt (id, attempt, worker_id, state, started, reason)
-    select id, attempt, worker_id, 'LOST', started, (select reason from blamed) from judged where verdict is null and not %(orderly)s
+    insert into {schema}.attempt (id, number, worker_id, state, started_at, reason)
+    select id, attempt, worker_id, 'LOST', started_at, (select reason from blamed) from judged where verdict is null and not %(orderly)s
 ), ended as (
-    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due, created, started,
+    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, started_at,
         name, args, kwargs, options, payload, result)
     select id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end, worker_id, queue, priority,
-        attempt, retries, crashes + suspect::int, due, created, started, name, args, kwargs, options, payload,
+        attempt, retries, crashes + suspect::int, due_at, created_at, started_at, name, args, kwargs, options, payload,
         json_build_object('exc_type', verdict, 'exc_module', 'lavoro.exceptions', 'exc_message', json_build_array(
             case when verdict = 'TaskRevokedError' then 'terminated' when verdict = 'TimeLimitExceeded' then %(reason)s
             when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
@@ -45,15 +45,15 @@ with lost as (
     insert into {schema}.unhandled (id, name, cancel)
     select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id on conflict (id) do nothing
 ), back as (
-    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due, created, expires, name,
+    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload, reason)
     select id, queue, priority, attempt - %(orderly)s::int, retries, crashes + suspect::int,
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
         case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
             -- A task that ran was due: a time in the future means that the clock was set back since.
-            else least(due, clock_timestamp()) end,
-        least(created, clock_timestamp()), expires, name, args, kwargs, options, payload, (select reason from blamed)
+            else least(due_at, clock_timestamp()) end,
+        least(created_at, clock_timestamp()), expires_at, name, args, kwargs, options, payload, (select reason from blamed)
     from judged where verdict is null
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue

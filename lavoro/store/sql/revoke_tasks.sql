@@ -7,9 +7,9 @@ with wanted as materialized (
     delete from {schema}.waiting w where w.ctid = any (array(
         select ctid from {schema}.waiting where id = any (%(ids)s::uuid[]) order by id for update)) returning w.*
 ), ended as (
-    insert into {schema}.finished (id, state, queue, priority, attempt, retries, crashes, due, created, name,
+    insert into {schema}.finished (id, state, queue, priority, attempt, retries, crashes, due_at, created_at, name,
         args, kwargs, options, payload, result)
-    select id, 'REVOKED', queue, priority, attempt, retries, crashes, due, created, name, args, kwargs, options, payload,
+    select id, 'REVOKED', queue, priority, attempt, retries, crashes, due_at, created_at, name, args, kwargs, options, payload,
         '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
     from taken
     returning id

@@ -4,13 +4,13 @@
 with found as (
     select u.ctid as tid from {schema}.unhandled u
     where u.name = any (%(names)s::text[]) and u.tries < 3 and not exists (
-        select from {schema}.worker w where w.id = u.worker_id and w.stopped is null)
-    order by u.ended limit 1 for update of u skip locked
+        select from {schema}.worker w where w.id = u.worker_id and w.stopped_at is null)
+    order by u.ended_at limit 1 for update of u skip locked
 ), taken as (
     update {schema}.unhandled u set tries = u.tries + 1, worker_id = %(worker_id)s
     where u.ctid = any (array(select tid from found)) returning u.id, u.cancel
 )
 select t.id, t.cancel, f.name, f.args::text, f.kwargs::text, f.options::text, f.payload, f.queue, f.priority, f.attempt,
-    f.retries, f.crashes, f.due, f.result::text
+    f.retries, f.crashes, f.due_at, f.result::text
 from taken t
-left join lateral (select * from {schema}.finished f where f.id = t.id order by f.finished desc limit 1) f on true
+left join lateral (select * from {schema}.finished f where f.id = t.id order by f.finished_at desc limit 1) f on true

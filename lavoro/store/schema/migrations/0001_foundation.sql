@@ -3,37 +3,37 @@
 create table {schema}.meta (
     version integer primary key,
     name text not null,
-    applied timestamptz not null default clock_timestamp()
+    applied_at timestamptz not null default clock_timestamp()
 );
 
 -- Domains, because the server reads CHECK constraints of a table anew for each statement: seven of them cost a single
 -- insert 40 us, these 12.
-create domain {schema}.label as text check (value <> '');
+create domain {schema}.nonempty_text as text check (value <> '');
 -- So that one more can be counted: a claim that cannot would fail for all tasks beside this one.
-create domain {schema}.tally as integer check (value between 0 and 2000000000);
-create domain {schema}.small_tally as smallint check (value between 0 and 30000);
+create domain {schema}.counter as integer check (value between 0 and 2000000000);
+create domain {schema}.small_counter as smallint check (value between 0 and 30000);
 create domain {schema}.due_time as timestamptz check (value >= '1970-01-01 00:00+00'); -- where claims begin to look
 -- Python's calendar has no others.
 create domain {schema}.past_time as timestamptz check (value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00');
 
 create table {schema}.waiting (
     id uuid primary key,
-    queue {schema}.label not null,
+    queue {schema}.nonempty_text not null,
     priority smallint not null default 0,
-    attempt {schema}.tally not null default 0,
-    retries {schema}.tally not null default 0,
-    crashes {schema}.small_tally not null default 0,
-    due {schema}.due_time not null default clock_timestamp(),
-    created {schema}.past_time not null default clock_timestamp(),
-    expires timestamptz,
-    name {schema}.label not null,
+    attempt {schema}.counter not null default 0,
+    retries {schema}.counter not null default 0,
+    crashes {schema}.small_counter not null default 0,
+    due_at {schema}.due_time not null default clock_timestamp(),
+    created_at {schema}.past_time not null default clock_timestamp(),
+    expires_at timestamptz,
+    name {schema}.nonempty_text not null,
     args json,
     kwargs json,
     options json,
     payload bytea,
     reason text
 );
-create index waiting_claim on {schema}.waiting (queue, priority desc, due);
+create index waiting_claim on {schema}.waiting (queue, priority desc, due_at);
 
 create table {schema}.running (
     id uuid primary key,
@@ -43,10 +43,10 @@ create table {schema}.running (
     attempt integer not null,
     retries integer not null,
     crashes smallint not null,
-    due timestamptz not null,
-    created timestamptz not null,
-    started timestamptz not null default clock_timestamp(),
-    expires timestamptz,
+    due_at timestamptz not null,
+    created_at timestamptz not null,
+    started_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz,
     name text not null,
     args json,
     kwargs json,
@@ -69,10 +69,10 @@ create table {schema}.finished (
     retries integer not null,
     crashes smallint not null,
     runtime real,
-    due timestamptz not null,
-    created timestamptz not null,
-    started timestamptz,
-    finished timestamptz not null default clock_timestamp(),
+    due_at timestamptz not null,
+    created_at timestamptz not null,
+    started_at timestamptz,
+    finished_at timestamptz not null default clock_timestamp(),
     name text not null,
     args json,
     kwargs json,
@@ -87,22 +87,22 @@ create index finished_id on {schema}.finished (id);
 
 -- Successes and failures are kept for different times, so each kind has its own range of partitions.
 create table {schema}.finished_success partition of {schema}.finished
-    for values in ('SUCCESS', 'IGNORED') partition by range (finished);
-create table {schema}.finished_failure partition of {schema}.finished default partition by range (finished);
+    for values in ('SUCCESS', 'IGNORED') partition by range (finished_at);
+create table {schema}.finished_failure partition of {schema}.finished default partition by range (finished_at);
 create table {schema}.finished_success_rest partition of {schema}.finished_success default;
 create table {schema}.finished_failure_rest partition of {schema}.finished_failure default;
 
 create table {schema}.attempt (
     id uuid not null,
-    attempt integer not null,
+    number integer not null,
     worker_id bigint,
     state text not null,
-    started timestamptz,
-    ended timestamptz not null default clock_timestamp(),
+    started_at timestamptz,
+    ended_at timestamptz not null default clock_timestamp(),
     reason text,
     error json,
     traceback text
-) partition by range (ended);
+) partition by range (ended_at);
 create index attempt_id on {schema}.attempt (id);
 create table {schema}.attempt_rest partition of {schema}.attempt default;
 
@@ -110,7 +110,7 @@ create table {schema}.attempt_rest partition of {schema}.attempt default;
 create table {schema}.unhandled (
     id uuid primary key,
     name text not null,
-    ended timestamptz not null default clock_timestamp(),
+    ended_at timestamptz not null default clock_timestamp(),
     cancel text,
     tries smallint not null default 0,
     worker_id bigint
@@ -127,13 +127,13 @@ create table {schema}.worker (
     queues text[] not null,
     release text not null,
     lease interval not null,
-    started timestamptz not null default clock_timestamp(),
+    started_at timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp(),
-    expires timestamptz not null,
-    stopped timestamptz,
+    expires_at timestamptz not null,
+    stopped_at timestamptz,
     end_reason text
 );
-create index worker_live on {schema}.worker (expires) where stopped is null;
+create index worker_live on {schema}.worker (expires_at) where stopped_at is null;
 
 -- What resting workers have offered to take at once: each row one task, until its time is up. Unlogged: a crash ends all
 -- sessions, and with them what was offered. Nothing is lost with an offer, for tasks do not depend on any.
@@ -153,43 +153,12 @@ create table {schema}.duty (
 
 create table {schema}.queue (
     name text primary key,
-    paused timestamptz
+    paused_at timestamptz
 );
 
 create table {schema}.revoked (
     id uuid primary key,
-    revoked timestamptz not null default clock_timestamp()
-);
-
--- Unique tasks and mutexes: a name has one owner at a time.
-create table {schema}.key (
-    name text primary key,
-    owner uuid not null,
-    expires timestamptz
-);
-create index key_owner on {schema}.key (owner);
-
--- Groups and chords: how many members are still out, and what is sent when none is.
-create table {schema}.barrier (
-    id uuid primary key,
-    remaining integer not null check (remaining >= 0),
-    message json,
-    created timestamptz not null default clock_timestamp()
-);
-
-create table {schema}.schedule (
-    name text primary key,
-    entry json not null,
-    paused timestamptz,
-    changed timestamptz not null default clock_timestamp()
-);
-
--- What a schedule has sent: its primary key lets each tick exist only once, whoever makes it.
-create table {schema}.tick (
-    schedule text not null references {schema}.schedule (name) on delete cascade,
-    due timestamptz not null,
-    task_id uuid not null,
-    primary key (schedule, due)
+    revoked_at timestamptz not null default clock_timestamp()
 );
 
 -- Where all tables are published for logical replication, rows can be deleted only in tables with a replica identity.
@@ -205,17 +174,17 @@ alter table {schema}.offer replica identity full;
 
 create view {schema}.tasks as
     select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
-        attempt, retries, crashes, due, created, null::timestamptz as started, null::timestamptz as finished,
+        attempt as attempts, retries, crashes, due_at, created_at, null::timestamptz as started_at, null::timestamptz as finished_at,
         null::bigint as worker_id, args, kwargs, options, null::json as result, null::text as traceback, reason
     from {schema}.waiting
     union all
     select id, coalesce(state, 'STARTED'), 'running', name, queue, priority,
-        attempt, retries, crashes, due, created, started, null,
+        attempt, retries, crashes, due_at, created_at, started_at, null,
         worker_id, args, kwargs, options, progress, null, cancel
     from {schema}.running
     union all
     select id, state, 'finished', name, queue, priority,
-        attempt, retries, crashes, due, created, started, finished,
+        attempt, retries, crashes, due_at, created_at, started_at, finished_at,
         worker_id, args, kwargs, options, result, traceback, null
     from {schema}.finished;
 
@@ -227,7 +196,7 @@ create function {schema}.enqueue(
     countdown double precision default 0, eta timestamptz default null, id uuid default gen_random_uuid(),
     wake boolean default true
 ) returns uuid language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    insert into {schema}.waiting (id, queue, priority, due, name, args, kwargs)
+    insert into {schema}.waiting (id, queue, priority, due_at, name, args, kwargs)
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
             name, args, nullif(kwargs::text, '{}')::json);
@@ -239,7 +208,7 @@ $$;
 -- Stores one task that is due at once; true if no worker sleeps on its queue. If one does, the task is claimed for a worker
 -- that has offered to take one, in this very commit, or else it waits and who sleeps is woken. Fails if the id is taken.
 create function {schema}.hand_over(
-    task_id uuid, to_queue {schema}.label, priority smallint, name {schema}.label, args json, kwargs json, options json
+    task_id uuid, to_queue {schema}.nonempty_text, priority smallint, name {schema}.nonempty_text, args json, kwargs json, options json
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -262,14 +231,14 @@ begin
         delete from {schema}.offer o where o.ctid = (
             select ctid from {schema}.offer where queue = to_queue and until > statement_timestamp()
                 -- What a claim would look at too, and an id that waits already, be it a caller's own.
-                and not exists (select from {schema}.queue q where q.name = to_queue and q.paused is not null)
+                and not exists (select from {schema}.queue q where q.name = to_queue and q.paused_at is not null)
                 and not exists (select from {schema}.revoked r where r.id = task_id)
                 and not exists (select from {schema}.waiting w where w.id = task_id)
             -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
             order by until desc limit 1 for update skip locked)
         returning o.worker_id
     )
-    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due, created, name,
+    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, name,
         args, kwargs, options)
     select task_id, t.worker_id, to_queue, hand_over.priority, 1, 0, 0, clock_timestamp(), clock_timestamp(),
         hand_over.name, hand_over.args, hand_over.kwargs, hand_over.options

@@ -63,11 +63,11 @@ class Child:
         self.pipe = self
 
     def send(self, kind: str, *, listening: bool = False, id: str = "") -> None:
-        """Tell the claimer whether it is listened for, or what was handed over."""
+        """Tell the claimer whether it is listened for, or of an assigned task."""
         if self.claimer is not None and kind == "rest":
             self.claimer.confirm_sleep(listening=listening)
         elif self.claimer is not None:
-            self.claimer.hand(uuid.UUID(id))
+            self.claimer.assigned(uuid.UUID(id))
 
     def nudge(self, kind: str, *, what: str) -> None:
         """Pass a notification on."""

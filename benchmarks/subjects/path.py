@@ -58,6 +58,6 @@ if __name__ == "__main__":
     main()
 else:
     Claimer.notified = noting(Claimer.notified, "notified", "heard")  # type: ignore[method-assign]
-    Claimer.hand = noting(Claimer.hand, "notified", "heard")  # type: ignore[method-assign]
+    Claimer.assigned = noting(Claimer.assigned, "notified", "heard")  # type: ignore[method-assign]
     tasks.claim = noting(tasks.claim, "read", "there")
     offers.fetch = noting(offers.fetch, "read", "there")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lavoro.store.database import Row, Tx
+from lavoro.store.notifications import Back, write
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.drift import differences
 from lavoro.store.schema.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
@@ -289,7 +290,7 @@ def _paused_queues(exam: Exam) -> Iterator[Finding]:
             (select count(*) from {schema}.waiting w where w.queue = q.name)
         from {schema}.queue q where q.paused_at is not null order by q.name"""
     for queue, seconds, count in exam.rows(query):
-        repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(f"!{queue}"))
+        repair = render(_RESUME, exam.tx.schema).format(name=_literal(queue), woken=_literal(write(Back(queue))))
         yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
 
 

@@ -192,16 +192,16 @@ class Enqueuer:
 
     def _insert_many(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.tx() as tx:
-            self._insert(tx, messages, repeated, handed=False)
+            self._insert(tx, messages, repeated, assigned=False)
 
     def _insert_apart(self, messages: Sequence[Message], repeated: bool) -> None:
         with self._database.apart() as tx:
             self._insert(tx, messages, repeated)
 
-    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, handed: bool = True) -> None:
+    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, assigned: bool = True) -> None:
         if repeated:
             self._abandoned.end(tx)
-        tasks.insert(tx, messages, repeated=repeated, handed=handed)
+        tasks.insert(tx, messages, repeated=repeated, assigned=assigned)
 
 
 _TURN = "turn"

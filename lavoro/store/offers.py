@@ -41,7 +41,7 @@ def withdraw_soon(tx: Tx, worker_id: int, *, patience: float) -> bool:
 def fetch(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> list[Job]:
     """Read tasks that were claimed for this worker, those that are still running."""
     wanted = ",".join(map(str, ids))
-    found = tx.run_prepared("fetch_handed", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
+    found = tx.run_prepared("fetch_assigned", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
     return [_job(*(_text(found.get_value(row, column)) for column in range(10))) for row in range(found.ntuples)]
 
 
@@ -56,7 +56,7 @@ def _job(
     id: Any, name: Any, args: Any, kwargs: Any, options: Any, queue: Any, priority: Any, attempt: Any, due: Any,
     cancel: Any,
 ) -> Job:  # fmt: skip
-    """Make a job of a row's texts; what is handed over has no payload, is new, and never expires."""
+    """Make a job of a row's texts; an assigned task has no payload, is new, and never expires."""
     moment = dt.datetime.fromtimestamp(float(due), dt.timezone.utc)
     return Job(
         uuid.UUID(id), name, args, kwargs, options, None, queue, int(priority), int(attempt), 0, 0, moment, None,

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from lavoro.store.database import Database, translated
+from lavoro.store.notifications import Back, write
 from lavoro.store.schema.tables import tables_of
 
 
@@ -124,10 +125,10 @@ def pause(database: Database, names: Sequence[str]) -> None:
 def resume(database: Database, names: Sequence[str]) -> None:
     """Let them start again."""
     t = tables_of(database.schema)
-    wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal("!") + t.queue.c.name))
+    wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal(write(Back(""))) + t.queue.c.name))
     with translated(), database.engine.connect() as connection:
         connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused_at=None))
-        connection.execute(wake.where(t.queue.c.name.in_(names)))  # "!": much may wait below the claimers' bounds
+        connection.execute(wake.where(t.queue.c.name.in_(names)))  # much may wait below the claimers' bounds
 
 
 def purge(database: Database, names: Sequence[str]) -> int:

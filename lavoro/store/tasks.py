@@ -26,15 +26,15 @@ class Lane(NamedTuple):
 
 
 def insert(
-    tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, handed: bool = True,
+    tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, assigned: bool = True,
     look: bool = True,
 ) -> bool:  # fmt: skip
     """Store messages; tell whether it was seen that no worker sleeps on their queue.
 
     ``always_wake`` notifies in any case: a worker may fall asleep before a caller's transaction commits.
     ``repeated`` says that the answer to the same call was lost: ids that are in any table by now are skipped. The
-    session of the first call must have ended (`AbandonedSessions`). A call of one may have ``handed`` its task over to
-    a worker: then a lock is taken for each, of which a server has only some thousands.
+    session of the first call must have ended (`AbandonedSessions`). A call of one may have ``assigned`` its task to a
+    worker: then a lock is taken for each, of which a server has only some thousands.
     Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
     """
     if len(messages) == 1 and not (repeated or always_wake) and tx.connection.autocommit and _is_plain(messages[0]):
@@ -55,7 +55,7 @@ def insert(
     if not messages:
         return False
     if repeated or not _are_new(messages, joined=always_wake):
-        _insert_any(tx, messages, always=always_wake, repeated=repeated, handed=handed)
+        _insert_any(tx, messages, always=always_wake, repeated=repeated, assigned=assigned)
     else:
         _insert_new(tx, messages, always=always_wake)
     return False
@@ -98,14 +98,14 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
 
 
 def _insert_any(
-    tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, handed: bool = False
+    tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, assigned: bool = False
 ) -> None:
     columns = zip(*messages, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
     parameters["always"] = always
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
         if repeated:
-            _await_first(tx, parameters, handed=handed)
+            _await_first(tx, parameters, assigned=assigned)
         _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows what was waited for
 
 
@@ -113,10 +113,10 @@ def _insert_columns(tx: Tx, parameters: Mapping[str, Any], *, repeated: bool) ->
     tx.execute("insert_tasks", {**parameters, "repeated": repeated})
 
 
-def _await_first(tx: Tx, parameters: Mapping[str, Any], *, handed: bool) -> None:
+def _await_first(tx: Tx, parameters: Mapping[str, Any], *, assigned: bool) -> None:
     """Wait for calls of these ids that are under way, where they may meet us: at their lock, and in waiting's index."""
     tx.connection.execute("set transaction isolation level read committed")  # one snapshot for all would hide them
-    if handed:
+    if assigned:
         tx.execute("await_calls", {"ids": parameters["ids"]})
     tx.connection.execute("savepoint waiting")
     _insert_columns(tx, parameters, repeated=False)

@@ -163,7 +163,7 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
     """
     worker_id, ending = rescue
     tx.run("stop_worker", {"id": worker_id, "reason": ending.reason})
-    offers.withdraw(tx, worker_id)  # before: what a call is just handing over must be there to be rescued
+    offers.withdraw(tx, worker_id)  # before: a task that a call is just assigning must be there to be rescued
     parameters = {
         "worker_id": worker_id,
         "reason": ending.reason,

@@ -389,7 +389,7 @@ def test_a_site_whose_workers_are_busy_lets_those_of_another_sleep_no_longer(
             shared.delay()
         with resting.app_context():
             shared.delay()
-        assert [heard.payload for heard in worker.notifies(timeout=30, stop_after=1)] == ["+0:celery"]
+        assert [heard.payload for heard in worker.notifies(timeout=30, stop_after=1)] == ["due:0:celery"]
 
 
 def test_a_call_joins_no_transaction_of_another_site(lavoro: FlaskLavoro, two_urls: tuple[str, str]) -> None:

@@ -137,7 +137,7 @@ def attempt_bounds(story: Story, rules: Rules) -> Iterator[str]:
 
 _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("waiting", "I")}): "sent",
-    frozenset({("running", "I")}): "handed over",
+    frozenset({("running", "I")}): "assigned",
     frozenset({("waiting", "D"), ("running", "I")}): "claimed",
     frozenset({("running", "D"), ("finished", "I")}): "finished",
     frozenset({("running", "D"), ("waiting", "I")}): "given back",
@@ -147,11 +147,11 @@ _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("finished", "D")}): "forgotten",
 }
 _FROM = {
-    "sent": "nowhere", "handed over": "nowhere", "claimed": "waiting", "finished": "running", "given back": "running",
+    "sent": "nowhere", "assigned": "nowhere", "claimed": "waiting", "finished": "running", "given back": "running",
     "revoked": "waiting", "marked": "running", "postponed": "waiting", "forgotten": "finished",
 }  # fmt: skip
 _TO = {
-    "sent": "waiting", "handed over": "running", "claimed": "running", "finished": "finished", "given back": "waiting",
+    "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "given back": "waiting",
     "revoked": "finished", "marked": "running", "postponed": "waiting", "forgotten": "nowhere",
 }  # fmt: skip
 
@@ -177,7 +177,7 @@ def legal_steps(story: Story, rules: Rules) -> Iterator[str]:
 
 def _counted(step: str, before: int, moves: list[Transition]) -> Iterator[str]:
     after = {move.attempt for move in moves if move.verb == "I"}
-    allowed = {"handed over": {1}, "claimed": {before + 1}, "given back": {before, before - 1}}.get(step, {before})
+    allowed = {"assigned": {1}, "claimed": {before + 1}, "given back": {before, before - 1}}.get(step, {before})
     if after - allowed:
         yield f"was {step} with attempt {max(after)} after attempt {before}"
 

@@ -72,7 +72,7 @@ def chosen(tx: Tx) -> list[Message]:
     return [message(id=uuid.uuid4())]
 
 
-def handed(tx: Tx) -> list[Message]:
+def assigned(tx: Tx) -> list[Message]:
     offers.offer(tx, 1, {"celery": 1}, seconds=60)
     return [message()]
 
@@ -93,7 +93,7 @@ def worker(stage: Stage) -> int:
 
 
 @pytest.mark.parametrize("by_then", ["waiting", "running", "finished", "never"])
-@pytest.mark.parametrize("kind", [plain, awake, unlooked, chosen, handed, many, unlike])
+@pytest.mark.parametrize("kind", [plain, awake, unlooked, chosen, assigned, many, unlike])
 def test_the_first_call_ends_while_the_repeat_waits_for_it(stage: Stage, worker: int, kind: Kind, by_then: str) -> None:
     """Row 11: it commits, and what it stored has gone on by then to where the repeat did not see it."""
     first, second, messages = stage.another(), stage.another(), kind(stage.tx)
@@ -104,7 +104,7 @@ def test_the_first_call_ends_while_the_repeat_waits_for_it(stage: Stage, worker:
             stage.until_it_waits_or(repeat.done, count=1)
             if by_then in ("running", "finished"):
                 jobs = take(first, lane(), lane(priority=1), worker_id=worker)
-                if kind is handed:
+                if kind is assigned:
                     jobs = tasks.adopt(first, worker, known=[])
                 assert len(jobs) == len(messages)
                 if by_then == "finished":

@@ -70,7 +70,7 @@ def test_damaged_rows_stop_nobody(worker: Worker, db: psycopg.Connection, eventu
     def throw(batch: list[dict[str, Any]]) -> None:
         nonlocal stored
         stored += sum(insert(db, row) for row in batch)
-        db.execute("select pg_notify('lavoro_wake', '!celery')")  # else the worker finds them when it looks by itself
+        db.execute("select pg_notify('lavoro_wake', 'back:celery')")  # else the worker finds them by polling
         eventually(lambda: one(db, PENDING) == 0, timeout=PATIENCE, why="all are dealt with")
         assert {child.pid for child in worker.children} == children, worker.log[-3000:]
 

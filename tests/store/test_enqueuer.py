@@ -133,7 +133,7 @@ def test_an_error_is_told_to_every_caller(database: Database) -> None:
 
 
 def test_many_that_are_stored_again_take_no_lock_each(empty_url: str, tx: Tx) -> None:
-    """Only a call of one may have handed its task over. The locks of some 10,000 would fill the server's table."""
+    """Only a call of one may have assigned its task. The locks of some 10,000 would fill the server's table."""
     sent = [message() for _ in range(3)]
     lock = "select pg_advisory_lock(hashtextextended('lavoro_call:' || %s::text, 0))"
     tx.connection.execute(lock, (str(sent[1].id),))

@@ -280,7 +280,7 @@ def test_what_comes_back_wakes_claimers_to_look_below_their_bounds(tx: Tx, opene
     ears.execute("listen lavoro_wake")
     jobs = [sent_and_taken(tx), sent_and_taken(tx), sent_and_taken(tx, queue="b")]
     tasks.give_back(tx, 1, [outcome.released(job) for job in jobs])
-    assert sorted(n.payload for n in ears.notifies(timeout=30, stop_after=2)) == ["!b", "!celery"]
+    assert sorted(n.payload for n in ears.notifies(timeout=30, stop_after=2)) == ["back:b", "back:celery"]
 
 
 def test_another_worker_cannot_give_back(tx: Tx) -> None:

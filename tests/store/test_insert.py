@@ -170,21 +170,21 @@ def test_who_sleeps_on_the_queue_is_woken_once(tx: Tx, ears: Ears, sleep: Callab
     sleep("celery")
     insert(tx, count)
     insert(tx, count, queue="other")
-    assert ears.heard() == ["+0:celery"]
+    assert ears.heard() == ["due:0:celery"]
 
 
 @MANY
 def test_a_task_for_later_says_so(tx: Tx, ears: Ears, sleep: Callable[[str], None], count: int) -> None:
     sleep("celery")
     insert(tx, count, countdown=3600.0, priority=9)
-    assert ears.heard() == ["~9:celery"]
+    assert ears.heard() == ["later:9:celery"]
 
 
 def test_a_batch_wakes_every_queue_it_serves(tx: Tx, ears: Ears, sleep: Callable[[str], None]) -> None:
     sleep("b")
     sleep("c")
     tasks.insert(tx, [message(queue=queue) for queue in "abcabc"])
-    assert sorted(ears.heard()) == ["+0:b", "+0:c"]
+    assert sorted(ears.heard()) == ["due:0:b", "due:0:c"]
 
 
 def test_an_insert_tells_whether_it_has_seen_that_nobody_sleeps(tx: Tx, sleep: Callable[[str], None]) -> None:
@@ -213,7 +213,7 @@ def test_a_callers_transaction_always_wakes_when_it_commits(tx: Tx, ears: Ears, 
     with tx.connection.transaction():
         tasks.insert(tx, [message() for _ in range(count)], always_wake=True)
         assert ears.heard() == []
-    assert ears.heard() == ["+0:celery"]
+    assert ears.heard() == ["due:0:celery"]
 
 
 @MANY

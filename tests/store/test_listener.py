@@ -51,8 +51,8 @@ def notify(tx: Tx, payload: str, *, channel: str = "lavoro_wake") -> None:
 def test_a_connection_means_that_something_may_have_been_missed(ears: Ears, tx: Tx) -> None:
     assert ears.next() is None
     notify(tx, "other", channel="lavoro_done")
-    notify(tx, "+0:celery")
-    assert ears.next() == "+0:celery"
+    notify(tx, "due:0:celery")
+    assert ears.next() == "due:0:celery"
 
 
 def test_locks_are_held_only_while_wanted(ears: Ears, tx: Tx, eventually: Callable[..., Any]) -> None:
@@ -91,8 +91,8 @@ def test_what_is_notified_while_locks_are_exchanged_is_heard_at_once(ears: Ears,
     with tx.connection.transaction():
         rows(tx, "select pg_advisory_xact_lock(hashtextextended('lavoro_queue:a', 0))")
         ears.listener.want(["queue:a"])
-        notify(tx, "+0:a")  # delivered with the commit, which also lets the listener have its lock
-    assert ears.heard.get(timeout=8) == "+0:a"  # less than the probe's interval
+        notify(tx, "due:0:a")  # delivered with the commit, which also lets the listener have its lock
+    assert ears.heard.get(timeout=8) == "due:0:a"  # less than the probe's interval
 
 
 def test_a_silent_connection_is_probed_though_the_loop_is_woken(

@@ -51,7 +51,7 @@ def fetched(tx: Tx, *sent: Message) -> list[Job]:
 def test_it_is_claimed_in_the_commit_of_the_call(tx: Tx, sleeper: psycopg.Connection[object]) -> None:
     offer(tx)
     sent = send(tx, priority=4, kwargs='{"x":1}', options='{"root_id":"r"}')
-    assert heard(sleeper) == [f">{WORKER}:{sent.id}"]
+    assert heard(sleeper) == [f"assigned:{WORKER}:{sent.id}"]
     (job,) = fetched(tx, sent)
     assert job[:8] == (sent.id, sent.name, sent.args, '{"x":1}', '{"root_id":"r"}', None, "celery", 4)
     assert (job.attempt, job.retries, job.crashes, job.expires, job.expired, job.revoked) == (
@@ -69,7 +69,7 @@ def test_an_offer_is_for_one_task(tx: Tx, sleeper: psycopg.Connection[object]) -
     offer(tx)
     first, second = send(tx), send(tx)
     assert (stage_of(tx, first.id), stage_of(tx, second.id)) == ("running", "waiting")
-    assert heard(sleeper) == [f">{WORKER}:{first.id}", "+0:celery"]
+    assert heard(sleeper) == [f"assigned:{WORKER}:{first.id}", "due:0:celery"]
 
 
 def test_calls_at_the_same_moment_find_an_offer_each(
@@ -77,7 +77,7 @@ def test_calls_at_the_same_moment_find_an_offer_each(
 ) -> None:
     offer(tx, 2)
     with database.connect("other") as other, other.transaction():
-        other.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
+        other.execute("select lavoro.assign_task(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
         assert stage_of(tx, send(tx).id) == "running"  # and does not wait for the other
 
 
@@ -128,7 +128,7 @@ def test_an_id_that_waits_or_runs_already_is_not_stored_again(tx: Tx, sleeper: p
     assert value(tx, "select count(*) from lavoro.tasks where id = %s", running.id) == 1
 
 
-def test_only_the_worker_itself_reads_what_was_handed_to_it(tx: Tx, sleeper: psycopg.Connection[object]) -> None:
+def test_only_the_worker_itself_reads_the_tasks_assigned_to_it(tx: Tx, sleeper: psycopg.Connection[object]) -> None:
     offer(tx)
     sent = send(tx)
     assert offers.fetch(tx, 2, [sent.id]) == []
@@ -139,7 +139,7 @@ def test_only_the_worker_itself_reads_what_was_handed_to_it(tx: Tx, sleeper: psy
 def test_who_ends_offers_waits_for_a_call_that_takes_one(
     tx: Tx, database: Database, sleeper: psycopg.Connection[object], eventually: Eventually, end: str
 ) -> None:
-    """What it hands over must be there afterwards: to be run, or to be rescued."""
+    """The task that it assigns must be there afterwards: to be run, or to be rescued."""
     offer(tx)
     id = uuid7()
     with database.tx() as ending, database.connect("caller") as caller:
@@ -152,7 +152,7 @@ def test_who_ends_offers_waits_for_a_call_that_takes_one(
 
         thread = threading.Thread(target=finish)
         with caller.transaction():
-            caller.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (id,))
+            caller.execute("select lavoro.assign_task(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (id,))
             thread.start()
             waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%offer%'"
             eventually(lambda: value(tx, waits) == 1, timeout=20, why="it waits")
@@ -201,7 +201,7 @@ def test_a_call_that_is_repeated_waits_for_the_first(
     sent = message()
     with database.connect("first") as first, database.connect("second") as second:
         with first.transaction():
-            first.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (sent.id,))
+            first.execute("select lavoro.assign_task(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (sent.id,))
             again = threading.Thread(target=lambda: tasks.insert(Tx(second, "lavoro"), [sent], repeated=True))
             again.start()
             waits = f"select 1 from pg_stat_activity where wait_event = 'advisory' and pid = {second.info.backend_pid}"

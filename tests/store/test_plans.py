@@ -105,7 +105,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "insert_calls": message()._asdict()
         | {"ids": running, "args": ["[]"] * len(running), "kwargs": [None] * len(running), "always": False},
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
-        "fetch_handed": {"ids": running, "worker_id": 1},
+        "fetch_assigned": {"ids": running, "worker_id": 1},
         "withdraw_offers": {"worker_id": 1},
         "stray_workers": {"ever": False},
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
@@ -159,7 +159,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 HOT = [
     "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task",
     "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks",
-    "accepted_outcomes", "renew_leases", "fetch_handed", "withdraw_offers",
+    "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip
 
 

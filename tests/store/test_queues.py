@@ -54,7 +54,7 @@ def test_resuming_wakes_who_sleeps_when_there_is_something_to_find(
     ears.cursor.execute("listen lavoro_wake")
     resume(database, ["a"])
     [heard] = ears.connection.notifies(timeout=60, stop_after=1)
-    assert heard.payload == "!a"
+    assert heard.payload == "back:a"
     assert len(tasks.discover_lanes(other, ["a"])) == 1
 
 

@@ -165,7 +165,7 @@ def test_enqueue_wakes_when_it_commits(tx: Tx, opened: Callable[[], Tx]) -> None
         value(tx, "select lavoro.enqueue('never')")
     value(tx, "select lavoro.enqueue('a', queue => 'q', priority => 3)")
     value(tx, "select lavoro.enqueue('a', countdown => 9)")
-    assert [n.payload for n in ears.notifies(timeout=30, stop_after=2)] == ["+3:q", "~0:celery"]
+    assert [n.payload for n in ears.notifies(timeout=30, stop_after=2)] == ["due:3:q", "later:0:celery"]
 
 
 def test_enqueue_in_a_two_phase_transaction(tx: Tx, opened: Callable[[], Tx]) -> None:
@@ -174,7 +174,7 @@ def test_enqueue_in_a_two_phase_transaction(tx: Tx, opened: Callable[[], Tx]) ->
     with tx.connection.transaction():
         id = value(tx, "select lavoro.enqueue('a.b', wake => false)")
     value(tx, "select lavoro.enqueue('told')")
-    assert [heard.payload for heard in listener.notifies(timeout=30, stop_after=1)] == ["+0:celery"]
+    assert [heard.payload for heard in listener.notifies(timeout=30, stop_after=1)] == ["due:0:celery"]
     assert stored(tx, id).stage == "waiting"
 
 

@@ -78,7 +78,7 @@ def test_waiting_callers_and_the_worker_are_told(tx: Tx, opened: Callable[[], Tx
     ears.execute("listen lavoro_wake")
     tasks.revoke(tx, [waiting, job.id], cancel=CANCEL)
     heard = {(n.channel, n.payload) for n in ears.notifies(timeout=30, stop_after=2)}
-    assert heard == {("lavoro_done", str(waiting)), ("lavoro_wake", f"x1:{job.id}")}
+    assert heard == {("lavoro_done", str(waiting)), ("lavoro_wake", f"cancel:1:{job.id}")}
 
 
 def test_a_task_that_is_being_claimed_is_reached(tx: Tx, opened: Callable[[], Tx], until_it_waits: Wait) -> None:

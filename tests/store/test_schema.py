@@ -74,8 +74,8 @@ def test_its_channels_and_locks(shop: Database, tx: Tx) -> None:
     tasks.insert(tx, [message(), message()])
     value(tx, """select "order".enqueue('a.b')""")
     value(tx, "select lavoro.enqueue('a.b', queue => 'mark')")
-    assert [heard["order"].get(timeout=60) for _ in range(4)] == [None, "+0:celery", "+0:celery", "+0:celery"]
-    assert [heard["lavoro"].get(timeout=60) for _ in range(2)] == [None, "+0:mark"]
+    assert [heard["order"].get(timeout=60) for _ in range(4)] == [None, "due:0:celery", "due:0:celery", "due:0:celery"]
+    assert [heard["lavoro"].get(timeout=60) for _ in range(2)] == [None, "due:0:mark"]
     for listener in listeners:
         listener.stop(60)
 

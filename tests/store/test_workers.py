@@ -385,7 +385,7 @@ def test_callers_and_claimers_are_told(tx: Tx, opened: Callable[[], Tx]) -> None
     ears.execute("listen lavoro_wake")
     rescue(tx)
     heard = {(n.channel, n.payload) for n in ears.notifies(timeout=30, stop_after=2)}
-    assert heard == {("lavoro_done", str(ends.id)), ("lavoro_wake", "!b")}
+    assert heard == {("lavoro_done", str(ends.id)), ("lavoro_wake", "back:b")}
     assert stage_of(tx, waits.id) == "waiting"
 
 

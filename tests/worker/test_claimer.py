@@ -141,7 +141,7 @@ def test_what_commits_late_is_met_although_its_lane_is_known(node: Node, tx: Tx)
     assert running(tx) == 2
     tasks.insert(tx, [late])
     rows(tx, "update lavoro.waiting set due_at = due_at - interval '5 seconds' returning 1")
-    node.claimer.notified("+1:celery")
+    node.claimer.notified("due:1:celery")
     assert node.settle() > POLL
     assert running(tx) == 3
 
@@ -151,7 +151,7 @@ def test_a_look_that_failed_is_made_again(node: Node, tx: Tx) -> None:
     node.settle()
     tasks.insert(tx, [message()])
     rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
-    node.claimer.notified("!celery")
+    node.claimer.notified("back:celery")
     with pytest.raises(psycopg.OperationalError):
         node.step()
     node.step()  # looks
@@ -179,7 +179,7 @@ def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, m
     node.rest()
     node.settle()
     tasks.insert(tx, [message(queue="other")])
-    node.claimer.notified("+0:other")
+    node.claimer.notified("due:0:other")
     node.settle()
     assert running(tx) == 1
 
@@ -210,7 +210,7 @@ def offered(tx: Tx) -> int:
     return int(value(tx, "select count(*) from lavoro.offer"))
 
 
-def handed_over(tx: Tx, node: Node) -> Message:
+def assigned_task(tx: Tx, node: Node) -> Message:
     sent = message()
     before = offered(tx)
     tasks.insert(tx, [sent])
@@ -225,8 +225,8 @@ def test_it_offers_slots_once_it_has_had_a_task(warm: Node, tx: Tx) -> None:
 
 def test_what_is_handed_over_is_run_without_a_claim(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
-    sent = handed_over(tx, warm)
-    warm.claimer.hand(sent.id)
+    sent = assigned_task(tx, warm)
+    warm.claimer.assigned(sent.id)
     tasks.insert(tx, [message(priority=3)], look=False)  # a claim would find it
     assert (warm.claimer.step() or 0) > POLL
     assert warm.pool.outstanding == ran + 1
@@ -235,25 +235,25 @@ def test_what_is_handed_over_is_run_without_a_claim(warm: Node, tx: Tx) -> None:
 
 def test_what_is_told_twice_is_run_once(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
-    sent = handed_over(tx, warm)
+    sent = assigned_task(tx, warm)
     for _ in range(2):
-        warm.claimer.hand(sent.id)
+        warm.claimer.assigned(sent.id)
         warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
 
 
 def test_nobody_elses_task_is_run_because_somebody_says_so(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
-    other = handed_over(tx, warm)
+    other = assigned_task(tx, warm)
     rows(tx, "update lavoro.running set worker_id = 999 where id = %s returning 1", other.id)
-    warm.claimer.hand(other.id)
+    warm.claimer.assigned(other.id)
     warm.claimer.step()
     assert warm.pool.outstanding == ran
 
 
 def test_offers_are_made_anew_when_half_of_them_are_taken(warm: Node, tx: Tx) -> None:
     for left in (7, 6, 5, MOST):
-        warm.claimer.hand(handed_over(tx, warm).id)
+        warm.claimer.assigned(assigned_task(tx, warm).id)
         warm.claimer.step()
         assert warm.offers.open == left
 
@@ -261,7 +261,7 @@ def test_offers_are_made_anew_when_half_of_them_are_taken(warm: Node, tx: Tx) ->
 @pytest.mark.parametrize("listening", [True, False])
 def test_what_was_handed_over_while_nobody_listened_is_found(warm: Node, tx: Tx, listening: bool) -> None:
     ran = warm.pool.outstanding
-    handed_over(tx, warm)
+    assigned_task(tx, warm)
     warm.claimer.confirm_sleep(listening=listening)
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
@@ -271,7 +271,7 @@ def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
     warm: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = warm.pool.outstanding
-    handed_over(tx, warm)
+    assigned_task(tx, warm)
     warm.offers._until = time.monotonic()
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
@@ -280,9 +280,9 @@ def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
 
 def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
-    sent = handed_over(tx, warm)
+    sent = assigned_task(tx, warm)
     rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
-    warm.claimer.hand(sent.id)
+    warm.claimer.assigned(sent.id)
     with pytest.raises(psycopg.OperationalError):
         warm.claimer.step()
     warm.claimer.step()
@@ -297,7 +297,7 @@ def test_what_was_handed_over_while_the_listener_and_the_connection_were_lost_is
     with pytest.raises(psycopg.OperationalError):
         warm.claimer.step()
     warm.claimer.step()
-    handed_over(tx, warm)
+    assigned_task(tx, warm)
     warm.claimer.confirm_sleep(listening=True)
     warm.claimer.step()
     assert warm.pool.outstanding == ran + 1
@@ -305,7 +305,7 @@ def test_what_was_handed_over_while_the_listener_and_the_connection_were_lost_is
 
 def test_what_anybody_may_say_makes_no_offers(warm: Node, tx: Tx) -> None:
     for _ in range(20):
-        warm.claimer.hand(uuid7())
+        warm.claimer.assigned(uuid7())
         warm.claimer.step()
     assert offered(tx) == MOST
 
@@ -316,7 +316,7 @@ def test_a_call_that_is_slow_to_commit_does_not_keep_it_from_claiming(
     ran = warm.pool.outstanding
     monkeypatch.setattr("lavoro.worker.child.offers.AGAIN", 0.0)
     with psycopg.connect(migrated_url) as slow:
-        slow.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
+        slow.execute("select lavoro.assign_task(%s, 'celery', 0::int2, 'a.b', '[]', null, null)", (uuid7(),))
         warm.offers._until = time.monotonic()
         tasks.insert(tx, [message(countdown=0.0)], always_wake=True)
         warm.step()
@@ -326,27 +326,27 @@ def test_a_call_that_is_slow_to_commit_does_not_keep_it_from_claiming(
     assert warm.pool.outstanding == ran + 2
 
 
-def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_handed_over(warm: Node, tx: Tx) -> None:
+def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_assigned_task(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
-    handed_over(tx, warm)
+    assigned_task(tx, warm)
     warm.claimer.close()
     assert offered(tx) == 0
     assert warm.pool.outstanding == ran + 1
 
 
 def test_behind_a_blocked_loop_what_was_handed_over_goes_back(warm: Node, tx: Tx) -> None:
-    sent = handed_over(tx, warm)
+    sent = assigned_task(tx, warm)
     held = running(tx) - 1
     assert [job.id for job in warm.offers.disown(tx)] == [sent.id]
     assert offered(tx) == 0
     assert rows(tx, "select id, attempt from lavoro.waiting") == [(sent.id, 0)]
-    warm.claimer.hand(sent.id)  # of which the loop hears later
+    warm.claimer.assigned(sent.id)  # of which the loop hears later
     warm.claimer.step()
     assert running(tx) == held
 
 
 def test_what_is_just_being_claimed_does_not_go_back(warm: Node, tx: Tx) -> None:
-    handed_over(tx, warm)
+    assigned_task(tx, warm)
     with warm.offers.alone():
         assert warm.offers.disown(tx) == []
     assert offered(tx) == 0

@@ -276,7 +276,7 @@ def test_a_node_whose_task_is_revoked_renews_at_once(
     result = sender.send_task("nap", [600])
     eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
     rows(sender, COUNT_RENEWALS)
-    rows(sender, f"select pg_notify('lavoro_wake', 'x' || id + 1 || ':{result.id}') from lavoro.worker")
+    rows(sender, f"select pg_notify('lavoro_wake', 'cancel:' || id + 1 || ':{result.id}') from lavoro.worker")
     sender.revoke(result.id, terminate=True)
     with pytest.raises(TaskRevokedError):
         result.get(timeout=PATIENCE)

@@ -18,7 +18,7 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 LIMITED = ("producer", "worker", "readonly")
 
 FUNCTIONS = {
-    **dict.fromkeys(("enqueue", "hand_over"), ("producer", "worker")),
+    **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
 }
 """Who may call each function; nobody else may, for PUBLIC has no rights."""

@@ -23,8 +23,7 @@ with given as materialized (
     from done d join given g on g.id = d.id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared: when it is free, nobody waits and nothing is sent.
-    select case when pg_try_advisory_lock(hashtextextended('{prefix}_results', 0))
-        then not pg_advisory_unlock(hashtextextended('{prefix}_results', 0)) else true end as by_somebody
+    select not {schema}.nobody_waits('{prefix}_results') as by_somebody
 )
 select count(*), (
     select count(pg_notify('{prefix}_done', page.ids)) from (

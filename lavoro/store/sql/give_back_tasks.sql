@@ -37,6 +37,6 @@ with given as materialized (
     returning queue
 ), woken as (
     -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.
-    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from stored) q
+    select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from stored) q
 )
 select count(*), (select * from woken) from back

@@ -10,6 +10,5 @@ with stored as (
     from unnest(%(ids)s::uuid[], %(args)s::text[], %(kwargs)s::text[]) as x (id, args, kwargs)
 )
 select pg_notify('{prefix}_wake', case when %(eta)s::timestamptz is not null or %(countdown)s::float8 > 0
-    then '~' else '+' end || %(priority)s::int2 || ':' || %(queue)s::text)
-where %(always)s or not case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || %(queue)s::text, 0))
-    then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || %(queue)s::text, 0)) else false end
+    then 'later:' else 'due:' end || %(priority)s::int2 || ':' || %(queue)s::text)
+where %(always)s or not {schema}.nobody_waits('{prefix}_queue:' || %(queue)s::text)

@@ -18,9 +18,8 @@ with given as materialized (
         and (select count(*) from {schema}.finished f where f.id = g.id) = 0
     on conflict (id) do nothing
 )
-select pg_notify('{prefix}_wake', case when later then '~' else '+' end || priority || ':' || queue)
+select pg_notify('{prefix}_wake', case when later then 'later:' else 'due:' end || priority || ':' || queue)
 from (
     select queue, priority, bool_or(eta is not null or countdown > 0) as later from given group by queue, priority
 ) lane
-where %(always)s or not case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || queue, 0))
-    then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || queue, 0)) else false end
+where %(always)s or not {schema}.nobody_waits('{prefix}_queue:' || queue)

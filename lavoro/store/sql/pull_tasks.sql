@@ -9,6 +9,6 @@ with ahead as materialized (
         created_at = created_at - %(seconds)s::float8 * interval '1 second'
     where ctid = any (array(select tid from ahead)) returning queue
 ), woken as (
-    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from pulled) q
+    select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from pulled) q
 )
 select count(*), (select * from woken) from pulled

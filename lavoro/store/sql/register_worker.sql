@@ -5,4 +5,4 @@ with registered as (
         %(lease)s::float8 * interval '1 second', clock_timestamp() + %(lease)s::float8 * interval '1 second')
     returning id
 )
-select id from registered, pg_notify('{prefix}_wake', 'l' || %(lease)s::float8)
+select id from registered, pg_notify('{prefix}_wake', 'lease:' || %(lease)s::float8)

@@ -22,7 +22,7 @@ select 'cancel', worker_id, id, attempt, cancel, null, null from {schema}.runnin
 where worker_id = any (%(ids)s::bigint[]) and cancel is not null
 union all
 select 'told', null, null, null, null, null, null
-from (select extract(epoch from max(lease)) as seconds from renewed) r, pg_notify('{prefix}_wake', 'l' || r.seconds)
+from (select extract(epoch from max(lease)) as seconds from renewed) r, pg_notify('{prefix}_wake', 'lease:' || r.seconds)
 where %(shortening)s::boolean and r.seconds is not null
 union all
 -- When the first lease of somebody else ends. Not from the beginning of the index: with a snapshot held, what all the

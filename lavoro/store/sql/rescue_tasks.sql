@@ -58,7 +58,7 @@ with lost as (
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (
-    select count(pg_notify('{prefix}_wake', '!' || q.queue)) from (select distinct queue from back) q
+    select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from back) q
 ), told as (
     select count(pg_notify('{prefix}_done', id::text)) from ended
 )

@@ -25,4 +25,4 @@ with wanted as materialized (
 )
 select 'ended' as fate, id, null::bigint as worker_id, pg_notify('{prefix}_done', id::text) from ended
 union all
-select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'x' || worker_id || ':' || id) from asked
+select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'cancel:' || worker_id || ':' || id) from asked

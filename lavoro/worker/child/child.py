@@ -369,8 +369,8 @@ class Child:
     def _on_wake(self, order: Message) -> None:
         self.claimer.notified(order["what"])
 
-    def _on_hand(self, order: Message) -> None:
-        self.claimer.hand(uuid.UUID(order["id"]))
+    def _on_assigned(self, order: Message) -> None:
+        self.claimer.assigned(uuid.UUID(order["id"]))
 
     def _on_handle(self, order: Message) -> None:
         """Tasks have ended without their process: call their handlers."""

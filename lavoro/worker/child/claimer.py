@@ -14,6 +14,7 @@ from lavoro.runtime.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import LOST, OUTAGE, Database, Tx
 from lavoro.store.deadline import ANSWER
+from lavoro.store.notifications import Back, Due, read
 from lavoro.store.session import Session
 from lavoro.text.plural import counted
 from lavoro.worker.child.capacity import BATCH, Capacity
@@ -58,21 +59,17 @@ class Claimer(Service):
         self._called = True
         super().wake()
 
-    def hand(self, id: uuid.UUID) -> None:
+    def assigned(self, id: uuid.UUID) -> None:
         """Take in that a call has assigned a task to us: it is read, and nothing need be claimed."""
         self._offers.tell(id)
         super().wake()
 
     def notified(self, payload: str) -> None:
-        """Take in a notification: ``+priority:queue`` has a task, ``~`` one for later, ``!queue`` got tasks back.
-
-        Of a lane that we know, ``+`` needs a claim and no scan.
-        """
-        kind, (priority, _, queue) = payload[0], payload[1:].partition(":")
-        lanes = self._scanner.lanes
-        if kind == "!":  # a task that came back may be older than those claimed last
+        """Claim because of a notification; scan all lanes first unless it names one that we know and is due."""
+        notification, lanes = read(payload), self._scanner.lanes
+        if isinstance(notification, Back):  # a task that came back may be older than those claimed last
             lanes.forget_bounds()
-        if kind != "+" or (queue, int(priority)) not in lanes:
+        if not (isinstance(notification, Due) and (notification.queue, notification.priority) in lanes):
             self._scanner.require()
         self.wake()
 

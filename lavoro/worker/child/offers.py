@@ -21,16 +21,16 @@ MOST = 8
 SHARE = 4
 """A child offers one slot of so many that are free: the others are for what it claims itself."""
 OPEN = 5.0
-"""Seconds for which an offer holds. What is handed to a node that is just being cut off waits for its lease to end."""
+"""Seconds for which an offer holds. A task assigned to a node that is just being cut off waits until its lease ends."""
 
 PATIENCE, AGAIN = 0.5, 1.0
 """Seconds for which a call that takes an offer is waited for, and until the next try: claims have to go on."""
 
 
 class Offers:
-    """What this child has offered, and what it has been handed.
+    """What this child has offered, and the tasks that calls have assigned to it.
 
-    A call that takes an offer tells the task's id by a notification, a hint like any other: what was handed over
+    A call that takes an offer tells the task's id by a notification, a hint like any other: an assigned task
     stands in ``running``, where it is looked for at the end of each time in which there may have been offers. One
     thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
     """
@@ -45,12 +45,12 @@ class Offers:
         self._taking = unpatched("_thread", "allocate_lock")()
 
     def tell(self, id: uuid.UUID) -> None:
-        """Take in, from another thread, that a task was handed over."""
+        """Take in, from another thread, that a task was assigned."""
         self._told.append(id)
 
     @property
     def told(self) -> bool:
-        """Whether something was handed over that has not been taken in yet."""
+        """Whether a task was assigned that has not been taken in yet."""
         return bool(self._told)
 
     @property
@@ -97,7 +97,7 @@ class Offers:
         return jobs
 
     def take(self, tx: Tx) -> list[Job]:
-        """Hold what was handed over and told, and return it."""
+        """Hold the assigned tasks of which we were told, and return them."""
         told = {self._told.popleft() for _ in range(len(self._told))}
         try:
             with self.alone():
@@ -131,7 +131,7 @@ class Offers:
         return jobs
 
     def disown(self, tx: Tx) -> list[Job]:
-        """Withdraw all offers, give back what was handed over and not taken in, and return it.
+        """Withdraw all offers, give back the assigned tasks that were not taken in, and return them.
 
         For another thread, while the claimer's loop is blocked; what it was just taking in stays.
         """

@@ -60,7 +60,7 @@ class Relief:
         back = [outcome.released(job) for job in jobs]
         try:
             tx = self._session.open()
-            handed = self._offers.disown(tx)
+            assigned = self._offers.disown(tx)
             if back:
                 tasks.give_back(tx, self._worker_id, back)
         except Exception as error:  # then as soon as the loop turns
@@ -72,8 +72,8 @@ class Relief:
             for returned in back:
                 self._finisher.put(returned)
         else:
-            if jobs or handed:
-                freed = counted(len(jobs) + len(handed), "task")
+            if jobs or assigned:
+                freed = counted(len(jobs) + len(assigned), "task")
                 logger.info("%s behind a blocked loop went back to the queue", freed)
             self._relieved(jobs)
         finally:

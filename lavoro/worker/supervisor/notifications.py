@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from typing import Any
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
+from lavoro.store.notifications import Assigned, Back, Cancel, Due, Later, Lease, read, write
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
-
-_HANDED = re.compile(r">(?P<worker>\d{1,19}):(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_TASK = re.compile(r"[+~]-?\d{1,5}:(?P<queue>.*)", re.DOTALL)
-_BACK = re.compile(r"!(?P<queue>.*)", re.DOTALL)
-_CANCEL = re.compile(r"x(?P<worker>\d{1,19}):.*")
-_LEASE = re.compile(r"l(?P<seconds>\d{1,9}(?:\.\d{1,9})?)")
 
 
 class Switchboard:
@@ -33,14 +28,14 @@ class Switchboard:
         expect_expiry: Callable[[float], object],
     ) -> None:
         self._children, self._renew = children, renew
-        self._words: dict[re.Pattern[str], Callable[[re.Match[str]], object]] = {
-            _HANDED: self._hand,
-            _TASK: self._wake,
-            _BACK: self._wake_all,
-            _CANCEL: self._cancel,
-            _LEASE: lambda found: expect_expiry(float(found["seconds"])),
+        self._pass_on: dict[type, Callable[[Any], object]] = {
+            Assigned: self._assign,
+            Due: self._wake,
+            Later: self._wake,
+            Back: self._wake_all,
+            Cancel: self._cancel,
+            Lease: lambda lease: expect_expiry(lease.seconds),
         }
-        """What is said, and who passes it on; what nobody of ours has said fits none."""
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_resting(listening=False))
         self.queues: tuple[str, ...] = ()
 
@@ -69,34 +64,33 @@ class Switchboard:
         if payload is None:
             self._tell_resting(listening=True)
             self._renew()
-            payload = "!"
-        for words, passed_on in self._words.items():
-            if found := words.fullmatch(payload):
-                passed_on(found)
+            self._wake_all(Back(""))
+        elif (notification := read(payload)) is not None:
+            self._pass_on[type(notification)](notification)
 
-    def _hand(self, found: re.Match[str]) -> None:
-        """A call has claimed a task for one of our children, perhaps."""
+    def _assign(self, assigned: Assigned) -> None:
+        """Tell the child to which a call has assigned a task, if it is ours."""
         for child in self._children.ready:
-            if child.worker_id == int(found["worker"]):
-                child.pipe.send("hand", id=found["id"])
+            if child.worker_id == assigned.worker_id:
+                child.pipe.send("assigned", id=str(assigned.id))
 
-    def _cancel(self, found: re.Match[str]) -> None:
-        """A running task is to be cancelled: a renewal tells which."""
-        if int(found["worker"]) in {child.worker_id for child in self._children.ready}:
+    def _cancel(self, cancel: Cancel) -> None:
+        """Renew the leases if the task to cancel is ours: the answer lists cancelled tasks."""
+        if cancel.worker_id in {child.worker_id for child in self._children.ready}:
             self._renew()
 
-    def _wake(self, found: re.Match[str]) -> None:
-        """A task has come: who rests claims it."""
-        if found["queue"] in self.queues:
+    def _wake(self, stored: Due | Later) -> None:
+        """Tell the sleeping children of a new task."""
+        if stored.queue in self.queues:
             for child in self._children.ready:
                 if child.sleeping:
-                    child.pipe.nudge("wake", what=found[0])
+                    child.pipe.nudge("wake", what=write(stored))
 
-    def _wake_all(self, found: re.Match[str]) -> None:
-        """Tasks came back, older than what was claimed last: everybody has to look for them."""
-        if found["queue"] in (*self.queues, ""):
+    def _wake_all(self, back: Back) -> None:
+        """Tell all children: the tasks that came back may be older than those that were claimed last."""
+        if back.queue in (*self.queues, ""):
             for child in self._children.ready:
-                child.pipe.nudge("wake", what=found[0])
+                child.pipe.nudge("wake", what=write(back))
 
     def _tell_resting(self, *, listening: bool) -> None:
         for child in self._children.ready:

@@ -200,56 +200,63 @@ create function {schema}.enqueue(
         values (id, queue, priority,
             greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
             name, args, nullif(kwargs::text, '{}')::json);
-    select pg_notify('{prefix}_wake', case when eta is null and countdown <= 0 then '+' else '~' end || priority || ':' || queue)
-        where wake;
+    select pg_notify('{prefix}_wake', case when eta is null and countdown <= 0 then 'due:' else 'later:' end
+        || priority || ':' || queue) where wake;
     select id;
 $$;
 
--- Stores one task that is due at once; true if no worker sleeps on its queue. If one does, the task is claimed for a worker
--- that has offered to take one, in this very commit, or else it waits and who sleeps is woken. Fails if the id is taken.
-create function {schema}.hand_over(
-    task_id uuid, to_queue {schema}.nonempty_text, priority smallint, name {schema}.nonempty_text, args json, kwargs json, options json
+-- True if nobody waits for what the key names: a queue's sleeping workers, or callers of results, hold its lock shared.
+-- NOTIFY takes a lock on the whole database at commit; statements spare it when this is true.
+-- One expression: between two statements a cancel would leave the lock behind. Statements inline it.
+create function {schema}.nobody_waits(p_key text) returns boolean language sql volatile as $$
+    select case when pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(p_key, 0))
+        then pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(p_key, 0)) else false end
+$$;
+
+-- Stores one task that is due at once. Returns true if no worker sleeps on its queue. Otherwise assigns the task to a worker
+-- that has offered a slot, in the same transaction; without an offer it inserts the task as waiting and notifies sleeping
+-- workers. Fails if the id is taken.
+create function {schema}.assign_task(
+    p_id uuid,
+    p_queue {schema}.nonempty_text,
+    p_priority smallint,
+    p_name {schema}.nonempty_text,
+    p_args json,
+    p_kwargs json,
+    p_options json
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-#variable_conflict use_column
 declare
-    told text;
+    notified text;
 begin
-    -- A sleeping node holds the queue's lock shared. When it is free nobody sleeps, and NOTIFY, which takes a lock on the
-    -- whole database at commit, is spared.
-    -- One expression, for between two statements a cancel would leave the lock behind. In parentheses, for IF ends at THEN.
-    if (case when pg_try_advisory_lock(hashtextextended('{prefix}_queue:' || to_queue, 0))
-        then pg_advisory_unlock(hashtextextended('{prefix}_queue:' || to_queue, 0)) else false end)
-    then
+    if {schema}.nobody_waits('{prefix}_queue:' || p_queue) then
         insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
-            values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
-                hand_over.options);
+        values (p_id, p_queue, p_priority, p_name, p_args, p_kwargs, p_options);
         return true;
     end if;
-    -- Who repeats this call, its answer being lost, waits for it: no index of waiting would keep the two apart.
-    perform pg_advisory_xact_lock(hashtextextended('{prefix}_call:' || task_id, 0));
+    -- A caller that lost the answer waits for this lock before it repeats the call: no index of waiting would show the task.
+    perform pg_advisory_xact_lock(hashtextextended('{prefix}_call:' || p_id, 0));
     with taken as (
         delete from {schema}.offer o where o.ctid = (
-            select ctid from {schema}.offer where queue = to_queue and until > statement_timestamp()
-                -- What a claim would look at too, and an id that waits already, be it a caller's own.
-                and not exists (select from {schema}.queue q where q.name = to_queue and q.paused_at is not null)
-                and not exists (select from {schema}.revoked r where r.id = task_id)
-                and not exists (select from {schema}.waiting w where w.id = task_id)
-            -- The latest first: with a snapshot held, what was taken or has run out lies before it, dead.
+            select ctid from {schema}.offer where queue = p_queue and until > statement_timestamp()
+                -- The same conditions as a claim's, and no task of this id may be waiting.
+                and not exists (select from {schema}.queue q where q.name = p_queue and q.paused_at is not null)
+                and not exists (select from {schema}.revoked r where r.id = p_id)
+                and not exists (select from {schema}.waiting w where w.id = p_id)
+            -- Newest first: under a held snapshot, used and expired offers remain as dead index entries at the old end.
             order by until desc limit 1 for update skip locked)
         returning o.worker_id
     )
-    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, name,
-        args, kwargs, options)
-    select task_id, t.worker_id, to_queue, hand_over.priority, 1, 0, 0, clock_timestamp(), clock_timestamp(),
-        hand_over.name, hand_over.args, hand_over.kwargs, hand_over.options
+    insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at,
+        name, args, kwargs, options)
+    select p_id, t.worker_id, p_queue, p_priority, 1, 0, 0, clock_timestamp(), clock_timestamp(),
+        p_name, p_args, p_kwargs, p_options
     from taken t
-    -- Only the ids: whoever may connect may listen.
-    returning pg_notify('{prefix}_wake', '>' || running.worker_id || ':' || running.id) into told;
+    -- The notification has only ids: every user that may connect may listen.
+    returning pg_notify('{prefix}_wake', 'assigned:' || running.worker_id || ':' || running.id) into notified;
     if not found then
         insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
-            values (task_id, to_queue, hand_over.priority, hand_over.name, hand_over.args, hand_over.kwargs,
-                hand_over.options);
-        perform pg_notify('{prefix}_wake', '+' || priority || ':' || to_queue);
+        values (p_id, p_queue, p_priority, p_name, p_args, p_kwargs, p_options);
+        perform pg_notify('{prefix}_wake', 'due:' || p_priority || ':' || p_queue);
     end if;
     return false;
 end $$;
@@ -257,40 +264,42 @@ end $$;
 -- Retention needs an owner's rights. Workers are none: they have these two functions, which do nothing else.
 
 -- Makes one partition of a table and returns its name; null if rows of its time lie in the default partition already.
-create function {schema}.make_partition(kind text, begins timestamptz, ends timestamptz)
+create function {schema}.make_partition(p_table text, p_begins timestamptz, p_ends timestamptz)
 returns text language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
 declare
-    parent regclass := case kind
+    parent regclass := case p_table
         when 'finished_success' then $${schema}.finished_success$$ when 'finished_failure' then $${schema}.finished_failure$$
         when 'attempt' then $${schema}.attempt$$ end;
-    suffix text := to_char(begins at time zone 'UTC', '_YYYYMMDD"t"HH24MISS');
+    suffix text := to_char(p_begins at time zone 'UTC', '_YYYYMMDD"t"HH24MISS');
 begin
     if parent is null then
-        raise exception '% has no partitions of times', kind using errcode = 'invalid_parameter_value';
+        raise exception '% has no partitions of times', p_table using errcode = 'invalid_parameter_value';
     end if;
     -- Attached, because `create table ... partition of` would lock the whole table.
     -- What is dropped as a whole need not be vacuumed because it grew: that reads all of it once more, and writes.
     execute format('create table %s (like %s including all) with (autovacuum_vacuum_insert_threshold = -1)',
         parent || suffix, parent);
     execute format('alter table %s replica identity full', parent || suffix);
-    execute format('alter table %s attach partition %s for values from (%L) to (%L)', parent, parent || suffix, begins, ends);
-    return kind || suffix;
+    execute format('alter table %s attach partition %s for values from (%L) to (%L)', parent, parent || suffix,
+        p_begins, p_ends);
+    return p_table || suffix;
 exception when check_violation then
     return null;
 end $body$;
 
 -- Drops one such partition.
-create function {schema}.drop_partition(partition text)
+create function {schema}.drop_partition(p_name text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
 declare
     found_one regclass;
 begin
     select i.inhrelid::regclass into strict found_one
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where c.relname = partition and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT' and i.inhparent in (
+    where c.relname = p_name and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT' and i.inhparent in (
         $${schema}.finished_success$$::regclass, $${schema}.finished_failure$$::regclass, $${schema}.attempt$$::regclass);
     execute format('drop table %s', found_one);
 end $body$;
 
 -- Rights are given by name: see `lavoro migrate --roles`.
-revoke all on function {schema}.enqueue, {schema}.hand_over, {schema}.make_partition, {schema}.drop_partition from public;
+revoke all on function {schema}.enqueue, {schema}.nobody_waits, {schema}.assign_task, {schema}.make_partition,
+    {schema}.drop_partition from public;

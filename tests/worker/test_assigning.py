@@ -19,28 +19,30 @@ from lavoro.result import AsyncResult
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 
-HandOver = Callable[..., str]
+Assign = Callable[..., str]
 
 
 @pytest.fixture
-def hand_over(sender: Lavoro, migrated_url: str) -> Iterator[HandOver]:
-    """Send a task until one is handed over; return its id. The others have ended before."""
+def assign(sender: Lavoro, migrated_url: str) -> Iterator[Assign]:
+    """Send a task until one is assigned; return its id. The others have ended before."""
     with psycopg.connect(migrated_url, autocommit=True) as ears:
         ears.execute("listen lavoro_wake")
 
-        def handed(*call: object) -> list[str]:
+        def assigned(*call: object) -> list[str]:
             sent = sender.send_task(*call)
-            heard = [found for told in ears.notifies(timeout=0.1) if (found := re.match(r">\d+:(.*)", told.payload))]
+            heard = [
+                found for told in ears.notifies(timeout=0.1) if (found := re.match(r"assigned:\d+:(.*)", told.payload))
+            ]
             if heard:
                 assert [found[1] for found in heard] == [sent.id]
                 return [sent.id]
             sent.get(timeout=PATIENCE)
             return []
 
-        def hand_over(*call: object, eventually: Eventually) -> str:
-            return eventually(lambda: handed(*call), timeout=PATIENCE, why="a task is handed over")[0]
+        def assign(*call: object, eventually: Eventually) -> str:
+            return eventually(lambda: assigned(*call), timeout=PATIENCE, why="a task is assigned")[0]
 
-        yield hand_over
+        yield assign
 
 
 @pytest.fixture
@@ -48,20 +50,20 @@ def worker(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> Work
     return start_worker("-c", "32", url=migrated_url)
 
 
-def hand_to_stopped(
-    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, *call: Any
+def assign_to_stopped(
+    worker: Worker, sender: Lavoro, assign: Assign, eventually: Eventually, *call: Any
 ) -> tuple[psutil.Process, AsyncResult[Any]]:
-    """Stop the worker's process, and hand a task over to it that it cannot take in."""
-    hand_over("add", [1, 2], eventually=eventually)
+    """Stop the worker's process, and assign a task to it that it cannot take in."""
+    assign("add", [1, 2], eventually=eventually)
     (child,) = worker.children
     child.send_signal(signal.SIGSTOP)
     sent = sender.send_task(*call)
-    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is handed over")
+    eventually(lambda: rows(sender, f"select 1 from lavoro.running where id = '{sent.id}'"), why="it is assigned")
     return child, sent
 
 
-def test_it_runs_like_any_other(worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually) -> None:
-    id = hand_over("add", [1, 2], eventually=eventually)
+def test_it_runs_like_any_other(worker: Worker, sender: Lavoro, assign: Assign, eventually: Eventually) -> None:
+    id = assign("add", [1, 2], eventually=eventually)
     assert sender.AsyncResult(id).get(timeout=PATIENCE) == 3
     assert rows(sender, f"select attempt, crashes, state from lavoro.finished where id = '{id}'") == [(1, 0, "SUCCESS")]
     assert worker.stop() == 0
@@ -70,10 +72,10 @@ def test_it_runs_like_any_other(worker: Worker, sender: Lavoro, hand_over: HandO
 
 
 def test_what_a_process_did_not_live_to_take_in_runs_in_the_next(
-    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, ledger: Ledger
+    worker: Worker, sender: Lavoro, assign: Assign, eventually: Eventually, ledger: Ledger
 ) -> None:
     """Its start is recorded as lost, and no crash is counted: it had not begun."""
-    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "where")
+    child, sent = assign_to_stopped(worker, sender, assign, eventually, "where")
     child.kill()
     assert sent.get(timeout=PATIENCE) not in (child.pid, os.getpid())
     assert rows(sender, f"select attempt, crashes from lavoro.finished where id = '{sent.id}'") == [(2, 0)]
@@ -81,9 +83,9 @@ def test_what_a_process_did_not_live_to_take_in_runs_in_the_next(
 
 
 def test_it_can_be_cancelled_before_it_is_taken_in(
-    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually, ledger: Ledger
+    worker: Worker, sender: Lavoro, assign: Assign, eventually: Eventually, ledger: Ledger
 ) -> None:
-    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "hold", ["/nowhere"])
+    child, sent = assign_to_stopped(worker, sender, assign, eventually, "hold", ["/nowhere"])
     sent.revoke(terminate=True)
     child.send_signal(signal.SIGCONT)
     eventually(lambda: sent.state == "REVOKED", timeout=PATIENCE, why="it is over")
@@ -91,7 +93,7 @@ def test_it_can_be_cancelled_before_it_is_taken_in(
 
 
 def test_what_comes_when_a_worn_process_has_stopped_claiming_goes_back(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, hand_over: HandOver, eventually: Eventually,
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, assign: Assign, eventually: Eventually,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """A call whose commit is slow keeps it from withdrawing its offers until it has said that it leaves."""
@@ -99,10 +101,10 @@ def test_what_comes_when_a_worn_process_has_stopped_claiming_goes_back(
     worker = start_worker("-c", "32", "--max-tasks-per-child", "40", url=migrated_url)
     (child,) = worker.children
     held = sender.send_task("hold", [str(gate)])
-    hand_over("add", [1, 2], eventually=eventually)
+    assign("add", [1, 2], eventually=eventually)
     late = uuid7()
     with psycopg.connect(migrated_url) as slow:
-        slow.execute("select lavoro.hand_over(%s, 'celery', 0::int2, 'add', '[1, 2]', null, null)", (late,))
+        slow.execute("select lavoro.assign_task(%s, 'celery', 0::int2, 'add', '[1, 2]', null, null)", (late,))
         assert slow.execute("select 1 from lavoro.running where id = %s", (late,)).fetchall()
         for result in [sender.send_task("add", [1, 1]) for _ in range(45)]:
             result.get(timeout=PATIENCE)
@@ -114,10 +116,10 @@ def test_what_comes_when_a_worn_process_has_stopped_claiming_goes_back(
     eventually(lambda: not child.is_running(), timeout=PATIENCE, why="it has left")
 
 
-def test_what_is_handed_to_a_worker_that_is_told_to_stop_goes_back(
-    worker: Worker, sender: Lavoro, hand_over: HandOver, eventually: Eventually
+def test_a_task_assigned_to_a_worker_that_is_told_to_stop_goes_back(
+    worker: Worker, sender: Lavoro, assign: Assign, eventually: Eventually
 ) -> None:
-    child, sent = hand_to_stopped(worker, sender, hand_over, eventually, "where")
+    child, sent = assign_to_stopped(worker, sender, assign, eventually, "where")
     worker.send(signal.SIGTERM)
     worker.until("SIGTERM")
     child.send_signal(signal.SIGCONT)

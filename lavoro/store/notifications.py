@@ -1,0 +1,81 @@
+"""Notifications of a schema's channel ``wake``: a word for what happened, then its fields, such as ``due:5:mail``.
+
+SQL writes the same words; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Due(NamedTuple):
+    """A task is due on this queue."""
+
+    priority: int
+    queue: str
+
+
+class Later(NamedTuple):
+    """A task for a later time was stored on this queue."""
+
+    priority: int
+    queue: str
+
+
+class Back(NamedTuple):
+    """Tasks came back to this queue, older perhaps than those claimed last; no queue: any may have got some."""
+
+    queue: str
+
+
+class Assigned(NamedTuple):
+    """A call has assigned a task to this worker."""
+
+    worker_id: int
+    id: UUID
+
+
+class Cancel(NamedTuple):
+    """A running task of this worker is to be cancelled."""
+
+    worker_id: int
+    id: UUID
+
+
+class Lease(NamedTuple):
+    """A lease begins, or gets shorter, and ends in so many seconds."""
+
+    seconds: float
+
+
+Notification = Due | Later | Back | Assigned | Cancel | Lease
+
+_WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_LANE = r"(-?\d{1,5}):(.*)"
+_GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
+    "due": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Due(int(priority), queue)),
+    "later": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Later(int(priority), queue)),
+    "back": (re.compile("(.*)", re.DOTALL), Back),
+    "assigned": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Assigned(int(worker), UUID(id))),
+    "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), UUID(id))),
+    "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
+}
+WORDS = tuple(_GRAMMAR)
+
+
+def read(payload: str) -> Notification | None:
+    """Return what a payload says; None if it says nothing that this release knows: any user may notify."""
+    word, colon, fields = payload.partition(":")
+    if not colon or word not in _GRAMMAR:
+        return None
+    pattern, make = _GRAMMAR[word]
+    found = pattern.fullmatch(fields)
+    return make(*found.groups()) if found else None
+
+
+def write(notification: Notification) -> str:
+    """Return the payload."""
+    return ":".join([type(notification).__name__.lower(), *map(str, notification)])

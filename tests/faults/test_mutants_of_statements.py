@@ -64,7 +64,7 @@ def lease_in_force(stage: Stage) -> None:
 def clock_set_ahead(stage: Stage) -> None:
     """Another node, which has just seen the server's clock being set ahead, looks at a lease that ran out by it."""
     [[now]] = stage.connection.execute("select clock_timestamp()").fetchall()
-    ahead = "seen_at = seen_at - interval '1 hour', expires = expires - interval '1 hour'"
+    ahead = "seen_at = seen_at - interval '1 hour', expires_at = expires_at - interval '1 hour'"
     look_while_it_runs(stage, ahead, since=now)
 
 
@@ -201,7 +201,7 @@ MUTANTS = [
     ),
     Mutant(
         "a worker that was given up may claim", "I1", claim_after_the_end,
-        "claim_tasks", "and coalesce(me.stopped, 'infinity') = 'infinity'", "",
+        "claim_tasks", "and coalesce(me.stopped_at, 'infinity') = 'infinity'", "",
     ),
     Mutant(
         "a lost start leaves no record", "I4", crash,

@@ -193,7 +193,7 @@ def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
             other.step()
             assert tx.connection.execute("select max(seen_at) from lavoro.worker where node = 'other'") != before
         late = "select extract(epoch from stopped_at - expires_at)::float8 from lavoro.worker where node = 'other'"
-        ended = lambda: tx.connection.execute(f"{late} and stopped is not null".encode()).fetchall()  # noqa: E731
+        ended = lambda: tx.connection.execute(f"{late} and stopped_at is not null".encode()).fetchall()  # noqa: E731
         [(seconds,)] = eventually(ended, timeout=PATIENCE, why="it is rescued")
     idle.stop(PATIENCE)
     other.close()
@@ -239,7 +239,7 @@ def test_an_idle_node_is_told_when_the_lease_of_another_gets_short(
     worker.destroy()
     late = "select extract(epoch from stopped_at - expires_at)::float8 from lavoro.worker where node like 'doomed%%'"
     [(seconds,)] = eventually(
-        lambda: rows(sender, f"{late} and stopped is not null"), timeout=PATIENCE, why="it is rescued"
+        lambda: rows(sender, f"{late} and stopped_at is not null"), timeout=PATIENCE, why="it is rescued"
     )
     assert 0 <= seconds < 1.5
     assert rows(sender, "select crashes from lavoro.waiting") == [(1,)]
@@ -294,7 +294,7 @@ def test_one_node_does_the_retention(
         tx.connection.execute("drop table lavoro.finished_success cascade")
         tx.connection.execute(
             "create table lavoro.finished_success partition of lavoro.finished"
-            " for values in ('SUCCESS', 'IGNORED') partition by range (finished)"
+            " for values in ('SUCCESS', 'IGNORED') partition by range (finished_at)"
         )
         tx.connection.execute("create table lavoro.finished_success_rest partition of lavoro.finished_success default")
     nodes = [node(database, f"node {number}") for number in range(5)]
@@ -450,7 +450,7 @@ def test_a_connection_that_is_cut_while_idle_puts_off_a_rescue_by_half_of_a_usua
     upkeep.close()
 
 
-SUCCESSES = "for values in ('SUCCESS', 'IGNORED') partition by range (finished)"
+SUCCESSES = "for values in ('SUCCESS', 'IGNORED') partition by range (finished_at)"
 
 
 def test_what_fails_keeps_nothing_else_from_being_done(

@@ -18,6 +18,7 @@ from lavoro import Lavoro
 from lavoro.exceptions import TaskRevokedError
 from lavoro.store import workers
 from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.notifications import Lease, read
 from lavoro.store.workers import Ending, Registration, Rescue
 from lavoro.worker.supervisor import rescue, retention
 from lavoro.worker.supervisor.duty import Duty, Hooks
@@ -141,7 +142,7 @@ def test_a_node_that_is_no_longer_idle_renews_at_once(database: Database, idle: 
         assert idle.step() <= LEASE / 4
         [told] = tx.connection.notifies(timeout=PATIENCE, stop_after=1)
         tx.connection.execute("unlisten *")
-    assert float(told.payload.removeprefix("l")) == LEASE
+    assert read(told.payload) == Lease(LEASE)
     assert leases(database) == pytest.approx([LEASE], abs=1)
     assert idle.trusted_until <= time.monotonic() + LEASE
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lavoro.protocol.message import Job
-from lavoro.worker.child.capacity import AHEAD, BATCH, LATE, PATIENT, SOON, Capacity
+from lavoro.worker.child.capacity import AHEAD, BATCH, LATE, PATIENT, SOON, SURE, Capacity
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.threads import ThreadPool
@@ -58,6 +58,16 @@ def test_short_tasks_are_claimed_ahead(prefetch: int, ahead: int) -> None:
     child.claim(100)
     child.run()
     child.clock.now += AHEAD
+    assert child.capacity.room() == pytest.approx(SLOTS + ahead, abs=1)
+
+
+@pytest.mark.parametrize(("ended", "ahead"), [(1, 0), (SLOTS, 0), (2 * SLOTS, round(SLOTS / SURE * AHEAD))])
+def test_the_rate_is_known_early_where_each_slot_has_ended_two_tasks(ended: int, ahead: int) -> None:
+    """Fewer ends may be those of tasks that all began at once, and are long."""
+    child = Child()
+    child.claim(ended)
+    child.run()
+    child.clock.now += 2 * SURE
     assert child.capacity.room() == pytest.approx(SLOTS + ahead, abs=1)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
 
 import psycopg
 import sqlalchemy as sa
@@ -26,6 +24,7 @@ from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection, backend_of
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
+from lavoro.store.url import clean_url, masked
 from lavoro.text.commands import command
 
 T = TypeVar("T")
@@ -465,62 +464,3 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*)://(?P<rest>.*)", re.DOTALL)
-_POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?")
-_HOST = r"(\[[^]]*\]|[^][:@/?,]*)(:\d*)?"
-_LOCATION = re.compile(rf"{_HOST}(,{_HOST})*(/.*)?", re.DOTALL)
-_OPTION = re.compile(r"(\w+)=[^&]*")
-
-
-def clean_url(url: str) -> str:
-    """Write a URL the way libpq reads it.
-
-    The driver's name goes, and user and password are quoted, so that a password may hold any character: it ends at
-    the last ``@`` before the host. ``%40`` and the like are understood as always.
-    """
-    found = _URL.fullmatch(url.strip())
-    if not found or not _POSTGRES.fullmatch(found["scheme"]):
-        raise ImproperlyConfigured(f"{masked(url)!r} is no PostgreSQL URL: it must begin with postgresql://")
-    userinfo, at, location = _split(found["rest"])
-    user, colon, password = userinfo.partition(":")
-    return f"postgresql://{_quoted(user)}{colon}{_quoted(password)}{at}{location}"
-
-
-def _split(rest: str) -> tuple[str, str, str]:
-    """Split what follows ``://`` at the ``@`` before the host."""
-    head = rest[: _options_begin(rest)]
-    userinfo, at, _ = head.rpartition("@")
-    if "/" in userinfo and ":" not in userinfo:
-        userinfo, at = "", ""  # the @ belongs to the database's name
-    return userinfo, at, rest[len(userinfo) + len(at) :]
-
-
-def _options_begin(rest: str) -> int:
-    """Find the ``?`` before the options; another may be part of the password."""
-    for mark in re.finditer(r"\?", rest):
-        head, tail = rest[: mark.start()], rest[mark.end() :]
-        options = [_OPTION.fullmatch(option) for option in tail.split("&")]
-        known = all(option and option[1] in _known_options() for option in options)
-        if known and ("@" in head or _LOCATION.fullmatch(head)):
-            return mark.start()
-    return len(rest)
-
-
-@lru_cache(maxsize=1)
-def _known_options() -> frozenset[str]:
-    return frozenset({"ssl"} | {option.keyword.decode() for option in pq.Conninfo.get_defaults()})
-
-
-def _quoted(text: str) -> str:
-    return quote(unquote(text), safe="")
-
-
-def masked(url: str) -> str:
-    """Return the URL for people: without its password."""
-    if found := _URL.fullmatch(url.strip()):
-        userinfo, at, location = _split(found["rest"])
-        user, colon, _ = userinfo.partition(":")
-        url = f"{found['scheme']}://{user}{colon}{'***' if colon else ''}{at}{location}"
-    return re.sub(r"(password\s*=\s*)('(?:\\.|[^'])*'|[^&\s]*)", r"\1***", url)

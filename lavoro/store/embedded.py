@@ -16,8 +16,8 @@ from typing import IO, ClassVar
 from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store import embedded_server
-from lavoro.store.database import masked
 from lavoro.store.embedded_place import OTHER_PLACE, check_wheel, place_of
+from lavoro.store.url import masked
 
 logger = logging.getLogger("lavoro.store")
 

@@ -17,7 +17,8 @@ import pytest
 from lavoro import Lavoro, __version__
 from lavoro.cli import main
 from lavoro.store import queues, workers
-from lavoro.store.database import Database, masked
+from lavoro.store.database import Database
+from lavoro.store.url import masked
 from lavoro.store.workers import Registration
 from tests.postgres import Cluster
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import gc
 import os
+import re
 import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
@@ -24,7 +25,8 @@ from lavoro import Lavoro
 from lavoro.exceptions import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.exceptions import TimeoutError as LavoroTimeoutError
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx, clean_url, masked
+from lavoro.store.database import Database, Tx
+from lavoro.store.url import clean_url, masked
 from lavoro.text import commands
 from tests.conftest import Eventually
 from tests.postgres import Cluster
@@ -38,20 +40,26 @@ PASSWORDS = [
 ]  # fmt: skip
 
 
+LOCATIONS = ["localhost:5433/shop", "localhost", "/shop?host=/tmp", "h1:1,h2:2/shop?sslmode=require"]
+
+
 @pytest.mark.parametrize("password", PASSWORDS)
-@pytest.mark.parametrize("written", ["raw", "quoted"])
-@pytest.mark.parametrize(
-    "location", ["localhost:5433/shop", "localhost", "/shop?host=/tmp", "h1:1,h2:2/shop?sslmode=require"]
-)
-def test_a_password_may_hold_any_character(password: str, written: str, location: str) -> None:
-    if written == "raw":
-        expected = password.replace("%2f", "/")  # understood as always
-        url = f"postgresql://us%20er:{password}@{location}"
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_an_encoded_password_may_hold_any_character(password: str, location: str) -> None:
+    found = conninfo_to_dict(clean_url(f"postgresql://us%20er:{quote(password, safe='')}@{location}"))
+    assert found == {**conninfo_to_dict(f"postgresql://{location}"), "user": "us er", "password": password}
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_a_raw_password_is_read_as_it_is_or_refused(password: str, location: str) -> None:
+    """Never as another host: the error says what to do, and does not show the password."""
+    url, shown = f"postgresql://us%20er:{password}@{location}", f"postgresql://us%20er:***@{location}"
+    if set(password) & set("@/% ") and password != "a%2fb":
+        with pytest.raises(ImproperlyConfigured, match=re.escape(f"{shown} is no PostgreSQL URL: percent-encode")):
+            clean_url(url)
     else:
-        expected, url = password, f"postgresql://us%20er:{quote(password, safe='')}@{location}"
-    found = conninfo_to_dict(clean_url(url))
-    plain = conninfo_to_dict(f"postgresql://{location}")
-    assert found == {**plain, "user": "us er", "password": expected}
+        assert conninfo_to_dict(clean_url(url))["password"] == unquote(password)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,7 @@ def test_a_password_may_hold_any_character(password: str, written: str, location
             {"user": "u", "password": "p", "host": "localhost", "dbname": "shop", "application_name": "a@b"},
         ),
         (
-            "postgresql://me@azure:p@localhost/x",
+            "postgresql://me%40azure:p@localhost/x",
             {"user": "me@azure", "password": "p", "host": "localhost", "dbname": "x"},
         ),
         ("postgresql://localhost?user=u&password=p", {"host": "localhost", "user": "u", "password": "p"}),
@@ -140,7 +148,7 @@ def test_a_password_is_checked_by_the_server(cluster: Cluster, database_url: str
     name = database_url.rpartition("/")[2]
     cluster.execute(f"alter role guarded password '{awkward.replace(chr(39), chr(39) * 2)}'")
     try:
-        with Database(cluster.guarded_url(name, password=awkward)).connect("lavoro-test") as connection:
+        with Database(cluster.guarded_url(name, password=quote(awkward, safe=""))).connect("lavoro-test") as connection:
             assert connection.info.user == "guarded"
     finally:
         cluster.execute("alter role guarded password 'sesame'")

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 import lavoro
 from lavoro import Lavoro
-from lavoro.store.database import masked
+from lavoro.store.url import masked
 from lavoro.worker.supervisor.stopping import ECHO
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows

@@ -25,7 +25,7 @@ import lavoro
 from benchmarks.output.report import Row, as_summary
 from lavoro import exceptions
 from lavoro.cli import cli
-from lavoro.worker.supervisor.children import FAILED_STARTS
+from lavoro.worker.supervisor.starts import FAILED_STARTS
 from tests.conftest import Eventually
 from tests.postgres import public_folder
 

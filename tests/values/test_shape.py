@@ -15,11 +15,9 @@ MOST_ATTRIBUTES, MOST_PARAMETERS, MOST_LINES = 12, 5, 600
 
 ATTRIBUTES = {
     "Child": "it is being divided",
-    "Children": "it is being divided",
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",
     "Run": "it is being divided",
-    "Supervisor": "it is being divided",
     "Tables": "one attribute for each table of the schema",
 }
 """Classes that keep more than 12 attributes, and why."""

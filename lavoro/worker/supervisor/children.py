@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store.workers import Ending, Rescue
@@ -16,19 +17,18 @@ from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.process import ChildProcess
+from lavoro.worker.supervisor.starts import Starts
 
 logger = logging.getLogger("lavoro.worker")
 
 LEAVING = 5.0
 """Seconds a child gets beyond the grace, to store its last outcomes; one whose loop is blocked gets no more."""
 REPLACEMENT_DELAY = 5.0
-"""Seconds that the successor of a worn child waits for its end, so that the two together run no more than one may."""
+"""Seconds that the successor of a recycled child waits for its end, so that both together run no more than one may."""
 HANG_UP = 5.0
 """Seconds for which a child may live without its pipe."""
-FAILED_STARTS = 5
-"""Children in a row that may end before they are ready, until the worker gives up."""
-SHORT_LIFE = 10.0
-"""Seconds; those who crash sooner are replaced the later, the more there are of them."""
+
+Handler = Callable[[ChildProcess, Message], object]
 
 
 class StartFailed(ImproperlyConfigured):
@@ -39,30 +39,31 @@ class StartFailed(ImproperlyConfigured):
         self.details = details
 
 
+class Shape(NamedTuple):
+    """What kind of children there are, how many, and the seconds each gets to leave."""
+
+    pool: str
+    processes: int
+    grace: float
+
+
 class Children:
     """All children that have not been reaped, and those still to be started; the main thread's alone.
 
-    ``heard`` gets each message of a child; ``on_exit`` gets a child that is gone, and the rescue of its tasks.
+    ``handlers`` has a function for each kind of message; ``on_exit`` gets a child that is gone, and the rescue of its
+    tasks.
     """
 
-    def __init__(
-        self,
-        wishes: Wishes,
-        loop: Loop,
-        *,
-        heard: Callable[[ChildProcess, Message], object],
-        on_exit: Callable[[ChildProcess, Rescue | None], object],
-    ) -> None:
-        self._wishes, self._loop, self._heard, self._on_exit = wishes, loop, heard, on_exit
-        self.plan: Plan | None = None
-        """What the application's settings say, once a child has told."""
+    def __init__(self, wishes: Wishes, loop: Loop) -> None:
+        self._wishes, self._loop = wishes, loop
+        self.handlers: Mapping[str, Handler] = {}
+        self.on_exit: Callable[[ChildProcess, Rescue | None], object] = lambda child, rescue: None
+        self._shape = Shape(wishes.pool or "gevent", 1, 0.0)
         self.present: list[ChildProcess] = []
         self.ready: tuple[ChildProcess, ...] = ()
         """Those that work; replaced as a whole, so that the listener's thread can read it."""
-        self._starts: list[tuple[float, int]] = []
-        """When to start the next ones, and their numbers."""
+        self._starts = Starts()
         self._to_replace: deque[ChildProcess] = deque()
-        self._failed_starts = self._short_lives = 0
         self._dying_out = False
         self.begun = False
         """Whether the worker has begun to work: before, a child that cannot load the application ends it."""
@@ -75,69 +76,77 @@ class Children:
     @property
     def hopeless(self) -> bool:
         """Whether so many have failed to begin that another would as well."""
-        return self._failed_starts >= FAILED_STARTS and not self.ready
+        return self._starts.fail and not self.ready
 
     @property
     def next_start(self) -> float:
         """When the next one is to be started (monotonic)."""
-        return min((moment for moment, _ in self._starts), default=math.inf)
+        return self._starts.next_at
 
     # Starting
 
+    def shape(self, plan: Plan) -> None:
+        """Take over the kind of children from the settings, for all that start from now on."""
+        self._shape = Shape(plan.pool, plan.processes, plan.grace)
+
     def start(self, number: int) -> None:
         """Start one; it says hello when it has loaded the application."""
-        pool = self.plan.pool if self.plan is not None else self._wishes.pool or "gevent"
-        child = ChildProcess(self._wishes, pool=pool, number=number)
+        child = ChildProcess(self._wishes, pool=self._shape.pool, number=number)
         self.present.append(child)
-        self._loop.watch(child.pipe, lambda: self._take_in(child))
+        self._loop.watch(child.pipe, lambda: self._receive(child))
 
     def start_due(self) -> None:
         """Start those whose time has come."""
-        now = time.monotonic()
-        for start in [start for start in self._starts if start[0] <= now]:
-            self._starts.remove(start)
-            self.start(start[1])
+        for number in self._starts.take_due():
+            self.start(number)
 
     def welcome(self, child: ChildProcess) -> None:
         """Count one among those that work."""
         child.life.reach(State.READY)
-        self._failed_starts = 0
+        self._starts.succeeded()
         self._count_ready()
 
-    def _take_in(self, child: ChildProcess) -> None:
+    def _receive(self, child: ChildProcess) -> None:
         """Handle the messages of a child, or the end of its pipe."""
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
             child.life.hung_up_at = time.monotonic()
         for message in messages or ():
-            self._heard(child, message)
+            self._handle(child, message)
+
+    def _handle(self, child: ChildProcess, message: Message) -> None:
+        handler = self.handlers.get(message["kind"])
+        if handler is None:
+            logger.warning("process %d sent a message of an unknown kind: %r", child.pid, message["kind"])
+        else:
+            handler(child, message)
 
     def _count_ready(self) -> None:
         self.ready = tuple(child for child in self.present if child.life.ready)
 
     # Replacing
 
-    def resize(self, count: int) -> None:
-        """Have as many as there are to be from now on."""
-        numbers = {child.number for child in self.present} | {number for _, number in self._starts}
+    def resize(self) -> None:
+        """Start or stop children until there are as many as the settings say."""
+        count = self._shape.processes
+        numbers = {child.number for child in self.present} | self._starts.numbers
         if self._dying_out or numbers == set(range(count)):
             return
         logger.info("this worker has %s from now on", counted(count, "process", "processes"))
-        now = time.monotonic()
-        self._starts = [start for start in self._starts if start[1] < count]
-        self._starts += [(now, number) for number in range(count) if number not in numbers]
+        self._starts.drop(above=count - 1)
+        for number in sorted(set(range(count)) - numbers):
+            self._starts.add(number)
         for child in self.present:
             if child.number >= count and not child.life.leaving:
-                assert self.plan is not None
-                child.stop(self.plan.grace, how="warm", sig=None, node=False)
+                child.stop(self._shape.grace, how="warm", sig=None, node=False)
 
     def reload(self) -> None:
         """Replace all, one by one."""
         self._to_replace = deque(self.present)
 
-    def replace_worn(self) -> None:
-        """Replace those of a reload one by one, and start successors of who takes its time to leave."""
+    def replace(self) -> None:
+        """Replace those of a reload one by one, and start the successors of children that leave slowly."""
         if self._dying_out:
             return
         now = time.monotonic()
@@ -146,12 +155,11 @@ class Children:
                 continue
             if now > child.life.since(State.LEAVING) + REPLACEMENT_DELAY:
                 child.life.replaced = True
-                self._starts.append((now, child.number))
+                self._starts.add(child.number)
         while self._to_replace and self._to_replace[0] not in self.ready:
             self._to_replace.popleft()
         if self._to_replace and self._all_settled:
-            assert self.plan is not None
-            self._to_replace.popleft().stop(self.plan.grace, how="warm", sig="SIGHUP", node=False)
+            self._to_replace.popleft().stop(self._shape.grace, how="warm", sig="SIGHUP", node=False)
 
     @property
     def _all_settled(self) -> bool:
@@ -163,10 +171,10 @@ class Children:
     def die_out(self) -> None:
         """Have no successors from now on."""
         self._dying_out = True
-        self._starts.clear()
+        self._starts.drop()
 
-    def look_after(self, now: float) -> None:
-        """Send what they have not taken yet, and end those that should be gone."""
+    def enforce(self, now: float) -> None:
+        """Send messages that they have not taken yet, and end children that should be gone."""
         for child in self.present:
             child.pipe.flush()
             if now > child.life.leave_by + LEAVING:
@@ -193,11 +201,11 @@ class Children:
 
     def _reap(self, child: ChildProcess) -> None:
         for message in child.reap():
-            self._heard(child, message)
+            self._handle(child, message)
         self.present.remove(child)
         self._count_ready()
-        self._on_exit(child, child.rescue())  # before the log, which may block: its lease must not be renewed
-        if child.crashed and self.plan is not None:
+        self.on_exit(child, child.rescue())  # before the log, which may block: its lease must not be renewed
+        if child.crashed and (self.begun or child.life.loaded):
             logger.error("%s", child.exit_reason)
         if child.life.hung_up_at == math.inf:
             self._loop.forget(child.pipe)
@@ -206,26 +214,10 @@ class Children:
             self._plan_successor(child)
 
     def _wanted(self, child: ChildProcess) -> bool:
-        """Whether somebody of its number is to be there."""
-        return not self._dying_out and (self.plan is None or child.number < self.plan.processes)
+        """Whether a child of its number belongs to the worker."""
+        return not self._dying_out and child.number < self._shape.processes
 
     def _plan_successor(self, child: ChildProcess) -> None:
         if child.crashed and not child.life.loaded and not self.begun:
             raise StartFailed(f"{child.exit_reason} before it had loaded the application")
-        self._starts.append((time.monotonic() + self._pause_after(child), child.number))
-
-    def _pause_after(self, child: ChildProcess) -> float:
-        """Return how long to wait after an end: the longer, the more children have failed to begin.
-
-        Who was ready has crashed over a task, and the budget of that task ends the matter: then the wait stays short,
-        for the others' sake.
-        """
-        if not child.crashed:
-            return 0.0
-        if child.life.ready:
-            self._short_lives = (
-                self._short_lives + 1 if time.monotonic() - child.life.since(State.STARTING) < SHORT_LIFE else 0
-            )
-            return float(min(1.0, 0.05 * 2 ** min(self._short_lives, 16)))
-        self._failed_starts += 1
-        return float(min(30.0, 0.1 * 2 ** min(self._failed_starts, 16)))
+        self._starts.add_successor(child)

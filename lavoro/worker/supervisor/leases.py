@@ -123,13 +123,13 @@ class Leases:
 
     # While they last
 
-    def look(self, now: float) -> float:
-        """Look at every board, and end what may no longer run; return when a hard limit passes next."""
+    def check(self, now: float) -> float:
+        """Check every child, and end those that may no longer run; return when a hard limit passes next."""
         if now > self.upkeep.trusted_until - MARGIN * self._plan.lease:
             self._fence()
         trusted_until = self._trusted_by_children(now)
         for watch in self._watches.values():
-            watch.look(trusted_until)
+            watch.check(trusted_until)
         return min((watch.deadline for watch in self._watches.values()), default=math.inf)
 
     def _trusted_by_children(self, now: float) -> float:
@@ -146,7 +146,7 @@ class Leases:
                 logger.error("the lease of process %d could not be renewed in time; ending it", child.pid)
                 child.kill(Ending.fenced("its lease could not be renewed"))
 
-    def tell_where(self) -> None:
-        """Have what all are doing logged, for a person who asked."""
+    def log_stacks(self) -> None:
+        """Log the stacks of all children, for a person who asked."""
         for watch in self._watches.values():
-            watch.tell_where()
+            watch.log_stacks()

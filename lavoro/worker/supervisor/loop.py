@@ -51,6 +51,11 @@ class Loop:
         finally:
             self._interruption = None
 
+    @property
+    def signals(self) -> tuple[int, ...]:
+        """The signals that came since ``caught`` was called, which leaves them there."""
+        return tuple(self._signals)
+
     def caught(self) -> list[int]:
         """Return the signals that came since the last time, in their order."""
         caught, self._signals = self._signals, []

@@ -43,8 +43,8 @@ class Watch:
         """When each task has to have ended."""
         self._told: set[tuple[uuid.UUID, int, str]] = set()
 
-    def look(self, trusted_until: float) -> None:
-        """Do what there is to do now; to be called a few times a second."""
+    def check(self, trusted_until: float) -> None:
+        """Do what is due; called a few times a second."""
         self._board.trust(trusted_until)
         if self._deputy is not None:
             self._deputy.trust(trusted_until - self._margin)
@@ -103,8 +103,8 @@ class Watch:
 
     # The loop
 
-    def tell_where(self) -> None:
-        """Have what the child is doing logged, for a person who asked."""
+    def log_stacks(self) -> None:
+        """Log the stacks of the child, for a person who asked."""
         self._asked_by = time.monotonic() + STACK_PATIENCE
         self._child.request_stacks()
 

@@ -1,0 +1,29 @@
+"""The settings that a worker works by, as the last child that loaded the application told them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from lavoro.worker.config import RELOADED, Plan
+
+logger = logging.getLogger("lavoro.worker")
+
+
+class CurrentConfig:
+    """Takes over the settings that concern new children alone, and warns of the others that have changed."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._named: list[str] = []
+
+    def take_over(self, told: Plan) -> None:
+        """Take over from a child that was started later."""
+        changed = told.fixed(self.plan)
+        if changed and changed != self._named:
+            logger.warning("changed settings that only a restart of the worker takes over: %s", ", ".join(changed))
+        self._named = changed
+        for note in told.notes:
+            if note not in self.plan.notes:
+                logger.warning("%s", note)
+        self.plan = dataclasses.replace(self.plan, **{name: getattr(told, name) for name in RELOADED})

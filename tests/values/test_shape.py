@@ -18,7 +18,6 @@ ATTRIBUTES = {
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",
     "Run": "it is being divided",
-    "Tables": "one attribute for each table of the schema",
 }
 """Classes that keep more than 12 attributes, and why."""
 

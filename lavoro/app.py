@@ -429,7 +429,7 @@ class Lavoro(Surface):
     @property
     def database_shown(self) -> str:
         """The database for people to read: its URL without the password, or the folder of the embedded one."""
-        return embedded.shown(self.conf.database_url, self.conf.lavoro_data_folder)
+        return embedded.shown(self.conf.database_url, self.conf.lavoro_data_dir)
 
     def engines(self) -> list[tuple[str, Any]]:
         """Return the SQLAlchemy engines that tasks use, with names for people: those of ``lavoro_engines``.
@@ -580,7 +580,7 @@ class _DefaultApp(Lavoro):
     """The default application of a process that made none: it has a database only where one is configured."""
 
     def _find_database(self) -> Database:
-        folder = self.conf.lavoro_data_folder or os.environ.get("LAVORO_DATA_FOLDER")
+        folder = self.conf.lavoro_data_dir or os.environ.get("LAVORO_DATA_DIR")
         if self.conf.database_url is None and not folder:
             why, advice = current_app.missing_because
             raise ImproperlyConfigured(

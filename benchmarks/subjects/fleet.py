@@ -1,6 +1,6 @@
 """Many idle nodes in one process, `python -m benchmarks.subjects.fleet DSN NODES`: a worker's services, no children.
 
-Each node has its switchboard, its upkeep and its claimer with their connections, as an idle worker of one process has.
+Each node has its router, its upkeep and its claimer with their connections, as an idle worker of one process has.
 What they claim is recorded as started and never finished. A node that holds nothing says so after half a minute, by
 what a child says it with, so that its lease gets long.
 """
@@ -33,7 +33,7 @@ from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.supervisor.duty import Hooks
-from lavoro.worker.supervisor.notifications import Switchboard
+from lavoro.worker.supervisor.notifications import NotificationRouter
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
@@ -53,7 +53,7 @@ class Pool:
 
 
 class Child:
-    """What the switchboard knows of a child, and the pipe to it: orders reach its claimer at once."""
+    """What the router knows of a child, and the pipe to it: orders reach its claimer at once."""
 
     worker_id: int | None = None
     sleeping = False
@@ -86,13 +86,13 @@ class Node:
         self.child: Any = Child()
         self.ready = [self.child]
         children: Any = self
-        self.switchboard = Switchboard(
+        self.router = NotificationRouter(
             self.database, children, renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry
         )
-        self.switchboard.queues = ("celery",)
+        self.router.queues = ("celery",)
         self.holding = InFlight(self.upkeep.idle)
         self.upkeep.start()
-        self.switchboard.start()
+        self.router.start()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
         self.upkeep.register(lease, self.begin)
 
@@ -104,7 +104,7 @@ class Node:
         self.child.claimer = Claimer(
             self.database, offers, capacity=Capacity(pool, self.holding, offers, prefetch=500),
             scanner=LaneScanner(["celery"]),
-            sleep=Sleep(lambda asked: self.switchboard.rest(self.child, resting=asked), poll_interval=POLL),
+            sleep=Sleep(lambda asked: self.router.rest(self.child, resting=asked), poll_interval=POLL),
         )  # fmt: skip
         self.child.claimer.start()
 

@@ -156,7 +156,7 @@ def main() -> int:
     """Run the demo and return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # A database of the demo's own: its worker would not know the tasks of yours.
-    os.environ.setdefault("LAVORO_DATA_FOLDER", str(folder() / "database"))
+    os.environ.setdefault("LAVORO_DATA_DIR", str(folder() / "database"))
     try:
         with ExitStack() as stack:
             stack.enter_context(alone())

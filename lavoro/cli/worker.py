@@ -29,7 +29,7 @@ from lavoro.cli.output import say
 from lavoro.config.from_text import settings_of
 from lavoro.text.printable import plain
 from lavoro.worker.child.pools import NAMES
-from lavoro.worker.config import Wishes
+from lavoro.worker.config import WorkerOptions
 from lavoro.worker.supervisor import supervisor
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
@@ -127,7 +127,7 @@ class _Worker(Grouped):
 @ignored("-O", "--optimization")
 @ignored("-S", "--statedb")
 @ignored("-s", "--schedule", "--schedule-filename")
-@click.option("--stop-with", "parent", type=int, hidden=True, help="Stop when this inherited descriptor is closed.")
+@click.option("--parent-fd", "parent", type=int, hidden=True, help="Stop when this inherited descriptor is closed.")
 @click.pass_context
 def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Run tasks until told to stop; after -- come settings, such as worker.concurrency=4.
@@ -137,19 +137,19 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     """
     _become(options.pop("uid"), options.pop("gid"))
     options.pop("umask")
-    wishes = _wishes(app_name(context, app), settings=_settings(context), **options)
+    wanted = _options(app_name(context, app), settings=_settings(context), **options)
     with writing("--logfile"):
-        log.setup(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
+        log.setup(wanted.loglevel, logfile=wanted.logfile, style=wanted.log_style)
     with _pidfile(options["pidfile"]):
-        tell = _tell if wishes.logfile is not None and sys.stderr.isatty() else None
-        context.exit(supervisor.run(wishes, parent_descriptor=options["parent"], tell=tell))
+        tell = _tell if wanted.logfile is not None and sys.stderr.isatty() else None
+        context.exit(supervisor.run(wanted, parent_descriptor=options["parent"], tell=tell))
 
 
-def _wishes(
+def _options(
     app: str, *, pool: str | None, loglevel: str, log_format: str, broker: str | None, parent: object, pidfile: object,
     prefetch_multiplier: int | None, disable_prefetch: bool, **same: Any,
-) -> Wishes:  # fmt: skip
-    return Wishes(
+) -> WorkerOptions:  # fmt: skip
+    return WorkerOptions(
         app,
         pool="prefork" if pool == "processes" else pool,
         loglevel=loglevel.upper(),

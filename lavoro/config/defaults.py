@@ -135,7 +135,7 @@ DEFAULTS: dict[str, Default] = {
     "lavoro_direct_url": Default(
         None, "The database past the pooler, to be notified; None: Lavoro polls instead.", ANY
     ),
-    "lavoro_data_folder": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", ANY),
+    "lavoro_data_dir": Default(None, "Folder of the embedded PostgreSQL; None: `./.lavoro`.", ANY),
     "lavoro_engines": Default(
         None, "SQLAlchemy engines that tasks use: one, several, or a function that returns them.", ANY
     ),
@@ -226,7 +226,7 @@ DEFAULTS: dict[str, Default] = {
         1.0, "Most seconds until an idle worker looks for tasks; 120 times as many while it is notified.", _DURATION
     ),
     "lavoro_lease": Default(30.0, "Seconds without a sign of life until a worker counts as lost.", _DURATION),
-    "lavoro_blocked_grace": Default(
+    "lavoro_blocked_timeout": Default(
         None, "Seconds until a process whose loop does not turn is ended; None: only limits end it.", _DURATION
     ),
     "lavoro_shutdown_grace": Default(30.0, "Seconds a warm stop gives tasks until they are put back.", SECONDS),

@@ -101,7 +101,7 @@ class EmbeddedWorker(Service):
         watched, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lavoro", "worker", *self._arguments, "--stop-with", str(watched)],
+                [sys.executable, "-m", "lavoro", "worker", *self._arguments, "--parent-fd", str(watched)],
                 pass_fds=(watched,),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is meant for the web process, whose end ends the worker gently

@@ -205,7 +205,7 @@ class FlaskLavoro(Lavoro):
         name, conf = load or _import_path(app), self._sites[app].conf
         worker = EmbeddedWorker(
             ["-A", name, "-c", str(concurrency)],
-            site=lambda: f"{name} {conf.database_url or Path(conf.lavoro_data_folder or '').resolve()}",
+            site=lambda: f"{name} {conf.database_url or Path(conf.lavoro_data_dir or '').resolve()}",
             patience=lambda: 0.0 if is_running_from_reloader() else (conf.seconds("lavoro_shutdown_grace") or 0.0) + 5,
         )
 

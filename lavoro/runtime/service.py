@@ -119,4 +119,4 @@ class Service:
 
     def recovered(self) -> None:
         """Log that ``step`` works again."""
-        logger.warning("%s goes on", self.name)
+        logger.warning("%s recovered", self.name)

@@ -17,7 +17,7 @@ def database_of(conf: Settings) -> Database:
     options.setdefault("pool_size", conf.broker_pool_limit or 0)
     options.setdefault("pool_timeout", conf.seconds("broker_pool_acquire_timeout"))
     database = Database(
-        url or partial(embedded.url, conf.lavoro_data_folder),
+        url or partial(embedded.url, conf.lavoro_data_dir),
         schema=conf.lavoro_schema,
         connect_timeout=conf.seconds("broker_connection_timeout") or 0,
         engine_options=options,

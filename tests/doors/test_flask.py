@@ -26,7 +26,7 @@ from lavoro.ext.flask import FlaskLavoro, FlaskTask
 from lavoro.protocol.message import Job
 from lavoro.protocol.signing import Keyring
 from lavoro.store.capacity import smallest
-from lavoro.worker.config import Wishes, make_plan
+from lavoro.worker.config import WorkerOptions, make_config
 from tests.conftest import Eventually
 from tests.doors.flask_sites import migrated_database
 from tests.postgres import Cluster
@@ -500,14 +500,14 @@ def test_the_engines_of_the_site_limit_a_worker(lavoro: FlaskLavoro, migrated_ur
     db.init_app(make_app(lavoro, SQLALCHEMY_DATABASE_URI=uri, SQLALCHEMY_BINDS={"archive": small}))
     assert sorted(name for name, _ in lavoro.engines()) == ["Flask-SQLAlchemy", "Flask-SQLAlchemy (archive)"]
     assert smallest(lavoro.engines()) == ("Flask-SQLAlchemy (archive)", 4, 30.0)
-    assert make_plan(lavoro, Wishes("site")).slots == 4
+    assert make_config(lavoro, WorkerOptions("site")).slots == 4
     db.init_app(make_app(lavoro, SQLALCHEMY_DATABASE_URI=uri))
-    assert make_plan(lavoro, Wishes("site")).slots == 15
+    assert make_config(lavoro, WorkerOptions("site")).slots == 15
     lavoro.conf.lavoro_engines = [sa.create_engine(uri, pool_size=3, max_overflow=0)]
-    assert make_plan(lavoro, Wishes("site")).slots == 3
+    assert make_config(lavoro, WorkerOptions("site")).slots == 3
 
 
 def test_a_site_without_flask_sqlalchemy_has_no_engines(lavoro: FlaskLavoro) -> None:
     lavoro.init_app(Flask("plain"))
     assert lavoro.engines() == []
-    assert make_plan(lavoro, Wishes("site")).slots == 100
+    assert make_config(lavoro, WorkerOptions("site")).slots == 100

@@ -77,7 +77,7 @@ def test_deaths_of_the_server_under_load(own_trial: Trial, own_cluster: Cluster)
     known = own_trial.verify(slots=4)
     assert {row.state for row in known.attempts} <= {"RETRY"}
     assert "Traceback" not in worker.log
-    assert worker.log.count("upkeep goes on") == worker.log.count("upkeep failed, trying again")
+    assert worker.log.count("upkeep recovered") == worker.log.count("upkeep failed, trying again")
 
 
 @pytest.mark.slow

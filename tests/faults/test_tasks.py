@@ -33,8 +33,8 @@ def test_blocked_loop_longer_than_the_lease(trial: Trial, how: str) -> None:
     burning = producer.send("burn", how, 2 * LEASE)
     trial.worker("-c", "3", "-n", "other", lease=LEASE)
     trial.until(lambda: trial.rows(f"select 1 from lavoro.finished where id = '{burning}'"), why="it ends")
-    blocked.until("goes on, after")
-    report = blocked.log.partition("has been blocked for")[2].partition("goes on, after")[0]
+    blocked.until("recovered after")
+    report = blocked.log.partition("has been blocked for")[2].partition("recovered after")[0]
     assert f" in in_{how}" in report
     trial.open_gate()
     trial.drain()

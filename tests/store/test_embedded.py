@@ -209,7 +209,7 @@ def interrupt_initdb(folder: Path, *command: str, cwd: Path) -> subprocess.Compl
     unfinished = folder / "postgres.new"
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=cwd,
-        env={"PATH": os.environ["PATH"], "LAVORO_DATA_FOLDER": str(folder)},
+        env={"PATH": os.environ["PATH"], "LAVORO_DATA_DIR": str(folder)},
     )  # fmt: skip
     try:
         while not list(unfinished.glob("*")):
@@ -256,10 +256,10 @@ def test_leaving_twice_and_a_server_that_is_stopped_already(folder: Path) -> Non
 
 def test_where_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LAVORO_DATA_FOLDER", raising=False)
+    monkeypatch.delenv("LAVORO_DATA_DIR", raising=False)
     for setting, expected in ((None, tmp_path / ".lavoro"), (str(tmp_path / "own"), tmp_path / "own")):
         if setting:
-            monkeypatch.setenv("LAVORO_DATA_FOLDER", setting)
+            monkeypatch.setenv("LAVORO_DATA_DIR", setting)
         handle = EmbeddedPostgres.at()
         assert handle.folder == expected
         handle.leave()

@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_used(place: Path, kind: str) -> None:
         folder = folder / ".lavoro"
     error = error_of(folder)
     assert "ImproperlyConfigured" in error
-    assert "LAVORO_DATA_FOLDER" in error
+    assert "LAVORO_DATA_DIR" in error
     assert "LAVORO_DATABASE_URL" in error
 
 

@@ -109,9 +109,9 @@ def test_an_error_is_survived_and_logged_with_its_traceback_once(
     assert [(record.message, bool(record.exc_info), record.levelname) for record in records] == [
         ("steps failed, trying again: one", True, "ERROR"),
         ("steps failed, trying again: two", False, "ERROR"),
-        ("steps goes on", False, "WARNING"),
+        ("steps recovered", False, "WARNING"),
         ("steps failed, trying again: three", True, "ERROR"),
-        ("steps goes on", False, "WARNING"),
+        ("steps recovered", False, "WARNING"),
     ]
 
 
@@ -126,7 +126,7 @@ def test_an_error_of_ours_speaks_for_itself(
     eventually(lambda: len(caplog.records) >= 2)
     assert [record.message for record in caplog.records] == [
         "steps failed, trying again: the database is away",
-        "steps goes on",
+        "steps recovered",
     ]
     assert not caplog.records[0].exc_info
 

@@ -74,7 +74,7 @@ def test_table_lists_all_settings_in_order() -> None:
         ("lavoro_shutdown_grace", 30.0),
         ("lavoro_prefetch", 500),
         ("lavoro_batch", 1000),
-        ("lavoro_data_folder", None),
+        ("lavoro_data_dir", None),
     ],
 )
 def test_defaults_that_others_rely_on(name: str, value: Any) -> None:

@@ -32,8 +32,8 @@ app = Lavoro(
     lavoro_unknown_task_delay_max=2,
 )
 in_flight.IDLE_AFTER = float(os.environ.get("TEST_IDLE_AFTER", in_flight.IDLE_AFTER))
-if os.environ.get("TEST_BLOCKED_GRACE"):
-    app.conf.lavoro_blocked_grace = float(os.environ["TEST_BLOCKED_GRACE"])
+if os.environ.get("TEST_BLOCKED_TIMEOUT"):
+    app.conf.lavoro_blocked_timeout = float(os.environ["TEST_BLOCKED_TIMEOUT"])
 
 
 def note(*words: object) -> None:

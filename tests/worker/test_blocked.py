@@ -34,7 +34,7 @@ def test_blocked_for_too_long(
     tmp_path: Path, how: str,
 ) -> None:  # fmt: skip
     """Nothing runs twice before the end, all run again after it, and the culprit's stack is in the log."""
-    worker = start_worker("-c", "4", url=migrated_url, environment={"TEST_BLOCKED_GRACE": "1.5"})
+    worker = start_worker("-c", "4", url=migrated_url, environment={"TEST_BLOCKED_TIMEOUT": "1.5"})
     neighbours = [sender.send_task("hold", [str(tmp_path / "gate")]) for _ in range(2)]
     eventually(lambda: all(ledger.starts(result.id) for result in neighbours), timeout=PATIENCE, why="they run")
     culprit = sender.send_task("block", [how, str(tmp_path / "once")])
@@ -47,7 +47,7 @@ def test_blocked_for_too_long(
     assert [crashes[result.id] for result in everybody] == [WAYS[how], 0, 0]
     ((reason, count),) = rows(sender, "select reason, count(*) from lavoro.attempt group by 1")
     blamed = f"; it had begun block[{culprit.id}]" if WAYS[how] else ""
-    assert (reason, count) == (f"its process was blocked for longer than 1.5 s (lavoro_blocked_grace){blamed}", 3)
+    assert (reason, count) == (f"its process was blocked for longer than 1.5 s (lavoro_blocked_timeout){blamed}", 3)
     assert ("in block" in worker.log) == bool(WAYS[how])
     assert worker.stop() == 0
 
@@ -85,7 +85,7 @@ def test_what_has_not_begun_behind_a_blocked_loop_runs_elsewhere(
 def test_what_went_back_behind_a_blocked_loop_may_come_again(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path, eventually: Eventually
 ) -> None:
-    """To the same process, as soon as its loop turns; it has no deputy then, and stops in order, holding nothing."""
+    """To the same process, as soon as its loop turns; it has no fencing process then, and stops without tasks."""
     gate = tmp_path / "gate"
     worker, blocking, others = start_blocked(start_worker, sender, migrated_url, str(gate))
     assert rows(sender, "select count(*) from lavoro.waiting") == [(3,)]
@@ -93,7 +93,7 @@ def test_what_went_back_behind_a_blocked_loop_may_come_again(
     assert blocking.get(timeout=PATIENCE) == "burnt"
     assert {other.get(timeout=PATIENCE) for other in others} == {child.pid for child in worker.children}
     everybody = psutil.Process(worker.process.pid).children
-    eventually(lambda: everybody() == worker.children, timeout=PATIENCE, why="its deputy is dismissed")
+    eventually(lambda: everybody() == worker.children, timeout=PATIENCE, why="its fencing process is dismissed")
     assert worker.stop() == 0
     assert rows(sender, "select max(attempt) from lavoro.finished") == [(1,)]
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lavoro import Lavoro
-from lavoro.worker.config import Wishes
+from lavoro.worker.config import WorkerOptions
 from lavoro.worker.pipe import FINAL_READS, Pipe
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.process import ChildProcess
@@ -80,7 +80,7 @@ def test_a_daemon_that_holds_all_descriptors(
 
 def test_a_signal_leaves_the_end_of_a_child_to_its_reaping(eventually: Eventually) -> None:
     """While the zombie is there its group can be ended: a look that took it away would leave forks of tasks alive."""
-    child = ChildProcess(Wishes("tests.worker.app"), pool="threads", number=0)
+    child = ChildProcess(WorkerOptions("tests.worker.app"), pool="threads", number=0)
     killed(child.pid)
     eventually(lambda: gone(child.pid), timeout=PATIENCE, why="the process has ended")
     child.life.reach(State.LOADED)
@@ -130,7 +130,7 @@ def test_a_worker_stops_with_its_parent_though_others_hold_the_descriptor(
     command = [sys.executable, "-m", "lavoro", "worker", "-A", "tests.worker.app", "-l", "info", "-c", "1"]
     script = (
         "import subprocess, sys, time\n"
-        f"worker = subprocess.Popen({[*command, '--stop-with', str(watched)]!r}, pass_fds=[{watched}])\n"
+        f"worker = subprocess.Popen({[*command, '--parent-fd', str(watched)]!r}, pass_fds=[{watched}])\n"
         "print(worker.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

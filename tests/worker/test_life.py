@@ -200,7 +200,7 @@ def test_no_password_is_in_a_list_of_processes(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path, ledger: Ledger,
     eventually: Eventually, blocked: bool,
 ) -> None:  # fmt: skip
-    """Of its processes; a process that is blocked has a deputy, too."""
+    """Of its processes; a process that is blocked has a fencing process, too."""
     secret = make_url(migrated_url).set(password="s3cret-word")
     environment = {"LAVORO_WORKER_BROKER": secret.render_as_string(hide_password=False)}
     worker = start_worker("-c", "1", url="postgresql://127.0.0.1:1/nowhere", environment=environment)
@@ -208,7 +208,7 @@ def test_no_password_is_in_a_list_of_processes(
     eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
     processes = psutil.Process(worker.process.pid).children
     if blocked:
-        eventually(lambda: len(processes()) == 2, timeout=PATIENCE, why="it has a deputy")
+        eventually(lambda: len(processes()) == 2, timeout=PATIENCE, why="it has a fencing process")
     everybody = [psutil.Process(worker.process.pid), *processes()]
     assert not [line for line in map(psutil.Process.cmdline, everybody) if "s3cret-word" in " ".join(line)]
     assert "s3cret-word" not in worker.log

@@ -29,7 +29,7 @@ from lavoro.store.workers import Registration
 from lavoro.worker.child import start_warnings
 from lavoro.worker.child.child import _limit_of
 from lavoro.worker.child.in_flight import InFlight
-from lavoro.worker.config import Plan, Wishes, make_plan, node_name
+from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
 from lavoro.worker.supervisor.lifecycle import Lifecycle, State
@@ -82,13 +82,13 @@ def test_board_keeps_what_ended_last() -> None:
 def test_the_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is, without its password; the embedded one is named by its folder."""
     monkeypatch.delenv("LAVORO_DATABASE_URL", raising=False)
-    app = Lavoro("plan", lavoro_data_folder=str(tmp_path), set_as_current=False)
-    plan = make_plan(app, Wishes("plan"))
+    app = Lavoro("plan", lavoro_data_dir=str(tmp_path), set_as_current=False)
+    config = make_config(app, WorkerOptions("plan"))
     try:
-        assert name_of(plan) == f"embedded, {tmp_path}"
+        assert name_of(config) == f"embedded, {tmp_path}"
     finally:
         EmbeddedPostgres.at(tmp_path).leave()
-    other = dataclasses.replace(plan, url="postgresql://me:secret@host:5433/shop?password=secret")
+    other = dataclasses.replace(config, url="postgresql://me:secret@host:5433/shop?password=secret")
     assert name_of(other) == "postgresql://me:***@host:5433/shop?password=***"
 
 
@@ -156,19 +156,19 @@ def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPat
     assert told == [True, False, True]
 
 
-def test_plan() -> None:
+def test_config() -> None:
     app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", task_default_queue="mine", result_expires=0)
-    plan = make_plan(app, Wishes("plan", pool="prefork", concurrency=3))
-    assert (plan.slots, plan.processes, plan.queues) == (1, 3, ("mine",))
-    assert plan.success_expires is None
-    assert Plan.from_dict(vars(plan)) == plan
-    plan = make_plan(app, Wishes("plan", processes=2, queues=("a", "b", "a"), exclude_queues=("b",)))
-    assert (plan.pool, plan.slots, plan.processes, plan.queues) == ("gevent", 100, 2, ("a",))
+    config = make_config(app, WorkerOptions("plan", pool="prefork", concurrency=3))
+    assert (config.slots, config.processes, config.queues) == (1, 3, ("mine",))
+    assert config.success_expires is None
+    assert WorkerConfig.from_dict(vars(config)) == config
+    config = make_config(app, WorkerOptions("plan", processes=2, queues=("a", "b", "a"), exclude_queues=("b",)))
+    assert (config.pool, config.slots, config.processes, config.queues) == ("gevent", 100, 2, ("a",))
     with pytest.raises(ImproperlyConfigured, match="no queue is left"):
-        make_plan(app, Wishes("plan", queues=("b",), exclude_queues=("b",)))
+        make_config(app, WorkerOptions("plan", queues=("b",), exclude_queues=("b",)))
     app.conf.task_create_missing_queues = False
     with pytest.raises(QueueNotFound, match="'other'.*mine"):
-        make_plan(app, Wishes("plan", queues=("other",)))
+        make_config(app, WorkerOptions("plan", queues=("other",)))
 
 
 @pytest.mark.parametrize(
@@ -190,20 +190,23 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     for given in (engine, [engine], lambda: [engine]):
         app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=given)
         app.task(len, name="len")
-        assert make_plan(app, Wishes("plan")).slots == (connections or 100)
-    assert make_plan(app, Wishes("plan", pool="prefork", concurrency=50)).slots == 1
+        assert make_config(app, WorkerOptions("plan")).slots == (connections or 100)
+    assert make_config(app, WorkerOptions("plan", pool="prefork", concurrency=50)).slots == 1
 
-    chosen = Wishes("plan", concurrency=50)
-    plan = make_plan(app, chosen)
-    assert plan.slots == 50
-    told = list(start_warnings.of_the_application(app, chosen, plan))
+    chosen = WorkerOptions("plan", concurrency=50)
+    config = make_config(app, chosen)
+    assert config.slots == 50
+    told = list(start_warnings.of_the_application(app, chosen, config))
     if connections is None:
         assert told == []
         return
     [warning] = told
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
-    assert list(start_warnings.of_the_application(app, Wishes("plan"), make_plan(app, Wishes("plan")))) == []
+    assert (
+        list(start_warnings.of_the_application(app, WorkerOptions("plan"), make_config(app, WorkerOptions("plan"))))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,9 +232,9 @@ def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, 
 def test_what_is_no_engine_is_refused() -> None:
     app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=["postgresql://h/d"])
     with pytest.raises(ImproperlyConfigured, match="lavoro_engines must name SQLAlchemy engines, not str"):
-        make_plan(app, Wishes("plan"))
+        make_config(app, WorkerOptions("plan"))
     app.conf.lavoro_engines = f"{__name__}:ENGINE"
-    assert make_plan(app, Wishes("plan")).slots == 15
+    assert make_config(app, WorkerOptions("plan")).slots == 15
 
 
 def test_engines_of_asyncio_have_pools_as_well() -> None:

@@ -137,7 +137,7 @@ def test_stop_while_starting(
 def test_stop_with_the_parent(start_worker: StartWorker, migrated_url: str) -> None:
     """An inherited descriptor that is closed says that whoever embedded the worker is gone."""
     theirs, ours = os.pipe()
-    worker = start_worker("--stop-with", str(theirs), url=migrated_url, pass_fds=(theirs,))
+    worker = start_worker("--parent-fd", str(theirs), url=migrated_url, pass_fds=(theirs,))
     os.close(theirs)
     os.close(ours)
     assert worker.wait() == 0

@@ -57,7 +57,7 @@ from lavoro.worker.child.recycling import RecyclePolicy
 from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.child.unhandled import EndHandlers
-from lavoro.worker.config import Plan, Wishes, make_plan, node_name
+from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.scoreboard import Scoreboard
 
@@ -98,7 +98,7 @@ def _main(start: dict[str, Any]) -> None:
     if patched():
         import_module("lavoro.worker.child.pools.loops").prepare()
         import_module("lavoro.worker.child.pools.unfit").refuse()
-    wishes = Wishes.from_dict(first)
+    wishes = WorkerOptions.from_dict(first)
     sys.argv[:] = wishes.command  # first: the application may read it while it is imported
     current_process().name = f"{start['pool']}-{start['number']}"
     try:
@@ -108,7 +108,7 @@ def _main(start: dict[str, Any]) -> None:
         leave_fork(error)
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
-    pipe.send("hello", plan=asdict(plan))
+    pipe.send("hello", config=asdict(plan))
     Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run(orders)
 
 
@@ -120,7 +120,7 @@ def _set_up_signals(stacks: int) -> None:
     faulthandler.register(signal.SIGUSR1, file=stacks)
 
 
-def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
+def _load(wishes: WorkerOptions) -> tuple[Lavoro, WorkerConfig]:
     """Import the application and everything that defines its tasks."""
     sys.path.insert(0, str(Path.cwd()))
     app = find_app(wishes.app)
@@ -139,7 +139,7 @@ def _load(wishes: Wishes) -> tuple[Lavoro, Plan]:
         node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=wishes.as_dict()
     )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
-    plan = make_plan(app, wishes)
+    plan = make_config(app, wishes)
     return app, replace(plan, notes=tuple(start_warnings.of_the_application(app, wishes, plan)))
 
 
@@ -161,7 +161,7 @@ class Child:
     """The running child: its services, and the conversation with its supervisor. It is the sender of worker signals."""
 
     def __init__(
-        self, app: Lavoro, plan: Plan, wishes: Wishes, pipe: Pipe, *, board_descriptor: int, number: int
+        self, app: Lavoro, plan: WorkerConfig, wishes: WorkerOptions, pipe: Pipe, *, board_descriptor: int, number: int
     ) -> None:
         self.app, self.wishes, self.pipe, self.number = app, wishes, pipe, number
         self.hostname = ""
@@ -206,7 +206,7 @@ class Child:
         self.hostname = lease["hostname"]
         self._set_up_logging()
         if self.app.conf.database_url is None:  # keeps the server up; the supervisor has logged its folder
-            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_folder).told = True
+            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_dir).told = True
         self._make_services(lease)
         context.report_by_id = self._report
         self.guard.start()  # first: from here on nothing may outlive the lease

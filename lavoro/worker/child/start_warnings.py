@@ -10,10 +10,10 @@ from lavoro.discovery import ambiguity
 from lavoro.store.capacity import smallest
 from lavoro.text.plural import counted
 from lavoro.worker.child import unseen
-from lavoro.worker.config import Plan, Wishes, concurrency_of
+from lavoro.worker.config import WorkerConfig, WorkerOptions, concurrency_of
 
 
-def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
+def of_the_application(app: Any, wishes: WorkerOptions, plan: WorkerConfig) -> Iterator[str]:
     """Yield the warnings of the first child, which has loaded the application."""
     if doubt := ambiguity(wishes.app, app):
         yield doubt
@@ -35,7 +35,7 @@ def of_the_application(app: Any, wishes: Wishes, plan: Plan) -> Iterator[str]:
         )
 
 
-def _numbers(wishes: Wishes, pool: str, setting: int | None) -> Iterator[str]:
+def _numbers(wishes: WorkerOptions, pool: str, setting: int | None) -> Iterator[str]:
     name = f"-c {wishes.concurrency}" if wishes.concurrency else f"worker_concurrency = {setting}"
     concurrency = wishes.concurrency or setting or 1
     if pool == "solo" and concurrency > 1:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from lavoro.worker.config import Plan
+from lavoro.worker.config import WorkerConfig
 
 
-def of_the_import(app: Any, plan: Plan) -> Iterator[str]:
+def of_the_import(app: Any, plan: WorkerConfig) -> Iterator[str]:
     """Yield a warning for each value that tasks do not see, or that tasks which run at once share."""
     if plan.pool in ("prefork", "solo"):
         return  # tasks run in the main thread, as the import did, one at a time

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store.workers import Ending, Rescue
 from lavoro.text.plural import counted
-from lavoro.worker.config import Plan, Wishes
+from lavoro.worker.config import WorkerConfig, WorkerOptions
 from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.loop import Loop
@@ -54,11 +54,11 @@ class Children:
     tasks.
     """
 
-    def __init__(self, wishes: Wishes, loop: Loop) -> None:
-        self._wishes, self._loop = wishes, loop
+    def __init__(self, options: WorkerOptions, loop: Loop) -> None:
+        self._options, self._loop = options, loop
         self.handlers: Mapping[str, Handler] = {}
         self.on_exit: Callable[[ChildProcess, Rescue | None], object] = lambda child, rescue: None
-        self._shape = Shape(wishes.pool or "gevent", 1, 0.0)
+        self._shape = Shape(options.pool or "gevent", 1, 0.0)
         self.present: list[ChildProcess] = []
         self.ready: tuple[ChildProcess, ...] = ()
         """Those that work; replaced as a whole, so that the listener's thread can read it."""
@@ -85,13 +85,13 @@ class Children:
 
     # Starting
 
-    def shape(self, plan: Plan) -> None:
+    def shape(self, config: WorkerConfig) -> None:
         """Take over the kind of children from the settings, for all that start from now on."""
-        self._shape = Shape(plan.pool, plan.processes, plan.grace)
+        self._shape = Shape(config.pool, config.processes, config.grace)
 
     def start(self, number: int) -> None:
         """Start one; it says hello when it has loaded the application."""
-        child = ChildProcess(self._wishes, pool=self._shape.pool, number=number)
+        child = ChildProcess(self._options, pool=self._shape.pool, number=number)
         self.present.append(child)
         self._loop.watch(child.pipe, lambda: self._receive(child))
 

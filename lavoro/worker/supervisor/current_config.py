@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from lavoro.worker.config import RELOADED, Plan
+from lavoro.worker.config import RELOADED, WorkerConfig
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -13,17 +13,17 @@ logger = logging.getLogger("lavoro.worker")
 class CurrentConfig:
     """Takes over the settings that concern new children alone, and warns of the others that have changed."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
         self._named: list[str] = []
 
-    def take_over(self, told: Plan) -> None:
+    def take_over(self, told: WorkerConfig) -> None:
         """Take over from a child that was started later."""
-        changed = told.fixed(self.plan)
+        changed = told.fixed(self.config)
         if changed and changed != self._named:
             logger.warning("changed settings that only a restart of the worker takes over: %s", ", ".join(changed))
         self._named = changed
         for note in told.notes:
-            if note not in self.plan.notes:
+            if note not in self.config.notes:
                 logger.warning("%s", note)
-        self.plan = dataclasses.replace(self.plan, **{name: getattr(told, name) for name in RELOADED})
+        self.config = dataclasses.replace(self.config, **{name: getattr(told, name) for name in RELOADED})

@@ -1,4 +1,4 @@
-"""A deputy: stands in for the guard of a child that is blocked; run as a program, it is that deputy."""
+"""A process that ends a blocked child before its lease expires; this module is also the program it runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import time
 _MOMENT = struct.Struct("=d")
 
 
-class Deputy:
+class FencingProcess:
     """A process that ends a child when its lease is no longer certain, though the supervisor be killed or stopped.
 
-    The child's own guard does that, but not while a call in C holds Python's lock; and nobody knows beforehand of which
-    call that will be true. So a deputy is there while the child's loop does not turn: that is seldom, and seldom long.
+    The child's own self-fence cannot run while a call in C holds Python's lock. The supervisor starts this process
+    while the child's loop is blocked, which is seldom, and seldom long.
     """
 
     def __init__(self, pid: int, *, until: float) -> None:
@@ -30,7 +30,7 @@ class Deputy:
 
     def trust(self, until: float) -> None:
         """Say until when (monotonic) the child may live."""
-        with contextlib.suppress(OSError):  # it is gone, or stopped: nothing is lost but the deputy
+        with contextlib.suppress(OSError):  # it is gone, or stopped: the self-fence remains
             self._pipe.write(_MOMENT.pack(until))
 
     def dismiss(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import lavoro
 from lavoro.store.database import Database
 from lavoro.store.workers import Cancel, Ending, Registration, Rescue
-from lavoro.worker.config import Plan
+from lavoro.worker.config import WorkerConfig
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.handlers_due import HandlersDue
@@ -32,8 +32,8 @@ class Leases:
     The database's side of it is ``upkeep``, whose thread posts what it finds out.
     """
 
-    def __init__(self, database: Database, plan: Plan, *, loop: Loop, children: Children, node: str) -> None:
-        self._loop, self._children, self._node, self._plan = loop, children, node, plan
+    def __init__(self, database: Database, config: WorkerConfig, *, loop: Loop, children: Children, node: str) -> None:
+        self._loop, self._children, self._node, self._config = loop, children, node, config
         self._listens = database.listens
         self._watches: dict[ChildProcess, Watch] = {}
         self.handlers = HandlersDue(children)
@@ -43,7 +43,7 @@ class Leases:
             turned=lambda: loop.turned,
             rescued=lambda: loop.post(self.handlers.call),
         )
-        self.upkeep = Upkeep(database, hooks, Terms(node, plan.lease, plan.max_crashes, plan.retention))
+        self.upkeep = Upkeep(database, hooks, Terms(node, config.lease, config.max_crashes, config.retention))
 
     def start(self) -> None:
         """Begin to renew, and ask for leases of those who wait for one."""
@@ -51,17 +51,17 @@ class Leases:
         self.upkeep.start()
         for child in self._children.present:
             if child.life.loaded and child.ending is None:
-                self.ask(child, self._plan)
+                self.ask(child, self._config)
 
     def stop(self) -> None:
         """Rescue what is left behind, and renew no longer."""
         self.upkeep.stop(5)
 
-    def ask(self, child: ChildProcess, plan: Plan) -> None:
+    def ask(self, child: ChildProcess, config: WorkerConfig) -> None:
         """Have a child registered; it gets its lease as soon as the database allows."""
         registration = Registration(
-            self._node, child.number, socket.gethostname(), child.pid, child.pool, plan.slots, list(plan.queues),
-            lavoro.__version__, self._plan.lease,
+            self._node, child.number, socket.gethostname(), child.pid, child.pool, config.slots, list(config.queues),
+            lavoro.__version__, self._config.lease,
         )  # fmt: skip
         self.upkeep.register(
             registration, lambda worker_id: self._loop.post(lambda: self._give(child, worker_id, registration))
@@ -78,9 +78,9 @@ class Leases:
         self._watches[child] = Watch(
             child,
             board,
-            lease=self._plan.lease,
-            blocked_after=self._plan.blocked_warning,
-            blocked_grace=self._plan.blocked_grace,
+            lease=self._config.lease,
+            blocked_after=self._config.blocked_warning,
+            blocked_timeout=self._config.blocked_timeout,
         )
         self._tell_whether_idle()
 
@@ -119,13 +119,13 @@ class Leases:
 
     def alive(self, now: float) -> bool:
         """Whether the upkeep goes on, be it that the database is away: only a new process would heal what hangs."""
-        return now - self.upkeep.due < self._plan.lease
+        return now - self.upkeep.due < self._config.lease
 
     # While they last
 
     def check(self, now: float) -> float:
         """Check every child, and end those that may no longer run; return when a hard limit passes next."""
-        if now > self.upkeep.trusted_until - MARGIN * self._plan.lease:
+        if now > self.upkeep.trusted_until - MARGIN * self._config.lease:
             self._fence()
         trusted_until = self._trusted_by_children(now)
         for watch in self._watches.values():
@@ -137,7 +137,7 @@ class Leases:
 
         So it does not matter to them that a long one was shortened after we were killed, or stopped.
         """
-        return min(now + self._plan.lease, self.upkeep.trusted_until)
+        return min(now + self._config.lease, self.upkeep.trusted_until)
 
     def _fence(self) -> None:
         """End what may soon be taken over by others, for we have not been able to renew its lease."""

@@ -1,4 +1,4 @@
-"""The switchboard: passes on to the children what the database says, and has it said only while somebody rests."""
+"""Routes the database's notifications to the children, and asks for those of new tasks only while a child sleeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
 
-class Switchboard:
+class NotificationRouter:
     """One listening connection for all children.
 
     Calls ``renew()`` when a task of theirs may have been cancelled, and ``expect_expiry(seconds)`` when the lease of

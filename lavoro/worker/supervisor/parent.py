@@ -32,7 +32,7 @@ class Parent:
         try:
             loop.watch(descriptor, note)
         except (OSError, ValueError) as error:
-            raise ImproperlyConfigured(f"--stop-with: cannot wait for descriptor {descriptor}: {error}") from None
+            raise ImproperlyConfigured(f"--parent-fd: cannot wait for descriptor {descriptor}: {error}") from None
 
     def has_gone(self) -> bool:
         """Tell, once, that the parent is gone."""

@@ -14,7 +14,7 @@ import uuid
 from typing import Any
 
 from lavoro.store.workers import Ending, Rescue
-from lavoro.worker.config import Wishes
+from lavoro.worker.config import WorkerOptions
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.scoreboard import Scoreboard, unnamed_file
 from lavoro.worker.supervisor.lifecycle import Lifecycle, State
@@ -33,7 +33,7 @@ class ChildProcess:
     started ends with it when it is ended by force.
     """
 
-    def __init__(self, wishes: Wishes, *, pool: str, number: int) -> None:
+    def __init__(self, options: WorkerOptions, *, pool: str, number: int) -> None:
         self.number, self.pool = number, pool
         self.life = Lifecycle()
         self.scoreboard: Scoreboard | None = None
@@ -49,7 +49,7 @@ class ChildProcess:
         self.pipe, theirs = Pipe.pair()
         with theirs:
             self._process = self._start(theirs.fileno())
-        self.pipe.send("wishes", **wishes.as_dict())  # not as an argument, which everybody can list
+        self.pipe.send("options", **options.as_dict())  # not as an argument, which everybody can list
 
     def _start(self, pipe: int) -> subprocess.Popen[bytes]:
         descriptors = {"pipe": pipe, "board": self._memory, "stacks": self.stack_dumps.descriptor}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lavoro.exceptions import OperationalError
 from lavoro.store.database import Database
 from lavoro.store.workers import Ending
-from lavoro.worker.config import Plan
+from lavoro.worker.config import WorkerConfig
 from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor.children import Children, StartFailed
 from lavoro.worker.supervisor.lifecycle import State
@@ -34,7 +34,7 @@ class StoppedEarly(BaseException):
 class Started(NamedTuple):
     """What the start has found out; the children have the first child."""
 
-    plan: Plan
+    config: WorkerConfig
     database: Database
 
 
@@ -46,34 +46,34 @@ class Startup:
 
     def __init__(self, loop: Loop, children: Children, parent: Parent) -> None:
         self._loop, self._children, self._parent = loop, children, parent
-        self._plan: Plan | None = None
+        self._config: WorkerConfig | None = None
 
     def run(self) -> Started:
         """Return what was found out; raise StartFailed, StoppedEarly, or an error of the settings or the database."""
         self._children.handlers = {"hello": self._hello, "failed": self._failed, "bye": said_bye}
         self._children.start(0)
-        plan = self._learn_plan()
-        database = database_of(plan)
-        self._wait_for(database, plan)
-        return Started(self._plan or plan, database)
+        config = self._learn_config()
+        database = database_of(config)
+        self._wait_for(database, config)
+        return Started(self._config or config, database)
 
-    def _learn_plan(self) -> Plan:
+    def _learn_config(self) -> WorkerConfig:
         """Have a first child load the application; another, if the settings ask for a pool that it is not made for."""
         while True:
             loaded = any(child.life.loaded and child.ending is None for child in self._children.present)
-            if self._plan is not None and loaded:
-                return self._plan
+            if self._config is not None and loaded:
+                return self._config
             self._turn()
 
-    def _wait_for(self, database: Database, plan: Plan) -> None:
+    def _wait_for(self, database: Database, config: WorkerConfig) -> None:
         said = ""
         while True:
             try:
                 with self._loop.interrupted(StoppedEarly(), by=STOPS):  # to make or reach a database may take long
-                    return check(database, plan)
+                    return check(database, config)
             except OperationalError as error:
                 self._stop_early()
-                if not plan.retry_at_start:
+                if not config.retry_at_start:
                     raise
                 if str(error) != said:  # an outage is no news every other second
                     said = str(error)
@@ -98,9 +98,9 @@ class Startup:
 
     def _hello(self, child: ChildProcess, message: Message) -> None:
         child.life.reach(State.LOADED)
-        self._plan = Plan.from_dict(message["plan"])
-        self._children.shape(self._plan)
-        if self._plan.pool != child.pool:
+        self._config = WorkerConfig.from_dict(message["config"])
+        self._children.shape(self._config)
+        if self._config.pool != child.pool:
             child.kill(Ending.stopped("the settings ask for another pool"))
 
     def _failed(self, child: ChildProcess, message: Message) -> None:

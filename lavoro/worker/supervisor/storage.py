@@ -1,4 +1,4 @@
-"""The database as the plan names it, and the check that its tables are those of this release."""
+"""The database as the config names it, and the check that its tables are those of this release."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lavoro.store import embedded
 from lavoro.store.database import Database
 from lavoro.store.schema import migrate as migrations
 from lavoro.store.schema.roles import check_worker
-from lavoro.worker.config import Plan
+from lavoro.worker.config import WorkerConfig
 
 logger = logging.getLogger("lavoro.worker")
 
 
-def database_of(plan: Plan) -> Database:
-    """Return the database that the plan names; nothing is connected yet."""
-    url: Any = plan.url or embedded.EmbeddedPostgres.at(plan.data_folder).url
+def database_of(config: WorkerConfig) -> Database:
+    """Return the database that the config names; nothing is connected yet."""
+    url: Any = config.url or embedded.EmbeddedPostgres.at(config.data_dir).url
     database = Database(
         url,
-        schema=plan.schema,
-        connect_timeout=plan.connect_timeout,
-        pooled=plan.pooled,
-        direct_url=plan.direct_url,
+        schema=config.schema,
+        connect_timeout=config.connect_timeout,
+        pooled=config.pooled,
+        direct_url=config.direct_url,
     )
     if not database.listens:
         logger.warning(
@@ -34,14 +34,14 @@ def database_of(plan: Plan) -> Database:
     return database
 
 
-def name_of(plan: Plan) -> str:
-    """Name the database that the plan names, without its password."""
-    return embedded.shown(plan.url, plan.data_folder)
+def name_of(config: WorkerConfig) -> str:
+    """Name the database that the config names, without its password."""
+    return embedded.shown(config.url, config.data_dir)
 
 
-def check(database: Database, plan: Plan) -> None:
+def check(database: Database, config: WorkerConfig) -> None:
     """Raise ImproperlyConfigured unless tables and rights are a worker's; the embedded database's are made so."""
-    if plan.url is None:
+    if config.url is None:
         migrations.migrate(database)
     else:
         try:

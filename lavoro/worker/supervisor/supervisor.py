@@ -13,7 +13,7 @@ from lavoro.store import queues
 from lavoro.store.database import Database
 from lavoro.store.workers import Rescue
 from lavoro.text.plural import counted
-from lavoro.worker.config import Plan, Wishes, node_name
+from lavoro.worker.config import WorkerConfig, WorkerOptions, node_name
 from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.announcements import Announcements
@@ -23,7 +23,7 @@ from lavoro.worker.supervisor.leases import Leases
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.liveness import Liveness
 from lavoro.worker.supervisor.loop import Loop
-from lavoro.worker.supervisor.notifications import Switchboard
+from lavoro.worker.supervisor.notifications import NotificationRouter
 from lavoro.worker.supervisor.parent import Parent
 from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.startup import STOPS, Started, Startup, StoppedEarly, said_bye
@@ -51,7 +51,7 @@ class Services(NamedTuple):
 
     database: Database
     leases: Leases
-    switchboard: Switchboard
+    notifications: NotificationRouter
     liveness: Liveness
 
 
@@ -63,10 +63,10 @@ class Supervisor:
     ``post`` their calls to it.
     """
 
-    def __init__(self, wishes: Wishes, hostname: str, started: Started, process: Process) -> None:
+    def __init__(self, options: WorkerOptions, hostname: str, started: Started, process: Process) -> None:
         self.exitcode = 0
-        self._wishes, self._hostname = wishes, hostname
-        self._config = CurrentConfig(started.plan)
+        self._options, self._hostname = options, hostname
+        self._current = CurrentConfig(started.config)
         self._loop, self._children, self._parent, self._announcements = process
         self._stopping = Stopping(self._children)
         self._services = self._make_services(started.database)
@@ -74,12 +74,12 @@ class Supervisor:
         self._next_check = 0.0
 
     def _make_services(self, database: Database) -> Services:
-        plan, children = self._config.plan, self._children
-        leases = Leases(database, plan, loop=self._loop, children=children, node=self._hostname)
+        config, children = self._current.config, self._children
+        leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
-        switchboard = Switchboard(database, children, renew=upkeep.renew, expect_expiry=upkeep.expect_expiry)
-        switchboard.queues = plan.queues
-        return Services(database, leases, switchboard, Liveness(self._wishes.liveness_file, upkeep, children))
+        notifications = NotificationRouter(database, children, renew=upkeep.renew, expect_expiry=upkeep.expect_expiry)
+        notifications.queues = config.queues
+        return Services(database, leases, notifications, Liveness(self._options.liveness_file, upkeep, children))
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -95,13 +95,13 @@ class Supervisor:
 
     def _begin(self) -> None:
         """Start in an order in which each finds what it needs."""
-        plan, database = self._config.plan, self._services.database
+        config, database = self._current.config, self._services.database
         own = [child.pid for child in self._children.present]
-        for note in (*plan.notes, *start_warnings.of_the_node(database, self._hostname, own)):
+        for note in (*config.notes, *start_warnings.of_the_node(database, self._hostname, own)):
             logger.warning("%s", note)
-        if self._wishes.purge:
-            purged = counted(queues.purge(database, plan.queues), "task")
-            logger.warning("purged %s from %s", purged, ", ".join(plan.queues))
+        if self._options.purge:
+            purged = counted(queues.purge(database, config.queues), "task")
+            logger.warning("purged %s from %s", purged, ", ".join(config.queues))
         database.dispose()  # the services have connections of their own
         self._children.handlers = {
             "hello": self._on_hello,
@@ -115,9 +115,9 @@ class Supervisor:
         self._children.on_exit = self._on_exit
         self._children.begun = True
         self._services.leases.start()
-        self._services.switchboard.start()
+        self._services.notifications.start()
         self._services.liveness.start()
-        for number in range(1, plan.processes):
+        for number in range(1, config.processes):
             self._children.start(number)
 
     def _end(self) -> None:
@@ -125,7 +125,7 @@ class Supervisor:
         self._loop.turned = math.inf  # it turns no more; the leases of children that end are renewed all the same
         self._children.end()
         self._services.liveness.stop(5)
-        self._services.switchboard.stop()
+        self._services.notifications.stop()
         self._services.leases.stop()
         self._services.database.dispose()
 
@@ -174,18 +174,18 @@ class Supervisor:
             self._children.reload()
         elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
-            self._stop(signal.Signals(number).name, cold=cold, grace=self._config.plan.grace)
+            self._stop(signal.Signals(number).name, cold=cold, grace=self._current.config.grace)
 
     # Messages of children
 
     def _on_hello(self, child: ChildProcess, message: Message) -> None:
         child.life.reach(State.LOADED)
-        told = Plan.from_dict(message["plan"])
-        self._config.take_over(told)
-        self._children.shape(self._config.plan)
+        told = WorkerConfig.from_dict(message["config"])
+        self._current.take_over(told)
+        self._children.shape(self._current.config)
         self._children.resize()
-        self._services.switchboard.queues = told.queues
-        self._services.switchboard.update()
+        self._services.notifications.queues = told.queues
+        self._services.notifications.update()
         self._services.leases.ask(child, told)
 
     def _on_failed(self, child: ChildProcess, message: Message) -> None:
@@ -193,18 +193,18 @@ class Supervisor:
 
     def _on_ready(self, child: ChildProcess, message: Message) -> None:
         self._children.welcome(child)
-        self._services.switchboard.update()
+        self._services.notifications.update()
         self._services.leases.handlers.look()
-        plan = self._config.plan
-        if self._said_ready or len(self._children.ready) < plan.processes:
+        config = self._current.config
+        if self._said_ready or len(self._children.ready) < config.processes:
             return
         self._said_ready = True
-        self._announcements.ready(plan.summary(self._hostname, app=self._wishes.app, database=name_of(plan)))
-        logger.debug("tasks: %s", ", ".join(plan.tasks))
+        self._announcements.ready(config.summary(self._hostname, app=self._options.app, database=name_of(config)))
+        logger.debug("tasks: %s", ", ".join(config.tasks))
         min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
 
     def _on_rest(self, child: ChildProcess, message: Message) -> None:
-        self._services.switchboard.rest(child, resting=message["resting"])
+        self._services.notifications.rest(child, resting=message["resting"])
 
     def _on_idle(self, child: ChildProcess, message: Message) -> None:
         self._services.leases.idle(child, idle=message["idle"])
@@ -216,21 +216,23 @@ class Supervisor:
 
     def _on_exit(self, child: ChildProcess, rescue: Rescue | None) -> None:
         self._services.leases.end(child, rescue)
-        self._services.switchboard.update()
+        self._services.notifications.update()
 
 
-def run(wishes: Wishes, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None) -> int:
+def run(
+    options: WorkerOptions, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None
+) -> int:
     """Run a worker in this process until it is told to stop; return its exit code.
 
     ``tell`` gets the lines about its start and its stop, which are in the log too.
     """
-    hostname = node_name(wishes.hostname)
+    hostname = node_name(options.hostname)
     loop, announcements, exitcode = Loop(), Announcements(tell), 0
-    children, parent = Children(wishes, loop), Parent(loop, parent_descriptor)
+    children, parent = Children(options, loop), Parent(loop, parent_descriptor)
     loop.catch(CAUGHT)
     try:
         started = Startup(loop, children, parent).run()
-        supervisor = Supervisor(wishes, hostname, started, Process(loop, children, parent, announcements))
+        supervisor = Supervisor(options, hostname, started, Process(loop, children, parent, announcements))
         exitcode = supervisor.run()
     except StoppedEarly:
         announcements.say("told to stop before it had begun")

@@ -1,4 +1,4 @@
-"""Watching a child: hard limits, loops that do not turn, and tasks that do not heed their cancellation."""
+"""Watches a child: hard limits, blocked loops, and tasks that still run after they were terminated."""
 
 from __future__ import annotations
 
@@ -13,30 +13,36 @@ from lavoro.store.workers import Ending
 from lavoro.text.plural import counted
 from lavoro.text.printable import Lines
 from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
-from lavoro.worker.supervisor.fencing_process import Deputy
+from lavoro.worker.supervisor.fencing_process import FencingProcess
 from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.stack_dumps import calls_of_tasks, slots
 
 logger = logging.getLogger("lavoro.worker")
 
-STACK_PATIENCE = 1.0
+STACK_TIMEOUT = 1.0
 """Seconds a child gets to write down its stack: one that is stopped, or waits for its disk, never does."""
-CANCEL_PATIENCE = 1.0
+CANCEL_TIMEOUT = 1.0
 """Seconds a task gets to end after it was cancelled, where its process can be ended without harm to others."""
 
 
 class Watch:
-    """The supervisor's eye on one child that has its lease."""
+    """Watches one child that has a lease: hard limits, a blocked loop, terminated tasks."""
 
     def __init__(
-        self, child: ChildProcess, board: Scoreboard, *, lease: float, blocked_after: float, blocked_grace: float | None
+        self,
+        child: ChildProcess,
+        board: Scoreboard,
+        *,
+        lease: float,
+        blocked_after: float,
+        blocked_timeout: float | None,
     ) -> None:
         self._child, self._board, self._blocked_after = child, board, blocked_after
         self._margin = FENCE_MARGIN * lease
-        self._deputy: Deputy | None = None
-        self._blocked_grace = math.inf if blocked_grace is None else blocked_grace
+        self._fencing_process: FencingProcess | None = None
+        self._blocked_timeout = math.inf if blocked_timeout is None else blocked_timeout
         self._blocked_since: float | None = None
-        self._last_words_by: float | None = None
+        self._last_stack_by: float | None = None
         self._stack_by = -math.inf
         self._asked_by: float | None = None
         self._cancels: dict[uuid.UUID, float] = {}
@@ -46,8 +52,8 @@ class Watch:
     def check(self, trusted_until: float) -> None:
         """Do what is due; called a few times a second."""
         self._board.trust(trusted_until)
-        if self._deputy is not None:
-            self._deputy.trust(trusted_until - self._margin)
+        if self._fencing_process is not None:
+            self._fencing_process.trust(trusted_until - self._margin)
         if self._child.ending is None and not self._child.has_ended:
             self._enforce_limits()
             self._enforce_cancels()
@@ -64,10 +70,10 @@ class Watch:
         return min((entry.deadline for entry in self._board.entries()), default=math.inf)
 
     def close(self) -> None:
-        """Leave nobody behind, once the child is gone."""
-        if self._deputy is not None:
-            self._deputy.dismiss()
-            self._deputy = None
+        """End the fencing process, once the child is gone."""
+        if self._fencing_process is not None:
+            self._fencing_process.dismiss()
+            self._fencing_process = None
 
     # Limits
 
@@ -86,53 +92,55 @@ class Watch:
                 options: dict[str, Any] = json.loads(how)
                 self._child.pipe.send("cancel", id=str(id), **options)
                 if options.get("terminate"):
-                    self._cancels[id] = time.monotonic() + CANCEL_PATIENCE
+                    self._cancels[id] = time.monotonic() + CANCEL_TIMEOUT
         self._told = set(cancels)
         wanted = {id for id, _, _ in cancels}
         self._cancels = {id: moment for id, moment in self._cancels.items() if id in wanted}
 
     def _enforce_cancels(self) -> None:
-        """End the process of a task that goes on, if it is the only one there."""
+        """End the process of a terminated task that still runs, if it is alone there."""
         if not self._cancels or self._board.slots > 1:
             return
         now = time.monotonic()
         entry = next((entry for entry in self._board.entries() if self._cancels.get(entry.id, math.inf) < now), None)
         if entry is not None:
-            logger.warning("task %s goes on after it was terminated; ending its process %d", entry.id, self._child.pid)
+            logger.warning(
+                "task %s still runs after it was terminated; ending its process %d", entry.id, self._child.pid
+            )
             self._child.kill(Ending.fenced("the task was terminated"))
 
     # The loop
 
     def log_stacks(self) -> None:
         """Log the stacks of the child, for a person who asked."""
-        self._asked_by = time.monotonic() + STACK_PATIENCE
+        self._asked_by = time.monotonic() + STACK_TIMEOUT
         self._child.request_stacks()
 
     def _report_stacks(self) -> None:
         stacks = self._child.stack_dumps.read()
         if stacks or time.monotonic() > (self._asked_by or 0.0):
             self._asked_by = None
-            logger.warning("process %d is here:\n%s", self._child.pid, Lines(stacks or "(it does not say)"))
+            logger.warning("process %d stack dump:\n%s", self._child.pid, Lines(stacks or "(no stack available)"))
 
     def _watch_loop(self) -> None:
         now, ticked = time.monotonic(), self._board.ticked
         if self._blocked_since is None:
             if now - ticked > self._blocked_after:
-                self._blocked_since, self._stack_by = ticked, now + STACK_PATIENCE
-                self._appoint_deputy()
+                self._blocked_since, self._stack_by = ticked, now + STACK_TIMEOUT
+                self._start_fencing_process()
                 self._child.request_stacks()
         elif ticked > self._blocked_since:
             self._report_turning(ticked)
         elif self._stack_by > -math.inf:
             self._report_blocked(now)
-        elif now - self._blocked_since > self._blocked_grace:
+        elif now - self._blocked_since > self._blocked_timeout:
             self._end_blocked(now)
 
-    def _appoint_deputy(self) -> None:
+    def _start_fencing_process(self) -> None:
         try:
-            self._deputy = Deputy(self._child.pid, until=self._board.trusted_until - self._margin)
+            self._fencing_process = FencingProcess(self._child.pid, until=self._board.trusted_until - self._margin)
         except OSError as error:
-            logger.warning("process %d has no guard while it is blocked: %s", self._child.pid, error)
+            logger.warning("process %d has no fencing process while it is blocked: %s", self._child.pid, error)
 
     def _report_blocked(self, now: float) -> None:
         assert self._blocked_since is not None
@@ -142,21 +150,21 @@ class Watch:
             logger.error(
                 "process %d has been blocked for %.1f s: nothing in it (%s) goes on until this ends\n%s",
                 self._child.pid, now - self._blocked_since, counted(len(self._board.entries()), "running task"),
-                Lines(stacks or "(it does not even say where: it is stopped, or the machine is overloaded)"),
+                Lines(stacks or "(no stack available: process stopped or machine overloaded)"),
             )  # fmt: skip
 
     def _end_blocked(self, now: float) -> None:
-        """End it, after a last look at what blocks it: that alone counts a crash."""
-        if self._last_words_by is None:
-            self._last_words_by = now + STACK_PATIENCE
+        """End it, after a last stack dump: only the task that blocks it counts a crash."""
+        if self._last_stack_by is None:
+            self._last_stack_by = now + STACK_TIMEOUT
             self._child.request_stacks()
-        elif (stacks := self._child.stack_dumps.read()) or now > self._last_words_by:
-            grace = f"longer than {self._blocked_grace:g} s (lavoro_blocked_grace)"
+        elif (stacks := self._child.stack_dumps.read()) or now > self._last_stack_by:
+            how_long = f"longer than {self._blocked_timeout:g} s (lavoro_blocked_timeout)"
             logger.error(
                 "process %d has been blocked for %s; ending it\n%s",
-                self._child.pid, grace, Lines(calls_of_tasks(stacks) or "(it does not say by what)"),
+                self._child.pid, how_long, Lines(calls_of_tasks(stacks) or "(no stack available)"),
             )  # fmt: skip
-            self._child.kill(Ending.crashed(f"its process was blocked for {grace}", self._suspects(stacks)))
+            self._child.kill(Ending.crashed(f"its process was blocked for {how_long}", self._suspects(stacks)))
 
     def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
         """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
@@ -165,7 +173,7 @@ class Watch:
 
     def _report_turning(self, ticked: float) -> None:
         assert self._blocked_since is not None
-        if self._stack_by == -math.inf:  # nobody needs to hear of the end of what was not reported
-            logger.warning("process %d goes on, after %.1f s", self._child.pid, ticked - self._blocked_since)
-        self._blocked_since, self._last_words_by, self._stack_by = None, None, -math.inf
+        if self._stack_by == -math.inf:  # the block was not reported, so its end is not
+            logger.warning("process %d recovered after %.1f s", self._child.pid, ticked - self._blocked_since)
+        self._blocked_since, self._last_stack_by, self._stack_by = None, None, -math.inf
         self.close()

@@ -99,7 +99,7 @@ def migrated_template(cluster: Cluster) -> str:
     migrate(cluster.url(name))
     # A database with sessions cannot be copied: end those the migration's pool may have kept, and let no more in.
     cluster.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-    cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    cluster.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{name}'")
     return name
 
 

@@ -150,7 +150,7 @@ def test_a_look_that_failed_is_made_again(node: Node, tx: Tx) -> None:
     node.rest()
     node.settle()
     tasks.insert(tx, [message()])
-    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
     node.claimer.notified("back:celery")
     with pytest.raises(psycopg.OperationalError):
         node.step()
@@ -281,7 +281,7 @@ def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
 def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -> None:
     ran = warm.pool.outstanding
     sent = assigned_task(tx, warm)
-    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
     warm.claimer.assigned(sent.id)
     with pytest.raises(psycopg.OperationalError):
         warm.claimer.step()
@@ -292,7 +292,7 @@ def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -
 def test_what_was_handed_over_while_the_listener_and_the_connection_were_lost_is_found(warm: Node, tx: Tx) -> None:
     """The offers stand in the database until they are over, whoever has forgotten them."""
     ran = warm.pool.outstanding
-    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
     warm.claimer.confirm_sleep(listening=False)
     with pytest.raises(psycopg.OperationalError):
         warm.claimer.step()
@@ -377,7 +377,7 @@ def test_a_claim_that_was_given_up_takes_no_task_away(node: Node, tx: Tx, migrat
 def cut(node: Node, tx: Tx) -> None:
     """Have the claimer lose its connection during a statement."""
     node.step()
-    rows(tx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-claimer'")
+    rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
     with pytest.raises(psycopg.OperationalError):
         node.step()
 

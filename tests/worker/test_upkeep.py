@@ -68,7 +68,7 @@ def test_what_is_left_at_the_end_is_rescued_though_the_connection_was_cut(databa
     leaving, other = node(database, "leaving"), database.open("lavoro-test")
     id = workers.register(other, Registration("leaving", 0, "host", 1, "gevent", 1, [], "1", 30.0))
     leaving.step()
-    cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-upkeep'"
+    cut = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-upkeep'"
     assert other.connection.execute(f"{cut} and datname = current_database()".encode()).fetchall() == [(True,)]
     leaving.rescue(Rescue(id, Ending.stopped("it has left")))
     leaving.close()
@@ -372,7 +372,7 @@ def expiries(tx: Tx) -> dict[int, object]:
 
 
 CUT = """
-    select pg_terminate_backend(pid) from pg_stat_activity
+    select pg_terminate_backend(pid, 60000) from pg_stat_activity
     where application_name = 'lavoro-upkeep' and datname = current_database()"""
 
 

@@ -546,7 +546,7 @@ _shared: set[tuple[str, str]] = set()
 
 def _warn_of_sharing(task: str, attribute: str, request: Context) -> None:
     """Say once that a run sets an attribute of its task, where other runs of this process have the same object."""
-    together = getattr(request.node, "together", 1)
+    together = getattr(request.run_settings, "together", 1)
     if together > 1 and (task, attribute) not in _shared:
         _shared.add((task, attribute))
         logger.warning(

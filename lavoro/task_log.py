@@ -97,7 +97,7 @@ def tell_rejected(request: Any, reject: Reject) -> None:
     """Log that a task has refused its message, and where."""
     if outcomes.isEnabledFor(logging.WARNING):
         exc = f"reject requeue={reject.requeue}: {told(reject.reason)}"
-        traceback = traceback_of(reject, request.node.max_error_size)
+        traceback = traceback_of(reject, request.run_settings.max_error_size)
         data = {**_end(request, "rejected", traceback), "exc": exc}
         raised = type(reject), reject, reject.__traceback__
         outcomes.warning(LOG_REJECTED, data, exc_info=raised, extra={**_extra(request, data), "traceback": traceback})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from lavoro import states
+from lavoro import signals, states
 from lavoro.calling.message_builder import calling_task, message_builder
 from lavoro.calling.publish_signals import hostname
 from lavoro.exceptions import Ignore, Reject, Retry
-from lavoro.execution.executor import Run, RunSettings
+from lavoro.execution.decode import Call
+from lavoro.execution.executor import Run
+from lavoro.execution.report import tell_postrun
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.failure import ExceptionInfo
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Outcome, Requeued
@@ -37,25 +40,24 @@ def send_eagerly(
         return _run(app, task, call, options, None, sent=(args, kwargs))
 
 
+class Way(NamedTuple):
+    """How an eager call runs, at each of its tries."""
+
+    settings: RunSettings
+    fields: Mapping[str, Any]
+    """What the request has in place of what a worker gives it."""
+    throw: bool
+    """Whether the caller sees what the task raises."""
+
+
 class EagerRun(Run):
-    """One start in the calling process: nothing is encoded, and what handlers raise reaches the caller."""
+    """One start in the calling process: what handlers raise reaches the caller."""
 
-    __slots__ = ("fields", "throw")
+    __slots__ = ("way",)
 
-    def __init__(
-        self,
-        task: Any,
-        job: Job,
-        node: RunSettings,
-        call: tuple[Any, Any] | None,
-        *,
-        fields: dict[str, Any],
-        throw: bool,
-    ) -> None:
-        super().__init__(task, job, node, call)
-        self.fields = fields
-        """What the request has in place of what a worker gives it."""
-        self.throw = throw
+    def __init__(self, task: Any, job: Job, way: Way, call: Call | None) -> None:
+        super().__init__(task, job, way.settings, call)
+        self.way = way
 
     def outcome(self) -> Outcome:
         """Run, in a copy of the context; raises what the caller is to see."""
@@ -65,37 +67,36 @@ class EagerRun(Run):
             error = handled.error
         raise error
 
-    def _call(self) -> Any:
-        value = super()._call()
-        if isinstance(value, Retry) and value.task_id == self.request.id:
-            self.throw = False  # retry(throw=False) was returned: it is not for the caller, but the next try
-            raise value
-        return value
-
-    def _decode(self) -> None:
-        super()._decode()
-        self.request.update(self.fields)
+    def prepare(self) -> None:
+        """Read the job, and make the request."""
+        super().prepare()
+        self.request.update(self.way.fields)
         if self.request.get("timelimit") == [None, None]:
             self.request.update(timelimit=None)
 
-    def _ended(self, error: BaseException) -> Outcome:
+    def enter(self) -> Any:
+        """Call the task."""
+        value = super().enter()
+        if isinstance(value, Retry) and value.task_id == self.request.id:
+            self.way = self.way._replace(throw=False)  # retry(throw=False) was returned: it is the next try
+            raise value
+        return value
+
+    def ended(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception; raise one that the caller is to see."""
         if isinstance(error, _Handled):
             raise error
-        if not isinstance(error, Exception) or (self.throw and not isinstance(error, (Ignore, Reject))):
-            self._returned(None, None, None, handlers=False)
+        if not isinstance(error, Exception) or (self.way.throw and not isinstance(error, (Ignore, Reject))):
+            if signals.task_postrun:
+                tell_postrun(self, None, None)
             raise error
-        return super()._ended(error)
+        return super().ended(error)
 
-    def _tell_failure(self, error: BaseException, info: ExceptionInfo) -> None:
-        if not isinstance(error, Reject):
-            super()._tell_failure(error, info)
-
-    def _handle(self, name: str, *about: Any, einfo: ExceptionInfo | None = None, always: bool = False) -> None:
+    def handle(self, name: str, about: tuple[Any, ...], *einfo: ExceptionInfo | None) -> None:
+        """Call one of the task's handlers."""
         if name in self.task.__handlers__:
-            last = (einfo,) if einfo is not None or always else ()
             try:
-                getattr(self.task, name)(*about, self.request.id, self.args, self.kwargs, *last)
+                getattr(self.task, name)(*about, self.request.id, self.call.args, self.call.kwargs, *einfo)
             except Exception as error:
                 raise _Handled(error) from error
 
@@ -119,10 +120,12 @@ def _run(
     """Run the task until it asks for no other try."""
     routed = app.builders.routed(task, task.name, *(call or sent), options)
     message = message_builder(app.conf, task, task.name, routed, calling_task()).build(*(((), {}) if call else sent))
-    job, node, fields = _job_of(message), _node(app.conf), _fields(options)
-    throw = app.conf["task_eager_propagates"] if throw is None else throw
+    job = _job_of(message)
+    way = Way(
+        _settings(app.conf), _fields(options), throw=app.conf["task_eager_propagates"] if throw is None else throw
+    )
     while True:
-        run = EagerRun(task, job, node, call, fields=fields, throw=throw)
+        run = EagerRun(task, job, way, Call(job, *call, job.read_options()) if call else None)
         ended = run.outcome()
         if not run.retries():
             break
@@ -137,7 +140,7 @@ def _run(
     return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
 
 
-def _node(conf: Any) -> RunSettings:
+def _settings(conf: Any) -> RunSettings:
     return RunSettings(
         hostname(), accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
         max_error_size=conf.lavoro_max_error_size, eager=True,

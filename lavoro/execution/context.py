@@ -17,7 +17,7 @@ class Context:
     job says is looked up when it is asked for: most tasks never ask.
     """
 
-    __slots__ = ("__dict__", "args", "declared", "job", "kwargs", "node", "options", "outer", "owner")
+    __slots__ = ("__dict__", "args", "declared", "job", "kwargs", "options", "outer", "owner", "run_settings")
 
     def __init__(self, *args: Any, **given: Any) -> None:
         self._detach()
@@ -31,16 +31,16 @@ class Context:
 
     @classmethod
     def of(
-        cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], *, node: Any, outer: Context | None,
+        cls, job: Job, args: Any, kwargs: Any, options: dict[str, Any], *, settings: Any, outer: Context | None,
         declared: Any = None,
     ) -> Context:  # fmt: skip
-        """Build the request of a claimed task; ``node`` is the executor's, ``declared`` the task object if known."""
+        """Build the request of a claimed task; ``settings`` are the worker's, ``declared`` the task object if known."""
         self = cls.__new__(cls)
         self.job = job
         self.args = args
         self.kwargs = kwargs
         self.options = options
-        self.node = node
+        self.run_settings = settings
         self.outer = outer
         self.owner = job.name
         self.declared = declared
@@ -64,7 +64,7 @@ class Context:
         self.args: Any = None
         self.kwargs: Any = None
         self.options: dict[str, Any] = {}
-        self.node: Any = None
+        self.run_settings: Any = None
         self.declared: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -178,9 +178,9 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "eta": _option("eta"),
     "expires": lambda self: self.options.get("expires") or _expires(self),
     "called_directly": lambda self: False,
-    "hostname": lambda self: self.node.hostname,
-    "is_eager": lambda self: self.node.eager,
-    "report": lambda self: self.node.report,
+    "hostname": lambda self: self.run_settings.hostname,
+    "is_eager": lambda self: self.run_settings.eager,
+    "report": lambda self: self.run_settings.report,
     "headers": _option("headers"),
     "properties": _properties,
     "delivery_info": _delivery_info,

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, Lavoro, Task, serialization, signals
-from lavoro.execution.executor import Run, RunSettings
+from lavoro.execution.executor import execute
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Requeued
 from tests.api.conftest import Rows
@@ -58,7 +59,7 @@ def add(x: int, y: int = 0) -> int:
 
 def retried(task: Any, job: Job) -> Requeued:
     """Run a job as a worker does, and return what its next try is."""
-    ended = Run(task, job, RunSettings("worker@here")).outcome()
+    ended = execute(task, job, RunSettings("worker@here"))
     assert isinstance(ended, Requeued)
     return ended
 

@@ -6,7 +6,8 @@ import datetime as dt
 from typing import Any
 
 from lavoro import serialization
-from lavoro.execution.executor import RunSettings, execute
+from lavoro.execution.executor import execute
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished, Requeued

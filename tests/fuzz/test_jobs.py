@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lavoro.calling.message_builder import message_builder
 from lavoro.exceptions import ImproperlyConfigured
-from lavoro.execution.executor import RunSettings, execute
+from lavoro.execution.executor import execute
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished, Requeued

@@ -24,7 +24,7 @@ NODE = SimpleNamespace(hostname="node@host", eager=False, report=None)
 
 
 def request(job: Job = JOB, **options: Any) -> Context:
-    return Context.of(job, [1], {"x": 2}, options, node=NODE, outer=None)
+    return Context.of(job, [1], {"x": 2}, options, settings=NODE, outer=None)
 
 
 def test_the_fields_of_a_claimed_task() -> None:
@@ -52,7 +52,7 @@ def test_what_the_task_object_declares() -> None:
     declared = SimpleNamespace(
         time_limit=50, soft_time_limit=None, ignore_result=True, __shown__=lambda a, k: ("A", "K")
     )
-    found = Context.of(JOB, [1], {}, {"soft_time_limit": 5}, node=NODE, outer=None, declared=declared)
+    found = Context.of(JOB, [1], {}, {"soft_time_limit": 5}, settings=NODE, outer=None, declared=declared)
     assert (found.timelimit, found.time_limit, found.soft_time_limit) == ([50, 5], 50, 5)
     assert (found.ignore_result, found.argsrepr, found.kwargsrepr) == (True, "A", "K")
 
@@ -153,8 +153,8 @@ def test_children_are_kept() -> None:
 
 def test_the_innermost_run_of_a_name() -> None:
     outer = request()
-    inner = Context.of(JOB._replace(name="b"), [], {}, {}, node=NODE, outer=outer)
-    innermost = Context.of(JOB, [], {}, {}, node=NODE, outer=inner)
+    inner = Context.of(JOB._replace(name="b"), [], {}, {}, settings=NODE, outer=outer)
+    innermost = Context.of(JOB, [], {}, {}, settings=NODE, outer=inner)
 
     def ask() -> list[Context | None]:
         current.set(innermost)

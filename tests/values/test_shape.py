@@ -17,14 +17,12 @@ ATTRIBUTES = {
     "Child": "it is being divided",
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",
-    "Run": "it is being divided",
 }
 """Classes that keep more than 12 attributes, and why."""
 
 PARAMETERS = {
     "Child": "it is being divided",
     "Database": "it is being divided",
-    "EagerRun": "it is being divided",
     "Models": "pydantic's options of a task are passed one by one",
     "Relief": "it is being divided",
 }

@@ -106,7 +106,7 @@ def test_what_cannot_go_back_now_does_when_the_loop_turns(migrated_url: str) -> 
     job = sent_and_taken(tx, worker_id=worker_id)
     holding.add([job])
     finisher = Finisher(database, holding, worker_id=worker_id, stored=lambda: None)
-    board, pool = make_board(1), Pool(1, lambda job, slot: None)
+    board, pool = make_board(1), Pool(1, lambda job, slot, call: None)
     offers = Offers(holding, worker_id=worker_id, slots=1)
     relief = Relief(board, pool, finisher, nowhere, worker_id=worker_id, offers=offers, relieved=holding.release)
     relief._relieve([job])

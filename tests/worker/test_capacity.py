@@ -27,7 +27,7 @@ class Child:
 
     def __init__(self, prefetch: int = 500) -> None:
         self.clock = Clock()
-        self.pool, self.in_flight = ThreadPool(SLOTS, lambda job, slot: None), InFlight()
+        self.pool, self.in_flight = ThreadPool(SLOTS, lambda job, slot, call: None), InFlight()
         offers = Offers(self.in_flight, worker_id=1, slots=SLOTS)
         self.capacity = Capacity(self.pool, self.in_flight, offers, prefetch=prefetch, clock=self.clock)
 

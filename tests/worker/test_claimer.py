@@ -36,7 +36,7 @@ class Node:
 
     def __init__(self, database: Database, worker_id: int) -> None:
         self.asked: list[bool] = []
-        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot: None), InFlight()
+        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot, call: None), InFlight()
         self.offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
         self.worker_id = worker_id
         self.claimer = Claimer(

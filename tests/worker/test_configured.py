@@ -12,14 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lavoro import Lavoro
+from lavoro import Lavoro, serialization
 from lavoro.worker.supervisor.renewal import STUCK
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, Worker, rows
 
 APP = """
 import json, os, pathlib, sys
-from lavoro import Lavoro, signals
+from lavoro import Lavoro, serialization, signals
 from lavoro.log import get_task_logger
 
 here = pathlib.Path(__file__).parent
@@ -33,6 +33,13 @@ def initialize(**kwargs):
 def received(request, **kwargs):
     with (here / "received").open("a") as file:
         print(request.id, request.name, *request.args, request.delivery_info["routing_key"], file=file)
+
+def read(data):
+    with (here / "read").open("a") as file:
+        print("read", file=file)
+    return json.loads(data)
+
+serialization.register("counted", json.dumps, read, "application/x-counted", "utf-8")
 
 @app.task(name="talk")
 def talk(text):
@@ -71,6 +78,24 @@ def test_logs(start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop
     assert "T|talk|complained" in lines
     assert any(line.startswith("W|ERROR|signal worker_init: receiver") for line in lines)
     assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
+
+
+def test_a_job_is_read_once_though_its_receipt_is_told_of(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path
+) -> None:
+    """By the signal `task_received`, and by the log at INFO."""
+    serialization.register("counted", json.dumps, json.loads, "application/x-counted", "utf-8")
+    environment = configure(shop, accept_content=["counted"])
+    try:
+        worker = start_worker("-c", "2", app="shop", url=migrated_url, environment=environment)
+        result = sender.send_task("talk", ["hello"], queue="celery", serializer="counted")
+        result.get(timeout=PATIENCE)
+    finally:
+        serialization.unregister("counted")
+    assert worker.stop() == 0
+    assert f"Task talk[{result.id}] received" in worker.log
+    assert (shop / "received").read_text().split() == [result.id, "talk", "hello", "celery"]
+    assert (shop / "read").read_text().split() == ["read"]
 
 
 LOUD = """

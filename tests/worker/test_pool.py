@@ -27,7 +27,7 @@ class Slot:
         self.pool.add([job("first")])
         assert self.entered.wait(30)
 
-    def run(self, job: Job, slot: int) -> None:
+    def run(self, job: Job, slot: int, call: object) -> None:
         self.ran.append(job.name)
         if job.name == "first":
             self.entered.set()
@@ -76,3 +76,20 @@ def test_stopping_lets_what_waits_run_first() -> None:
     slot.pool.add([job("last")])
     slot.gate.set()
     assert slot.last.wait(30)
+
+
+def test_the_run_gets_what_was_made_of_its_job_at_receipt() -> None:
+    got: list[tuple[str, object]] = []
+    ended = threading.Event()
+
+    def run(job: Job, slot: int, call: object) -> None:
+        got.append((job.name, call))
+        if job.name == "last":
+            ended.set()
+
+    pool = ThreadPool(1, run, received=lambda jobs: [each.name.upper() for each in jobs])
+    pool.add([job("a"), job("urgent", 9), job("last", -1)])
+    pool.start()
+    assert ended.wait(30)
+    assert got == [("urgent", "URGENT"), ("a", "A"), ("last", "LAST")]
+    pool.stop()

@@ -29,7 +29,9 @@ from lavoro.app import Lavoro
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
 from lavoro.execution import context, prints
-from lavoro.execution.executor import Cancelled, RunSettings, execute, request_of
+from lavoro.execution.decode import Call, decode
+from lavoro.execution.executor import Cancelled, execute
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol import outcome
 from lavoro.protocol.failure import release, traceback_of
 from lavoro.protocol.ids import task_uuid
@@ -264,7 +266,7 @@ class Child:
         )
         scanner = LaneScanner(lease["queues"])
         self.claimer = Claimer(database, self.offers, capacity=self.capacity, scanner=scanner, sleep=sleep)
-        self.node = RunSettings(
+        self.run_settings = RunSettings(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
             max_error_size=conf.lavoro_max_error_size, together=lease["slots"], consumer=self,
             strict_results=conf.strict_results,
@@ -284,19 +286,27 @@ class Child:
             self.progress.store(job, state, meta)
         return job is not None
 
-    def _received(self, jobs: list[Job]) -> None:
-        if not signals.task_received and not task_log.receipts.isEnabledFor(logging.INFO):
-            return
-        for job in jobs:
-            if (task := self.app.tasks.get(job.name)) is None:
-                continue
-            with contextlib.suppress(Exception):  # a task that cannot be read fails when it is run
-                request = request_of(task, job, self.node)
-                task_log.tell_received(request)
-                request.update(name=job.name, task_id=job.task_id, task_name=job.name)
-                signals.task_received.send(self, request=request)
+    def _received(self, jobs: list[Job]) -> list[Call | None] | None:
+        """Tell of the jobs; return them as they were read for that, so that the run need not read them again."""
+        if signals.task_received or task_log.receipts.isEnabledFor(logging.INFO):
+            return [self._tell_received(job) for job in jobs]
+        return None
 
-    def _run(self, job: Job, slot: int) -> None:
+    def _tell_received(self, job: Job) -> Call | None:
+        if (task := self.app.tasks.get(job.name)) is None:
+            return None
+        try:
+            call = decode(job, self.run_settings)
+        except Exception:
+            return None  # it fails when it is run
+        with contextlib.suppress(Exception):  # the repr of an argument may raise
+            request = call.request_at_receipt(task, self.run_settings)
+            task_log.tell_received(request)
+            request.update(name=job.name, task_id=job.task_id, task_name=job.name)
+            signals.task_received.send(self, request=request)
+        return call
+
+    def _run(self, job: Job, slot: int, call: Call | None) -> None:
         if self._worn:  # a claim that was under way has brought more
             self.finisher.put(outcome.released(job))
             return
@@ -308,12 +318,12 @@ class Child:
         id = job.id.bytes
         self.board.begin(slot, id, self._deadline(task, job))
         try:
-            result = execute(task, job._replace(revoked=True) if revoked else job, self.node)
+            result = execute(task, job._replace(revoked=True) if revoked else job, self.run_settings, call)
         except BaseException as error:  # an interruption that came a moment too late
             result = _interrupted(job, error)
         finally:
             self.board.end(slot, id)
-        if result.job is not job:  # it was changed on the way, as a signed one is; held is what was claimed
+        if result.job is not job:  # it was marked as revoked; held is what was claimed
             result = result._replace(job=job)
         self.finisher.put(result)
         self.claimer.room_made()
@@ -343,11 +353,7 @@ class Child:
         if signals.task_unknown:
             signals.task_unknown.send(self, name=job.name, id=job.task_id, message=job, exc=KeyError(job.name))
         reason = f"worker {self.hostname} knows no task {described(job.name, 500)}"
-        return outcome.postponed(
-            job,
-            reason,
-            *self.node.patience,
-        )
+        return outcome.postponed(job, reason, *self.run_settings.patience)
 
     def _wear_out(self, reason: str) -> None:
         """Leave for a fresh process."""
@@ -376,7 +382,7 @@ class Child:
         """Tasks have ended without their process: call their handlers."""
         if self.end_handlers is None:
             self.end_handlers = EndHandlers(
-                self.app.database, order["worker_id"], self.app.tasks, self.node, rested=self._news.set
+                self.app.database, order["worker_id"], self.app.tasks, self.run_settings, rested=self._news.set
             )
             self.end_handlers.within = inherited()
             self.end_handlers.start()

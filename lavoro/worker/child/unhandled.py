@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lavoro import serialization
-from lavoro.execution.executor import RunSettings, handle_end
+from lavoro.execution.executor import handle_end
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.failure import release
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
@@ -33,12 +34,12 @@ class EndHandlers(Service):
     expected = OUTAGE
 
     def __init__(
-        self, database: Database, worker_id: int, tasks: Mapping[str, Any], node: RunSettings, *,
+        self, database: Database, worker_id: int, tasks: Mapping[str, Any], settings: RunSettings, *,
         rested: Callable[[], object],
     ) -> None:  # fmt: skip
         super().__init__()
         self._session = Session(database, "lavoro-handlers", patience=ANSWER)
-        self._worker_id, self._tasks, self._node, self._rested = worker_id, tasks, node, rested
+        self._worker_id, self._tasks, self._settings, self._rested = worker_id, tasks, settings, rested
         self.busy = False
 
     def step(self) -> None:
@@ -64,7 +65,7 @@ class EndHandlers(Service):
         try:
             error = serialization.loads_exception(serialization.loads(ended.error))
             how = json.loads(ended.cancel) if ended.cancel else {}
-            handle_end(self._tasks[job.name], job, self._node, error, signal=how.get("signal"))
+            handle_end(self._tasks[job.name], job, self._settings, error, signal=how.get("signal"))
         except BaseException as error:  # SystemExit and its like end a handler, never the thread
             logger.exception("the handlers of task %s[%s] ended with %s", job.name, job.id, described(error))
             release(error)

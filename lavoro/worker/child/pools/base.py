@@ -34,15 +34,16 @@ class Pool:
     def __init__(
         self,
         slots: int,
-        run: Callable[[Job, int], None],
+        run: Callable[[Job, int, Any], None],
         *,
-        received: Callable[[list[Job]], object] = lambda jobs: None,
+        received: Callable[[list[Job]], list[Any] | None] = lambda jobs: None,
     ) -> None:
         self.slots = slots
         self._run, self._received = run, received
         # The most urgent first, then in the order of coming. A heap of tuples is pushed and popped in one step of C, so
         # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
-        self._jobs: list[tuple[float, int, Job | None]] = []
+        self._jobs: list[tuple[float, int, Job | None, Any]] = []
+        """Priority, number, and the job with what ``received`` has made of it."""
         self._order = itertools.count()
         self._newest = -1
         self._marks = deque([-1] * OVERDUE, maxlen=OVERDUE)
@@ -60,11 +61,11 @@ class Pool:
             thread.start()
 
     def add(self, jobs: list[Job]) -> None:
-        """Hand jobs to the slots."""
-        self._received(jobs)
-        for job in jobs:
+        """Hand jobs to the slots, each with what ``received`` has made of it: that is passed on to ``run``."""
+        made = self._received(jobs) or itertools.repeat(None)
+        for job, call in zip(jobs, made, strict=False):
             self._newest = next(self._order)
-            heappush(self._jobs, (-job.priority, self._newest, job))
+            heappush(self._jobs, (-job.priority, self._newest, job, call))
             self._available.put(None)
 
     def take_back(self) -> list[Job]:
@@ -85,10 +86,10 @@ class Pool:
         """
         mark = self._marks[0]
         self._marks.append(self._newest)
-        if all(number > mark for _, number, _ in list(self._jobs)):
+        if all(number > mark for _, number, _, _ in list(self._jobs)):
             return []
         taken: list[Job] = []
-        kept: list[tuple[float, int, Job | None]] = []
+        kept: list[tuple[float, int, Job | None, Any]] = []
         with contextlib.suppress(IndexError):
             while True:
                 entry = heappop(self._jobs)
@@ -119,7 +120,7 @@ class Pool:
     def stop(self) -> None:
         """Let each slot end after the job it has."""
         for _ in range(self.slots):
-            heappush(self._jobs, (math.inf, next(self._order), None))  # after all jobs
+            heappush(self._jobs, (math.inf, next(self._order), None, None))  # after all jobs
             self._available.put(None)
 
     def _work(self, slot: int) -> None:
@@ -127,10 +128,10 @@ class Pool:
         while True:
             try:
                 self._available.get()
-                job = heappop(self._jobs)[2]
+                _, _, job, call = heappop(self._jobs)
                 if job is None:
                     return
-                work_on(self, job, slot)
+                work_on(self, job, slot, call)
                 leave_fork()  # a handler or a receiver of a signal may have forked
             except IndexError:
                 continue  # the job was taken back
@@ -138,10 +139,10 @@ class Pool:
                 leave_fork(late)
                 logger.debug("slot %d was interrupted between tasks: %r", slot, late)
 
-    def _work_on(self, job: Job, slot: int) -> None:
+    def _work_on(self, job: Job, slot: int, call: Any) -> None:
         self._running[job.id] = self.handle()
         try:
-            self._run(job, slot)
+            self._run(job, slot, call)
         finally:
             self._running.pop(job.id, None)
 

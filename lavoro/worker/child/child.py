@@ -196,9 +196,7 @@ class Child:
             self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
         threading.Thread(target=inherited(), args=(self._obey, orders), name="lavoro-orders", daemon=True).start()
-        work = getattr(self.pool, "work", None)
-        if work is not None:
-            work()  # the solo pool works here, in the main thread
+        self.pool.work()
         threading.Event().wait()
 
     # Beginning

@@ -148,6 +148,9 @@ class Pool:
 
     # Where they differ
 
+    def work(self) -> None:
+        """Run jobs in the main thread, where a pool does that; others return at once."""
+
     def handle(self) -> Any:
         """Return what ``interrupt`` needs to reach the slot that calls this."""
         return threading.get_ident()

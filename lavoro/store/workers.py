@@ -168,8 +168,8 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
         "worker_id": worker_id,
         "reason": ending.reason,
         "suspects": None if ending.suspects is None else list(ending.suspects),
-        "culprit": ending.overdue,
-        "orderly": ending.by_order,
+        "overdue": ending.overdue,
+        "by_order": ending.by_order,
         "max_crashes": max_crashes,
     }
     # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.

@@ -205,14 +205,14 @@ MUTANTS = [
     ),
     Mutant(
         "a lost start leaves no record", "I4", crash,
-        "rescue_tasks", "where verdict is null and not %(orderly)s\n", "where verdict is null and false\n",
+        "rescue_tasks", "where verdict is null and not %(by_order)s\n", "where verdict is null and false\n",
     ),
     Mutant(
         "a retry leaves no record", "I4", try_again, "give_back_tasks", "where g.state is not null", "where false",
     ),
     Mutant(
         "crashes are not counted", "I6", poison,
-        "rescue_tasks", "attempt - %(orderly)s::int, retries, crashes + suspect::int", "attempt, retries, crashes",
+        "rescue_tasks", "attempt - %(by_order)s::int, retries, crashes + suspect::int", "attempt, retries, crashes",
     ),
     Mutant(
         "a claim does not count the start", "I7", plain,

@@ -2,7 +2,7 @@
 -- `suspects` lists the tasks that ran when it died or had just ended, null when they are not known: then all are. Only they
 -- count a crash. The start of each other one is recorded as lost too, because a claim counts as a start.
 -- The reason that is recorded names up to three suspects.
--- After an `orderly` end the worker had been told to stop: what it still held goes back as it came, uncounted.
+-- `by_order`: the worker had been told to stop, so its tasks go back as they came, and their starts do not count.
 with lost as (
     delete from {schema}.running where ctid = any (array(
         select ctid from {schema}.running where worker_id = %(worker_id)s order by id for update)) returning *
@@ -10,14 +10,14 @@ with lost as (
     select l.*, j.suspect,
         case
             when l.cancel is not null then 'TaskRevokedError'
-            when l.id = %(culprit)s::uuid then 'TimeLimitExceeded'
-            when %(orderly)s then null
+            when l.id = %(overdue)s::uuid then 'TimeLimitExceeded'
+            when %(by_order)s then null
             when l.options->>'acks_late' = 'false' then 'WorkerLostError'
             when j.suspect and l.crashes + 1 >= %(max_crashes)s::int then 'WorkerLostError'
         end as verdict
     from lost l
     cross join lateral (
-        select not %(orderly)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
+        select not %(by_order)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
     ) j
 ), blamed as materialized (
     select %(reason)s::text || case when %(suspects)s::uuid[] is null or count(*) = 0 then ''
@@ -29,7 +29,7 @@ with lost as (
     ) b
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason)
-    select id, attempt, worker_id, 'LOST', started_at, (select reason from blamed) from judged where verdict is null and not %(orderly)s
+    select id, attempt, worker_id, 'LOST', started_at, (select reason from blamed) from judged where verdict is null and not %(by_order)s
 ), ended as (
     insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, started_at,
         name, args, kwargs, options, payload, result)
@@ -47,7 +47,7 @@ with lost as (
 ), back as (
     insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload, reason)
-    select id, queue, priority, attempt - %(orderly)s::int, retries, crashes + suspect::int,
+    select id, queue, priority, attempt - %(by_order)s::int, retries, crashes + suspect::int,
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
         case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'

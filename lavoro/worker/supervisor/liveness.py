@@ -22,7 +22,7 @@ TURNING = 2.0
 class Liveness(Service):
     """Touches a file once a second while the leases are renewed and the loops of all children turn.
 
-    A renewal counts for half of the lease. Without a path nothing is done. An orderly end removes the file.
+    A renewal counts for half of the lease. Without a path nothing is done. A stop removes the file.
     """
 
     name = "liveness"

@@ -138,7 +138,7 @@ def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
     returns, ends = sorted(stage.claim(worker), key=lambda job: job.id)
     holding = InFlight()
     holding.add([returns, ends])
-    finisher = Finisher(Database(stage.url), holding, worker_id=worker, stored=lambda: None)
+    finisher = Finisher(Database(stage.url), holding, worker_id=worker)
     finisher.put(outcome.released(returns))
     finisher.put(outcome.succeeded(ends, stage.end(ends, stage.start(ends, worker)), 0.1))
     lock_in_order(stage, [returns.id, ends.id], finisher.step)
@@ -151,7 +151,7 @@ def test_a_return_that_is_repeated_spares_what_was_claimed_anew(stage: Stage) ->
     """Row 11: its answer was lost, and the same worker has the task again, by the same fence: returns are uncounted."""
     worker, holding = stage.worker(), InFlight()
     stage.send()
-    finisher = Finisher(Database(stage.url), holding, worker_id=worker, stored=lambda: None)
+    finisher = Finisher(Database(stage.url), holding, worker_id=worker)
     [job] = stage.claim(worker)
     holding.add([job])
     back = outcome.released(job)

@@ -14,17 +14,14 @@ REPOSITORY = Path(__file__).parents[2]
 MOST_ATTRIBUTES, MOST_PARAMETERS, MOST_LINES = 12, 5, 600
 
 ATTRIBUTES = {
-    "Child": "it is being divided",
     "Lavoro": "it is being divided",
     "Listener": "it is being divided",
 }
 """Classes that keep more than 12 attributes, and why."""
 
 PARAMETERS = {
-    "Child": "it is being divided",
     "Database": "it is being divided",
     "Models": "pydantic's options of a task are passed one by one",
-    "Relief": "it is being divided",
 }
 """Classes outside the public API whose constructors take more than 5 parameters, and why."""
 

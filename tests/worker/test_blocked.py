@@ -10,15 +10,15 @@ import pytest
 from lavoro import Lavoro
 from lavoro.result import AsyncResult
 from lavoro.store.database import Database
+from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.base import Pool
-from lavoro.worker.child.prefetched import Relief
+from lavoro.worker.child.prefetched import Prefetched
 from tests.conftest import Eventually
 from tests.store.walk import registered, sent_and_taken, stage_of
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
-from tests.worker.test_parts import make_board
 
 Result = AsyncResult[object]
 CALLS = ("a call that lets other threads run", "a call that lets nothing run")
@@ -105,11 +105,12 @@ def test_what_cannot_go_back_now_does_when_the_loop_turns(migrated_url: str) -> 
     worker_id = registered(tx)
     job = sent_and_taken(tx, worker_id=worker_id)
     holding.add([job])
-    finisher = Finisher(database, holding, worker_id=worker_id, stored=lambda: None)
-    board, pool = make_board(1), Pool(1, lambda job, slot, call: None)
+    finisher = Finisher(database, holding, worker_id=worker_id)
+    pool = Pool(1, lambda job, slot, call: None)
     offers = Offers(holding, worker_id=worker_id, slots=1)
-    relief = Relief(board, pool, finisher, nowhere, worker_id=worker_id, offers=offers, relieved=holding.release)
-    relief._relieve([job])
+    pool.add([job])
+    prefetched = Prefetched(Capacity(pool, holding, offers, prefetch=0), finisher, offers, nowhere)
+    prefetched.release_blocked()
     assert (stage_of(tx, job.id), holding.count) == ("running", 1)
     finisher.step()
     finisher.close()

@@ -27,8 +27,8 @@ from lavoro.store.database import Database
 from lavoro.store.embedded import EmbeddedPostgres
 from lavoro.store.workers import Registration
 from lavoro.worker.child import start_warnings
-from lavoro.worker.child.child import _limit_of
 from lavoro.worker.child.in_flight import InFlight
+from lavoro.worker.child.runner import limit_of
 from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
@@ -323,4 +323,4 @@ def test_the_states_of_a_child_come_in_their_order() -> None:
 def test_a_limit_that_makes_no_sense_ends_no_process(written: str, limit: float | None) -> None:
     values: list[Any] = [None] * len(Job._fields)
     job = Job(*values)._replace(options=f'{{"time_limit":{written}}}')
-    assert _limit_of(job) == limit
+    assert limit_of(job) == limit

@@ -58,7 +58,7 @@ def _job() -> Job:
 
 
 def _finisher(url: str) -> Finisher:
-    return Finisher(Database(url), InFlight(lambda idle: None), worker_id=1, stored=lambda: None)
+    return Finisher(Database(url), InFlight(lambda idle: None), worker_id=1)
 
 
 def _outcome(size: int) -> Finished:

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import gc
 import json
 import logging
-import math
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
 from multiprocessing import current_process
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lavoro import log, serialization, signals, task_log
+from lavoro import log, signals
 from lavoro.app import Lavoro
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
 from lavoro.execution import context, prints
-from lavoro.execution.decode import Call, decode
-from lavoro.execution.executor import Cancelled, execute
 from lavoro.execution.run_settings import RunSettings
-from lavoro.protocol import outcome
-from lavoro.protocol.failure import release, traceback_of
+from lavoro.protocol.failure import traceback_of
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import Outcome
 from lavoro.protocol.signing import keyring_of
 from lavoro.runtime import forking
 from lavoro.runtime.forking import in_each_fork, leave_fork
 from lavoro.store import embedded
-from lavoro.text.printable import cut, described
+from lavoro.text.printable import cut
 from lavoro.worker.child import start_warnings
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import Claimer
@@ -51,11 +43,16 @@ from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import LaneScanner
+from lavoro.worker.child.leaving import STORE_PATIENCE, Leaving
 from lavoro.worker.child.offers import Offers
+from lavoro.worker.child.orders import obey
+from lavoro.worker.child.parts import Parts
 from lavoro.worker.child.pools import patched, pool_class
-from lavoro.worker.child.prefetched import Relief
+from lavoro.worker.child.pools.base import Pool
+from lavoro.worker.child.prefetched import Prefetched
 from lavoro.worker.child.progress import Progress
 from lavoro.worker.child.recycling import RecyclePolicy
+from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.child.unhandled import EndHandlers
@@ -67,14 +64,6 @@ logger = logging.getLogger("lavoro.worker")
 
 ONE_LINE = 2000
 """Characters of the error for which a process cannot begin."""
-CLAIM_PATIENCE = 2.0
-"""Seconds that a stop waits for a claim that is under way."""
-STORE_PATIENCE = 3.0
-"""Seconds of tries to store the last outcomes."""
-LATECOMERS = 1.0
-"""Seconds between looks for what a claimer that was told to stop may still have brought."""
-HEARTBEAT = 2.0
-"""Seconds between two `heartbeat_sent`, as in Celery."""
 
 
 def main(argument: str) -> None:
@@ -111,7 +100,7 @@ def _main(start: dict[str, Any]) -> None:
         pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
         os._exit(1)
     pipe.send("hello", config=asdict(plan))
-    Child(app, plan, wishes, pipe, board_descriptor=start["board"], number=start["number"]).run(orders)
+    Child(app, plan, wishes, pipe, start).run(orders)
 
 
 def _set_up_signals(stacks: int) -> None:
@@ -160,28 +149,14 @@ def _where(error: BaseException) -> str:
 
 
 class Child:
-    """The running child: its services, and the conversation with its supervisor. It is the sender of worker signals."""
+    """The running child: its parts, and the conversation with its supervisor. It is the sender of worker signals."""
 
     def __init__(
-        self, app: Lavoro, plan: WorkerConfig, wishes: WorkerOptions, pipe: Pipe, *, board_descriptor: int, number: int
+        self, app: Lavoro, plan: WorkerConfig, wishes: WorkerOptions, pipe: Pipe, start: dict[str, Any]
     ) -> None:
-        self.app, self.wishes, self.pipe, self.number = app, wishes, pipe, number
+        self.app, self.wishes, self.pipe, self.number = app, wishes, pipe, start["number"]
         self.hostname = ""
-        self._plan, self._board_descriptor = plan, board_descriptor
-        self._cancelled: set[str] = set()
-        self._interrupted: set[str] = set()
-        self._worn = False
-        self.wear = RecyclePolicy(
-            most_tasks=wishes.max_tasks_per_child or app.conf.worker_max_tasks_per_child or 0,
-            most_memory=wishes.max_memory_per_child or app.conf.worker_max_memory_per_child or 0,
-        )
-        self._ran_before: list[uuid.UUID] | None = None
-        self._stop: Message | None = None
-        self._leave_by = math.inf
-        self._heartbeat = 0.0
-        self._news = threading.Event()
-        self.end_handlers: EndHandlers | None = None
-        """There only once it was needed."""
+        self._plan, self._scoreboard = plan, start["board"]
 
     def run(self, orders: Iterator[Message]) -> None:
         """Wait for the lease, then work until told to stop; never returns."""
@@ -189,42 +164,47 @@ class Child:
         if first is None or first["kind"] != "lease":
             os._exit(0)
         try:
-            self._begin(first)
+            parts = self._begin(first)
         except BaseException as error:
             leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
             self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
             os._exit(1)
-        threading.Thread(target=inherited(), args=(self._obey, orders), name="lavoro-orders", daemon=True).start()
-        self.pool.work()
+        leaving = Leaving(parts, self.pipe, number=self.number, grace=self._plan.grace)
+        obeying = threading.Thread(
+            target=inherited(), args=(obey, orders, parts, leaving), name="lavoro-orders", daemon=True
+        )
+        obeying.start()
+        parts.pool.work()
         threading.Event().wait()
 
     # Beginning
 
-    def _begin(self, lease: Message) -> None:
+    def _begin(self, lease: Message) -> Parts:
         """Start everything, in an order in which each finds what it needs."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
         if self.app.conf.database_url is None:  # keeps the server up; the supervisor has logged its folder
             embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_dir).told = True
-        self._make_services(lease)
-        context.report_by_id = self._report
-        self.guard.start()  # first: from here on nothing may outlive the lease
+        parts = self._make_parts(lease)
+        context.report_by_id = partial(_report, parts)
+        parts.self_fence.start()  # first: from here on nothing may outlive the lease
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
         for task in self.app.tasks.values():
             task.__settle__()
-        self.ticker.start()
-        self.finisher.start()
-        self.pool.start()
-        if self.pool.shares_loop:
-            self.relief.start()
+        parts.heartbeat.start()
+        parts.finisher.start()
+        parts.pool.start()
+        if parts.pool.shares_loop:
+            parts.prefetched.watch(parts.scoreboard)
         gc.collect()
         gc.freeze()  # the application stays: each full collection would go through all of it, for a tenth of the CPU
         self.pipe.send("ready")
-        self.claimer.within = inherited()
-        self.claimer.start()  # last: what it claims must find everything else running
+        parts.claimer.within = inherited()
+        parts.claimer.start()  # last: what it claims must find everything else running
+        return parts
 
     def _set_up_logging(self) -> None:
         conf, wishes = self.app.conf, self.wishes
@@ -238,290 +218,70 @@ class Child:
         if conf.worker_redirect_stdouts:
             prints.redirect_stdouts(conf.worker_redirect_stdouts_level)
 
-    def _make_services(self, lease: Message) -> None:
-        conf, database = self.app.conf, self.app.database
-        self.board = Scoreboard(self._board_descriptor, lease["slots"])
-        in_each_fork(self.board.disown)
-        self.guard = SelfFence(self.board, self._plan.lease)
-        self.ticker = Heartbeat(self.board, self._look)
-        self.holding = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
-        self.offers = Offers(self.holding, worker_id=lease["worker_id"], slots=lease["slots"])
-        self.finisher = Finisher(database, self.holding, worker_id=lease["worker_id"], stored=self._outcomes_stored)
-        self.finisher.patience = STORE_PATIENCE
-        self.progress = Progress(database, worker_id=lease["worker_id"], longest=conf.lavoro_max_progress_size)
-        self.pool = pool_class(lease["pool"])(lease["slots"], self._run, received=self._received)
-        self.relief = Relief(
-            self.board, self.pool, self.finisher, database, worker_id=lease["worker_id"], offers=self.offers,
-            relieved=self._relieved,
-        )  # fmt: skip
-        self.capacity = Capacity(
-            self.pool, self.holding, self.offers,
-            prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch,
-        )  # fmt: skip
-        sleep = Sleep(
-            lambda sleeping: self.pipe.send("rest", resting=sleeping),
-            poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
+    def _make_parts(self, lease: Message) -> Parts:
+        conf, database, worker_id, slots = self.app.conf, self.app.database, lease["worker_id"], lease["slots"]
+        scoreboard = Scoreboard(self._scoreboard, slots)
+        in_each_fork(scoreboard.disown)
+        in_flight = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
+        offers = Offers(in_flight, worker_id=worker_id, slots=slots)
+        finisher = Finisher(database, in_flight, worker_id=worker_id)
+        finisher.patience = STORE_PATIENCE
+        progress = Progress(database, worker_id=worker_id, longest=conf.lavoro_max_progress_size)
+        runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy())
+        pool = pool_class(lease["pool"])(slots, runner.run, received=runner.receive)
+        capacity = Capacity(
+            pool, in_flight, offers, prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch
         )
-        scanner = LaneScanner(lease["queues"])
-        self.claimer = Claimer(database, self.offers, capacity=self.capacity, scanner=scanner, sleep=sleep)
-        self.run_settings = RunSettings(
+        claimer = Claimer(
+            database, offers, capacity=capacity, scanner=LaneScanner(lease["queues"]),
+            sleep=Sleep(
+                lambda sleeping: self.pipe.send("rest", resting=sleeping),
+                poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
+            ),
+        )  # fmt: skip
+        prefetched = Prefetched(capacity, finisher, offers, database)
+        settings = self._run_settings(pool, progress)
+        finisher.stored = runner.room_made = claimer.room_made
+        runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
+        return Parts(
+            settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,
+            self_fence=SelfFence(scoreboard, self._plan.lease),
+            heartbeat=Heartbeat(
+                scoreboard, [prefetched.release_stuck, in_flight.look], sender=self if self.number == 0 else None
+            ),
+            end_handlers=EndHandlers(database, worker_id, self.app.tasks, settings),
+        )  # fmt: skip
+
+    def _recycle_policy(self) -> RecyclePolicy:
+        conf, wishes = self.app.conf, self.wishes
+        return RecyclePolicy(
+            most_tasks=wishes.max_tasks_per_child or conf.worker_max_tasks_per_child or 0,
+            most_memory=wishes.max_memory_per_child or conf.worker_max_memory_per_child or 0,
+        )
+
+    def _run_settings(self, pool: Pool, progress: Progress) -> RunSettings:
+        conf = self.app.conf
+        return RunSettings(
             self.hostname, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
-            max_error_size=conf.lavoro_max_error_size, together=lease["slots"], consumer=self,
+            max_error_size=conf.lavoro_max_error_size, together=pool.slots, consumer=self,
             strict_results=conf.strict_results,
-            limit=self.pool.limit, limits_hard=self.pool.limits_hard, report=self.progress.store,
+            limit=pool.limit, limits_hard=pool.limits_hard, report=progress.store,
             patience=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),
             keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 
-    # Working
-
-    def _report(self, task_id: str, state: str, meta: Any) -> bool:
-        """Store a state for the task of that id; return whether this process holds it."""
-        job = self.holding.find(task_uuid(task_id))
-        if job is not None:
-            self.progress.store(job, state, meta)
-        return job is not None
-
-    def _received(self, jobs: list[Job]) -> list[Call | None] | None:
-        """Tell of the jobs; return them as they were read for that, so that the run need not read them again."""
-        if signals.task_received or task_log.receipts.isEnabledFor(logging.INFO):
-            return [self._tell_received(job) for job in jobs]
-        return None
-
-    def _tell_received(self, job: Job) -> Call | None:
-        if (task := self.app.tasks.get(job.name)) is None:
-            return None
-        try:
-            call = decode(job, self.run_settings)
-        except Exception:
-            return None  # it fails when it is run
-        with contextlib.suppress(Exception):  # the repr of an argument may raise
-            request = call.request_at_receipt(task, self.run_settings)
-            task_log.tell_received(request)
-            request.update(name=job.name, task_id=job.task_id, task_name=job.name)
-            signals.task_received.send(self, request=request)
-        return call
-
-    def _run(self, job: Job, slot: int, call: Call | None) -> None:
-        if self._worn:  # a claim that was under way has brought more
-            self.finisher.put(outcome.released(job))
-            return
-        task = self.app.tasks.get(job.name)
-        if task is None:
-            self.finisher.put(self._unknown(job))
-            return
-        revoked = bool(self._cancelled) and str(job.id) in self._cancelled
-        id = job.id.bytes
-        self.board.begin(slot, id, self._deadline(task, job))
-        try:
-            result = execute(task, job._replace(revoked=True) if revoked else job, self.run_settings, call)
-        except BaseException as error:  # an interruption that came a moment too late
-            result = _interrupted(job, error)
-        finally:
-            self.board.end(slot, id)
-        if result.job is not job:  # it was marked as revoked; held is what was claimed
-            result = result._replace(job=job)
-        self.finisher.put(result)
-        self.claimer.room_made()
-        if self.wear.limited and (reason := self.wear.count()) is not None:
-            self._wear_out(reason)
-        if self._cancelled:
-            self._cancelled.discard(str(job.id))
-            self._interrupted.discard(str(job.id))
-
-    def _deadline(self, task: Any, job: Job) -> float:
-        """Return when the supervisor is to end this process for this task."""
-        hard = task.time_limit
-        if job.options is not None and '"time_limit"' in job.options:
-            hard = _limit_of(job) or hard
-        if not hard:
-            return math.inf
-        # Where the pool can end the task alone, the supervisor, who ends the process, gives it a second for that.
-        return time.monotonic() + float(hard) + (1.0 if self.pool.limits_hard else 0.0)
-
-    def _unknown(self, job: Job) -> Outcome:
-        """Another release may know the task: it waits, each time twice as long, visible with the reason."""
-        logger.error(
-            "received unregistered task %s[%s]; given back: another worker may know it, and this one if it imports"
-            " the task's module (option -I, settings include and imports)",
-            job.name, job.task_id,
-        )  # fmt: skip
-        if signals.task_unknown:
-            signals.task_unknown.send(self, name=job.name, id=job.task_id, message=job, exc=KeyError(job.name))
-        reason = f"worker {self.hostname} knows no task {described(job.name, 500)}"
-        return outcome.postponed(job, reason, *self.run_settings.patience)
-
-    def _wear_out(self, reason: str) -> None:
+    def _recycle(self, claimer: Claimer, prefetched: Prefetched, reason: str) -> None:
         """Leave for a fresh process."""
-        self._worn = True
-        self.claimer.stopping = True  # at once: the answer takes a moment
-        self._give_back_unstarted()
+        claimer.stopping = True  # at once: the answer takes a moment
+        prefetched.release()
         self.pipe.send("worn", reason=reason)
 
-    # Orders
 
-    def _obey(self, orders: Iterator[Message]) -> None:
-        for order in orders:
-            try:
-                getattr(self, f"_on_{order['kind']}")(order)
-            except Exception:  # whoever caused it, the next order must be heard
-                logger.exception("an order could not be obeyed: %s", order)
-        self._on_orphaned()
-
-    def _on_wake(self, order: Message) -> None:
-        self.claimer.notified(order["what"])
-
-    def _on_assigned(self, order: Message) -> None:
-        self.claimer.assigned(uuid.UUID(order["id"]))
-
-    def _on_handle(self, order: Message) -> None:
-        """Tasks have ended without their process: call their handlers."""
-        if self.end_handlers is None:
-            self.end_handlers = EndHandlers(
-                self.app.database, order["worker_id"], self.app.tasks, self.run_settings, rested=self._news.set
-            )
-            self.end_handlers.within = inherited()
-            self.end_handlers.start()
-        else:
-            self.end_handlers.wake()
-
-    def _on_rest(self, order: Message) -> None:
-        self.claimer.confirm_sleep(listening=order["listening"])
-
-    def _on_announce(self, order: Message) -> None:
-        signals.worker_ready.send(self)
-
-    def _on_cancel(self, order: Message) -> None:
-        id = order["id"]
-        job = next((job for job in self.holding.jobs() if str(job.id) == id), None)
-        if job is None:
-            return
-        self._cancelled.add(id)
-        if order.get("terminate") and id not in self._interrupted:
-            self._interrupted.add(id)
-            self.pool.interrupt(job.id, Cancelled(order.get("signal")))
-
-    def _on_stop(self, order: Message) -> None:
-        """Claim nothing more; leave once nothing runs, or when the time is up. A later order may shorten the time."""
-        grace = order["grace"]
-        self._leave_by = min(self._leave_by, math.inf if grace is None else time.monotonic() + grace)
-        if order["node"] and self.number == 0 and (self._stop is None or not self._stop["node"]):
-            signals.worker_shutting_down.send(self.hostname, sig=order["sig"], how=order["how"].title(), exitcode=0)
-        begun, self._stop = self._stop is not None, order
-        self._news.set()
-        if not begun:
-            threading.Thread(target=self._leave, name="lavoro-leave", daemon=True).start()
-
-    def _on_orphaned(self) -> None:
-        """The supervisor is gone and nobody renews our lease: give back what does not end by half of what is left."""
-        logger.error("the supervisor is gone; leaving")
-        grace = max(0.0, min(self._plan.grace, self.guard.left / 2))
-        self._on_stop({"grace": grace, "how": "warm", "sig": None, "node": False})
-
-    # Leaving
-
-    def _outcomes_stored(self) -> None:
-        self.claimer.room_made()
-        if self._stop is not None:
-            self._news.set()
-
-    def _leave(self) -> None:
-        """Stop in this order, then end: whatever still runs must not go on, so there is no waiting for it."""
-        self._stop_claiming()
-        self._wait_for_tasks()
-        self._say_goodbye()
-        self._give_back_unstarted()  # what a slow claim has brought since
-        if not self.pipe.send("bye"):  # else our supervisor gives it back, when we are gone
-            running = set(self.pool.running)
-            self.finisher.abandon([job for job in self.holding.jobs() if job.id in running])
-        self.finisher.stop(STORE_PATIENCE + 1)
-        logging.shutdown()
-        _leave_embedded()
-        os._exit(0)
-
-    def _stop_claiming(self) -> None:
-        if self.end_handlers is not None:
-            self.end_handlers.stop(0)
-        self.claimer.stop(CLAIM_PATIENCE)
-        self._give_back_unstarted()
-        self.pool.stop()
-
-    def _give_back_unstarted(self) -> None:
-        self._give_back(self.pool.take_back())
-
-    def _give_back(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self.finisher.put(outcome.released(job))
-
-    def _wait_for_tasks(self) -> None:
-        while True:
-            self._news.clear()  # before looking: what ends meanwhile must not be missed
-            left = self._leave_by - time.monotonic()
-            handling = self.end_handlers is not None and self.end_handlers.busy
-            if left <= 0 or not (self.holding.count or handling):
-                return
-            self._give_back_unstarted()  # the claimer may still have brought something, and the slots have ended
-            self._news.wait(min(left, LATECOMERS))
-
-    def _look(self) -> None:
-        self._give_back_stuck()
-        self.holding.look()
-        if signals.heartbeat_sent and self.number == 0:
-            self._tell_heartbeat()
-
-    def _tell_heartbeat(self) -> None:
-        if (now := time.monotonic()) >= self._heartbeat:
-            self._heartbeat = now + HEARTBEAT
-            signals.heartbeat_sent.send(self)
-
-    def _give_back_stuck(self) -> None:
-        """Release prefetched tasks if no running task has ended since the last tick: others may have room for them.
-
-        They were claimed for the next tenth of a second, which is one tick: the forecast was wrong. Where many run,
-        some end in each tick: then what has waited for ten of them goes back.
-        """
-        overdue = self.pool.take_back_overdue()
-        running = self.pool.running if self.pool.waiting else None
-        if running and running == self._ran_before:
-            self.capacity.prefetch_less()
-            self._give_back_unstarted()
-        elif overdue:
-            self.capacity.prefetch_less()
-        self._give_back(overdue)
-        self._ran_before = running
-
-    def _relieved(self, jobs: list[Job]) -> None:
-        """What was given back while our loop was blocked is ours no longer."""
-        self.holding.release(jobs)
-        self.capacity.prefetch_less()
-        self._outcomes_stored()
-
-    def _say_goodbye(self) -> None:
-        running = set(self.pool.running)
-        for job in self.holding.jobs():
-            if job.id in running:
-                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.task_id)
-        signals.worker_process_shutdown.send(self.hostname, pid=os.getpid(), exitcode=0)
-        if self.number == 0 and self._stop is not None and self._stop["node"]:
-            signals.worker_shutdown.send(self)
-
-
-def _interrupted(job: Job, error: BaseException) -> Outcome:
-    release(error)
-    text = serialization.dumps_exception(error)
-    return outcome.revoked(job, text) if isinstance(error, Cancelled) else outcome.failed(job, text, None)
-
-
-def _limit_of(job: Job) -> float | None:
-    """Return the call's own hard limit; None if it has none that makes sense, which the task itself will tell."""
-    with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
-        limit = float(job.read_options()["time_limit"])
-        return limit if limit > 0 else None
-    return None
-
-
-def _leave_embedded() -> None:
-    for handle in list(embedded.EmbeddedPostgres._open.values()):
-        handle.leave()
+def _report(parts: Parts, task_id: str, state: str, meta: Any) -> bool:
+    """Store a state for the task of that id; return whether this process holds it."""
+    job = parts.in_flight.find(task_uuid(task_id))
+    if job is not None:
+        parts.progress.store(job, state, meta)
+    return job is not None

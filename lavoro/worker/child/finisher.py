@@ -51,13 +51,15 @@ class Finisher(Service):
     name = "finisher"
     expected = OUTAGE
 
-    def __init__(self, database: Database, holding: InFlight, *, worker_id: int, stored: Callable[[], object]) -> None:
+    def __init__(self, database: Database, in_flight: InFlight, *, worker_id: int) -> None:
         super().__init__()
-        self._holding, self._worker_id, self._stored = holding, worker_id, stored
+        self._in_flight, self._worker_id = in_flight, worker_id
         # Slots append while we take: a deque loses nothing between two steps of either.
         self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
+        self.stored: Callable[[], object] = lambda: None
+        """Called after each batch."""
         self.patience = 10.0
         """Seconds for which the last outcomes are tried to be stored when the worker stops."""
 
@@ -75,6 +77,11 @@ class Finisher(Service):
             self._outcomes.append(outcomes.released(job))
         self._wakeup.set()
 
+    def released(self, jobs: Sequence[Job]) -> None:
+        """Take in that another connection has put tasks back to their queues."""
+        self._in_flight.release(jobs)
+        self.stored()
+
     def step(self) -> float | None:
         """Store what there is; connect before there is anything, for later the server may have no connection left."""
         connection: Any = self._session.open().connection
@@ -89,8 +96,8 @@ class Finisher(Service):
             (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
             self._session.lose()
             raise
-        self._holding.release(outcome.job for outcome in batch)
-        self._stored()
+        self._in_flight.release(outcome.job for outcome in batch)
+        self.stored()
         return 0
 
     def _next_batch(self) -> tuple[list[Outcome], int]:
@@ -127,7 +134,7 @@ class Finisher(Service):
         tx = self._session.open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
-        back = [outcome for outcome in batch if type(outcome) is Requeued and self._holding.holds(outcome.job)]
+        back = [outcome for outcome in batch if type(outcome) is Requeued and self._in_flight.holds(outcome.job)]
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
         accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):

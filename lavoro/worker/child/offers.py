@@ -35,8 +35,8 @@ class Offers:
     thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
     """
 
-    def __init__(self, holding: InFlight, *, worker_id: int, slots: int) -> None:
-        self._holding, self._worker_id = holding, worker_id
+    def __init__(self, in_flight: InFlight, *, worker_id: int, slots: int) -> None:
+        self._in_flight, self._worker_id = in_flight, worker_id
         self._most = min(MOST, slots // SHARE)
         self._told: deque[uuid.UUID] = deque()
         self._made, self._left, self._until = False, 0, 0.0
@@ -93,7 +93,7 @@ class Offers:
         """Claim tasks from the lanes, best first; hold and return them."""
         with self.alone():
             jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
-            self._holding.add(jobs)
+            self._in_flight.add(jobs)
         return jobs
 
     def take(self, tx: Tx) -> list[Job]:
@@ -101,9 +101,9 @@ class Offers:
         told = {self._told.popleft() for _ in range(len(self._told))}
         try:
             with self.alone():
-                unknown = told.difference(self._holding.ids())
+                unknown = told.difference(self._in_flight.ids())
                 jobs = offers.fetch(tx, self._worker_id, list(unknown)) if unknown else []
-                self._holding.add(jobs)
+                self._in_flight.add(jobs)
         except BaseException:
             self._told.extend(told)
             raise
@@ -126,25 +126,29 @@ class Offers:
     def found(self, tx: Tx) -> list[Job]:
         """Hold what is ours in the database without our knowing it, and return it."""
         with self.alone():
-            jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
-            self._holding.add(jobs)
+            jobs = tasks.adopt(tx, self._worker_id, known=self._in_flight.ids())
+            self._in_flight.add(jobs)
         return jobs
 
-    def disown(self, tx: Tx) -> list[Job]:
-        """Withdraw all offers, give back the assigned tasks that were not taken in, and return them.
+    def disown(self, tx: Tx, prefetched: Sequence[Job] = ()) -> list[Job]:
+        """Withdraw all offers; release the prefetched tasks and those that calls assigned, and return the latter.
 
-        For another thread, while the claimer's loop is blocked; what it was just taking in stays.
+        For another thread, while the claimer's loop is blocked; a task that it was just taking in stays.
         """
         offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
-        if not self._taking.acquire(blocking=False):
-            return []
-        try:
-            jobs = tasks.adopt(tx, self._worker_id, known=self._holding.ids())
-            if jobs:
-                tasks.give_back(tx, self._worker_id, [released(job) for job in jobs])
-        finally:
-            self._taking.release()
+        jobs: list[Job] = []
+        if self._taking.acquire(blocking=False):
+            try:
+                jobs = tasks.adopt(tx, self._worker_id, known=self._in_flight.ids())
+                self._release(tx, jobs)
+            finally:
+                self._taking.release()
+        self._release(tx, prefetched)
         return jobs
+
+    def _release(self, tx: Tx, jobs: Sequence[Job]) -> None:
+        if jobs:
+            tasks.give_back(tx, self._worker_id, [released(job) for job in jobs])
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -1,85 +1,112 @@
-"""Relief: what waits behind a loop that does not turn goes back to its queue, where others may have room for it."""
+"""Returns prefetched tasks to their queue, where another process may have room for them."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable
 
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.runtime.native import unpatched
-from lavoro.store import tasks
 from lavoro.store.database import OUTAGE, Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.session import Session
 from lavoro.text.plural import counted
+from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.offers import Offers
-from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.scoreboard import Scoreboard
 
 logger = logging.getLogger("lavoro.worker")
 
-LOOK = 0.5
+CHECK = 0.5
+"""Seconds between checks whether the loop is blocked."""
 STUCK = 1.0
-"""Seconds without a turn of the loop after which what has not begun goes back."""
+"""Seconds without a turn of the loop after which its prefetched tasks are released."""
 
 
-class Relief:
-    """A thread of the operating system, where gevent has patched too: the finisher is as stuck as the loop it is in.
+class Prefetched:
+    """The tasks that were claimed and that no slot has begun.
 
-    A slot takes a job from the pool in one step that nothing interrupts, and so does this thread: what it has taken no
-    slot can begin, however soon the loop turns again. It has a connection of its own, only while it needs one.
+    A slot takes a job from the pool in one step that nothing interrupts, and so does a release: a task that was
+    released can begin here no more.
     """
 
-    def __init__(
-        self, board: Scoreboard, pool: Pool, finisher: Finisher, database: Database, *, worker_id: int, offers: Offers,
-        relieved: Callable[[list[Job]], object],
-    ) -> None:  # fmt: skip
-        self._board, self._pool, self._finisher = board, pool, finisher
+    def __init__(self, capacity: Capacity, finisher: Finisher, offers: Offers, database: Database) -> None:
+        self._capacity, self._pool, self._finisher, self._offers = capacity, capacity.pool, finisher, offers
         self._session = Session(database, "lavoro-relief", patience=ANSWER)
-        self._worker_id, self._offers, self._relieved = worker_id, offers, relieved
-        self._sleep: Callable[[float], object] = unpatched("time", "sleep")
+        """Only for a release while the loop is blocked: the finisher is in that loop."""
+        self._ran_before: list[uuid.UUID] | None = None
 
-    def start(self) -> None:
-        """Begin to watch."""
-        unpatched("_thread", "start_new_thread")(self._watch, ())
+    def release(self) -> None:
+        """Release all."""
+        self._release(self._pool.take_back())
 
-    def _watch(self) -> None:
-        relieved = 0.0
+    def release_stuck(self) -> None:
+        """Release all if no running task has ended since the last tick: others may have room for them.
+
+        They were claimed for the next tenth of a second, which is one tick: the forecast was wrong. Where many run,
+        some end in each tick: then each is released that has waited for ten of them.
+        """
+        overdue = self._pool.take_back_overdue()
+        running = self._pool.running if self._pool.waiting else None
+        if running and running == self._ran_before:
+            self._capacity.prefetch_less()
+            self.release()
+        elif overdue:
+            self._capacity.prefetch_less()
+        self._release(overdue)
+        self._ran_before = running
+
+    def _release(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._finisher.put(outcome.released(job))
+
+    # While the loop is blocked
+
+    def watch(self, scoreboard: Scoreboard) -> None:
+        """Release all whenever the loop is blocked, from a thread of the operating system: a greenlet could not."""
+        unpatched("_thread", "start_new_thread")(self._watch, (scoreboard,))
+
+    def _watch(self, scoreboard: Scoreboard) -> None:
+        sleep: Callable[[float], object] = unpatched("time", "sleep")
+        withdrawn = 0.0
         while True:
-            self._sleep(LOOK)
-            ticked = self._board.ticked
-            if time.monotonic() - ticked > STUCK and (self._pool.waiting or (self._offers.made and ticked != relieved)):
-                relieved = ticked  # offers are withdrawn once for each time the loop stands still
-                self._relieve(self._pool.take_back())
+            sleep(CHECK)
+            ticked = scoreboard.ticked
+            offered = self._offers.made and ticked != withdrawn
+            if time.monotonic() - ticked > STUCK and (self._pool.waiting or offered):
+                withdrawn = ticked  # offers are withdrawn once for each time the loop is blocked
+                self.release_blocked()
 
-    def _relieve(self, jobs: list[Job]) -> None:
-        back = [outcome.released(job) for job in jobs]
+    def release_blocked(self) -> None:
+        """Release all, and the tasks that calls assigned to us meanwhile, without the blocked loop.
+
+        Without a database the finisher releases them as soon as the loop turns.
+        """
+        jobs = self._pool.take_back()
         try:
-            tx = self._session.open()
-            assigned = self._offers.disown(tx)
-            if back:
-                tasks.give_back(tx, self._worker_id, back)
-        except Exception as error:  # then as soon as the loop turns
+            assigned = self._offers.disown(self._session.open(), jobs)
+        except Exception as error:
             if jobs:
                 stuck = counted(len(jobs), "task")
                 logger.warning("%s behind a blocked loop could not be given back yet: %s", stuck, error)
             self._session.lose()
-            self._end_what_was_given_up()
-            for returned in back:
-                self._finisher.put(returned)
+            self._end_abandoned_session()
+            self._release(jobs)
         else:
             if jobs or assigned:
                 freed = counted(len(jobs) + len(assigned), "task")
                 logger.info("%s behind a blocked loop went back to the queue", freed)
-            self._relieved(jobs)
+            self._capacity.prefetch_less()
+            self._finisher.released(jobs)
         finally:
             self._session.close()
 
-    def _end_what_was_given_up(self) -> None:
-        """End the session: its statement might commit after the finisher's, when we hold the same task again."""
+    def _end_abandoned_session(self) -> None:
+        """End the session: its statement might commit after the finisher's, when we have the same task again."""
         with contextlib.suppress(*OUTAGE):
             self._session.open()

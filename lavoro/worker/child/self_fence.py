@@ -18,8 +18,8 @@ class SelfFence:
     stopped, or finds no database, then others may run our tasks from then on, and we must not.
     """
 
-    def __init__(self, board: Scoreboard, lease: float) -> None:
-        self._board, self._margin = board, FENCE_MARGIN * lease
+    def __init__(self, scoreboard: Scoreboard, lease: float) -> None:
+        self._scoreboard, self._margin = scoreboard, FENCE_MARGIN * lease
         self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 
     def start(self) -> None:
@@ -29,7 +29,7 @@ class SelfFence:
     @property
     def left(self) -> float:
         """Seconds until this process ends unless its lease is renewed."""
-        return self._board.trusted_until - self._margin - time.monotonic()
+        return self._scoreboard.trusted_until - self._margin - time.monotonic()
 
     def _watch(self) -> None:
         while (left := self.left) > 0:

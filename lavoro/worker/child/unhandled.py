@@ -19,12 +19,13 @@ from lavoro.store.deadline import ANSWER
 from lavoro.store.session import Session
 from lavoro.store.unhandled import Unhandled
 from lavoro.text.printable import described
+from lavoro.worker.child.import_context import inherited
 
 logger = logging.getLogger("lavoro.worker")
 
 
 class EndHandlers(Service):
-    """A thread of a child, made when the supervisor knows of such tasks.
+    """A thread of a child, started when the supervisor knows of such tasks.
 
     A task stays in the database until its handlers have come back. If this process ends before that, another one calls
     them again. The connection is there only meanwhile.
@@ -33,14 +34,21 @@ class EndHandlers(Service):
     name = "handlers"
     expected = OUTAGE
 
-    def __init__(
-        self, database: Database, worker_id: int, tasks: Mapping[str, Any], settings: RunSettings, *,
-        rested: Callable[[], object],
-    ) -> None:  # fmt: skip
+    def __init__(self, database: Database, worker_id: int, tasks: Mapping[str, Any], settings: RunSettings) -> None:
         super().__init__()
         self._session = Session(database, "lavoro-handlers", patience=ANSWER)
-        self._worker_id, self._tasks, self._settings, self._rested = worker_id, tasks, settings, rested
+        self._worker_id, self._tasks, self._settings = worker_id, tasks, settings
         self.busy = False
+        self.rested: Callable[[], object] = lambda: None
+        """Called when there is no such task left."""
+
+    def call(self) -> None:
+        """Call the handlers of the tasks that the database keeps now."""
+        if self._thread is None:
+            self.within = inherited()
+            self.start()
+        else:
+            self.wake()
 
     def step(self) -> None:
         """Call the handlers of all such tasks that this process knows."""
@@ -59,7 +67,7 @@ class EndHandlers(Service):
             raise
         finally:
             self.busy = False
-            self._rested()
+            self.rested()
 
     def _handle(self, ended: Unhandled, job: Job) -> None:
         try:

@@ -182,19 +182,19 @@ def _drops_what_it_could_not_store(module: Any) -> None:
         try:
             self._store_or_explain(batch)
         except Exception:
-            self._lose()
-        self._holding.release(outcome.job for outcome in batch)
+            self._session.lose()
+        self._in_flight.release(outcome.job for outcome in batch)
         return 0
 
     replace(module.Finisher, "step", step)
 
 
 def _finishes_before_it_runs(module: Any) -> None:
-    def early(self: Any, job: Any, slot: int) -> None:
-        self.finisher.put(module.outcome.succeeded(job, "null", 0.0))
-        run(self, job, slot)
+    def early(self: Any, job: Any, slot: int, call: Any) -> None:
+        self._finisher.put(module.outcome.succeeded(job, "null", 0.0))
+        run(self, job, slot, call)
 
-    run = replace(module.Child, "_run", early)
+    run = replace(module.TaskRunner, "run", early)
 
 
 def _never_adopts(module: Any) -> None:
@@ -255,7 +255,7 @@ def _lets_forks_live_on(module: Any) -> None:
 MUTANTS: dict[str, dict[str, Change]] = {
     "never fences": {"lavoro.worker.supervisor.leases": _never_fences, "lavoro.worker.child.self_fence": _never_guards},
     "drops what it could not store": {"lavoro.worker.child.finisher": _drops_what_it_could_not_store},
-    "finishes before it runs": {"lavoro.worker.child.child": _finishes_before_it_runs},
+    "finishes before it runs": {"lavoro.worker.child.runner": _finishes_before_it_runs},
     "never adopts": {"lavoro.worker.child.claimer": _never_adopts},
     "never polls": {"lavoro.worker.child.claimer": _never_polls},
     "waits for the end of the wire": {"lavoro.worker.pipe": _waits_for_the_end_of_the_wire},

@@ -1,0 +1,99 @@
+"""How a child ends: it claims nothing more, waits for its tasks, stores what became of them, and exits."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+
+from lavoro import signals
+from lavoro.store import embedded
+from lavoro.worker.child.parts import Parts
+from lavoro.worker.pipe import Message, Pipe
+
+logger = logging.getLogger("lavoro.worker")
+
+CLAIM_PATIENCE = 2.0
+"""Seconds that a stop waits for a claim that is under way."""
+STORE_PATIENCE = 3.0
+"""Seconds of tries to store the last outcomes."""
+LATECOMERS = 1.0
+"""Seconds between checks for tasks of a claim that was under way when the claimer was stopped."""
+
+
+class Leaving:
+    """Stops the parts of a child in order, and ends its process; ``grace`` counts where the supervisor is gone."""
+
+    def __init__(self, parts: Parts, pipe: Pipe, *, number: int, grace: float) -> None:
+        self._parts, self._pipe, self._number, self._grace = parts, pipe, number, grace
+        self._order: Message | None = None
+        self._leave_by = math.inf
+        self._news = threading.Event()
+        """Set when there may be no task left to wait for, or less time."""
+
+    def stop(self, order: Message) -> None:
+        """Claim nothing more; leave once nothing runs, or when the time is up. A later order may shorten the time."""
+        grace, before = order["grace"], self._order
+        self._leave_by = min(self._leave_by, math.inf if grace is None else time.monotonic() + grace)
+        if order["node"] and self._number == 0 and (before is None or not before["node"]):
+            hostname, how = self._parts.settings.hostname, order["how"].title()
+            signals.worker_shutting_down.send(hostname, sig=order["sig"], how=how, exitcode=0)
+        self._order = order
+        self._news.set()
+        if before is None:
+            threading.Thread(target=self._leave, name="lavoro-leave", daemon=True).start()
+
+    def orphaned(self) -> None:
+        """Leave without a supervisor, which renewed our lease: release tasks that run longer than half of its rest."""
+        logger.error("the supervisor is gone; leaving")
+        grace = max(0.0, min(self._grace, self._parts.self_fence.left / 2))
+        self.stop({"grace": grace, "how": "warm", "sig": None, "node": False})
+
+    def _leave(self) -> None:
+        """Stop in this order, then end: whatever still runs must not go on, so there is no waiting for it."""
+        parts = self._parts
+        self._stop_claiming()
+        self._wait_for_tasks()
+        self._say_goodbye()
+        parts.prefetched.release()  # tasks of a slow claim
+        if not self._pipe.send("bye"):  # else our supervisor releases them, when we are gone
+            running = set(parts.pool.running)
+            parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])
+        parts.finisher.stop(STORE_PATIENCE + 1)
+        logging.shutdown()
+        _leave_embedded()
+        os._exit(0)
+
+    def _stop_claiming(self) -> None:
+        parts = self._parts
+        parts.finisher.stored = parts.end_handlers.rested = self._news.set
+        parts.end_handlers.stop(0)
+        parts.claimer.stop(CLAIM_PATIENCE)
+        parts.prefetched.release()
+        parts.pool.stop()
+
+    def _wait_for_tasks(self) -> None:
+        while True:
+            self._news.clear()  # before looking: a task that ends meanwhile must not be missed
+            left = self._leave_by - time.monotonic()
+            if left <= 0 or not (self._parts.in_flight.count or self._parts.end_handlers.busy):
+                return
+            self._parts.prefetched.release()  # the claimer may have brought more, and the slots have ended
+            self._news.wait(min(left, LATECOMERS))
+
+    def _say_goodbye(self) -> None:
+        running = set(self._parts.pool.running)
+        for job in self._parts.in_flight.jobs():
+            if job.id in running:
+                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.task_id)
+        settings = self._parts.settings
+        signals.worker_process_shutdown.send(settings.hostname, pid=os.getpid(), exitcode=0)
+        if self._number == 0 and self._order is not None and self._order["node"]:
+            signals.worker_shutdown.send(settings.consumer)
+
+
+def _leave_embedded() -> None:
+    for handle in list(embedded.EmbeddedPostgres._open.values()):
+        handle.leave()

@@ -1,0 +1,49 @@
+"""Carries out the orders of the supervisor: a table of their kinds, with a function for each."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+
+from lavoro import signals
+from lavoro.execution.executor import Cancelled
+from lavoro.worker.child.leaving import Leaving
+from lavoro.worker.child.parts import Parts
+from lavoro.worker.pipe import Message
+
+logger = logging.getLogger("lavoro.worker")
+
+
+def obey(orders: Iterable[Message], parts: Parts, leaving: Leaving) -> None:
+    """Carry out each order as it comes; without a supervisor, leave."""
+    for order in orders:
+        try:
+            if order["kind"] == "stop":
+                leaving.stop(order)
+            else:
+                ORDERS[order["kind"]](parts, order)
+        except Exception:  # whatever its cause, the next order must be carried out
+            logger.exception("an order could not be obeyed: %s", order)
+    leaving.orphaned()
+
+
+def _announce(parts: Parts, order: Message) -> None:
+    signals.worker_ready.send(parts.settings.consumer)
+
+
+def _cancel(parts: Parts, order: Message) -> None:
+    job = parts.in_flight.find(uuid.UUID(order["id"]))
+    if job is not None and parts.runner.cancel(job, interrupt=bool(order.get("terminate"))):
+        parts.pool.interrupt(job.id, Cancelled(order.get("signal")))
+
+
+ORDERS: dict[str, Callable[[Parts, Message], None]] = {
+    "announce": _announce,
+    "cancel": _cancel,
+    "assigned": lambda parts, order: parts.claimer.assigned(uuid.UUID(order["id"])),
+    "handle": lambda parts, order: parts.end_handlers.call(),
+    "rest": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
+    "wake": lambda parts, order: parts.claimer.notified(order["what"]),
+}
+"""By the kind of an order, the function that carries it out; ``stop`` is for ``Leaving``."""

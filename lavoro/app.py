@@ -38,8 +38,9 @@ from lavoro.runtime.forking import in_each_fork
 from lavoro.runtime.importing import import_named, import_related
 from lavoro.store import embedded, tasks
 from lavoro.store.configured import database_of
-from lavoro.store.database import Database, translated
+from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
+from lavoro.store.errors import translated
 from lavoro.store.listener import ResultListener
 from lavoro.surface.application import Surface, symbol_of
 from lavoro.task import Task as BaseTask

@@ -10,7 +10,7 @@ import click
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, liveness_option
 from lavoro.cli.output import say
-from lavoro.store.database import translated
+from lavoro.store.errors import translated
 from lavoro.store.queues import WorkerStatus, worker_status
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain

@@ -8,7 +8,7 @@ from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, comma_separated
 from lavoro.cli.output import say
 from lavoro.store import queues as store
-from lavoro.store.database import translated
+from lavoro.store.errors import translated
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain

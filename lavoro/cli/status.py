@@ -12,7 +12,7 @@ from rich.text import Text
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
-from lavoro.store.database import translated
+from lavoro.store.errors import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.printable import cut, plain

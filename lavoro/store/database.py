@@ -17,15 +17,16 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
-from lavoro.exceptions import ImproperlyConfigured, LavoroError, OperationalError, SchemaOutdated
+from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.runtime.forking import in_each_fork
 from lavoro.runtime.service import jitter
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection, backend_of
+from lavoro.store.errors import CONFLICTS, LOST, first_line, translated
+from lavoro.store.pool import Borrowed, Pinned
 from lavoro.store.prepared import Prepared
 from lavoro.store.statements import check_schema, statement
 from lavoro.store.url import clean_url, masked
-from lavoro.text.commands import command
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -43,18 +44,8 @@ was claimed 100 times slower, up to a minute long. No values could make a better
 The sessions of resting workers are idle by design. Every statement is written for read committed: a stricter level,
 which may be the database's default, would refuse some of them.
 Number and start of the session are read so that it can be ended once it is abandoned."""
-LOST = (
-    psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
-)  # fmt: skip
-"""What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
-CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
-"""The server has rolled a transaction back because of another one; it may be repeated. LOST has these, too."""
 _REPEATS = 20
 """Most repeats of a statement after conflicts: at each of them another transaction has made progress."""
-OUTAGE = (*LOST, OSError, LavoroError)
-"""What a loop that needs the database has to expect."""
-
-
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
 
 
@@ -158,7 +149,7 @@ class Database:
     def _begin_anew(self) -> None:
         self._engine: sa.Engine | None = None
         self._making_engine = threading.RLock()  # a finalizer that sends a task may need one while it is made
-        self._keeper = _Kept(self)
+        self._pinned = Pinned(self)
         self._spares: list[Tx] = []
         self._own: dict[Any, Any] = {}
 
@@ -169,7 +160,7 @@ class Database:
 
     def _forget(self) -> None:
         """In a forked process, drop the parent's connections and the locks that its threads may hold."""
-        _of_parents.append((self._engine, self._keeper, self._spares, self._own))
+        _of_parents.append((self._engine, self._pinned, self._spares, self._own))
         self._begin_anew()
 
     @property
@@ -246,7 +237,7 @@ class Database:
 
     def tx(self) -> contextlib.AbstractContextManager[Tx]:
         """Borrow a pooled connection in autocommit; a lost one leaves the pool. Raises this package's errors."""
-        return _Borrowed(self)
+        return Borrowed(self)
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[Tx]:
@@ -271,13 +262,13 @@ class Database:
             return self._spares.pop()
         return None
 
-    def kept(self) -> contextlib.AbstractContextManager[Tx]:
+    def pinned(self) -> contextlib.AbstractContextManager[Tx]:
         """As ``tx``, for one user at a time: the connection stays borrowed for the next one.
 
         Borrowing and giving back costs a lone call a fifth of its time. Without a pool there is nothing to keep.
         """
         engine = self._engine or self.engine
-        return self.tx() if isinstance(engine.pool, sa.NullPool) else self._keeper
+        return self.tx() if isinstance(engine.pool, sa.NullPool) else self._pinned
 
     def _borrow(self) -> sa.PoolProxiedConnection:
         try:
@@ -318,81 +309,9 @@ class Database:
         """Close the pooled connections; new ones are made when needed."""
         if self._engine is not None:
             self._engine.dispose()
-            self._keeper.release()
+            self._pinned.release()
         if tx := self._spare():
             tx.connection.close()
-
-
-class _Borrowed:
-    """A pooled connection for the length of a block; written out, for it is on the way of every call."""
-
-    __slots__ = ("_database", "_fairy", "_pool")
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> Tx:
-        self._pool = self._database.engine.pool
-        self._fairy = self._database._borrow()
-        return self._database._tx_of(self._fairy)
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
-        try:
-            if error is not None:
-                self._translate(error, lost=lost)
-        finally:
-            _give_back(self._fairy, keep=not lost and self._pool is self._database.engine.pool)
-
-    def _translate(self, error: BaseException, *, lost: bool) -> None:
-        backend = backend_of(self._fairy.driver_connection)
-        if lost:
-            self._fairy.invalidate()
-            self._database.dispose()  # a restart of the server has cut the others off as well
-        try:
-            with translated():
-                raise error
-        except OperationalError as own:
-            own.abandoned = backend if lost else None
-            raise
-
-
-class _Kept(_Borrowed):
-    """A pooled connection that stays borrowed until it is lost or its pool is disposed of."""
-
-    __slots__ = ("_busy", "_tx")
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._tx: Tx | None = None
-        self._busy = False
-
-    def __enter__(self) -> Tx:
-        self._busy = True  # first, so that no other thread gives it back meanwhile
-        tx, engine = self._tx, self._database._engine
-        if tx is None or engine is None or self._pool is not engine.pool:
-            self._release()
-            tx = self._tx = super().__enter__()
-        return tx
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._busy = False
-        if error is not None:
-            self._tx = None
-            super().__exit__(kind, error, traceback)
-        elif (engine := self._database._engine) is None or self._pool is not engine.pool:
-            self.release()
-
-    def release(self) -> None:
-        """Give the connection back, unless it is in use: then its user does."""
-        if not self._busy:
-            self._release()
-
-    def _release(self) -> None:
-        if self._tx is None:
-            return
-        self._tx = None
-        _give_back(self._fairy, keep=False)
 
 
 _of_parents: list[Any] = []
@@ -411,14 +330,6 @@ def _begun(connection: PatientConnection, backend: Backend) -> PatientConnection
     return connection
 
 
-def _give_back(fairy: Any, *, keep: bool) -> None:
-    """Return a connection to the pool, unless it was interrupted while it waited: the next would get that answer."""
-    connection = fairy.driver_connection
-    if connection is not None and not (keep and connection.pgconn.transaction_status == pq.TransactionStatus.IDLE):
-        fairy.invalidate()
-    fairy.close()
-
-
 def _driver_connection(connection: Any) -> Any:
     if isinstance(connection, psycopg.Connection):
         return connection
@@ -432,35 +343,3 @@ def _driver_connection(connection: Any) -> Any:
         "connection must be a SQLAlchemy session or connection, or a psycopg connection,"
         f" not {type(connection).__name__}"
     )
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn psycopg's errors, also where SQLAlchemy has wrapped them, into this package's, with what to do."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise _own_error(error) from error
-    except sa.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise _own_error(error.orig) from error.orig
-        raise
-
-
-def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
-    if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)):
-        return SchemaOutdated(
-            f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
-            f" run `{command('migrate')}`"
-        )
-    if isinstance(error, pg.InsufficientPrivilege):
-        advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
-        return OperationalError(f"the database refused this: {first_line(error)}: {advice}")
-    lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
-    what = "did not answer" if lost else "refused this"
-    return OperationalError(f"the database {what}: {first_line(error)}")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,8 @@ from lavoro.exceptions import LavoroError, OperationalError, SchemaOutdated
 from lavoro.protocol.message import Message
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store import tasks
-from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.database import Database, Tx
+from lavoro.store.errors import LOST
 from lavoro.store.repeats import AbandonedSessions
 
 AWAKE = 0.01
@@ -83,7 +84,7 @@ class Enqueuer:
                     self._pending.append(pending)
                     self._wait(pending, me)
                 else:  # a call on its own, written out: each further function costs all calls 0.1 us
-                    with self._database.kept() as tx:
+                    with self._database.pinned() as tx:
                         queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
                         if tasks.insert(tx, messages, look=now >= self._awake_until.get(queue, 0.0)):
                             self._awake_until[queue] = now + AWAKE
@@ -179,7 +180,7 @@ class Enqueuer:
     def _try(self, batch: Sequence[_Pending], repeated: bool) -> Exception | None:
         messages = [pending.message for pending in batch]
         try:
-            with self._database.kept() as tx:
+            with self._database.pinned() as tx:
                 try:
                     self._insert(tx, messages, repeated)
                 except BaseException as error:

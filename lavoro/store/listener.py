@@ -20,8 +20,9 @@ from lavoro.exceptions import OperationalError
 from lavoro.runtime.forking import in_each_fork
 from lavoro.runtime.service import Service
 from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import LOST, Database, Tx, first_line
+from lavoro.store.database import Database, Tx
 from lavoro.store.deadline import Backend, backend_of
+from lavoro.store.errors import LOST, first_line
 
 logger = logging.getLogger("lavoro.store")
 

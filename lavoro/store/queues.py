@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from lavoro.store.database import Database, translated
+from lavoro.store.database import Database
+from lavoro.store.errors import translated
 from lavoro.store.notifications import Back, write
 from lavoro.store.schema.tables import tables_of
 

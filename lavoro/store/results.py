@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from lavoro.store.database import Database, Tx, translated
+from lavoro.store.database import Database, Tx
+from lavoro.store.errors import translated
 from lavoro.store.schema.tables import tables_of
 
 

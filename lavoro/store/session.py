@@ -8,8 +8,9 @@ import time
 import psycopg
 
 from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import Database, Tx, first_line
+from lavoro.store.database import Database, Tx
 from lavoro.store.deadline import Backend, backend_of
+from lavoro.store.errors import first_line
 
 logger = logging.getLogger("lavoro.store")
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from lavoro.config.absent import mark_missing
 from lavoro.exceptions import OperationalError
 from lavoro.store import queues
-from lavoro.store.database import Database, translated
+from lavoro.store.database import Database
+from lavoro.store.errors import translated
 
 
 class Declared(NamedTuple):

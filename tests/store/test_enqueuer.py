@@ -36,9 +36,9 @@ class Staged(Enqueuer):
 
         def staged() -> contextlib.AbstractContextManager[Tx]:
             self._before(self._calls.messages)
-            return Database.kept(database)
+            return Database.pinned(database)
 
-        database.kept = staged  # type: ignore[method-assign]
+        database.pinned = staged  # type: ignore[method-assign]
 
     def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
         self._calls.messages = messages

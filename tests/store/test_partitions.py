@@ -12,7 +12,8 @@ import pytest
 
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks, workers
-from lavoro.store.database import LOST, Database, Tx
+from lavoro.store.database import Database, Tx
+from lavoro.store.errors import LOST
 from lavoro.store.schema import partitions
 from lavoro.store.schema.partitions import (
     DAY,

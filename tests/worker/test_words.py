@@ -13,7 +13,8 @@ from lavoro import Lavoro
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished
-from lavoro.store.database import LOST, Database
+from lavoro.store.database import Database
+from lavoro.store.errors import LOST
 from lavoro.worker.child import finisher as finishing
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lavoro.exceptions import ImproperlyConfigured, SchemaOutdated
-from lavoro.store.database import Database, Tx, translated
+from lavoro.store.database import Database, Tx
+from lavoro.store.errors import translated
 from lavoro.store.schema import partitions
 from lavoro.store.statements import render
 from lavoro.text.commands import command

@@ -12,8 +12,9 @@ from psycopg.errors import UniqueViolation
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import LOST, OUTAGE, Database, Tx
+from lavoro.store.database import Database, Tx
 from lavoro.store.deadline import ANSWER
+from lavoro.store.errors import LOST, OUTAGE
 from lavoro.store.notifications import Back, Due, read
 from lavoro.store.session import Session
 from lavoro.text.plural import counted

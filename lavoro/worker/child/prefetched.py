@@ -11,8 +11,9 @@ from collections.abc import Callable
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.runtime.native import unpatched
-from lavoro.store.database import OUTAGE, Database
+from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
+from lavoro.store.errors import OUTAGE
 from lavoro.store.session import Session
 from lavoro.text.plural import counted
 from lavoro.worker.child.capacity import Capacity

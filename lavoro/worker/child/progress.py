@@ -10,8 +10,9 @@ from lavoro.protocol.failure import printable
 from lavoro.protocol.message import Job
 from lavoro.store import tasks
 from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import OUTAGE, Database
+from lavoro.store.database import Database
 from lavoro.store.deadline import Backend
+from lavoro.store.errors import OUTAGE
 from lavoro.text.printable import cut, told
 
 logger = logging.getLogger("lavoro.worker")

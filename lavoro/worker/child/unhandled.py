@@ -14,8 +14,9 @@ from lavoro.protocol.failure import release
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
 from lavoro.store import unhandled
-from lavoro.store.database import OUTAGE, Database
+from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
+from lavoro.store.errors import OUTAGE
 from lavoro.store.session import Session
 from lavoro.store.unhandled import Unhandled
 from lavoro.text.printable import described

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from lavoro.runtime.service import Service
-from lavoro.store.database import OUTAGE, Database, Tx
+from lavoro.store.database import Database, Tx
+from lavoro.store.errors import OUTAGE
 from lavoro.store.session import Session
 from lavoro.store.workers import Registration, Rescue
 from lavoro.text.plural import counted

@@ -139,7 +139,7 @@ class Points:
             elif kind == "before":
                 self._cut(connection, module, "before")
             else:
-                raise getattr(module.pg, kind)("the rig made this error")
+                raise getattr(module.psycopg.errors, kind)("the rig made this error")
 
     def after(self, name: str, connection: Any, module: Any, *, rows: int) -> None:
         """Act after the statement, which has been committed unless it is part of a longer transaction."""

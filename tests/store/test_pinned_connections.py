@@ -21,7 +21,7 @@ from tests.store.walk import rows, value
 
 
 def session_of(database: Database) -> int:
-    with database.kept() as tx:
+    with database.pinned() as tx:
         return int(value(tx, "select pg_backend_pid()"))
 
 
@@ -95,7 +95,7 @@ def test_a_fork_does_not_use_its_parents_kept_connection(database: Database) -> 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_connection_in_use_at_a_fork_stays_the_parents(database: Database) -> None:
     own = database.connect("mine")
-    with database.kept() as kept, database.tx() as pooled:
+    with database.pinned() as kept, database.tx() as pooled:
         pids = [int(value(tx, "select pg_backend_pid()")) for tx in (kept, pooled)]
 
         def use_and_close() -> list[int]:
@@ -104,7 +104,7 @@ def test_a_connection_in_use_at_a_fork_stays_the_parents(database: Database) -> 
                     value(tx, "select 1")
             own.close()
             database.dispose()
-            with database.kept() as fresh, database.tx() as other:
+            with database.pinned() as fresh, database.tx() as other:
                 found = [int(value(tx, "select pg_backend_pid()")) for tx in (fresh, other)]
             database.dispose()
             return found

@@ -1,0 +1,54 @@
+"""Errors of the database: which mean a loss or a conflict, and how they become this package's, with what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import errors as pg
+
+from lavoro.exceptions import LavoroError, OperationalError, SchemaOutdated
+from lavoro.text.commands import command
+
+LOST = (
+    psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
+)  # fmt: skip
+"""What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
+CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
+"""The server has rolled a transaction back because of another one; it may be repeated. LOST has these, too."""
+OUTAGE = (*LOST, OSError, LavoroError)
+"""What a loop that needs the database has to expect."""
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors, also where SQLAlchemy has wrapped them, into this package's, with what to do."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _own_error(error) from error
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise _own_error(error.orig) from error.orig
+        raise
+
+
+def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
+    if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)):
+        return SchemaOutdated(
+            f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
+            f" run `{command('migrate')}`"
+        )
+    if isinstance(error, pg.InsufficientPrivilege):
+        advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
+        return OperationalError(f"the database refused this: {first_line(error)}: {advice}")
+    lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
+    what = "did not answer" if lost else "refused this"
+    return OperationalError(f"the database {what}: {first_line(error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -284,7 +284,7 @@ def test_finished_result_is_read_without_listening(worker_url: str) -> None:
     result.get(timeout=30)
     with type(tasks.app)("reader", broker=worker_url, set_as_current=False) as reader:
         assert reader.AsyncResult(result.id).get(timeout=30) == 2
-        assert reader._results is None
+        assert not reader.result_listener.listening
 
 
 def test_what_went_wrong_is_in_the_worker_log(worker: Path) -> None:

@@ -69,7 +69,7 @@ def test_child_killed_between_the_end_of_a_task_and_its_commit(trial: Trial, poi
     trial.worker("-c", "2", lease=2)
     trial.drain()
     trial.stop()
-    known = trial.verify(slots=2)
+    known = trial.verify(slots=2, logs="")  # the first node is killed, perhaps before it logs what its child had begun
     assert len(known.stories()[id].starts) >= starts
     assert (len(known.stories()[id].starts) == 1) == (starts == 1)
 

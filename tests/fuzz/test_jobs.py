@@ -90,8 +90,8 @@ def test_a_call_is_sent_or_refused(crowd: list[dict[str, Any]]) -> None:
     for call in crowd:
         message = None
         with contextlib.suppress(*REFUSALS):
-            form = message_builder(app.conf, None, call["name"], {"queue": "celery", **call["given"]})
-            message = form.message(call["args"], call["kwargs"])
+            builder = message_builder(app.conf, None, call["name"], {"queue": "celery", **call["given"]})
+            message = builder.build(call["args"], call["kwargs"])
         if message is not None:
             assert message.name == call["name"], call
             json.loads(message.args or "null")

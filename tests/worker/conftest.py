@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from lavoro import Lavoro
+from lavoro.store.database import Database, Tx
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 
@@ -94,6 +95,15 @@ class Worker:
 
 
 StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def tx(migrated_url: str) -> Iterator[Tx]:
+    """A connection to the database of the test, in autocommit."""
+    database = Database(migrated_url)
+    with database.tx() as tx:
+        yield tx
+    database.dispose()
 
 
 @pytest.fixture

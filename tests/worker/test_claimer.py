@@ -69,14 +69,6 @@ class Node:
 
 
 @pytest.fixture
-def tx(migrated_url: str) -> Iterator[Tx]:
-    database = Database(migrated_url)
-    with database.tx() as tx:
-        yield tx
-    database.dispose()
-
-
-@pytest.fixture
 def node(migrated_url: str, tx: Tx) -> Iterator[Node]:
     node = Node(Database(migrated_url), registered(tx))
     yield node

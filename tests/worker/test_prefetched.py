@@ -46,14 +46,6 @@ class Child:
 
 
 @pytest.fixture
-def tx(migrated_url: str) -> Iterator[Tx]:
-    database = Database(migrated_url)
-    with database.tx() as tx:
-        yield tx
-    database.dispose()
-
-
-@pytest.fixture
 def child(migrated_url: str, tx: Tx, eventually: Eventually) -> Iterator[Child]:
     """A child whose slot is busy."""
     child = Child(migrated_url, tx)

@@ -59,14 +59,6 @@ class Slot:
 
 
 @pytest.fixture
-def tx(migrated_url: str) -> Iterator[Tx]:
-    database = Database(migrated_url)
-    with database.tx() as tx:
-        yield tx
-    database.dispose()
-
-
-@pytest.fixture
 def slot(migrated_url: str, tx: Tx) -> Iterator[Slot]:
     slot = Slot(migrated_url, tx)
     yield slot

@@ -21,7 +21,7 @@ that has just ended looks like hundreds a second, and the claimer claims too man
 SURE = 0.01
 """Seconds after which the rate is known if each slot has ended two tasks meanwhile, so these are short.
 
-A process that begins at a full queue makes 20 small claims less."""
+Without it, a process that begins at a full queue claims little until the rate is known."""
 
 
 class Capacity:

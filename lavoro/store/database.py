@@ -44,6 +44,10 @@ was claimed 100 times slower, up to a minute long. No values could make a better
 The sessions of resting workers are idle by design. Every statement is written for read committed: a stricter level,
 which may be the database's default, would refuse some of them.
 Number and start of the session are read so that it can be ended once it is abandoned."""
+_SHORT_LOCKS = (
+    "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout',"
+    " coalesce(%s::text, current_setting('idle_in_transaction_session_timeout')), true)"
+)
 _REPEATS = 20
 """Most repeats of a statement after conflicts: at each of them another transaction has made progress."""
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
@@ -103,6 +107,16 @@ class Tx:
         except CONFLICTS as error:
             self._must_be_alone(error)
             return self._again(partial(known.run, values))
+
+    @contextlib.contextmanager
+    def short_locks(self, timeout: str, *, idle: str | None = None) -> Iterator[None]:
+        """Begin a transaction that waits no longer for a lock; the server ends its session if it is ``idle`` longer.
+
+        Both are durations in PostgreSQL's words, such as ``200ms``. Raises psycopg's ``LockNotAvailable``.
+        """
+        with self.connection.transaction():
+            self.connection.execute(_SHORT_LOCKS, (timeout, idle))
+            yield
 
     def _must_be_alone(self, error: BaseException) -> None:
         """Raise the error again in a transaction of several statements: only its owner can repeat it."""

@@ -22,6 +22,11 @@ OUTAGE = (*LOST, OSError, LavoroError)
 """What a loop that needs the database has to expect."""
 
 
+def means_loss(error: BaseException) -> bool:
+    """Tell whether the connection is of no more use: conflicts are among LOST too, and leave it whole."""
+    return isinstance(error, LOST) and not isinstance(error, CONFLICTS)
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors, also where SQLAlchemy has wrapped them, into this package's, with what to do."""
@@ -44,8 +49,7 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
     if isinstance(error, pg.InsufficientPrivilege):
         advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
         return OperationalError(f"the database refused this: {first_line(error)}: {advice}")
-    lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
-    what = "did not answer" if lost else "refused this"
+    what = "did not answer" if means_loss(error) else "refused this"
     return OperationalError(f"the database {what}: {first_line(error)}")
 
 

@@ -29,9 +29,7 @@ def withdraw(tx: Tx, worker_id: int) -> None:
 def withdraw_soon(tx: Tx, worker_id: int, *, patience: float) -> bool:
     """Do so in a transaction of its own; False if some call that takes one does not end in so many seconds."""
     try:
-        with tx.connection.transaction():
-            timeout = f"{round(patience * 1000)}ms"
-            tx.connection.execute("select set_config('lock_timeout', %s, true)", (timeout,))
+        with tx.short_locks(f"{round(patience * 1000)}ms"):
             withdraw(tx, worker_id)
     except LockNotAvailable:
         return False

@@ -8,7 +8,7 @@ from psycopg import pq
 
 from lavoro.exceptions import OperationalError
 from lavoro.store.deadline import backend_of
-from lavoro.store.errors import CONFLICTS, LOST, translated
+from lavoro.store.errors import means_loss, translated
 
 if TYPE_CHECKING:
     from lavoro.store.database import Database, Tx
@@ -28,7 +28,7 @@ class Borrowed:
         return self._database._tx_of(self._fairy)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        lost = isinstance(error, LOST) and not isinstance(error, CONFLICTS)
+        lost = error is not None and means_loss(error)
         try:
             if error is not None:
                 self._translate(error, lost=lost)

@@ -24,7 +24,7 @@ from lavoro.store.workers import Ending, Registration, Rescue
 from lavoro.worker.supervisor import rescue, retention
 from lavoro.worker.supervisor.duty import Duty, Hooks
 from lavoro.worker.supervisor.renewal import STUCK_INTERVAL
-from lavoro.worker.supervisor.rescue import short_locks
+from lavoro.worker.supervisor.rescue import IDLE_TIMEOUT, LOCK_TIMEOUT
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
@@ -54,7 +54,7 @@ def test_a_rescuer_that_is_stopped_does_not_keep_others_from_it(
     tx = database.open("lavoro-test")
 
     def half_a_rescue() -> None:
-        with short_locks(tx):
+        with tx.short_locks(LOCK_TIMEOUT, idle=IDLE_TIMEOUT):
             assert workers.expire(tx) == (id, "gone/0")
             assert eventually(lambda: workers.expire(other), timeout=PATIENCE, why="another may") == (id, "gone/0")
             tx.connection.execute("select 1")

@@ -124,9 +124,7 @@ def _drop_oldest(tx: Tx, table: str, retention: dt.timedelta) -> str | None:
 def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:
     """Do something in a transaction that gives up when it cannot have its locks soon: None. One node at a time."""
     try:
-        with tx.connection.transaction():
-            tx.connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
-            tx.connection.execute(f"set local idle_in_transaction_session_timeout = '{_IDLE}'".encode())
+        with tx.short_locks(_PATIENCE, idle=_IDLE):
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))
             return action()
     except pg.LockNotAvailable:

@@ -6,8 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from lavoro import exceptions, task_log
 from lavoro.runtime.service import jitter
@@ -127,7 +126,7 @@ class Rescuer(Duty):
 
         The server's clock counts how long a lease has not moved, as far back as that clock is known to agree with ours.
         """
-        with short_locks(tx):
+        with tx.short_locks(LOCK_TIMEOUT, idle=IDLE_TIMEOUT):
             found = workers.expire(
                 tx, since=self._clock.true_since, latest=self._clock.latest, answers_since=self._clock.answers_since
             )
@@ -148,7 +147,7 @@ class Rescuer(Duty):
             self._rescue(tx, Rescue(worker_id, Ending.fenced("its worker had no lease any more")))
 
     def _rescue(self, tx: Tx, dead: Rescue) -> None:
-        with short_locks(tx):
+        with tx.short_locks(LOCK_TIMEOUT, idle=IDLE_TIMEOUT):
             rescued = workers.rescue(tx, dead, max_crashes=self._max_crashes)
         ending = dead.ending
         self._has_rescued = self._has_rescued or not ending.by_order
@@ -160,17 +159,6 @@ class Rescuer(Duty):
             logger.warning("%s: %s, %s", about, back, counted(len(part.ended), "has ended", "have ended"))
             for name, id, error, message in part.ended:
                 _log_end(name, id, getattr(exceptions, error)(message))
-
-
-@contextmanager
-def short_locks(tx: Tx) -> Iterator[None]:
-    """Begin a transaction that neither waits long for a lock nor holds one long."""
-    with tx.connection.transaction():
-        tx.connection.execute(
-            "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)",
-            (LOCK_TIMEOUT, IDLE_TIMEOUT),
-        )
-        yield
 
 
 def _log_end(name: str, id: str, error: Exception) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import threading
 import time
@@ -136,19 +135,20 @@ class Enqueuer:
             with contextlib.suppress(ValueError):
                 self._pending.remove(pending)
         self._inside.discard(me)
-        if self._pending and (inserted or unfinished):
+        if (inserted or unfinished) and self._pending:
             # Last: a caller that adds a message from now on can take the turn itself.
             self._wake_next()
 
     def _wake_next(self) -> None:
         """Remove messages that are done, and wake the first caller that waits."""
+        waiting = self._pending
         with contextlib.suppress(IndexError, ValueError):
             while True:
-                first = self._pending[0]
-                first.gate.put(None)  # even if it is done: the inserting caller may have been interrupted before this
+                first = waiting[0]
+                first.gate.put(None)
                 if not first.done:
                     return
-                self._pending.remove(first)
+                waiting.remove(first)  # last: an interruption before it leaves the message for the next caller
 
     # Inserting
 
@@ -163,19 +163,12 @@ class Enqueuer:
         refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
         for pending in batch:
             pending.error = self._try([pending], repeated) if refused else error
-            pending.done = True
-            pending.gate.put(None)
+            pending.done = True  # who leaves opens the gate
 
     def _first_pending(self) -> list[_Pending]:
-        batch = list[_Pending]()
-        with contextlib.suppress(IndexError):  # by number: an iterator fails when others append
-            for number in itertools.count():
-                pending = self._pending[number]
-                if len(batch) == self._most:
-                    break
-                if not pending.done:
-                    batch.append(pending)
-        return batch
+        while True:
+            with contextlib.suppress(RuntimeError):  # another caller appended meanwhile
+                return [pending for pending in list(self._pending) if not pending.done][: self._most]
 
     def _try(self, batch: Sequence[_Pending], repeated: bool) -> Exception | None:
         messages = [pending.message for pending in batch]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import NamedTuple
-from uuid import UUID
 
 
 class Due(NamedTuple):
@@ -35,14 +34,14 @@ class Assigned(NamedTuple):
     """A call has assigned a task to this worker."""
 
     worker_id: int
-    id: UUID
+    id: str
 
 
 class Cancel(NamedTuple):
     """A running task of this worker is to be cancelled."""
 
     worker_id: int
-    id: UUID
+    id: str
 
 
 class Lease(NamedTuple):
@@ -59,8 +58,8 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "due": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Due(int(priority), queue)),
     "later": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Later(int(priority), queue)),
     "back": (re.compile("(.*)", re.DOTALL), Back),
-    "assigned": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Assigned(int(worker), UUID(id))),
-    "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), UUID(id))),
+    "assigned": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Assigned(int(worker), id)),
+    "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), id)),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }
 WORDS = tuple(_GRAMMAR)

@@ -107,5 +107,8 @@ class Pipe:
             self.socket.close()
 
 
+_encode = json.JSONEncoder(default=str).encode
+
+
 def _line(kind: str, fields: Message) -> bytes:
-    return json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n"
+    return _encode({"kind": kind, **fields}).encode() + b"\n"

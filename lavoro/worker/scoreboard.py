@@ -18,7 +18,7 @@ _SLOT = struct.Struct("=B16sd")
 """Whether a task runs in the slot, its id, and when its hard limit passes (monotonic, infinity for none)."""
 _TASK = struct.Struct("=16sd")
 _ID = 16
-ENDED = 1024
+ENDED = 4096
 """Number of ids kept of the tasks that ended last. At the usual prefetch, fewer tasks can end once storing has become
 impossible. Writing one takes 0.1 us."""
 FENCE_MARGIN = 0.1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 
 import pytest
 
@@ -22,7 +21,7 @@ from lavoro.store.notifications import (
 from lavoro.store.schema.migrate import migrations
 from lavoro.store.statements import FOLDER
 
-ID = uuid.UUID("018f3e1c-0000-7000-8000-000000000001")
+ID = "018f3e1c-0000-7000-8000-000000000001"
 
 EXAMPLES = [
     ("due:5:mail", Due(5, "mail")),

@@ -72,7 +72,7 @@ class NotificationRouter:
         """Tell the child to which a call has assigned a task, if it is ours."""
         for child in self._children.ready:
             if child.worker_id == assigned.worker_id:
-                child.pipe.send("assigned", id=str(assigned.id))
+                child.pipe.send("assigned", id=assigned.id)
 
     def _cancel(self, cancel: Cancel) -> None:
         """Renew the leases if the task to cancel is ours: the answer lists cancelled tasks."""

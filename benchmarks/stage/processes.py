@@ -43,9 +43,9 @@ def worker(processes: int, *options: str, app: str = APP) -> list[str]:
     return [sys.executable, "-m", "lavoro", "worker", "-A", app, "-l", "warning", *shape]
 
 
-def run(command: Sequence[str], *, env: dict[str, str]) -> str:
+def run(command: Sequence[str], *, env: dict[str, str], cwd: Path = ROOT) -> str:
     """Run a program to its end and return what it printed; an error shows what it wrote to stderr."""
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr}")
     return done.stdout
@@ -78,11 +78,13 @@ def producing(*arguments: object, env: dict[str, str]) -> Iterator[None]:
 class Group:
     """Processes that work on the same tasks."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], env: dict[str, str], log: Path | None = None) -> None:
+    def __init__(
+        self, commands: Sequence[Sequence[str]], env: dict[str, str], log: Path | None = None, cwd: Path = ROOT
+    ) -> None:
         self.log = log
         with log.open("wb") if log else contextlib.nullcontext() as output:
             self.processes = [
-                subprocess.Popen(each, cwd=ROOT, env=env, start_new_session=True, stdout=output, stderr=output)
+                subprocess.Popen(each, cwd=cwd, env=env, start_new_session=True, stdout=output, stderr=output)
                 for each in commands
             ]
 
@@ -139,10 +141,15 @@ class Group:
 
 @contextmanager
 def running(
-    commands: Sequence[Sequence[str]], env: dict[str, str], *, log: Path | None = None, grace: float = GRACE
+    commands: Sequence[Sequence[str]],
+    env: dict[str, str],
+    *,
+    log: Path | None = None,
+    cwd: Path = ROOT,
+    grace: float = GRACE,
 ) -> Iterator[Group]:
     """Start processes and end them with the block, by force after ``grace``; their output goes to ``log`` if given."""
-    group = Group(commands, env, log)
+    group = Group(commands, env, log, cwd)
     try:
         yield group
     finally:

@@ -90,7 +90,7 @@ class Node:
             self.database, children, renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry
         )
         self.router.queues = ("celery",)
-        self.holding = InFlight(self.upkeep.idle)
+        self.in_flight = InFlight(self.upkeep.idle)
         self.upkeep.start()
         self.router.start()
         lease = Registration(name, 0, host, pid, "gevent", SLOTS, ["celery"], __version__, LEASE)
@@ -100,9 +100,9 @@ class Node:
         """Start claiming, as a child does when it has its lease."""
         pool: Any = Pool()
         self.child.worker_id = worker_id
-        offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
+        offers = Offers(self.in_flight, worker_id=worker_id, slots=SLOTS)
         self.child.claimer = Claimer(
-            self.database, offers, capacity=Capacity(pool, self.holding, offers, prefetch=500),
+            self.database, offers, capacity=Capacity(pool, self.in_flight, offers, prefetch=500),
             scanner=LaneScanner(["celery"]),
             sleep=Sleep(lambda asked: self.router.rest(self.child, resting=asked), poll_interval=POLL),
         )  # fmt: skip
@@ -115,7 +115,7 @@ def main(dsn: str, count: int) -> None:
     while True:
         time.sleep(LOOK)
         for node in nodes:
-            node.holding.look()
+            node.in_flight.check_idle()
 
 
 if __name__ == "__main__":

@@ -136,9 +136,9 @@ def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
     for number in range(2):
         stage.send(number)
     returns, ends = sorted(stage.claim(worker), key=lambda job: job.id)
-    holding = InFlight()
-    holding.add([returns, ends])
-    finisher = Finisher(Database(stage.url), holding, worker_id=worker)
+    in_flight = InFlight()
+    in_flight.add([returns, ends])
+    finisher = Finisher(Database(stage.url), in_flight, worker_id=worker)
     finisher.put(outcome.released(returns))
     finisher.put(outcome.succeeded(ends, stage.end(ends, stage.start(ends, worker)), 0.1))
     lock_in_order(stage, [returns.id, ends.id], finisher.step)
@@ -149,20 +149,20 @@ def test_a_batch_of_ends_and_returns_waits_in_no_circle(stage: Stage) -> None:
 
 def test_a_return_that_is_repeated_spares_what_was_claimed_anew(stage: Stage) -> None:
     """Row 11: its answer was lost, and the same worker has the task again, by the same fence: returns are uncounted."""
-    worker, holding = stage.worker(), InFlight()
+    worker, in_flight = stage.worker(), InFlight()
     stage.send()
-    finisher = Finisher(Database(stage.url), holding, worker_id=worker)
+    finisher = Finisher(Database(stage.url), in_flight, worker_id=worker)
     [job] = stage.claim(worker)
-    holding.add([job])
+    in_flight.add([job])
     back = outcome.released(job)
     finisher.put(back)
     finisher.step()
     [again] = stage.claim(worker)
-    holding.add([again])
+    in_flight.add([again])
     token = stage.start(again, worker)
     finisher.put(back)
     finisher.step()
-    assert holding.jobs() == [again]
+    assert in_flight.jobs() == [again]
     finisher.put(outcome.succeeded(again, stage.end(again, token), 0.1))
     finisher.step()
     finisher.close()

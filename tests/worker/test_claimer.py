@@ -36,11 +36,11 @@ class Node:
 
     def __init__(self, database: Database, worker_id: int) -> None:
         self.asked: list[bool] = []
-        self.pool, self.holding = ThreadPool(SLOTS, lambda job, slot, call: None), InFlight()
-        self.offers = Offers(self.holding, worker_id=worker_id, slots=SLOTS)
+        self.pool, self.in_flight = ThreadPool(SLOTS, lambda job, slot, call: None), InFlight()
+        self.offers = Offers(self.in_flight, worker_id=worker_id, slots=SLOTS)
         self.worker_id = worker_id
         self.claimer = Claimer(
-            database, self.offers, capacity=Capacity(self.pool, self.holding, self.offers, prefetch=500),
+            database, self.offers, capacity=Capacity(self.pool, self.in_flight, self.offers, prefetch=500),
             scanner=LaneScanner(["celery", "other"]), sleep=Sleep(self.asked.append, poll_interval=POLL),
         )  # fmt: skip
 
@@ -52,7 +52,7 @@ class Node:
     def finds(self, job: Job) -> bool:
         """Take a step, be it time for a claim or not; tell whether a task of ours is known since then."""
         self.claimer.step()
-        return self.holding.find(job.id) is not None
+        return self.in_flight.find(job.id) is not None
 
     def rest(self) -> None:
         """Take the first step, and give the supervisor's answer to the claimer's wish to rest."""
@@ -397,7 +397,7 @@ def test_a_claim_that_is_done_late_is_found_while_there_is_always_more_to_claim(
 
     def found_between_others() -> bool:
         found = node.finds(late)
-        node.holding.release(node.pool.take_back())  # the slot has done what it had
+        node.in_flight.release(node.pool.take_back())  # the slot has done what it had
         return found
 
     eventually(found_between_others, timeout=PATIENCE, why="it is found")

@@ -82,7 +82,7 @@ def test_unknown_task_is_offered_again(
     assert reason == "worker old@host knows no task 'of_another_release'"
     assert attempt == 0
     assert wait >= 0.2 * 2**3 * 0.9  # it has doubled each time
-    assert worker.log.count("received unregistered task of_another_release[mine]; given back") < 8
+    assert worker.log.count("received unregistered task of_another_release[mine]; requeued") < 8
     assert result.state == "PENDING"
     (tmp_path / "newer.py").write_text(
         "from tests.worker.app import app\n@app.task(name='of_another_release')\ndef f(x): return x\n"

@@ -123,13 +123,13 @@ def test_what_was_claimed_anew_is_still_held() -> None:
     values: list[Any] = [None] * len(Job._fields)
     job = Job(*values)._replace(id=uuid.uuid4(), attempt=1)
     again = job._replace(due=None)
-    holding = InFlight()
-    holding.add([job])
-    holding.add([again])
-    holding.release([job])
-    assert (holding.jobs(), holding.released) == ([again], 0)
-    holding.release([again])
-    assert (holding.jobs(), holding.released) == ([], 1)
+    in_flight = InFlight()
+    in_flight.add([job])
+    in_flight.add([again])
+    in_flight.release([job])
+    assert (in_flight.jobs(), in_flight.released) == ([again], 0)
+    in_flight.release([again])
+    assert (in_flight.jobs(), in_flight.released) == ([], 1)
 
 
 def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,22 +137,22 @@ def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPat
     values: list[Any] = [None] * len(Job._fields)
     jobs = [Job(*values)._replace(id=uuid.uuid4()) for _ in range(3)]
     told: list[bool] = []
-    holding = InFlight(told.append)
-    holding.look()
+    in_flight = InFlight(told.append)
+    in_flight.check_idle()
     assert told == []
     monkeypatch.setattr("lavoro.worker.child.in_flight.IDLE_AFTER", 0.0)
-    holding.look()
-    holding.look()
-    holding.add([])
+    in_flight.check_idle()
+    in_flight.check_idle()
+    in_flight.add([])
     assert told == [True]
     for job in jobs:
-        holding.add([job])
-        holding.look()
+        in_flight.add([job])
+        in_flight.check_idle()
     assert told == [True, False]
-    holding.release(jobs)
-    holding.look()  # it has held something since the last look
+    in_flight.release(jobs)
+    in_flight.check_idle()  # it has held something since the last look
     assert told == [True, False]
-    holding.look()
+    in_flight.check_idle()
     assert told == [True, False, True]
 
 

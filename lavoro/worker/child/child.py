@@ -247,7 +247,7 @@ class Child:
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,
             self_fence=SelfFence(scoreboard, self._plan.lease),
             heartbeat=Heartbeat(
-                scoreboard, [prefetched.release_stuck, in_flight.look], sender=self if self.number == 0 else None
+                scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
             end_handlers=EndHandlers(database, worker_id, self.app.tasks, settings),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tasks this child holds: claimed, and their outcome not stored yet."""
+"""In-flight tasks: claimed by this child, and their outcome not stored yet."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from lavoro.protocol.message import Job
 
 IDLE_AFTER = 30.0
-"""Seconds after which a child that holds nothing is idle: its node renews its lease more seldom."""
+"""Seconds without in-flight tasks after which a child is idle: its node renews its lease more seldom."""
 
 
 class InFlight:
-    """What is held, by id; ``released`` counts what was let go since the start.
+    """In-flight tasks by id; ``released`` counts those removed since the start.
 
     ``tell`` is called when the child gets idle, and when it is no longer: never for a task in a busy time.
     """
@@ -24,23 +24,23 @@ class InFlight:
         self.released = 0
         self._tell, self._idle = tell, False
         self._seen = (time.monotonic(), 0)
-        """When something was held for the last time, as far as we have looked, and what was released by then."""
+        """When a check last saw a task, and the number released by then."""
         self._telling = threading.Lock()
         """Over being idle, so that what is told last is true."""
 
     @property
     def count(self) -> int:
-        """How many tasks are held."""
+        """The number of in-flight tasks."""
         return len(self._jobs)
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Hold tasks."""
+        """Add tasks."""
         self._jobs.update((job.id, job) for job in jobs)
         if self._idle and self._jobs:
             self._set_idle(False)
 
-    def look(self) -> None:
-        """See whether we are idle by now; to be called at least once a second."""
+    def check_idle(self) -> None:
+        """See whether the child is idle by now; to be called at least once a second."""
         now = time.monotonic()
         if self._jobs or self.released != self._seen[1]:
             self._seen = (now, self.released)
@@ -56,15 +56,15 @@ class InFlight:
                 self._tell(self._idle)
 
     def holds(self, job: Job) -> bool:
-        """Whether it is held from this very claim."""
+        """Whether it is in-flight from this very claim."""
         return self._jobs.get(job.id) is job
 
     def find(self, id: uuid.UUID) -> Job | None:
-        """Return the task of that id, if it is held."""
+        """Return the task of that id, if it is in-flight."""
         return self._jobs.get(id)
 
     def release(self, jobs: Iterable[Job]) -> None:
-        """Let go of tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
+        """Remove tasks whose outcome is stored or refused; one that was claimed anew since then stays."""
         for job in jobs:
             if self.holds(job):
                 del self._jobs[job.id]

@@ -1,4 +1,4 @@
-"""Offers: a child at rest lets calls claim tasks for it in their own commit, which spares them the claim's."""
+"""A sleeping child offers free slots: a call assigns its task in its own commit, which spares that of a claim."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from lavoro.store.tasks import Lane
 from lavoro.worker.child.in_flight import InFlight
 
 MOST = 8
-"""Offers of a child at a time: calls that come together find one each. Half of them taken, they are made anew."""
+"""Most offers of a child at a time: calls that come together find one each. Renewed when half of them are taken."""
 SHARE = 4
-"""A child offers one slot of so many that are free: the others are for what it claims itself."""
+"""A child offers one slot of so many that are free: the others are for tasks that it claims itself."""
 OPEN = 5.0
-"""Seconds for which an offer holds. A task assigned to a node that is just being cut off waits until its lease ends."""
+"""Seconds for which an offer is open. A task assigned to a node that is just cut off waits for its lease to expire."""
 
 PATIENCE, AGAIN = 0.5, 1.0
-"""Seconds for which a call that takes an offer is waited for, and until the next try: claims have to go on."""
+"""Seconds to wait for a call that takes an offer, and until the next try: claims have to go on."""
 
 
 class Offers:
-    """What this child has offered, and the tasks that calls have assigned to it.
+    """The open offers of this child, and the tasks that calls have assigned to it.
 
-    A call that takes an offer tells the task's id by a notification, a hint like any other: an assigned task
-    stands in ``running``, where it is looked for at the end of each time in which there may have been offers. One
-    thread at a time takes tasks in: what the claimer reads and what ``disown`` gives back must not be the same.
+    A call that takes an offer sends the task's id as a notification, a hint like any other: the task is a row of
+    ``running``, which is read at the end of each time in which there may have been offers. One thread at a time takes
+    tasks in: the claimer and ``disown`` must not take the same one.
     """
 
     def __init__(self, in_flight: InFlight, *, worker_id: int, slots: int) -> None:

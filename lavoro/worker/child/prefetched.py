@@ -94,7 +94,7 @@ class Prefetched:
         except Exception as error:
             if jobs:
                 stuck = counted(len(jobs), "task")
-                logger.warning("%s behind a blocked loop could not be given back yet: %s", stuck, error)
+                logger.warning("%s behind a blocked loop could not be released yet: %s", stuck, error)
             self._session.lose()
             self._end_abandoned_session()
             self._release(jobs)

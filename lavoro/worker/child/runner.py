@@ -118,7 +118,7 @@ class TaskRunner:
     def _unknown(self, job: Job) -> Outcome:
         """Another release may know the task: it waits, each time twice as long, visible with the reason."""
         logger.error(
-            "received unregistered task %s[%s]; given back: another worker may know it, and this one if it imports"
+            "received unregistered task %s[%s]; requeued: another worker may know it, and this one if it imports"
             " the task's module (option -I, settings include and imports)",
             job.name, job.task_id,
         )  # fmt: skip

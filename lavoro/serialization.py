@@ -59,8 +59,8 @@ def _bytes_marked(value: bytes) -> dict[str, object]:
         return _marked("base64", base64.b64encode(value).decode("ascii"))
 
 
-_type_encoders: dict[type, Callable[[Any], object]] = {bytes: _bytes_marked}
-_type_decoders: dict[str, Callable[[Any], object]] = {
+type_encoders: dict[type, Callable[[Any], object]] = {bytes: _bytes_marked}
+type_decoders: dict[str, Callable[[Any], object]] = {
     "bytes": lambda text: text.encode("utf-8"),
     "base64": base64.b64decode,
     "float": float,
@@ -80,10 +80,10 @@ def register_type(
     >>> register_type(complex, "complex", lambda value: [value.real, value.imag], lambda pair: complex(*pair))
     """
     if name is None:
-        _type_encoders[cls] = encoder
+        type_encoders[cls] = encoder
     else:
-        _type_encoders[cls] = lambda value: _marked(name, encoder(value))
-        _type_decoders[name] = decoder or (lambda value: value)
+        type_encoders[cls] = lambda value: _marked(name, encoder(value))
+        type_decoders[name] = decoder or (lambda value: value)
 
 
 register_type(datetime, "datetime", datetime.isoformat, datetime.fromisoformat)
@@ -96,10 +96,10 @@ register_type(uuid.UUID, "uuid", lambda value: {"hex": value.hex}, lambda parts:
 
 def _encoder_for(value: object) -> Callable[[Any], object] | None:
     for cls in type(value).__mro__:
-        if cls in _type_encoders:
-            return _type_encoders[cls]
+        if cls in type_encoders:
+            return type_encoders[cls]
     # Abstract base classes and proxies are not in the list of bases.
-    return next((encoder for cls, encoder in list(_type_encoders.items()) if isinstance(value, cls)), None)
+    return next((encoder for cls, encoder in list(type_encoders.items()) if isinstance(value, cls)), None)
 
 
 def _is_django_promise(value: object) -> bool:
@@ -113,7 +113,7 @@ def _replacement(value: Any) -> object:
     own = getattr(value, "__json__", None)
     if own is not None:
         return own()
-    encoder = _type_encoders.get(type(value)) or _encoder_for(value)
+    encoder = type_encoders.get(type(value)) or _encoder_for(value)
     if encoder is not None:
         return encoder(value)
     if _is_django_promise(value):
@@ -226,7 +226,7 @@ def _revived(found: dict[str, Any]) -> object:
     """Return the object that ``found`` stands for; a dictionary that is no mark stands for itself."""
     if len(found) != 2 or "__value__" not in found or not isinstance(name := found.get("__type__"), str):
         return found
-    decoder = _type_decoders.get(name)
+    decoder = type_decoders.get(name)
     if decoder is None:
         raise ValueError(f"unknown type {name!r} in JSON: make it known here with register_type, as where it was sent")
     try:

@@ -116,7 +116,7 @@ class Own:
 @pytest.fixture
 def own_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the test register types without leaving them behind."""
-    for name in ("_type_encoders", "_type_decoders"):
+    for name in ("type_encoders", "type_decoders"):
         monkeypatch.setattr(serialization, name, dict(getattr(serialization, name)))
 
 
@@ -241,7 +241,8 @@ def test_the_text_is_strict_json(value: object) -> None:
 
 @given(values)
 def test_the_slow_way_writes_what_the_fast_way_writes(value: object) -> None:
-    assert serialization._encodable(serialization._dumps_slowly(value)) == dumps(value)
+    nan = dumps(math.nan)  # only the slow way can write it
+    assert dumps([value, math.nan]) == f"[{dumps(value)},{nan}]"
 
 
 def test_decimals_that_are_no_numbers_come_back() -> None:

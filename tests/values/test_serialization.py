@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lavoro import serialization
 from lavoro.exceptions import (
     SoftTimeLimitExceeded,
 )
@@ -30,6 +29,7 @@ from lavoro.serialization import (
     loads,
     register_type,
 )
+from lavoro.serialization import json as json_room
 
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
 LONG_NUMBER = 7**9_000  # 7,606 digits: more than Python converts to text
@@ -117,7 +117,7 @@ class Own:
 def own_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the test register types without leaving them behind."""
     for name in ("type_encoders", "type_decoders"):
-        monkeypatch.setattr(serialization, name, dict(getattr(serialization, name)))
+        monkeypatch.setattr(json_room, name, dict(getattr(json_room, name)))
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_table_lists_all_settings_in_order() -> None:
         ("lavoro_unknown_task_delay", 1.0),
         ("lavoro_unknown_task_delay_max", 300.0),
         ("lavoro_shutdown_grace", 30.0),
-        ("lavoro_prefetch", 500),
+        ("lavoro_prefetch", 1000),
         ("lavoro_batch", 1000),
         ("lavoro_data_dir", None),
     ],

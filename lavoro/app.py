@@ -41,7 +41,7 @@ from lavoro.store.configured import database_of
 from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
 from lavoro.store.errors import translated
-from lavoro.store.listener import ResultListener
+from lavoro.store.result_listener import ResultListener
 from lavoro.surface.application import Surface, symbol_of
 from lavoro.task import Task as BaseTask
 from lavoro.text.printable import described

@@ -25,7 +25,7 @@ from lavoro.ext.embedded_worker import EmbeddedWorker
 from lavoro.ext.flask_commands import commands, import_path, name_app
 from lavoro.runtime.current_app import finders
 from lavoro.store.database import Database
-from lavoro.store.listener import ResultListener
+from lavoro.store.result_listener import ResultListener
 from lavoro.task import Task
 
 P = ParamSpec("P")

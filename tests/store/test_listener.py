@@ -13,7 +13,8 @@ import pytest
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
-from lavoro.store.listener import Listener, ResultListener
+from lavoro.store.listener import Listener
+from lavoro.store.result_listener import ResultListener
 from tests.postgres import Cluster
 from tests.store.walk import rows, sent_and_taken, succeeded, value
 

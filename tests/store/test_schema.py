@@ -12,7 +12,8 @@ from lavoro.exceptions import WorkerLostError
 from lavoro.protocol import outcome
 from lavoro.store import queues, results, tasks, workers
 from lavoro.store.database import Database, Tx
-from lavoro.store.listener import Listener, ResultListener
+from lavoro.store.listener import Listener
+from lavoro.store.result_listener import ResultListener
 from lavoro.store.schema import partitions
 from lavoro.store.schema.migrate import migrate
 from lavoro.store.workers import Ending, Rescue

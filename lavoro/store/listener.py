@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
-import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import psycopg
-from psycopg.rows import TupleRow
 
 from lavoro.exceptions import OperationalError
+from lavoro.runtime.alarm import Alarm
 from lavoro.runtime.service import Service
-from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import Database, Tx
-from lavoro.store.deadline import Backend, backend_of
+from lavoro.store.database import Database
 from lavoro.store.errors import LOST, first_line
+from lavoro.store.lock_set import LockSet
+from lavoro.store.session import Session
 
 logger = logging.getLogger("lavoro.store")
 
@@ -47,83 +46,58 @@ class Listener(Service):
         lost: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__()
-        self._lost = lost
-        self._database = database
+        self._listens = database.listens
         self._channel = f"{database.schema}_{channel}"
-        self._heard = heard
-        self._connection: psycopg.Connection[TupleRow] | None = None
-        self._lock = threading.Lock()
-        """Over what is wanted, whether it is held, and the alarm: other threads change them while the loop looks."""
-        self._wanted: frozenset[str] = frozenset()
-        self._held: frozenset[str] = frozenset()
-        self._agreed = threading.Event()
-        self._calls: list[Callable[[], object]] = []
-        self._came: list[str] = []
-        self._alarm: tuple[int, int] | None = None
+        self._heard, self._lost = heard, lost
+        self._session = Session(database, "lavoro-listener", patience=ANSWER, direct=True, lost=self._connection_lost)
+        self._locks = LockSet(database.schema)
+        self._alarm = Alarm()
+        self._came: list[str | None] = []
         self._spoke = 0.0
-        self._abandoned: Backend | None = None
 
     def want(self, keys: Iterable[str]) -> None:
         """Say what is waited for from now on; wakes the loop."""
-        wanted = frozenset(f"{self._database.schema}_{key}" for key in keys)
-        with self._lock:
-            if wanted == self._wanted:
-                return
-            self._wanted = wanted
-            self._agreed.clear()
-        self.wake()
+        if self._locks.want(keys):
+            self.wake()
 
     def when_heard(self, call: Callable[[], object]) -> None:
         """Have a function called, in the loop's thread, once everything wanted is held; never where nothing can be."""
-        if not self._database.listens:
-            return
-        with self._lock:
-            self._calls.append(call)
-        self.wake()
+        if self._listens:
+            self._locks.when_held(call)
+            self.wake()
 
     def wait_until_heard(self, timeout: float) -> bool:
         """Wait until everything wanted is held, so that no later notification can be missed; False on timeout."""
-        return self._agreed.wait(timeout)
+        return self._locks.wait(timeout)
 
     def start(self) -> None:
         """Start the loop."""
-        self._alarm = os.pipe()
-        for end in self._alarm:
-            os.set_blocking(end, False)
+        self._alarm.open()
         super().start()
 
     def wake(self) -> None:
         """Interrupt the wait."""
         super().wake()
-        with self._lock:
-            if self._alarm is not None:
-                with contextlib.suppress(BlockingIOError):  # full: it rings already
-                    os.write(self._alarm[1], b"!")
+        self._alarm.ring()
 
     def step(self) -> float | None:
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
-        if not self._database.listens:
+        if not self._listens:
             return None  # nothing is ever held, so nobody rests: everybody polls
-        fresh = self._connection is None
-        connection = self._connection or self._connect()
-        try:
-            if not self._exchange_locks(connection) and not fresh:
+        with self._session:
+            if (tx := self._session.tx) is None:
+                connection = self._connect()
+            elif not self._exchange_locks(connection := tx.connection):
                 self._wait(connection)
             payloads = self._collect(connection)
-        except (*LOST, OSError):
-            self._lose()
-            self._lost()
-            raise
         self._tell(payloads)
         return 0
 
     def close(self) -> None:
         """Close the connection."""
-        self._lose()
-        with self._lock:
-            alarm, self._alarm = self._alarm, None
-        for end in alarm or ():
-            os.close(end)
+        self._session.close()
+        self._locks.lost()
+        self._alarm.close()
 
     def failed(self, error: Exception) -> None:
         """Log a lost connection once, not at every attempt."""
@@ -132,40 +106,26 @@ class Listener(Service):
         elif self._failures == 1:
             logger.warning("the listening connection was lost; polling until it is back: %s", first_line(error))
 
-    def _connect(self) -> psycopg.Connection[TupleRow]:
-        connection = self._database.connect("lavoro-listener", direct=True, patience=ANSWER)
-        try:
-            if self._abandoned is not None:  # a session that listens and is not read fills the server's queue
-                end_abandoned(Tx(connection, self._database.schema), self._abandoned)
-                self._abandoned = None
-            # What comes with the answer of a statement, which psycopg reads.
-            connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
-            connection.execute(f'listen "{self._channel}"'.encode())
-            self._came = []  # of a connection that was lost; who hears of a new one looks around
-            self._held, self._spoke = frozenset(), time.monotonic()
-            self._exchange_locks(connection)  # first: what is sent from now on is told, the rest is found by looking
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        self._heard(None)
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = self._session.open().connection
+        # What comes with the answer of a statement, which psycopg reads.
+        connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
+        connection.execute(f'listen "{self._channel}"'.encode())
+        self._came, self._spoke = [None], time.monotonic()
+        self._exchange_locks(connection)  # before None is told: it makes them look for all that was sent until now
         return connection
 
-    def _exchange_locks(self, connection: psycopg.Connection[TupleRow]) -> bool:
+    def _exchange_locks(self, connection: psycopg.Connection[Any]) -> bool:
         """Take and drop locks; tell whether there were any to take or drop.
 
         If so, what was notified meanwhile has been read already, and waiting would not end because of it.
         """
-        wanted = self._wanted
-        if wanted == self._held:
-            return False
-        for verb, keys in (("lock", wanted - self._held), ("unlock", self._held - wanted)):
-            for key in sorted(keys):
-                connection.execute(f"select pg_advisory_{verb}_shared(hashtextextended(%s, 0))".encode(), (key,))
-        self._held, self._spoke = wanted, time.monotonic()
-        return True
+        exchanged = self._locks.exchange(connection)
+        if exchanged:
+            self._spoke = time.monotonic()
+        return exchanged
 
-    def _collect(self, connection: psycopg.Connection[TupleRow]) -> list[str]:
+    def _collect(self, connection: psycopg.Connection[Any]) -> list[str | None]:
         """Return what has been notified; by libpq, for psycopg's generator takes 60 us of each wake-up."""
         connection.pgconn.consume_input()
         while notification := connection.pgconn.notifies():
@@ -173,40 +133,30 @@ class Listener(Service):
         payloads, self._came = self._came, []
         return payloads
 
-    def _tell(self, payloads: list[str]) -> None:
-        """Pass on what was heard: all of it, whatever one of the calls may raise."""
-        with contextlib.ExitStack() as stack:  # last in, first out
-            stack.callback(self._agree)
-            for payload in reversed(payloads):
-                stack.callback(self._heard, payload)
+    def _tell(self, payloads: list[str | None]) -> None:
+        """Pass on what was heard, and that locks are held: all of it, whatever one of the calls may raise."""
+        failed: Exception | None = None
+        heard: list[Callable[[], object]] = [partial(self._heard, payload) for payload in payloads]
+        for call in heard + self._locks.agree():
+            try:
+                call()
+            except Exception as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
-    def _agree(self) -> None:
-        """Tell those who wait for it that everything wanted is held."""
-        with self._lock:
-            if self._held != self._wanted:
-                return
-            self._agreed.set()
-            calls, self._calls = self._calls, []
-        for call in calls:
-            call()
-
-    def _wait(self, connection: psycopg.Connection[TupleRow]) -> None:
-        assert self._alarm is not None
+    def _wait(self, connection: psycopg.Connection[Any]) -> None:
         silent_for = time.monotonic() - self._spoke
-        ready, _, _ = select.select([connection.fileno(), self._alarm[0]], [], [], max(0.0, PROBE - silent_for))
-        if self._alarm[0] in ready:
-            os.read(self._alarm[0], 4096)
+        socket, alarm = connection.fileno(), self._alarm.fileno()
+        ready, _, _ = select.select([socket, alarm], [], [], max(0.0, PROBE - silent_for))
+        if alarm in ready:
+            self._alarm.silence()
         if not ready and silent_for >= PROBE:
             connection.execute("select 1")  # a half-open socket would be silent for ever
-        elif connection.fileno() not in ready:
+        elif socket not in ready:
             return
         self._spoke = time.monotonic()
 
-    def _lose(self) -> None:
-        with self._lock:
-            self._held = frozenset()
-            self._agreed.clear()
-        if self._connection is not None:
-            self._abandoned = backend_of(self._connection)
-            self._connection.close()
-            self._connection = None
+    def _connection_lost(self) -> None:
+        self._locks.lost()
+        self._lost()

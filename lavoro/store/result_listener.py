@@ -31,7 +31,9 @@ class ResultListener:
         """Begin without subscribers; in a forked process the thread and its connection stay with the parent."""
         self._waiting: dict[str, list[threading.Event]] = {}
         self._lock = threading.Lock()
-        self._listener: _Lingering | None = None
+        self._listener: Listener | None = None
+        self._idle_since = 0.0
+        """When the last caller left."""
 
     @property
     def listening(self) -> bool:
@@ -47,7 +49,7 @@ class ResultListener:
         with self._lock:
             self._waiting.setdefault(str(id), []).append(event)
             if self._listener is None or not self._listener.alive:
-                self._listener = _Lingering(self._database, "done", self._heard)
+                self._listener = Listener(self._database, "done", self._heard)
                 self._listener.start()
             listener = self._listener
             listener.want(["results"])
@@ -62,8 +64,8 @@ class ResultListener:
                 events.remove(event)
             if not events:
                 self._waiting.pop(str(id), None)
-            if not self._waiting and self._listener is not None:
-                self._listener.idle_since = time.monotonic()
+            if not self._waiting:
+                self._idle_since = time.monotonic()
 
     def close(self) -> None:
         """End the connection."""
@@ -77,7 +79,7 @@ class ResultListener:
             ids = list(self._waiting) if payload is None else payload.split(",")
             events = [event for id in ids for event in self._waiting.get(id, ())]
             listener = self._listener
-            if not self._waiting and listener and time.monotonic() - listener.idle_since > self.linger:
+            if not self._waiting and listener and time.monotonic() - self._idle_since > self.linger:
                 listener.want([])  # the first word nobody needed: from now on finishing workers need not send any
         for event in events:
             event.set()
@@ -86,7 +88,3 @@ class ResultListener:
 def _close_if_alive(close: weakref.WeakMethod[Callable[[], None]]) -> None:
     if method := close():
         method()
-
-
-class _Lingering(Listener):
-    idle_since = 0.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 import psycopg
 
@@ -21,13 +23,24 @@ IDLE = 1.0
 class Session:
     """Opens a connection, keeps it, and opens another when it was lost.
 
-    ``open`` costs nothing while the connection is in use. Each connection has a ``Tx`` of its own: another ``Tx`` tells
-    the user of another connection.
+    An error in a block ``with session:`` abandons the connection: a statement of the block may have no answer. ``lost``
+    is called then. ``open`` costs nothing while the connection is in use. Each connection has a ``Tx`` of its own:
+    another ``Tx`` tells the user of another connection. For ``direct`` and ``patience`` see ``Database.connect``.
     """
 
-    def __init__(self, database: Database, application: str, *, patience: float) -> None:
-        self._database, self._application, self._patience = database, application, patience
-        self._tx: Tx | None = None
+    def __init__(
+        self,
+        database: Database,
+        application: str,
+        *,
+        patience: float,
+        direct: bool = False,
+        lost: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._open = partial(database.open, application, direct=direct, patience=patience)
+        self._application, self._lost = application, lost
+        self.tx: Tx | None = None
+        """The connection, if there is one."""
         self._abandoned: Backend | None = None
         self._used = 0.0
         self._log = logger.warning
@@ -36,22 +49,30 @@ class Session:
         """Lend the connection; raises ``OperationalError`` when none can be opened."""
         now, before = time.monotonic(), self._used
         self._used = now
-        if self._tx is not None and now - before > IDLE:
-            self._look(self._tx)
-        if self._tx is None:
-            self._tx = self._connect()
-        return self._tx
+        if self.tx is not None and now - before > IDLE:
+            self._look(self.tx)
+        if self.tx is None:
+            self.tx = self._connect()
+        return self.tx
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self.lose()
 
     def lose(self) -> None:
         """Abandon the connection, perhaps during a statement: its session is ended before the next one begins."""
-        tx, self._tx = self._tx, None
+        tx, self.tx = self.tx, None
         if tx is not None:
             self._abandoned = backend_of(tx.connection)
             tx.connection.close()
+            self._lost()
 
     def close(self) -> None:
         """Close the connection, on which no statement may run."""
-        tx, self._tx = self._tx, None
+        tx, self.tx = self.tx, None
         if tx is not None:
             tx.connection.close()
 
@@ -66,7 +87,7 @@ class Session:
             self._log = logger.debug
 
     def _connect(self) -> Tx:
-        tx = self._database.open(self._application, patience=self._patience)
+        tx = self._open()
         try:
             if self._abandoned is not None and not end_abandoned(tx, self._abandoned):
                 logger.warning(

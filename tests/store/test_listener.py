@@ -86,6 +86,20 @@ def test_calls_come_when_everything_wanted_is_held(ears: Ears, tx: Tx) -> None:
         assert held.get(timeout=60) == 2
 
 
+def test_an_error_of_one_call_keeps_no_other_from_coming(database: Database) -> None:
+    came = threading.Event()
+
+    def broken() -> None:
+        raise BrokenPipeError("the child is gone")
+
+    listener = Listener(database, "wake", lambda payload: None)
+    listener.when_heard(broken)
+    listener.when_heard(came.set)
+    listener.start()  # both come in the same step
+    assert came.wait(60)
+    listener.stop(60)
+
+
 def test_what_is_notified_while_locks_are_exchanged_is_heard_at_once(ears: Ears, tx: Tx) -> None:
     """It is read by the statement that takes the lock: the socket would stay silent afterwards."""
     assert ears.next() is None

@@ -33,6 +33,20 @@ def test_the_connection_is_kept(mine: Session) -> None:
     assert mine.open() is mine.open()
 
 
+def test_an_error_in_a_block_loses_the_connection_and_tells_it_once(database: Database) -> None:
+    lost: list[str] = []
+    with Session(database, "lavoro-mine", patience=5, lost=lambda: lost.append("lost")) as mine:
+        first = mine.open()
+    assert (mine.tx, lost) == (first, [])
+    for _ in range(2):  # the second time there is none to lose
+        with pytest.raises(ValueError, match="no number"), mine:
+            raise ValueError("no number")
+    assert (mine.tx, first.connection.closed, lost) == (None, True, ["lost"])
+    assert mine.open() is not first
+    mine.close()
+    assert (mine.tx, lost) == (None, ["lost"])
+
+
 def test_what_was_given_up_is_over_before_the_next_statement(mine: Session, opened: Opened, tx: Tx) -> None:
     """A claim that waits for a lock; else it would be done when the lock is free, and nobody would know of it."""
     send(tx)

@@ -14,7 +14,7 @@ from lavoro.runtime.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import Database, Tx
 from lavoro.store.deadline import ANSWER
-from lavoro.store.errors import LOST, OUTAGE
+from lavoro.store.errors import OUTAGE
 from lavoro.store.notifications import Back, Due, read
 from lavoro.store.session import Session
 from lavoro.text.plural import counted
@@ -45,7 +45,7 @@ class Claimer(Service):
     ) -> None:
         super().__init__()
         self._offers, self._capacity, self._scanner, self._sleep = offers, capacity, scanner, sleep
-        self._session = Session(database, "lavoro-claimer", patience=ANSWER)
+        self._session = Session(database, "lavoro-claimer", patience=ANSWER, lost=self._abandoned)
         self._known: Tx | None = None
         """The connection on which we have scanned for lanes."""
         self._adopt_at, self._adopt_after = math.inf, ADOPTION
@@ -91,7 +91,7 @@ class Claimer(Service):
 
     def step(self) -> float | None:
         """Take in what calls have assigned; claim when it is time; return how long to wait."""
-        try:
+        with self._session:
             self._take_assigned()
             if time.monotonic() >= self._adopt_at:
                 self._adopt(self._open())
@@ -99,10 +99,6 @@ class Claimer(Service):
                 self._called = False  # before: a call that comes meanwhile must not be missed
                 pause = self._claim_if_room()
                 self._next = math.inf if pause is None else time.monotonic() + pause
-        except LOST:
-            self._session.lose()
-            self._called, self._adopt_at, self._adopt_after = True, -math.inf, ADOPTION
-            raise
         over = self._offers.over if self._offers.made else math.inf
         wait = min(self._next, over, self._adopt_at) - time.monotonic()
         return None if wait == math.inf else max(wait, 0.0)
@@ -197,6 +193,10 @@ class Claimer(Service):
             self._scanner.require()  # the answer of a scan may have been lost too
             self._known = tx
         return tx
+
+    def _abandoned(self) -> None:
+        """Poll for tasks of the abandoned claim, and claim again."""
+        self._called, self._adopt_at, self._adopt_after = True, -math.inf, ADOPTION
 
     def _adopt(self, tx: Tx) -> None:
         """Run the tasks of a claim whose answer was lost with its connection, and plan the next poll: it may be late.

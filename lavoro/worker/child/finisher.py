@@ -91,11 +91,11 @@ class Finisher(Service):
             return None
         connection.patience = ANSWER + size / SLOWEST
         try:
-            self._store_or_explain(batch)
+            with self._session:
+                self._store_or_explain(batch)
         except Exception:
             # No outcome is dropped; a repeat is harmless. A batch of one large outcome goes behind all others.
             (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
-            self._session.lose()
             raise
         self._in_flight.release(outcome.job for outcome in batch)
         self.stored()

@@ -55,20 +55,21 @@ class EndHandlers(Service):
         """Call the handlers of all such tasks that this process knows."""
         self.busy = True
         try:
-            while not self.stopping:
-                ended = unhandled.take(self._session.open(), self._worker_id, list(self._tasks))
-                if ended is None:
-                    break
-                if ended.job is not None:
-                    self._handle(ended, ended.job)
-                unhandled.drop(self._session.open(), self._worker_id, ended.id)
+            with self._session:
+                self._call_all()
             self._session.close()
-        except BaseException:
-            self._session.lose()
-            raise
         finally:
             self.busy = False
             self.rested()
+
+    def _call_all(self) -> None:
+        while not self.stopping:
+            ended = unhandled.take(self._session.open(), self._worker_id, list(self._tasks))
+            if ended is None:
+                break
+            if ended.job is not None:
+                self._handle(ended, ended.job)
+            unhandled.drop(self._session.open(), self._worker_id, ended.id)
 
     def _handle(self, ended: Unhandled, job: Job) -> None:
         try:

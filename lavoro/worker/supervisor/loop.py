@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
+
+from lavoro.runtime.alarm import Alarm
 
 
 class Loop:
@@ -22,18 +23,17 @@ class Loop:
         self._interruption: BaseException | None = None
         self._interrupting: Collection[int] = ()
         self._posted: deque[Callable[[], object]] = deque()
-        self._alarm_in, self._alarm_out = os.pipe()
-        os.set_blocking(self._alarm_in, False)
-        os.set_blocking(self._alarm_out, False)
+        self._alarm = Alarm()
+        self._alarm.open()
         self._selector = selectors.DefaultSelector()
-        self.watch(self._alarm_in, self._silence_alarm)
+        self.watch(self._alarm, self._alarm.silence)
 
     def catch(self, numbers: Iterable[int]) -> None:
         """Note these signals for ``caught``, and wake up for the end of a child too."""
         for number in numbers:
             signal.signal(number, self._note)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # for the alarm only
-        signal.set_wakeup_fd(self._alarm_out, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._alarm.writer, warn_on_full_buffer=False)
 
     def _note(self, number: int, frame: object) -> None:
         self._signals.append(number)
@@ -72,8 +72,7 @@ class Loop:
     def post(self, call: Callable[[], object]) -> None:
         """Have the main thread call a function; for the other threads."""
         self._posted.append(call)
-        with suppress(OSError):  # it is full: there are alarms enough; or closed: we are past all this
-            os.write(self._alarm_out, b"!")
+        self._alarm.ring()
 
     def wait(self, until: float) -> None:
         """Wait for something to happen, until a moment (monotonic) at the latest, and call whom it concerns."""
@@ -88,9 +87,4 @@ class Loop:
         """Give the descriptors back."""
         signal.set_wakeup_fd(-1)
         self._selector.close()
-        os.close(self._alarm_in)
-        os.close(self._alarm_out)
-
-    def _silence_alarm(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._alarm_in, 4096)
+        self._alarm.close()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lavoro.runtime.service import Service
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import OUTAGE
 from lavoro.store.session import Session
 from lavoro.store.workers import Registration, Rescue
@@ -42,7 +41,6 @@ class Upkeep(Service):
     def __init__(self, database: Database, hooks: Hooks, terms: Terms) -> None:
         super().__init__()
         self.max_backoff = min(self.max_backoff, terms.lease / RENEWALS)
-        self._session = Session(database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS))
         self.server_clock = ServerClock(lease=terms.lease)
         clock = ClockCorrection(self.server_clock, node=terms.node, lease=terms.lease)
         self.rescuer = Rescuer(
@@ -50,6 +48,9 @@ class Upkeep(Service):
         )
         self.renewal = LeaseRenewal(terms.lease, hooks, rescuer=self.rescuer, clock=clock)
         self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, Retention(terms.node, terms.retention))
+        self._session = Session(
+            database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS), lost=self.renewal.renew
+        )
 
     # From other threads
 
@@ -94,7 +95,8 @@ class Upkeep(Service):
 
     def step(self) -> float:
         """Run each duty; return the seconds until the next one is due."""
-        with self._connection() as tx:
+        with self._session:
+            tx = self._session.open()
             for duty in self.duties:
                 duty.run(tx)
         pause = min(duty.due for duty in self.duties) - time.monotonic()
@@ -113,13 +115,3 @@ class Upkeep(Service):
                 counted(self.rescuer.left, "process", "processes"), self.renewal.length.in_force,
             )  # fmt: skip
         self._session.close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[Tx]:
-        """Lend the connection; after an error it is not used again."""
-        try:
-            yield self._session.open()
-        except Exception:
-            self._session.lose()
-            self.renewal.renew()
-            raise

@@ -233,7 +233,7 @@ def _leaks_connections(module: Any) -> None:
     kept: list[Any] = []
 
     def step(self: Any) -> float | None:
-        kept.append(self._session._database.open("lavoro-claimer"))
+        kept.append(self._session._open())
         result: float | None = original(self)
         return result
 

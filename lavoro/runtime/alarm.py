@@ -1,0 +1,54 @@
+"""A pipe by which other threads wake a thread that waits in select()."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+
+class Alarm:
+    """Can be waited for like a socket; rings in threads and signal handlers never block.
+
+    Nothing is kept open until ``open()``, and after ``close()``: then nobody waits, and ringing does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        """A closed descriptor must not be written to: its number may be that of another file by then."""
+        self._reader = self._writer = -1
+
+    def open(self) -> None:
+        """Make the pipe."""
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def fileno(self) -> int:
+        """The descriptor that can be read once it has rung."""
+        return self._reader
+
+    @property
+    def writer(self) -> int:
+        """The descriptor to which signals are written, see ``signal.set_wakeup_fd``."""
+        return self._writer
+
+    def ring(self) -> None:
+        """End the wait, or else the next one."""
+        with self._lock:
+            if self._writer >= 0:
+                with contextlib.suppress(BlockingIOError):  # full: it rings already
+                    os.write(self._writer, b"!")
+
+    def silence(self) -> None:
+        """Take back all rings so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        with self._lock:
+            ends, self._reader, self._writer = (self._reader, self._writer), -1, -1
+        for end in ends:
+            if end >= 0:
+                os.close(end)

@@ -64,12 +64,12 @@ class Child:
 
     def send(self, kind: str, *, listening: bool = False, id: str = "") -> None:
         """Tell the claimer whether it is listened for, or of an assigned task."""
-        if self.claimer is not None and kind == "rest":
+        if self.claimer is not None and kind == "listening":
             self.claimer.confirm_sleep(listening=listening)
         elif self.claimer is not None:
             self.claimer.assigned(uuid.UUID(id))
 
-    def nudge(self, kind: str, *, what: str) -> None:
+    def try_send(self, kind: str, *, what: str) -> None:
         """Pass a notification on."""
         if self.claimer is not None:
             self.claimer.notified(what)
@@ -104,7 +104,7 @@ class Node:
         self.child.claimer = Claimer(
             self.database, offers, capacity=Capacity(pool, self.in_flight, offers, prefetch=500),
             scanner=LaneScanner(["celery"]),
-            sleep=Sleep(lambda asked: self.router.rest(self.child, resting=asked), poll_interval=POLL),
+            sleep=Sleep(lambda asked: self.router.set_sleeping(self.child, sleeping=asked), poll_interval=POLL),
         )  # fmt: skip
         self.child.claimer.start()
 

@@ -43,8 +43,8 @@ class Pipe:
             self._outgoing += _line(kind, fields)
             return self._push()
 
-    def nudge(self, kind: str, **fields: Any) -> None:
-        """Send a message that may be lost: who has not taken those before is busy, and looks around by itself later."""
+    def try_send(self, kind: str, **fields: Any) -> None:
+        """Send a message unless earlier ones still wait; such a child is busy, and polls by itself later."""
         with self._lock:
             if not self._outgoing:
                 self._outgoing = _line(kind, fields)

@@ -52,7 +52,7 @@ class Scoreboard:
 
     @staticmethod
     def size(slots: int) -> int:
-        """How many bytes a board of so many slots has."""
+        """The size in bytes of a scoreboard with so many slots."""
         return _HEADER.size + slots * _SLOT.size + ENDED * _ID
 
     # The child writes

@@ -28,7 +28,7 @@ from tests.worker.conftest import PATIENCE
 
 POLL, SLOTS = 0.5, 100
 LATER = 6.0
-"""Seconds: sooner than a rest ends, and later than a slow machine needs for a test's first steps."""
+"""Seconds: sooner than a sleep ends, and later than a slow machine needs for a test's first steps."""
 
 
 class Node:
@@ -54,8 +54,8 @@ class Node:
         self.claimer.step()
         return self.in_flight.find(job.id) is not None
 
-    def rest(self) -> None:
-        """Take the first step, and give the supervisor's answer to the claimer's wish to rest."""
+    def sleep(self) -> None:
+        """Take the first step, and give the supervisor's answer to the claimer, which asks to sleep."""
         self.step()
         assert self.asked == [True]
         self.claimer.confirm_sleep(listening=True)
@@ -79,13 +79,13 @@ def running(tx: Tx) -> int:
     return int(value(tx, "select count(*) from lavoro.running"))
 
 
-def test_it_rests_while_nothing_waits(node: Node) -> None:
-    node.rest()
+def test_it_sleeps_while_nothing_waits(node: Node) -> None:
+    node.sleep()
     assert node.settle() == pytest.approx(POLL * SLEEPING, rel=0.01)
 
 
-def test_it_rests_no_longer_when_nobody_listens(node: Node) -> None:
-    node.rest()
+def test_it_wakes_up_when_nobody_listens(node: Node) -> None:
+    node.sleep()
     node.settle()
     node.claimer.confirm_sleep(listening=False)
     assert [node.step() for _ in range(6)][-1] == pytest.approx(POLL, rel=0.01)
@@ -93,14 +93,14 @@ def test_it_rests_no_longer_when_nobody_listens(node: Node) -> None:
 
 def test_a_task_for_later_is_met_on_its_time(node: Node, tx: Tx) -> None:
     tasks.insert(tx, [message(countdown=LATER)])
-    node.rest()
+    node.sleep()
     assert POLL < node.settle() <= LATER
 
 
 def test_a_task_for_later_is_met_on_its_time_after_one_that_was_due(node: Node, tx: Tx) -> None:
     """The look that found the first could not see the second behind it."""
     tasks.insert(tx, [message(countdown=LATER), message()])
-    node.rest()
+    node.sleep()
     assert POLL < node.settle() <= LATER
     assert running(tx) == 1
 
@@ -126,7 +126,7 @@ def test_what_commits_late_is_met_although_its_lane_is_known(node: Node, tx: Tx)
     """It is below the bound of the last claim then."""
     late = message(priority=1)
     tasks.insert(tx, [message(priority=1)])
-    node.rest()
+    node.sleep()
     node.settle()
     tasks.insert(tx, [message(priority=1)])
     assert node.step() is not None
@@ -139,7 +139,7 @@ def test_what_commits_late_is_met_although_its_lane_is_known(node: Node, tx: Tx)
 
 
 def test_a_look_that_failed_is_made_again(node: Node, tx: Tx) -> None:
-    node.rest()
+    node.sleep()
     node.settle()
     tasks.insert(tx, [message()])
     rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
@@ -157,7 +157,7 @@ def test_a_task_that_somebody_holds_hides_others_for_a_poll_interval_at_most(nod
     pauses = []
     with tx.connection.transaction():
         rows(tx, "select 1 from lavoro.waiting for update")
-        node.rest()
+        node.sleep()
         for _ in range(8):
             pauses.append(node.step() or 0)
             time.sleep(pauses[-1])
@@ -168,7 +168,7 @@ def test_a_task_that_somebody_holds_hides_others_for_a_poll_interval_at_most(nod
 def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "CHEAP", 0.0)  # so that the next look has to wait a little
     tasks.insert(tx, [message(countdown=LATER)])
-    node.rest()
+    node.sleep()
     node.settle()
     tasks.insert(tx, [message(queue="other")])
     node.claimer.notified("due:0:other")
@@ -176,7 +176,7 @@ def test_a_look_that_is_due_is_not_put_off_until_a_task_is(node: Node, tx: Tx, m
     assert running(tx) == 1
 
 
-def test_many_tasks_at_a_time_are_no_reason_to_rest(node: Node, tx: Tx) -> None:
+def test_many_tasks_at_a_time_are_no_reason_to_sleep(node: Node, tx: Tx) -> None:
     tasks.insert(tx, [message() for _ in range(BUSY)])
     node.step()
     assert running(tx) == BUSY
@@ -188,9 +188,9 @@ def test_many_tasks_at_a_time_are_no_reason_to_rest(node: Node, tx: Tx) -> None:
 
 @pytest.fixture
 def warm(node: Node, tx: Tx, migrated_url: str) -> Iterator[Node]:
-    """A node at rest that has run a task lately, and whose supervisor holds the lock for it."""
+    """A sleeping node that has run a task lately, and whose supervisor holds the lock for it."""
     rows(tx, "update lavoro.worker set queues = array['celery', 'other'] returning 1")
-    node.rest()
+    node.sleep()
     tasks.insert(tx, [message()])
     node.settle()
     with psycopg.connect(migrated_url, autocommit=True) as supervisor:
@@ -428,7 +428,7 @@ def test_looks_for_late_claims_get_rare_and_none_is_made_without_need(
 
     monkeypatch.setattr(node.offers, "found", found)
     tasks.insert(tx, [message()])
-    node.rest()
+    node.sleep()
     node.settle()
     assert looks == []
     cut(node, tx)

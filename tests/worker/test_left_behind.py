@@ -103,7 +103,7 @@ def test_final_messages_end_where_nothing_is_there_though_the_wire_is_open() -> 
     theirs.setblocking(False)
 
     def talk() -> list[dict[str, object]]:
-        child.send("rest", padding="x" * 1000)
+        child.send("idle", padding="x" * 1000)
         return receive()
 
     receive: Callable[[], list[dict[str, object]]] = ours.receive  # type: ignore[assignment]

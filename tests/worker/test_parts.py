@@ -40,15 +40,15 @@ from lavoro.worker.supervisor.storage import name_of
 ENGINE = sa.create_engine("postgresql+psycopg://h/d")
 
 
-def make_board(slots: int) -> Scoreboard:
+def make_scoreboard(slots: int) -> Scoreboard:
     descriptor = unnamed_file()
     os.ftruncate(descriptor, Scoreboard.size(slots))
     return Scoreboard(descriptor, slots)
 
 
-def test_board() -> None:
+def test_scoreboard() -> None:
     """What begins is there until it ends; only what is past its limit is overdue."""
-    shared, id = make_board(2), uuid.uuid4()
+    shared, id = make_scoreboard(2), uuid.uuid4()
     assert shared.entries() == []
     shared.begin(1, id.bytes, math.inf)
     assert [(entry.slot, entry.id) for entry in shared.entries()] == [(1, id)]
@@ -67,7 +67,7 @@ def test_board() -> None:
 
 
 def test_board_keeps_what_ended_last() -> None:
-    """The memory of so many tasks is used again and again; the supervisor reads it through a board of its own."""
+    """The memory of so many tasks is used again and again; the supervisor reads it through a scoreboard of its own."""
     descriptor = unnamed_file()
     os.ftruncate(descriptor, Scoreboard.size(2))
     child, supervisor = Scoreboard(descriptor, 2), Scoreboard(descriptor, 2)
@@ -82,8 +82,8 @@ def test_board_keeps_what_ended_last() -> None:
 def test_the_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is, without its password; the embedded one is named by its folder."""
     monkeypatch.delenv("LAVORO_DATABASE_URL", raising=False)
-    app = Lavoro("plan", lavoro_data_dir=str(tmp_path), set_as_current=False)
-    config = make_config(app, WorkerOptions("plan"))
+    app = Lavoro("config", lavoro_data_dir=str(tmp_path), set_as_current=False)
+    config = make_config(app, WorkerOptions("config"))
     try:
         assert name_of(config) == f"embedded, {tmp_path}"
     finally:
@@ -102,7 +102,7 @@ def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:
     ours, theirs = Pipe.pair()
     for number in range(5_000):
         assert ours.send("order", number=number, padding="x" * 200)
-    ours.nudge("wake")
+    ours.try_send("wake")
     child, heard = Pipe(theirs), []
     for message in child.messages():
         heard.append(message["number"])
@@ -110,7 +110,7 @@ def test_pipe_never_waits_for_a_child_that_does_not_read() -> None:
         if message["number"] == 4_999:
             break
     assert heard == list(range(5_000))
-    ours.nudge("wake")
+    ours.try_send("wake")
     assert [message["kind"] for message in child.receive() or []] == ["wake"]
     child.close()
     assert not ours.send("order")
@@ -157,18 +157,18 @@ def test_whoever_holds_nothing_for_a_while_is_idle(monkeypatch: pytest.MonkeyPat
 
 
 def test_config() -> None:
-    app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", task_default_queue="mine", result_expires=0)
-    config = make_config(app, WorkerOptions("plan", pool="prefork", concurrency=3))
+    app = Lavoro("config", set_as_current=False, broker="postgresql://h/d", task_default_queue="mine", result_expires=0)
+    config = make_config(app, WorkerOptions("config", pool="prefork", concurrency=3))
     assert (config.slots, config.processes, config.queues) == (1, 3, ("mine",))
     assert config.success_expires is None
     assert WorkerConfig.from_dict(vars(config)) == config
-    config = make_config(app, WorkerOptions("plan", processes=2, queues=("a", "b", "a"), exclude_queues=("b",)))
+    config = make_config(app, WorkerOptions("config", processes=2, queues=("a", "b", "a"), exclude_queues=("b",)))
     assert (config.pool, config.slots, config.processes, config.queues) == ("gevent", 100, 2, ("a",))
     with pytest.raises(ImproperlyConfigured, match="no queue is left"):
-        make_config(app, WorkerOptions("plan", queues=("b",), exclude_queues=("b",)))
+        make_config(app, WorkerOptions("config", queues=("b",), exclude_queues=("b",)))
     app.conf.task_create_missing_queues = False
     with pytest.raises(QueueNotFound, match="'other'.*mine"):
-        make_config(app, WorkerOptions("plan", queues=("other",)))
+        make_config(app, WorkerOptions("config", queues=("other",)))
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     """The default number gives way; a number that somebody chose stays, with a warning of both numbers."""
     engine = sa.create_engine("postgresql+psycopg://ada:secret@h/d", **options)
     for given in (engine, [engine], lambda: [engine]):
-        app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=given)
+        app = Lavoro("config", set_as_current=False, broker="postgresql://h/d", lavoro_engines=given)
         app.task(len, name="len")
-        assert make_config(app, WorkerOptions("plan")).slots == (connections or 100)
-    assert make_config(app, WorkerOptions("plan", pool="prefork", concurrency=50)).slots == 1
+        assert make_config(app, WorkerOptions("config")).slots == (connections or 100)
+    assert make_config(app, WorkerOptions("config", pool="prefork", concurrency=50)).slots == 1
 
-    chosen = WorkerOptions("plan", concurrency=50)
+    chosen = WorkerOptions("config", concurrency=50)
     config = make_config(app, chosen)
     assert config.slots == 50
     told = list(start_warnings.of_the_application(app, chosen, config))
@@ -204,7 +204,7 @@ def test_no_more_tasks_at_once_than_the_application_has_connections(
     assert f"runs 50 tasks at once, but the engine of postgresql+psycopg://ada:***@h/d has {connections} c" in warning
     assert f"longer than 30 s for one fails; start the worker with -c {connections}" in warning
     assert (
-        list(start_warnings.of_the_application(app, WorkerOptions("plan"), make_config(app, WorkerOptions("plan"))))
+        list(start_warnings.of_the_application(app, WorkerOptions("config"), make_config(app, WorkerOptions("config"))))
         == []
     )
 
@@ -230,11 +230,11 @@ def test_a_live_worker_of_the_same_name(migrated_url: str, host: str, pid: int, 
 
 
 def test_what_is_no_engine_is_refused() -> None:
-    app = Lavoro("plan", set_as_current=False, broker="postgresql://h/d", lavoro_engines=["postgresql://h/d"])
+    app = Lavoro("config", set_as_current=False, broker="postgresql://h/d", lavoro_engines=["postgresql://h/d"])
     with pytest.raises(ImproperlyConfigured, match="lavoro_engines must name SQLAlchemy engines, not str"):
-        make_config(app, WorkerOptions("plan"))
+        make_config(app, WorkerOptions("config"))
     app.conf.lavoro_engines = f"{__name__}:ENGINE"
-    assert make_config(app, WorkerOptions("plan")).slots == 15
+    assert make_config(app, WorkerOptions("config")).slots == 15
 
 
 def test_engines_of_asyncio_have_pools_as_well() -> None:

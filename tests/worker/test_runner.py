@@ -18,7 +18,7 @@ from lavoro.worker.child.recycling import RecyclePolicy
 from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.scoreboard import Entry
 from tests.store.walk import registered, rows, sent_and_taken, stage_of
-from tests.worker.test_parts import make_board
+from tests.worker.test_parts import make_scoreboard
 
 LIMIT = 60.0
 
@@ -30,7 +30,7 @@ class Slot:
         self.tx, self.worker_id, self.in_flight = tx, registered(tx), InFlight()
         self.seen: list[Entry] = []
         self.reasons: list[str] = []
-        self.scoreboard = make_board(1)
+        self.scoreboard = make_scoreboard(1)
         self.finisher = Finisher(Database(url), self.in_flight, worker_id=self.worker_id)
         policy = RecyclePolicy(most_tasks=most_tasks, most_memory=0)
         self.runner = TaskRunner(self._app().tasks, self.scoreboard, self.finisher, policy)

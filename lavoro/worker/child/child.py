@@ -78,8 +78,8 @@ def main(argument: str) -> None:
 
 def _main(start: dict[str, Any]) -> None:
     _set_up_signals(start["stacks"])
-    prepare([start["pipe"], start["board"], start["stacks"]])
-    for name in ("pipe", "board", "stacks"):
+    prepare([start["pipe"], start["scoreboard"], start["stacks"]])
+    for name in ("pipe", "scoreboard", "stacks"):
         os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
     orders = pipe.messages()
@@ -89,18 +89,18 @@ def _main(start: dict[str, Any]) -> None:
     if patched():
         import_module("lavoro.worker.child.pools.loops").prepare()
         import_module("lavoro.worker.child.pools.unfit").refuse()
-    wishes = WorkerOptions.from_dict(first)
-    sys.argv[:] = wishes.command  # first: the application may read it while it is imported
+    options = WorkerOptions.from_dict(first)
+    sys.argv[:] = options.command  # first: the application may read it while it is imported
     current_process().name = f"{start['pool']}-{start['number']}"
     try:
-        log.begin(wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style)
-        app, plan = _load(wishes)
+        log.begin(options.loglevel, logfile=options.logfile, style=options.log_style)
+        app, config = _load(options)
     except BaseException as error:
         leave_fork(error)
-        pipe.send("failed", error=_one_line(error, wishes.app), traceback=traceback_of(error))
+        pipe.send("failed", error=_one_line(error, options.app), traceback=traceback_of(error))
         os._exit(1)
-    pipe.send("hello", config=asdict(plan))
-    Child(app, plan, wishes, pipe, start).run(orders)
+    pipe.send("hello", config=asdict(config))
+    Child(app, config, options, pipe, start).run(orders)
 
 
 def _set_up_signals(stacks: int) -> None:
@@ -111,27 +111,27 @@ def _set_up_signals(stacks: int) -> None:
     faulthandler.register(signal.SIGUSR1, file=stacks)
 
 
-def _load(wishes: WorkerOptions) -> tuple[Lavoro, WorkerConfig]:
+def _load(options: WorkerOptions) -> tuple[Lavoro, WorkerConfig]:
     """Import the application and everything that defines its tasks."""
     sys.path.insert(0, str(Path.cwd()))
-    app = find_app(wishes.app)
+    app = find_app(options.app)
     app.set_default()
-    if wishes.database:
-        app.conf.broker_url = wishes.database
-    app.conf.update(wishes.settings)
-    app.conf.include = (*app.conf.include, *wishes.include)
-    limits = {"task_time_limit": wishes.time_limit, "task_soft_time_limit": wishes.soft_time_limit}
+    if options.database:
+        app.conf.broker_url = options.database
+    app.conf.update(options.settings)
+    app.conf.include = (*app.conf.include, *options.include)
+    limits = {"task_time_limit": options.time_limit, "task_soft_time_limit": options.soft_time_limit}
     app.conf.update({name: value for name, value in limits.items() if value is not None})
-    if wishes.prefetch_multiplier is not None:
-        app.conf.worker_prefetch_multiplier = wishes.prefetch_multiplier
+    if options.prefetch_multiplier is not None:
+        app.conf.worker_prefetch_multiplier = options.prefetch_multiplier
     app.import_modules()
-    node = node_name(wishes.hostname)
+    node = node_name(options.hostname)
     signals.celeryd_init.send(
-        node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=wishes.as_dict()
+        node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=options.as_dict()
     )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
-    plan = make_config(app, wishes)
-    return app, replace(plan, notes=tuple(start_warnings.of_the_application(app, wishes, plan)))
+    config = make_config(app, options)
+    return app, replace(config, notes=tuple(start_warnings.of_the_application(app, options, config)))
 
 
 def _one_line(error: BaseException, app: str) -> str:
@@ -152,11 +152,11 @@ class Child:
     """The running child: its parts, and the conversation with its supervisor. It is the sender of worker signals."""
 
     def __init__(
-        self, app: Lavoro, plan: WorkerConfig, wishes: WorkerOptions, pipe: Pipe, start: dict[str, Any]
+        self, app: Lavoro, config: WorkerConfig, options: WorkerOptions, pipe: Pipe, start: dict[str, Any]
     ) -> None:
-        self.app, self.wishes, self.pipe, self.number = app, wishes, pipe, start["number"]
+        self.app, self.options, self.pipe, self.number = app, options, pipe, start["number"]
         self.hostname = ""
-        self._plan, self._scoreboard = plan, start["board"]
+        self._config, self._scoreboard = config, start["scoreboard"]
 
     def run(self, orders: Iterator[Message]) -> None:
         """Wait for the lease, then work until told to stop; never returns."""
@@ -168,9 +168,9 @@ class Child:
         except BaseException as error:
             leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
-            self.pipe.send("failed", error=_one_line(error, self.wishes.app), traceback=traceback_of(error))
+            self.pipe.send("failed", error=_one_line(error, self.options.app), traceback=traceback_of(error))
             os._exit(1)
-        leaving = Leaving(parts, self.pipe, number=self.number, grace=self._plan.grace)
+        leaving = Leaving(parts, self.pipe, number=self.number, grace=self._config.grace)
         obeying = threading.Thread(
             target=inherited(), args=(obey, orders, parts, leaving), name="lavoro-orders", daemon=True
         )
@@ -207,9 +207,9 @@ class Child:
         return parts
 
     def _set_up_logging(self) -> None:
-        conf, wishes = self.app.conf, self.wishes
+        conf, options = self.app.conf, self.options
         log.setup(
-            wishes.loglevel, logfile=wishes.logfile, style=wishes.log_style, colorize=conf.worker_log_color,
+            options.loglevel, logfile=options.logfile, style=options.log_style, colorize=conf.worker_log_color,
             hijack_root=conf.worker_hijack_root_logger,
             format=conf.worker_log_format, datefmt=conf.worker_log_datefmt,
             task_format=conf.worker_task_log_format, task_datefmt=conf.worker_task_log_datefmt,
@@ -235,7 +235,7 @@ class Child:
         claimer = Claimer(
             database, offers, capacity=capacity, scanner=LaneScanner(lease["queues"]),
             sleep=Sleep(
-                lambda sleeping: self.pipe.send("rest", resting=sleeping),
+                lambda sleeping: self.pipe.send("sleeping", sleeping=sleeping),
                 poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             ),
         )  # fmt: skip
@@ -245,7 +245,7 @@ class Child:
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,
-            self_fence=SelfFence(scoreboard, self._plan.lease),
+            self_fence=SelfFence(scoreboard, self._config.lease),
             heartbeat=Heartbeat(
                 scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
@@ -253,10 +253,10 @@ class Child:
         )  # fmt: skip
 
     def _recycle_policy(self) -> RecyclePolicy:
-        conf, wishes = self.app.conf, self.wishes
+        conf, options = self.app.conf, self.options
         return RecyclePolicy(
-            most_tasks=wishes.max_tasks_per_child or conf.worker_max_tasks_per_child or 0,
-            most_memory=wishes.max_memory_per_child or conf.worker_max_memory_per_child or 0,
+            most_tasks=options.max_tasks_per_child or conf.worker_max_tasks_per_child or 0,
+            most_memory=options.max_memory_per_child or conf.worker_max_memory_per_child or 0,
         )
 
     def _run_settings(self, pool: Pool, progress: Progress) -> RunSettings:
@@ -276,7 +276,7 @@ class Child:
         """Leave for a fresh process."""
         claimer.stopping = True  # at once: the answer takes a moment
         prefetched.release()
-        self.pipe.send("worn", reason=reason)
+        self.pipe.send("recycle", reason=reason)
 
 
 def _report(parts: Parts, task_id: str, state: str, meta: Any) -> bool:

@@ -68,7 +68,7 @@ class Leaving:
 
     def _stop_claiming(self) -> None:
         parts = self._parts
-        parts.finisher.stored = parts.end_handlers.rested = self._news.set
+        parts.finisher.stored = parts.end_handlers.done = self._news.set
         parts.end_handlers.stop(0)
         parts.claimer.stop(CLAIM_PATIENCE)
         parts.prefetched.release()

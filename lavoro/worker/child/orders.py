@@ -28,7 +28,7 @@ def obey(orders: Iterable[Message], parts: Parts, leaving: Leaving) -> None:
     leaving.orphaned()
 
 
-def _announce(parts: Parts, order: Message) -> None:
+def _worker_ready(parts: Parts, order: Message) -> None:
     signals.worker_ready.send(parts.settings.consumer)
 
 
@@ -39,11 +39,11 @@ def _cancel(parts: Parts, order: Message) -> None:
 
 
 ORDERS: dict[str, Callable[[Parts, Message], None]] = {
-    "announce": _announce,
+    "worker_ready": _worker_ready,
     "cancel": _cancel,
     "assigned": lambda parts, order: parts.claimer.assigned(uuid.UUID(order["id"])),
     "handle": lambda parts, order: parts.end_handlers.call(),
-    "rest": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
+    "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),
 }
 """By the kind of an order, the function that carries it out; ``stop`` is for ``Leaving``."""

@@ -38,7 +38,7 @@ class Prefetched:
 
     def __init__(self, capacity: Capacity, finisher: Finisher, offers: Offers, database: Database) -> None:
         self._capacity, self._pool, self._finisher, self._offers = capacity, capacity.pool, finisher, offers
-        self._session = Session(database, "lavoro-relief", patience=ANSWER)
+        self._session = Session(database, "lavoro-release", patience=ANSWER)
         """Only for a release while the loop is blocked: the finisher is in that loop."""
         self._ran_before: list[uuid.UUID] | None = None
 

@@ -13,35 +13,35 @@ from lavoro.worker.child import unseen
 from lavoro.worker.config import WorkerConfig, WorkerOptions, concurrency_of
 
 
-def of_the_application(app: Any, wishes: WorkerOptions, plan: WorkerConfig) -> Iterator[str]:
+def of_the_application(app: Any, options: WorkerOptions, config: WorkerConfig) -> Iterator[str]:
     """Yield the warnings of the first child, which has loaded the application."""
-    if doubt := ambiguity(wishes.app, app):
+    if doubt := ambiguity(options.app, app):
         yield doubt
-    if not plan.tasks:
+    if not config.tasks:
         yield (
-            f"the application {wishes.app} has no tasks: name the modules that define them"
+            f"the application {options.app} has no tasks: name the modules that define them"
             " (settings include and imports, app.autodiscover_tasks, option -I)"
         )
     yield from absent.of_settings(app.conf.changes, "warned")
     yield from absent.of_tasks(app.tasks.values(), "warned")
-    yield from _numbers(wishes, plan.pool, concurrency_of(app.conf))
-    yield from unseen.of_the_import(app, plan)
+    yield from _numbers(options, config.pool, concurrency_of(app.conf))
+    yield from unseen.of_the_import(app, config)
     pool = smallest(app.engines())
-    if plan.slots > pool.connections:
+    if config.slots > pool.connections:
         yield (
-            f"each process runs {plan.slots} tasks at once, but {pool.name} has"
+            f"each process runs {config.slots} tasks at once, but {pool.name} has"
             f" {counted(int(pool.connections), 'connection')} (pool_size + max_overflow): a task that waits longer than"
             f" {pool.timeout:g} s for one fails; start the worker with -c {pool.connections:g}, or enlarge the pool"
         )
 
 
-def _numbers(wishes: WorkerOptions, pool: str, setting: int | None) -> Iterator[str]:
-    name = f"-c {wishes.concurrency}" if wishes.concurrency else f"worker_concurrency = {setting}"
-    concurrency = wishes.concurrency or setting or 1
+def _numbers(options: WorkerOptions, pool: str, setting: int | None) -> Iterator[str]:
+    name = f"-c {options.concurrency}" if options.concurrency else f"worker_concurrency = {setting}"
+    concurrency = options.concurrency or setting or 1
     if pool == "solo" and concurrency > 1:
         yield f"{name} means nothing for the pool solo, which runs one task at a time: choose another with -P"
-    if pool == "prefork" and wishes.processes and wishes.concurrency and wishes.concurrency != wishes.processes:
+    if pool == "prefork" and options.processes and options.concurrency and options.concurrency != options.processes:
         yield (
-            f"-c {wishes.concurrency} means nothing beside --processes {wishes.processes}:"
+            f"-c {options.concurrency} means nothing beside --processes {options.processes}:"
             " prefork runs one task in each process"
         )

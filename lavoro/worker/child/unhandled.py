@@ -40,7 +40,7 @@ class EndHandlers(Service):
         self._session = Session(database, "lavoro-handlers", patience=ANSWER)
         self._worker_id, self._tasks, self._settings = worker_id, tasks, settings
         self.busy = False
-        self.rested: Callable[[], object] = lambda: None
+        self.done: Callable[[], object] = lambda: None
         """Called when there is no such task left."""
 
     def call(self) -> None:
@@ -60,7 +60,7 @@ class EndHandlers(Service):
             self._session.close()
         finally:
             self.busy = False
-            self.rested()
+            self.done()
 
     def _call_all(self) -> None:
         while not self.stopping:

@@ -12,19 +12,19 @@ from typing import Any
 from lavoro.worker.config import WorkerConfig
 
 
-def of_the_import(app: Any, plan: WorkerConfig) -> Iterator[str]:
+def of_the_import(app: Any, config: WorkerConfig) -> Iterator[str]:
     """Yield a warning for each value that tasks do not see, or that tasks which run at once share."""
-    if plan.pool in ("prefork", "solo"):
+    if config.pool in ("prefork", "solo"):
         return  # tasks run in the main thread, as the import did, one at a time
     for place, names in _thread_locals(app):
         yield (
             f"{place} is a threading.local, and {', '.join(names)} of it was set while the application was imported:"
-            f" with the pool {plan.pool} tasks run in other threads, which do not see that value;"
+            f" with the pool {config.pool} tasks run in other threads, which do not see that value;"
             " use a plain variable or a contextvars.ContextVar, or start the worker with -P prefork"
         )
-    if plan.slots > 1 and (name := _pushed_context()):
+    if config.slots > 1 and (name := _pushed_context()):
         yield (
-            f"the application context of {name} was pushed while it was imported: the {plan.slots} tasks that run at"
+            f"the application context of {name} was pushed while it was imported: the {config.slots} tasks that run at"
             " once in each process share it, its g and its database session; use FlaskLavoro or"
             " `with app.app_context():` in each task, or start the worker with -P prefork"
         )

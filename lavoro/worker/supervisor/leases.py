@@ -71,13 +71,13 @@ class Leases:
         if child not in self._children.present or child.ending is not None:
             self.upkeep.rescue(Rescue(worker_id, Ending.stopped("it had ended before it could begin")))
             return
-        board = child.lease(
+        scoreboard = child.lease(
             worker_id, trusted_until=self._trusted_by_children(time.monotonic()), slots=registration.slots,
             pool=registration.pool, queues=registration.queues, hostname=self._node,
         )  # fmt: skip
         self._watches[child] = Watch(
             child,
-            board,
+            scoreboard,
             lease=self._config.lease,
             blocked_after=self._config.blocked_warning,
             blocked_timeout=self._config.blocked_timeout,

@@ -36,7 +36,7 @@ class NotificationRouter:
             Cancel: self._cancel,
             Lease: lambda lease: expect_expiry(lease.seconds),
         }
-        self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_resting(listening=False))
+        self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_sleeping(listening=False))
         self.queues: tuple[str, ...] = ()
 
     def start(self) -> None:
@@ -48,21 +48,21 @@ class NotificationRouter:
         self._listener.stop(5)
 
     def update(self) -> None:
-        """Ask to be told of new tasks if one of the children rests."""
-        resting = any(child.sleeping for child in self._children.ready)
-        self._listener.want([f"queue:{queue}" for queue in self.queues] if resting else [])
+        """Ask to be told of new tasks while a child sleeps."""
+        sleeping = any(child.sleeping for child in self._children.ready)
+        self._listener.want([f"queue:{queue}" for queue in self.queues] if sleeping else [])
 
-    def rest(self, child: ChildProcess, *, resting: bool) -> None:
-        """A child rests from now on, or no longer."""
-        child.sleeping = resting
+    def set_sleeping(self, child: ChildProcess, *, sleeping: bool) -> None:
+        """Take in that a child sleeps from now on, or no longer."""
+        child.sleeping = sleeping
         self.update()
-        if resting:  # Until the lock is held a task may come unannounced: the child looks once more after this.
-            self._listener.when_heard(lambda: child.pipe.send("rest", listening=True))
+        if sleeping:  # no notification tells of a task stored before the lock is held: the child polls once more
+            self._listener.when_heard(lambda: child.pipe.send("listening", listening=True))
 
     def _heard(self, payload: str | None) -> None:
         """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
         if payload is None:
-            self._tell_resting(listening=True)
+            self._tell_sleeping(listening=True)
             self._renew()
             self._wake_all(Back(""))
         elif (notification := read(payload)) is not None:
@@ -84,15 +84,15 @@ class NotificationRouter:
         if stored.queue in self.queues:
             for child in self._children.ready:
                 if child.sleeping:
-                    child.pipe.nudge("wake", what=write(stored))
+                    child.pipe.try_send("wake", what=write(stored))
 
     def _wake_all(self, back: Back) -> None:
         """Tell all children: the tasks that came back may be older than those that were claimed last."""
         if back.queue in (*self.queues, ""):
             for child in self._children.ready:
-                child.pipe.nudge("wake", what=write(back))
+                child.pipe.try_send("wake", what=write(back))
 
-    def _tell_resting(self, *, listening: bool) -> None:
+    def _tell_sleeping(self, *, listening: bool) -> None:
         for child in self._children.ready:
             if child.sleeping:
-                child.pipe.send("rest", listening=listening)
+                child.pipe.send("listening", listening=listening)

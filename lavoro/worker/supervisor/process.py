@@ -52,7 +52,7 @@ class ChildProcess:
         self.pipe.send("options", **options.as_dict())  # not as an argument, which everybody can list
 
     def _start(self, pipe: int) -> subprocess.Popen[bytes]:
-        descriptors = {"pipe": pipe, "board": self._memory, "stacks": self.stack_dumps.descriptor}
+        descriptors = {"pipe": pipe, "scoreboard": self._memory, "stacks": self.stack_dumps.descriptor}
         argument = json.dumps({**descriptors, "number": self.number, "pool": self.pool})
         code = (_PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]

@@ -107,9 +107,9 @@ class Supervisor:
             "hello": self._on_hello,
             "failed": self._on_failed,
             "ready": self._on_ready,
-            "rest": self._on_rest,
+            "sleeping": self._on_sleeping,
             "idle": self._on_idle,
-            "worn": self._on_worn,
+            "recycle": self._on_recycle,
             "bye": said_bye,
         }
         self._children.on_exit = self._on_exit
@@ -201,15 +201,15 @@ class Supervisor:
         self._said_ready = True
         self._announcements.ready(config.summary(self._hostname, app=self._options.app, database=name_of(config)))
         logger.debug("tasks: %s", ", ".join(config.tasks))
-        min(self._children.ready, key=lambda ready: ready.number).pipe.send("announce")  # one speaks for all
+        min(self._children.ready, key=lambda ready: ready.number).pipe.send("worker_ready")  # one speaks for all
 
-    def _on_rest(self, child: ChildProcess, message: Message) -> None:
-        self._services.notifications.rest(child, resting=message["resting"])
+    def _on_sleeping(self, child: ChildProcess, message: Message) -> None:
+        self._services.notifications.set_sleeping(child, sleeping=message["sleeping"])
 
     def _on_idle(self, child: ChildProcess, message: Message) -> None:
         self._services.leases.idle(child, idle=message["idle"])
 
-    def _on_worn(self, child: ChildProcess, message: Message) -> None:
+    def _on_recycle(self, child: ChildProcess, message: Message) -> None:
         logger.info("process %d is replaced after %s", child.pid, message["reason"])
         if not child.life.leaving:
             child.stop(None, how="warm", sig=None, node=False)

@@ -31,13 +31,13 @@ class Watch:
     def __init__(
         self,
         child: ChildProcess,
-        board: Scoreboard,
+        scoreboard: Scoreboard,
         *,
         lease: float,
         blocked_after: float,
         blocked_timeout: float | None,
     ) -> None:
-        self._child, self._board, self._blocked_after = child, board, blocked_after
+        self._child, self._scoreboard, self._blocked_after = child, scoreboard, blocked_after
         self._margin = FENCE_MARGIN * lease
         self._fencing_process: FencingProcess | None = None
         self._blocked_timeout = math.inf if blocked_timeout is None else blocked_timeout
@@ -51,7 +51,7 @@ class Watch:
 
     def check(self, trusted_until: float) -> None:
         """Do what is due; called a few times a second."""
-        self._board.trust(trusted_until)
+        self._scoreboard.trust(trusted_until)
         if self._fencing_process is not None:
             self._fencing_process.trust(trusted_until - self._margin)
         if self._child.ending is None and not self._child.has_ended:
@@ -67,7 +67,7 @@ class Watch:
         """When the next hard limit passes (monotonic)."""
         if self._child.ending is not None:
             return math.inf
-        return min((entry.deadline for entry in self._board.entries()), default=math.inf)
+        return min((entry.deadline for entry in self._scoreboard.entries()), default=math.inf)
 
     def close(self) -> None:
         """End the fencing process, once the child is gone."""
@@ -78,7 +78,7 @@ class Watch:
     # Limits
 
     def _enforce_limits(self) -> None:
-        entry = self._board.overdue()
+        entry = self._scoreboard.overdue()
         if entry is not None:
             logger.error("task %s ran past its hard time limit; ending its process %d", entry.id, self._child.pid)
             self._child.kill(Ending.timed_out(entry.id))
@@ -99,10 +99,10 @@ class Watch:
 
     def _enforce_cancels(self) -> None:
         """End the process of a terminated task that still runs, if it is alone there."""
-        if not self._cancels or self._board.slots > 1:
+        if not self._cancels or self._scoreboard.slots > 1:
             return
-        now = time.monotonic()
-        entry = next((entry for entry in self._board.entries() if self._cancels.get(entry.id, math.inf) < now), None)
+        now, entries = time.monotonic(), self._scoreboard.entries()
+        entry = next((entry for entry in entries if self._cancels.get(entry.id, math.inf) < now), None)
         if entry is not None:
             logger.warning(
                 "task %s still runs after it was terminated; ending its process %d", entry.id, self._child.pid
@@ -123,7 +123,7 @@ class Watch:
             logger.warning("process %d stack dump:\n%s", self._child.pid, Lines(stacks or "(no stack available)"))
 
     def _watch_loop(self) -> None:
-        now, ticked = time.monotonic(), self._board.ticked
+        now, ticked = time.monotonic(), self._scoreboard.ticked
         if self._blocked_since is None:
             if now - ticked > self._blocked_after:
                 self._blocked_since, self._stack_by = ticked, now + STACK_TIMEOUT
@@ -138,7 +138,7 @@ class Watch:
 
     def _start_fencing_process(self) -> None:
         try:
-            self._fencing_process = FencingProcess(self._child.pid, until=self._board.trusted_until - self._margin)
+            self._fencing_process = FencingProcess(self._child.pid, until=self._scoreboard.trusted_until - self._margin)
         except OSError as error:
             logger.warning("process %d has no fencing process while it is blocked: %s", self._child.pid, error)
 
@@ -149,7 +149,7 @@ class Watch:
             self._stack_by = -math.inf
             logger.error(
                 "process %d has been blocked for %.1f s: nothing in it (%s) goes on until this ends\n%s",
-                self._child.pid, now - self._blocked_since, counted(len(self._board.entries()), "running task"),
+                self._child.pid, now - self._blocked_since, counted(len(self._scoreboard.entries()), "running task"),
                 Lines(stacks or "(no stack available: process stopped or machine overloaded)"),
             )  # fmt: skip
 
@@ -168,7 +168,7 @@ class Watch:
 
     def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
         """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
-        entries, shown = self._board.entries() if stacks else [], slots(stacks)
+        entries, shown = self._scoreboard.entries() if stacks else [], slots(stacks)
         return tuple(entry.id for entry in entries if entry.slot in shown or not shown)
 
     def _report_turning(self, ticked: float) -> None:

@@ -315,7 +315,7 @@ def _silent_workers(exam: Exam) -> Iterator[Finding]:
         yield Finding("worker", worker, problem, repair)
 
 
-def _strays(exam: Exam) -> Iterator[Finding]:
+def _orphans(exam: Exam) -> Iterator[Finding]:
     query = """
         select r.worker_id, count(*) from {schema}.running r
         where r.started_at < clock_timestamp() - interval '5 minutes'
@@ -373,6 +373,6 @@ def _literal(text: str) -> str:
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     _encoding, _drift, _invalid_indexes, _held_snapshots, _slots, _prepared_transactions, _durability, _clock_skew,
-    _future_times, _connections, _pooler, _no_worker, _unserved_queues, _paused_queues, _silent_workers, _strays,
+    _future_times, _connections, _pooler, _no_worker, _unserved_queues, _paused_queues, _silent_workers, _orphans,
     _partitions,
 )  # fmt: skip

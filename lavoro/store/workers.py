@@ -178,14 +178,14 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
     return [part for part in parts if part.waiting or part.ended]
 
 
-def strays(tx: Tx, *, ever: bool = True) -> list[int]:
-    """List workers without a lease that hold tasks all the same; unless ``ever``, only if one was ended lately."""
-    return [row[0] for row in tx.run("stray_workers", {"ever": ever})]
+def of_orphans(tx: Tx, *, ever: bool = True) -> list[int]:
+    """List the workers of orphans: they hold tasks without a lease; unless ``ever``, only if one was ended lately."""
+    return [row[0] for row in tx.run("workers_of_orphans", {"ever": ever})]
 
 
-def take_duty(tx: Tx, name: str, *, holder: str, seconds: float) -> int | None:
-    """Get a duty of the whole cluster for so many seconds; return its term, or None while another has it."""
-    row = tx.row("take_duty", {"name": name, "holder": holder, "seconds": seconds})
+def acquire_leadership(tx: Tx, name: str, *, holder: str, seconds: float) -> int | None:
+    """Let a node alone do a part of the upkeep for all, for so many seconds; return its term, None if another leads."""
+    row = tx.row("acquire_leadership", {"name": name, "holder": holder, "seconds": seconds})
     return row[0] if row else None
 
 

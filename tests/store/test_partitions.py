@@ -246,7 +246,7 @@ def test_a_node_that_comes_while_another_is_at_it_leaves_it_to_that_one(bare: Tx
 def test_a_partition_that_another_node_has_dropped_meanwhile(
     bare: Tx, opened: Callable[[], Tx], until_it_waits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose duty it is may have slept: what it drops is judged when it has the lock."""
+    """The leader may have slept: the partitions to drop are chosen when it has the lock."""
     monkeypatch.setattr(partitions, "_PATIENCE", "60s")
     moment, other = now(bare), opened()
     old = make_at(bare, moment - dt.timedelta(days=3), moment - dt.timedelta(days=2))

@@ -107,7 +107,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "insert_tasks": {"ids": running, "always": False, "repeated": True},
         "fetch_assigned": {"ids": running, "worker_id": 1},
         "withdraw_offers": {"worker_id": 1},
-        "stray_workers": {"ever": False},
+        "workers_of_orphans": {"ever": False},
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
         "forget_task": {"id": first},
@@ -170,9 +170,9 @@ def test_no_large_table_is_read_whole(filled: psycopg.Connection, name: str, mod
 
 
 @MODES
-def test_strays_are_looked_for_only_after_some_worker_was_ended(filled: psycopg.Connection, mode: str) -> None:
+def test_orphans_are_searched_for_only_after_some_worker_was_ended(filled: psycopg.Connection, mode: str) -> None:
     """Under load `running` is a few rows among millions of dead ones, once a minute."""
-    assert any("One-Time Filter" in node for node in explained(filled, "stray_workers", mode))
+    assert any("One-Time Filter" in node for node in explained(filled, "workers_of_orphans", mode))
 
 
 # Plans that the server has kept from a quiet time

@@ -27,7 +27,7 @@ SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks",
 """The last comes with the repeat of the second: whoever knows an id may know that it is over."""
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
-    "fetch_assigned", "fetch_task", "ready_tasks", "stray_workers",
+    "fetch_assigned", "fetch_task", "ready_tasks", "workers_of_orphans",
 }  # fmt: skip
 
 

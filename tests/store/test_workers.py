@@ -90,14 +90,14 @@ def test_a_renewal_that_comes_late_shortens_nothing(tx: Tx) -> None:
     assert not value(tx, query, mine)
 
 
-def test_a_duty_has_one_holder_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> None:
+def test_there_is_one_leader_at_a_time(tx: Tx, opened: Callable[[], Tx]) -> None:
     """Nobody else gets it before its time is up; each holder has a term of its own."""
-    assert workers.take_duty(tx, "retention", holder="a", seconds=3600) == 1
-    assert workers.take_duty(opened(), "retention", holder="b", seconds=3600) is None
-    assert workers.take_duty(tx, "retention", holder="a", seconds=3600) is None
-    assert workers.take_duty(tx, "another", holder="b", seconds=0) == 1
-    assert workers.take_duty(opened(), "another", holder="c", seconds=0) == 2
-    assert rows(tx, "select holder from lavoro.duty order by name") == [("c",), ("a",)]
+    assert workers.acquire_leadership(tx, "retention", holder="a", seconds=3600) == 1
+    assert workers.acquire_leadership(opened(), "retention", holder="b", seconds=3600) is None
+    assert workers.acquire_leadership(tx, "retention", holder="a", seconds=3600) is None
+    assert workers.acquire_leadership(tx, "another", holder="b", seconds=0) == 1
+    assert workers.acquire_leadership(opened(), "another", holder="c", seconds=0) == 2
+    assert rows(tx, "select holder from lavoro.leader order by name") == [("c",), ("a",)]
 
 
 def test_a_lease_that_ran_out_is_ended_once(tx: Tx, opened: Callable[[], Tx]) -> None:
@@ -142,10 +142,10 @@ def test_a_lease_that_was_renewed_in_the_future_begins_now(tx: Tx) -> None:
     assert value(tx, age) == pytest.approx(30, abs=5)
 
 
-def test_a_duty_of_the_future_is_free(tx: Tx) -> None:
-    workers.take_duty(tx, "retention", holder="a", seconds=60)
-    rows(tx, "update lavoro.duty set until = until + interval '1 hour' returning 1")
-    assert workers.take_duty(tx, "retention", holder="b", seconds=60) == 2
+def test_a_leadership_of_the_future_is_free(tx: Tx) -> None:
+    workers.acquire_leadership(tx, "retention", holder="a", seconds=60)
+    rows(tx, "update lavoro.leader set until = until + interval '1 hour' returning 1")
+    assert workers.acquire_leadership(tx, "retention", holder="b", seconds=60) == 2
 
 
 def test_what_was_due_at_once_is_due_after_the_clock_was_set_back(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,15 +208,15 @@ def test_one_rescuer_passes_over_what_another_is_ending(tx: Tx, opened: Callable
 
 def test_workers_without_a_lease_that_hold_tasks_are_found(tx: Tx) -> None:
     sent_and_taken(tx)
-    assert workers.strays(tx) == []
+    assert workers.of_orphans(tx) == []
     rows(tx, "update lavoro.worker set stopped_at = now() where id = 1 returning 1")
-    assert workers.strays(tx) == []  # its rescue may be under way
+    assert workers.of_orphans(tx) == []  # its rescue may be under way
     rows(tx, "update lavoro.running set started_at = now() + interval '1 hour' returning 1")
-    assert workers.strays(tx) == [1]  # it began by another clock
+    assert workers.of_orphans(tx) == [1]  # it began by another clock
     rows(tx, "update lavoro.running set started_at = now() - interval '2 minutes' returning 1")
-    assert workers.strays(tx) == workers.strays(tx, ever=False) == [1]
+    assert workers.of_orphans(tx) == workers.of_orphans(tx, ever=False) == [1]
     rows(tx, "update lavoro.worker set stopped_at = now() - interval '1 hour' where id = 1 returning 1")
-    assert (workers.strays(tx), workers.strays(tx, ever=False)) == ([1], [])
+    assert (workers.of_orphans(tx), workers.of_orphans(tx, ever=False)) == ([1], [])
 
 
 def test_old_workers_and_revokes_are_forgotten(tx: Tx) -> None:

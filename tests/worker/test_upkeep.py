@@ -314,7 +314,7 @@ def test_one_node_does_the_retention(
         thread.join(PATIENCE)
     assert sum("retention: made" in record.message for record in caplog.records) == 1
     with database.tx() as tx:
-        assert tx.connection.execute("select term from lavoro.duty where name = 'retention'").fetchall() == [(1,)]
+        assert tx.connection.execute("select term from lavoro.leader where name = 'retention'").fetchall() == [(1,)]
 
 
 def test_the_lease_of_a_dead_child_is_not_renewed(database: Database) -> None:
@@ -482,13 +482,13 @@ def test_what_fails_keeps_nothing_else_from_being_done(
     node_.close()
 
 
-def test_a_duty_that_cannot_be_had_ends_no_connection(
+def test_a_failing_question_for_the_leader_ends_no_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(retention, "jitter", lambda low, high: 0.0)
     monkeypatch.setattr(logging.getLogger("lavoro.worker"), "disabled", False)
     with database.tx() as tx:
-        tx.connection.execute("alter table lavoro.duty rename to gone")
+        tx.connection.execute("alter table lavoro.leader rename to gone")
     node_ = node(database, "node")
     node_.step()
     assert [record.message.split(",")[0] for record in caplog.records if "failed" in record.message] == [

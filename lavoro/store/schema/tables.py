@@ -81,8 +81,8 @@ class Tables:
         )
         self.worker = self._worker()
         self.offer = self._offer()
-        self.duty = self._table(
-            "duty",
+        self.leader = self._table(
+            "leader",
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("term", sa.BigInteger, nullable=False),
             _text("holder", required=True),

@@ -53,7 +53,7 @@ class ClockCorrection(Duty):
             self.attempt(tx, "to correct times after the clock was set", self._correct)
 
     def _correct(self, tx: Tx) -> None:
-        if workers.take_duty(tx, "clock", holder=self._node, seconds=self._lease / RENEWALS / 2) is None:
+        if workers.acquire_leadership(tx, "clock", holder=self._node, seconds=self._lease / RENEWALS / 2) is None:
             self._was_set = False
             return
         clock.pull_leases(tx)

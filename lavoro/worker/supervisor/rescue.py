@@ -143,7 +143,7 @@ class Rescuer(Duty):
             return
         ever = self._orphans_from == -math.inf  # the first search finds orphans of the time when no node was there
         self._orphans_from = time.monotonic() + ORPHANS_INTERVAL * self._factor
-        for worker_id in workers.strays(tx, ever=ever):
+        for worker_id in workers.of_orphans(tx, ever=ever):
             self._rescue(tx, Rescue(worker_id, Ending.fenced("its worker had no lease any more")))
 
     def _rescue(self, tx: Tx, dead: Rescue) -> None:

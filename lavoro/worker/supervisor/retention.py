@@ -33,7 +33,7 @@ class Retention(Duty):
             self.attempt(tx, "to share the retention with other nodes", self._retain)
 
     def _retain(self, tx: Tx) -> None:
-        if workers.take_duty(tx, "retention", holder=self._node, seconds=INTERVAL - 60) is None:
+        if workers.acquire_leadership(tx, "retention", holder=self._node, seconds=INTERVAL - 60) is None:
             return  # another node has done it
         for table, kept in self._kept.items():
             if kept is not None:

@@ -144,7 +144,7 @@ create unlogged table {schema}.offer (
 );
 create index offer_open on {schema}.offer (queue, until);
 
-create table {schema}.duty (
+create table {schema}.leader (
     name text primary key,
     term bigint not null,
     holder text not null,

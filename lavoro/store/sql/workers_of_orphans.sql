@@ -1,4 +1,4 @@
--- Names workers without a lease that hold tasks all the same: a claim that was under way while its lease was ended.
+-- Returns the workers of orphans. A claim that was under way while its lease was ended leaves such tasks.
 select distinct r.worker_id from {schema}.running r
 -- Asked first, and once: without it all of running would be read, with the dead rows of the minutes since it was cleaned.
 where (%(ever)s::boolean or exists (

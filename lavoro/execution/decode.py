@@ -75,7 +75,7 @@ def outcome_of(job: Job, settings: RunSettings, error: Exception) -> Outcome:
     """Return the outcome of a job that ``decode`` has refused: it waits for a later release, or fails."""
     if isinstance(error, Newer):
         logger.error("task %s[%s] is left for another worker: %s", job.name, job.task_id, error)
-        return outcome.postponed(job, reason(error), *settings.patience)
+        return outcome.postponed(job, reason(error), *settings.unknown_task_delay)
     task_log.tell_unreadable(job.name, job.task_id, error)
     if signals.task_rejected:
         signals.task_rejected.send(settings.consumer, message=job, exc=error)

@@ -33,7 +33,7 @@ class RunSettings(NamedTuple):
     """Tasks that run in this process at once, and share what it has."""
     strict_results: bool = False
     """Whether a result that cannot be stored fails its task; else null is stored."""
-    patience: tuple[float, float] = (1.0, 300.0)
+    unknown_task_delay: tuple[float, float] = (1.0, 300.0)
     """Seconds for which a task waits that only a newer release understands, and the most they grow to."""
     consumer: Any = None
     """The sender of signals that are about no known task."""

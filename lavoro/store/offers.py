@@ -26,10 +26,10 @@ def withdraw(tx: Tx, worker_id: int) -> None:
     tx.execute("withdraw_offers", {"worker_id": worker_id})
 
 
-def withdraw_soon(tx: Tx, worker_id: int, *, patience: float) -> bool:
+def withdraw_soon(tx: Tx, worker_id: int, *, timeout: float) -> bool:
     """Do so in a transaction of its own; False if some call that takes one does not end in so many seconds."""
     try:
-        with tx.short_locks(f"{round(patience * 1000)}ms"):
+        with tx.short_locks(f"{round(timeout * 1000)}ms"):
             withdraw(tx, worker_id)
     except LockNotAvailable:
         return False

@@ -46,16 +46,16 @@ class WorkerOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of the command line; they win over the application's."""
     command: tuple[str, ...] = ("lavoro",)
-    """The command line, as code of the application looks for it in ``sys.argv``."""
+    """The command line, which the application sees in ``sys.argv``."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON can carry it to a child."""
+        """Return the options as JSON can carry them to a child."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> WorkerOptions:
-        """Read what came over the pipe."""
-        return cls(**{each.name: told[each.name] for each in fields(cls)})
+    def from_dict(cls, values: dict[str, Any]) -> WorkerOptions:
+        """Read the options that came over the pipe."""
+        return cls(**{each.name: values[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class WorkerConfig:
     """Warnings to log when the worker begins."""
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> WorkerConfig:
-        """Read what came over the pipe."""
-        lists = {name: tuple(told[name]) for name in ("queues", "tasks", "notes")}
-        return cls(**{**told, **lists})
+    def from_dict(cls, values: dict[str, Any]) -> WorkerConfig:
+        """Read the values that came over the pipe."""
+        lists = {name: tuple(values[name]) for name in ("queues", "tasks", "notes")}
+        return cls(**{**values, **lists})
 
     def fixed(self, former: WorkerConfig) -> list[str]:
         """Name the values that differ from an earlier configuration and that a running worker cannot take over."""
@@ -107,7 +107,7 @@ class WorkerConfig:
         }
 
     def summary(self, node: str, *, app: str, database: str) -> str:
-        """Say what a node does now that it is ready."""
+        """Return the line that says that a node is ready, with its pool, queues and tasks."""
         processes, slots = counted(self.processes, "process", "processes"), counted(self.slots, "slot")
         queues, tasks = counted(len(self.queues), "queue"), counted(len(self.tasks), "task")
         return (
@@ -142,9 +142,9 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         raise ImproperlyConfigured("\n".join(problems))
     _ = app.builders.router  # reads the routes, which may be wrong
     pool = options.pool or conf.worker_pool
-    wish = options.concurrency or concurrency_of(conf)
-    slots, processes = _shape(pool, wish, options.processes)
-    if wish is None:
+    concurrency = options.concurrency or concurrency_of(conf)
+    slots, processes = _shape(pool, concurrency, options.processes)
+    if concurrency is None:
         slots = max(1, int(min(slots, smallest(app.engines()).connections)))
     return WorkerConfig(
         url=conf.database_url,
@@ -210,12 +210,12 @@ def _check_declared(named: Sequence[str], declared: Sequence[str]) -> None:
         )
 
 
-def node_name(wish: str | None) -> str:
+def node_name(pattern: str | None) -> str:
     """Expand Celery's ``%h`` (host), ``%n`` (its first part), ``%d`` (the rest), ``%p`` (process id)."""
     host = socket.gethostname()
     name, _, domain = host.partition(".")
     marks = {"%h": host, "%n": name, "%d": domain, "%p": str(os.getpid()), "%i": "0", "%I": "", "%%": "%"}
-    text = re.sub("|".join(marks), lambda found: marks[found[0]], wish or "worker@%h")
+    text = re.sub("|".join(marks), lambda found: marks[found[0]], pattern or "worker@%h")
     if plain(text) != text:
         raise ImproperlyConfigured(f"{text!r} cannot name a node (-n): it has characters that no terminal shows")
     return text if "@" in text else f"{text}@{host}"

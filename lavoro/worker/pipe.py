@@ -1,4 +1,4 @@
-"""The wire between the supervisor and a child: one JSON object a line, both ways, over a socket pair."""
+"""The pipe between the supervisor and a child: one JSON object a line, both ways, over a socket pair."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FINAL_READS = 64
 
 
 class Pipe:
-    """One end of the wire. Sending is safe from any thread; a closed other end is not an error but the end.
+    """One end of the pipe. Sending is safe from any thread; a closed other end is no error: ``send`` returns False.
 
     The supervisor's end never waits: a child whose loop is blocked reads nothing, and must not block its supervisor.
-    What the child does not take now is kept for ``flush``.
+    A message that does not fit now is kept for ``flush``.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -103,7 +103,7 @@ class Pipe:
 
     def close(self) -> None:
         """Close this end."""
-        with self._lock:  # not while another thread sends: the descriptor's number may be given away at once
+        with self._lock:  # not while another thread sends: the system may reuse the descriptor's number at once
             self.socket.close()
 
 

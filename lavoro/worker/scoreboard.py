@@ -1,4 +1,4 @@
-"""What a child is doing, in memory that its supervisor can read at any time, after the child's death too."""
+"""Shared memory that shows the supervisor the tasks that run in a child, even after the child was killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDED = 4096
 """Number of ids kept of the tasks that ended last. At the usual prefetch, fewer tasks can end once storing has become
 impossible. Writing one takes 0.1 us."""
 FENCE_MARGIN = 0.1
-"""The part of a lease that must be left when a child ends itself; the supervisor, which asks it to, does so earlier."""
+"""The part of a lease that is left when a child ends itself; its supervisor ends it earlier."""
 
 
 SLOT_FUNCTION = "lavoro_slot_"
@@ -65,7 +65,7 @@ class Scoreboard:
         """Say that a task begins in a slot."""
         place = _HEADER.size + slot * _SLOT.size
         _TASK.pack_into(self._memory, place + 1, id, deadline)
-        self._memory[place] = 1  # last: who sees it must not see the deadline of the task before
+        self._memory[place] = 1  # last: a reader that sees it must not read the deadline of the task before
 
     def end(self, slot: int, id: bytes) -> None:
         """Say that the task has ended and the slot is free."""
@@ -79,7 +79,7 @@ class Scoreboard:
 
     @property
     def trusted_until(self) -> float:
-        """Until when nobody else can have been given this child's tasks."""
+        """Until when (monotonic) no other node can have taken this child's tasks."""
         return float(_TRUSTED.unpack_from(self._memory, _TICKED.size)[0])
 
     # The supervisor writes
@@ -94,7 +94,7 @@ class Scoreboard:
         return float(_TICKED.unpack_from(self._memory, 0)[0])
 
     def entries(self) -> list[Entry]:
-        """List what runs."""
+        """List the running tasks."""
         found = []
         for slot in range(self.slots):
             busy, id, deadline = _SLOT.unpack_from(self._memory, _HEADER.size + slot * _SLOT.size)
@@ -111,11 +111,11 @@ class Scoreboard:
         """Return a task that is past its hard limit."""
         now = time.monotonic()
         late = [entry for entry in self.entries() if entry.deadline < now]
-        # Read twice: an entry that was being written at the first look is another one at the second.
+        # Read twice: an entry that was being written at the first read differs at the second.
         return next((entry for entry in late if entry in self.entries()), None) if late else None
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Unmap the memory."""
         self._memory.close()
 
 

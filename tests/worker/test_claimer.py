@@ -329,7 +329,7 @@ def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_assigned_task(war
 def test_behind_a_blocked_loop_what_was_handed_over_goes_back(warm: Node, tx: Tx) -> None:
     sent = assigned_task(tx, warm)
     held = running(tx) - 1
-    assert [job.id for job in warm.offers.disown(tx)] == [sent.id]
+    assert [job.id for job in warm.offers.release_all(tx)] == [sent.id]
     assert offered(tx) == 0
     assert rows(tx, "select id, attempt from lavoro.waiting") == [(sent.id, 0)]
     warm.claimer.assigned(sent.id)  # of which the loop hears later
@@ -340,7 +340,7 @@ def test_behind_a_blocked_loop_what_was_handed_over_goes_back(warm: Node, tx: Tx
 def test_what_is_just_being_claimed_does_not_go_back(warm: Node, tx: Tx) -> None:
     assigned_task(tx, warm)
     with warm.offers.alone():
-        assert warm.offers.disown(tx) == []
+        assert warm.offers.release_all(tx) == []
     assert offered(tx) == 0
 
 

@@ -47,7 +47,7 @@ class Capacity:
         return self.pool.slots - self.pool.outstanding
 
     def room(self) -> int:
-        """Return the free slots, plus the tasks that will probably end within ``AHEAD``; ``blocked`` from now on."""
+        """Return the free slots, plus the tasks that will probably end within ``AHEAD``; set ``blocked``."""
         self.blocked = True  # before the room is counted: a task that ends during that must wake the claimer
         self._measure()
         if self._in_flight.count - self.pool.outstanding > 2 * BATCH:
@@ -56,7 +56,7 @@ class Capacity:
         return self.free + ahead - self._offers.open
 
     def wait_for_more(self, room: int) -> float:
-        """Return how many seconds to wait for more room; 0 to claim now, and then ``blocked`` no longer.
+        """Return how many seconds to wait for more room; 0 to claim now, which resets ``blocked``.
 
         Many small claims would cost more than a few large ones.
         """
@@ -67,7 +67,7 @@ class Capacity:
         return 0.0
 
     def claimed(self, count: int, *, limit: int, began: float) -> None:
-        """Note a claim, which began at ``began``: its cost, and whether it brought all that it might."""
+        """Note a claim, which began at ``began``: its cost, and whether it brought as many tasks as its limit."""
         self._claimed, self._claim_cost = began, self._clock() - began
         self.full_rounds = self.full_rounds + 1 if count == limit else 0
 

@@ -43,7 +43,7 @@ from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import LaneScanner
-from lavoro.worker.child.leaving import STORE_PATIENCE, Leaving
+from lavoro.worker.child.leaving import STORE_TIMEOUT, Leaving
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.orders import obey
 from lavoro.worker.child.parts import Parts
@@ -63,7 +63,7 @@ from lavoro.worker.scoreboard import Scoreboard
 logger = logging.getLogger("lavoro.worker")
 
 ONE_LINE = 2000
-"""Characters of the error for which a process cannot begin."""
+"""Most characters of the error that keeps a process from starting."""
 
 
 def main(argument: str) -> None:
@@ -80,7 +80,7 @@ def _main(start: dict[str, Any]) -> None:
     _set_up_signals(start["stacks"])
     prepare([start["pipe"], start["scoreboard"], start["stacks"]])
     for name in ("pipe", "scoreboard", "stacks"):
-        os.set_inheritable(start[name], False)  # none of the business of programs that tasks start
+        os.set_inheritable(start[name], False)  # programs that tasks start must not inherit them
     pipe = Pipe(socket.socket(fileno=start["pipe"]))
     orders = pipe.messages()
     first = next(orders, None)
@@ -105,8 +105,8 @@ def _main(start: dict[str, Any]) -> None:
 
 def _set_up_signals(stacks: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # The supervisor alone decides, also when a service manager tells everybody. No SIG_IGN: programs that tasks
-        # start would inherit that.
+        # The supervisor alone acts on them, even if a service manager signals every process. Not SIG_IGN: programs that
+        # tasks start would inherit it.
         signal.signal(number, lambda *_: None)
     faulthandler.register(signal.SIGUSR1, file=stacks)
 
@@ -149,7 +149,7 @@ def _where(error: BaseException) -> str:
 
 
 class Child:
-    """The running child: its parts, and the conversation with its supervisor. It is the sender of worker signals."""
+    """The running child: its parts, and the pipe to its supervisor. It is the sender of worker signals."""
 
     def __init__(
         self, app: Lavoro, config: WorkerConfig, options: WorkerOptions, pipe: Pipe, start: dict[str, Any]
@@ -181,14 +181,14 @@ class Child:
     # Beginning
 
     def _begin(self, lease: Message) -> Parts:
-        """Start everything, in an order in which each finds what it needs."""
+        """Start the parts, each after those that it uses."""
         self.hostname = lease["hostname"]
         self._set_up_logging()
-        if self.app.conf.database_url is None:  # keeps the server up; the supervisor has logged its folder
+        if self.app.conf.database_url is None:  # keeps the server running; the supervisor has logged its folder
             embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_dir).told = True
         parts = self._make_parts(lease)
         context.report_by_id = partial(_report, parts)
-        parts.self_fence.start()  # first: from here on nothing may outlive the lease
+        parts.self_fence.start()  # first: no task may outlive the lease
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
@@ -200,10 +200,10 @@ class Child:
         if parts.pool.shares_loop:
             parts.prefetched.watch(parts.scoreboard)
         gc.collect()
-        gc.freeze()  # the application stays: each full collection would go through all of it, for a tenth of the CPU
+        gc.freeze()  # the application stays; full collections that traverse it would cost a tenth of the CPU
         self.pipe.send("ready")
         parts.claimer.within = inherited()
-        parts.claimer.start()  # last: what it claims must find everything else running
+        parts.claimer.start()  # last: the tasks that it claims need all other parts
         return parts
 
     def _set_up_logging(self) -> None:
@@ -225,7 +225,7 @@ class Child:
         in_flight = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
         offers = Offers(in_flight, worker_id=worker_id, slots=slots)
         finisher = Finisher(database, in_flight, worker_id=worker_id)
-        finisher.patience = STORE_PATIENCE
+        finisher.stop_timeout = STORE_TIMEOUT
         progress = Progress(database, worker_id=worker_id, longest=conf.lavoro_max_progress_size)
         runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy())
         pool = pool_class(lease["pool"])(slots, runner.run, received=runner.receive)
@@ -266,21 +266,21 @@ class Child:
             max_error_size=conf.lavoro_max_error_size, together=pool.slots, consumer=self,
             strict_results=conf.strict_results,
             limit=pool.limit, limits_hard=pool.limits_hard, report=progress.store,
-            patience=(
+            unknown_task_delay=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),
             keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 
     def _recycle(self, claimer: Claimer, prefetched: Prefetched, reason: str) -> None:
-        """Leave for a fresh process."""
-        claimer.stopping = True  # at once: the answer takes a moment
+        """Claim nothing more, and ask the supervisor for a fresh process."""
+        claimer.stopping = True  # now: the order to stop takes a moment
         prefetched.release()
         self.pipe.send("recycle", reason=reason)
 
 
 def _report(parts: Parts, task_id: str, state: str, meta: Any) -> bool:
-    """Store a state for the task of that id; return whether this process holds it."""
+    """Store a state for the task of that id; return whether it is in flight here."""
     job = parts.in_flight.find(task_uuid(task_id))
     if job is not None:
         parts.progress.store(job, state, meta)

@@ -26,7 +26,7 @@ from lavoro.worker.child.sleep import WHILE_BUSY, Sleep
 logger = logging.getLogger("lavoro.worker")
 
 ADOPTION, SELDOM = 10.0, 120.0
-"""Seconds between the first polls for tasks of an abandoned claim; they double up to SELDOM, for good.
+"""Seconds between the first polls for tasks of an abandoned claim; they double up to SELDOM, and never end.
 
 So a claim that commits late is found after at most twice the time that it took, and after SELDOM. Each poll reads all
 of ``running``."""
@@ -56,12 +56,12 @@ class Claimer(Service):
     # From other threads
 
     def wake(self) -> None:
-        """Have the next claim made now."""
+        """Claim now."""
         self._called = True
         super().wake()
 
     def assigned(self, id: uuid.UUID) -> None:
-        """Take in that a call has assigned a task to us: it is read, and nothing need be claimed."""
+        """Take in that a call has assigned a task to us: the loop reads it without a claim."""
         self._offers.tell(id)
         super().wake()
 
@@ -75,7 +75,7 @@ class Claimer(Service):
         self.wake()
 
     def room_made(self) -> None:
-        """Tasks have ended; go on if the claimer waits for that."""
+        """Go on if the claimer waits for room; called when tasks have ended."""
         if self._capacity.blocked:
             self.wake()
 
@@ -96,7 +96,7 @@ class Claimer(Service):
             if time.monotonic() >= self._adopt_at:
                 self._adopt(self._open())
             if self._called or time.monotonic() >= self._next:
-                self._called = False  # before: a call that comes meanwhile must not be missed
+                self._called = False  # before the claim: a wake-up during it must not be missed
                 pause = self._claim_if_room()
                 self._next = math.inf if pause is None else time.monotonic() + pause
         over = self._offers.over if self._offers.made else math.inf
@@ -199,9 +199,9 @@ class Claimer(Service):
         self._called, self._adopt_at, self._adopt_after = True, -math.inf, ADOPTION
 
     def _adopt(self, tx: Tx) -> None:
-        """Run the tasks of a claim whose answer was lost with its connection, and plan the next poll: it may be late.
+        """Run the tasks of a claim whose answer was lost with its connection, and set the time of the next poll.
 
-        Also while all slots are busy: a task that finds no slot is released.
+        A claim may commit late, so polls go on. Also while all slots are busy: a task that finds no slot is released.
         """
         jobs = self._offers.found(tx)
         self._adopt_at, self._adopt_after = time.monotonic() + self._adopt_after, min(2 * self._adopt_after, SELDOM)

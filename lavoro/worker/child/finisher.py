@@ -1,4 +1,4 @@
-"""Finishing: one loop that stores whatever outcomes have piled up since its last commit."""
+"""Stores outcomes: one loop takes all that came since its last commit."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ REFUSED = (
     psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex,
     ValueError, TypeError, struct.error,
 )  # fmt: skip
-"""What is wrong with an outcome itself; anything else is wrong with the database, and is tried again."""
+"""Errors that an outcome itself causes; after any other error the batch is stored again."""
 MOST = 2000
-"""Outcomes of one batch at the most."""
+"""Most outcomes of one batch."""
 LARGE = 4_000_000
-"""Bytes of one batch at the most; an outcome that is larger goes alone."""
+"""Most bytes of one batch; a larger outcome is a batch alone."""
 SLOWEST = 100_000
 """Bytes per second that a network must carry: a larger batch has more time for its answer."""
 
 
 class Finisher(Service):
-    """Stores outcomes in batches: one statement, and one commit, for what is over, and one for what goes back.
+    """Stores outcomes in batches: one statement and commit for finished tasks, and one for requeued tasks.
 
-    There is no timer: under load a batch is what ended while the last one was committed, otherwise it is one task.
-    An outcome leaves only when the database has answered; a lost connection means the same again, which the fence
+    There is no timer: under load a batch has the tasks that ended during the last commit, otherwise one task.
+    An outcome stays here until the database has answered. After a lost connection it is stored again, which the fence
     makes harmless.
     """
 
@@ -55,36 +55,36 @@ class Finisher(Service):
     def __init__(self, database: Database, in_flight: InFlight, *, worker_id: int) -> None:
         super().__init__()
         self._in_flight, self._worker_id = in_flight, worker_id
-        # Slots append while we take: a deque loses nothing between two steps of either.
+        # A deque: slots append to it while the loop takes from it.
         self._outcomes: deque[Outcome] = deque()
         self._abandoned: set[uuid.UUID] = set()
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.stored: Callable[[], object] = lambda: None
         """Called after each batch."""
-        self.patience = 10.0
-        """Seconds for which the last outcomes are tried to be stored when the worker stops."""
+        self.stop_timeout = 10.0
+        """Seconds to try to store the last outcomes when the worker stops."""
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome stored."""
         if self._abandoned and outcome.job.id in self._abandoned:
-            return  # it was given back already
+            return  # it was released already
         self._outcomes.append(outcome)
         self._wakeup.set()
 
     def abandon(self, jobs: Sequence[Job]) -> None:
-        """Give tasks back that still run: the worker leaves, and their starts do not count."""
+        """Release tasks that still run, because the worker stops: their starts do not count."""
         self._abandoned = {job.id for job in jobs}
         for job in jobs:
             self._outcomes.append(outcomes.released(job))
         self._wakeup.set()
 
     def released(self, jobs: Sequence[Job]) -> None:
-        """Take in that another connection has put tasks back to their queues."""
+        """Take in that another connection has released tasks."""
         self._in_flight.release(jobs)
         self.stored()
 
     def step(self) -> float | None:
-        """Store what there is; connect before there is anything, for later the server may have no connection left."""
+        """Store one batch; connect even without any outcome: later the server may have no connection left."""
         connection: Any = self._session.open().connection
         batch, size = self._next_batch()
         if not batch:
@@ -115,7 +115,7 @@ class Finisher(Service):
 
     def close(self) -> None:
         """Store the last ones, then close the connection."""
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.stop_timeout
         while self._outcomes and time.monotonic() < deadline:
             self._wakeup.clear()
             delay = self._guarded_step()
@@ -123,18 +123,18 @@ class Finisher(Service):
                 self._wakeup.wait(delay)
         if self._outcomes:
             what = counted(len(self._outcomes), "outcome")
-            logger.error("%s could not be stored; what has no outcome will run again", what)
+            logger.error("%s could not be stored: these tasks will run again", what)
         self._session.close()
 
     def _store(self, batch: Sequence[Outcome]) -> None:
         """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.
 
-        In one for both there would be two such orders, and whoever revokes or rescues the same tasks could wait for us
-        in a circle.
+        One transaction for both would lock rows in two such orders, and could deadlock with a revoke or a rescue of
+        the same tasks.
         """
         tx = self._session.open()
         finished = [outcome for outcome in batch if type(outcome) is Finished]
-        # A start that goes back uncounted has the fence of the next: of a task that we have again it was stored before.
+        # A requeued, uncounted start has the fence of the next start. If the task is in flight anew, it was stored.
         back = [outcome for outcome in batch if type(outcome) is Requeued and self._in_flight.holds(outcome.job)]
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
         accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
@@ -142,7 +142,7 @@ class Finisher(Service):
             self._explain(tx, batch)
 
     def _explain(self, tx: Tx, batch: Sequence[Outcome]) -> None:
-        """Some were not accepted: stored before, by a commit whose answer was lost, or refused by the fence."""
+        """Log outcomes that the fence refused; others were stored before, by a commit whose answer was lost."""
         before = tasks.accepted(tx, self._worker_id, [outcome.job.id for outcome in batch])
         for outcome in batch:
             if (outcome.job.id, outcome.job.attempt) not in before and isinstance(outcome, Finished):
@@ -152,7 +152,7 @@ class Finisher(Service):
                 )  # fmt: skip
 
     def _store_or_explain(self, batch: Sequence[Outcome]) -> None:
-        """Store a batch; what the database refuses in it becomes a failure that says so, and the others go on."""
+        """Store a batch; an outcome that the database refuses becomes a failure that says so."""
         try:
             self._store(batch)
         except REFUSED as error:

@@ -15,7 +15,7 @@ SENT_EVERY = 2.0
 
 
 class Heartbeat(Service):
-    """Leaves a mark for the supervisor at each turn, and calls the ``checks`` that a child makes so often.
+    """Writes the time to the scoreboard ten times a second, and then calls the ``checks`` of the child.
 
     ``sender`` is that of the signal ``heartbeat_sent``; None sends none.
     """
@@ -30,7 +30,7 @@ class Heartbeat(Service):
         self._send_at = 0.0
 
     def step(self) -> float:
-        """Leave a mark."""
+        """Write the time, and call the checks."""
         self._scoreboard.tick()
         for check in self._checks:
             check()

@@ -26,7 +26,7 @@ class InFlight:
         self._seen = (time.monotonic(), 0)
         """When a check last saw a task, and the number released by then."""
         self._telling = threading.Lock()
-        """Over being idle, so that what is told last is true."""
+        """Held while ``tell`` is called, so that its last call is true."""
 
     @property
     def count(self) -> int:
@@ -50,7 +50,7 @@ class InFlight:
     def _set_idle(self, idle: bool) -> None:
         with self._telling:
             told = self._idle
-            self._idle = idle  # before looking: who adds something from now on sees it, and waits for the lock
+            self._idle = idle  # before the check: an ``add`` from now on sees it, and waits for the lock
             self._idle = idle and not self._jobs
             if self._idle != told:
                 self._tell(self._idle)

@@ -1,4 +1,4 @@
-"""Lanes: the queues and priorities that have tasks, best first, and where in each of them a claim begins to look."""
+"""Lanes: the queues and priorities that have tasks, best first, each with the lower bound of a claim."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Lanes:
 
     Each lane has a lower bound that trails the last claim, so that the dead index entries of tasks claimed before are
     not read again: under a held snapshot they cannot be cleaned up. The bound is a hint: claims that begin below it,
-    further back the rarer, find tasks that were committed late or released.
+    the further the more seldom, find tasks that were committed late or released.
     """
 
     def __init__(self, queues: Iterable[str], clock: Clock = time.monotonic) -> None:
@@ -101,7 +101,7 @@ class LaneScanner:
         self._next_due: float | None = None
         """When the first task for later is due."""
         self._more_behind = False
-        """Whether the last scan met tasks that were due, which hide when the next one is."""
+        """Whether the last scan found due tasks: then it does not tell when the next one of their lane is due."""
 
     # Claims
 

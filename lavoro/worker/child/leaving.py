@@ -1,4 +1,4 @@
-"""How a child ends: it claims nothing more, waits for its tasks, stores what became of them, and exits."""
+"""Ends a child: it stops claiming, waits for running tasks, stores their outcomes, and exits."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lavoro.worker.pipe import Message, Pipe
 
 logger = logging.getLogger("lavoro.worker")
 
-CLAIM_PATIENCE = 2.0
+CLAIM_TIMEOUT = 2.0
 """Seconds that a stop waits for a claim that is under way."""
-STORE_PATIENCE = 3.0
-"""Seconds of tries to store the last outcomes."""
+STORE_TIMEOUT = 3.0
+"""Seconds to try to store the last outcomes."""
 LATECOMERS = 1.0
 """Seconds between checks for tasks of a claim that was under way when the claimer was stopped."""
 
 
 class Leaving:
-    """Stops the parts of a child in order, and ends its process; ``grace`` counts where the supervisor is gone."""
+    """Stops the parts of a child in order, and ends its process; ``grace`` is for a stop without a supervisor."""
 
     def __init__(self, parts: Parts, pipe: Pipe, *, number: int, grace: float) -> None:
         self._parts, self._pipe, self._number, self._grace = parts, pipe, number, grace
         self._order: Message | None = None
         self._leave_by = math.inf
-        self._news = threading.Event()
+        self._recheck = threading.Event()
         """Set when there may be no task left to wait for, or less time."""
 
     def stop(self, order: Message) -> None:
@@ -41,49 +41,49 @@ class Leaving:
             hostname, how = self._parts.settings.hostname, order["how"].title()
             signals.worker_shutting_down.send(hostname, sig=order["sig"], how=how, exitcode=0)
         self._order = order
-        self._news.set()
+        self._recheck.set()
         if before is None:
             threading.Thread(target=self._leave, name="lavoro-leave", daemon=True).start()
 
-    def orphaned(self) -> None:
-        """Leave without a supervisor, which renewed our lease: release tasks that run longer than half of its rest."""
+    def supervisor_gone(self) -> None:
+        """Stop without the supervisor, which renewed the lease: tasks get half of the time that is left of it."""
         logger.error("the supervisor is gone; leaving")
         grace = max(0.0, min(self._grace, self._parts.self_fence.left / 2))
         self.stop({"grace": grace, "how": "warm", "sig": None, "node": False})
 
     def _leave(self) -> None:
-        """Stop in this order, then end: whatever still runs must not go on, so there is no waiting for it."""
+        """Stop the parts in this order, then exit at once: a task that still runs must not go on."""
         parts = self._parts
         self._stop_claiming()
         self._wait_for_tasks()
-        self._say_goodbye()
+        self._announce_exit()
         parts.prefetched.release()  # tasks of a slow claim
-        if not self._pipe.send("bye"):  # else our supervisor releases them, when we are gone
+        if not self._pipe.send("bye"):  # else the supervisor rescues them after the exit
             running = set(parts.pool.running)
             parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])
-        parts.finisher.stop(STORE_PATIENCE + 1)
+        parts.finisher.stop(STORE_TIMEOUT + 1)
         logging.shutdown()
         _leave_embedded()
         os._exit(0)
 
     def _stop_claiming(self) -> None:
         parts = self._parts
-        parts.finisher.stored = parts.end_handlers.done = self._news.set
+        parts.finisher.stored = parts.end_handlers.done = self._recheck.set
         parts.end_handlers.stop(0)
-        parts.claimer.stop(CLAIM_PATIENCE)
+        parts.claimer.stop(CLAIM_TIMEOUT)
         parts.prefetched.release()
         parts.pool.stop()
 
     def _wait_for_tasks(self) -> None:
         while True:
-            self._news.clear()  # before looking: a task that ends meanwhile must not be missed
+            self._recheck.clear()  # before the check: a task that ends meanwhile must not be missed
             left = self._leave_by - time.monotonic()
             if left <= 0 or not (self._parts.in_flight.count or self._parts.end_handlers.busy):
                 return
-            self._parts.prefetched.release()  # the claimer may have brought more, and the slots have ended
-            self._news.wait(min(left, LATECOMERS))
+            self._parts.prefetched.release()  # a slow claim may have brought more, and the slots have stopped
+            self._recheck.wait(min(left, LATECOMERS))
 
-    def _say_goodbye(self) -> None:
+    def _announce_exit(self) -> None:
         running = set(self._parts.pool.running)
         for job in self._parts.in_flight.jobs():
             if job.id in running:

@@ -23,7 +23,7 @@ SHARE = 4
 OPEN = 5.0
 """Seconds for which an offer is open. A task assigned to a node that is just cut off waits for its lease to expire."""
 
-PATIENCE, AGAIN = 0.5, 1.0
+TIMEOUT, AGAIN = 0.5, 1.0
 """Seconds to wait for a call that takes an offer, and until the next try: claims have to go on."""
 
 
@@ -32,7 +32,7 @@ class Offers:
 
     A call that takes an offer sends the task's id as a notification, a hint like any other: the task is a row of
     ``running``, which is read at the end of each time in which there may have been offers. One thread at a time takes
-    tasks in: the claimer and ``disown`` must not take the same one.
+    tasks in: the claimer and ``release_all`` must not take the same one.
     """
 
     def __init__(self, in_flight: InFlight, *, worker_id: int, slots: int) -> None:
@@ -60,18 +60,18 @@ class Offers:
 
     @property
     def open(self) -> int:
-        """How many slots may be taken at any moment, as far as was told."""
+        """The number of open offers, as far as we know which ones calls have taken."""
         return self._left if time.monotonic() < self._until else 0
 
     @property
     def over(self) -> float:
-        """When, by the monotonic clock, the last of them runs out."""
+        """When (monotonic) the last offer expires."""
         return self._until
 
     # Offering
 
     def saw(self, jobs: Iterable[Job]) -> None:
-        """Note whose queues are worth an offer."""
+        """Note the queues of these tasks: they are worth an offer."""
         now = time.monotonic()
         self._recent.update((job.queue, now) for job in jobs)
 
@@ -90,14 +90,14 @@ class Offers:
     # Taking in
 
     def claim(self, tx: Tx, lanes: Sequence[Lane], limit: int) -> list[Job]:
-        """Claim tasks from the lanes, best first; hold and return them."""
+        """Claim tasks from the lanes, best first; take in and return them."""
         with self.alone():
             jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
             self._in_flight.add(jobs)
         return jobs
 
     def take(self, tx: Tx) -> list[Job]:
-        """Hold the assigned tasks of which we were told, and return them."""
+        """Take in and return the assigned tasks of which notifications told."""
         told = {self._told.popleft() for _ in range(len(self._told))}
         try:
             with self.alone():
@@ -107,15 +107,15 @@ class Offers:
         except BaseException:
             self._told.extend(told)
             raise
-        self._left = max(0, self._left - len(jobs))  # not what was told: anybody may tell anything
+        self._left = max(0, self._left - len(jobs))  # by rows, not by notifications, which any session may send
         return jobs
 
     def end(self, tx: Tx) -> list[Job]:
-        """Withdraw all offers; hold and return what had been taken without our being told.
+        """Withdraw all offers; take in and return tasks that were assigned without a notification.
 
-        Where a call is slow to commit, some offers stay, and are withdrawn a moment later.
+        If a call is slow to commit, some offers stay, and the next try withdraws them.
         """
-        over = offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
+        over = offers.withdraw_soon(tx, self._worker_id, timeout=TIMEOUT)
         jobs = self.found(tx)
         if over:
             self._made, self._left = False, 0
@@ -124,18 +124,18 @@ class Offers:
         return jobs
 
     def found(self, tx: Tx) -> list[Job]:
-        """Hold what is ours in the database without our knowing it, and return it."""
+        """Take in and return tasks that the database has as ours, and that are not in flight here."""
         with self.alone():
             jobs = tasks.adopt(tx, self._worker_id, known=self._in_flight.ids())
             self._in_flight.add(jobs)
         return jobs
 
-    def disown(self, tx: Tx, prefetched: Sequence[Job] = ()) -> list[Job]:
+    def release_all(self, tx: Tx, prefetched: Sequence[Job] = ()) -> list[Job]:
         """Withdraw all offers; release the prefetched tasks and those that calls assigned, and return the latter.
 
         For another thread, while the claimer's loop is blocked; a task that it was just taking in stays.
         """
-        offers.withdraw_soon(tx, self._worker_id, patience=PATIENCE)
+        offers.withdraw_soon(tx, self._worker_id, timeout=TIMEOUT)
         jobs: list[Job] = []
         if self._taking.acquire(blocking=False):
             try:
@@ -152,8 +152,8 @@ class Offers:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep ``disown`` out: what is on its way to us has no one who holds it yet."""
-        while not self._taking.acquire(blocking=False):  # not by waiting, which would stop all greenlets
+        """Keep ``release_all`` out: tasks that are being taken in are not in ``InFlight`` yet."""
+        while not self._taking.acquire(blocking=False):  # without blocking, which would stop all greenlets
             time.sleep(0.005)
         try:
             yield

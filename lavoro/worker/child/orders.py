@@ -16,16 +16,16 @@ logger = logging.getLogger("lavoro.worker")
 
 
 def obey(orders: Iterable[Message], parts: Parts, leaving: Leaving) -> None:
-    """Carry out each order as it comes; without a supervisor, leave."""
+    """Carry out each order as it comes; leave when the supervisor is gone."""
     for order in orders:
         try:
             if order["kind"] == "stop":
                 leaving.stop(order)
             else:
                 ORDERS[order["kind"]](parts, order)
-        except Exception:  # whatever its cause, the next order must be carried out
-            logger.exception("an order could not be obeyed: %s", order)
-    leaving.orphaned()
+        except Exception:  # the next order must be carried out
+            logger.exception("an order could not be carried out: %s", order)
+    leaving.supervisor_gone()
 
 
 def _worker_ready(parts: Parts, order: Message) -> None:

@@ -1,4 +1,4 @@
-"""Returns prefetched tasks to their queue, where another process may have room for them."""
+"""Releases prefetched tasks: another process may have free slots for them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ STUCK = 1.0
 
 
 class Prefetched:
-    """The tasks that were claimed and that no slot has begun.
+    """The tasks that were claimed and that no slot has begun yet.
 
-    A slot takes a job from the pool in one step that nothing interrupts, and so does a release: a task that was
-    released can begin here no more.
+    A slot takes a job from the pool in one step that nothing interrupts, and so does a release: a
+    released task cannot begin here.
     """
 
     def __init__(self, capacity: Capacity, finisher: Finisher, offers: Offers, database: Database) -> None:
@@ -47,7 +47,7 @@ class Prefetched:
         self._release(self._pool.take_back())
 
     def release_stuck(self) -> None:
-        """Release all if no running task has ended since the last tick: others may have room for them.
+        """Release all if no running task has ended since the last tick: other processes may have free slots.
 
         They were claimed for the next tenth of a second, which is one tick: the forecast was wrong. Where many run,
         some end in each tick: then each is released that has waited for ten of them.
@@ -90,7 +90,7 @@ class Prefetched:
         """
         jobs = self._pool.take_back()
         try:
-            assigned = self._offers.disown(self._session.open(), jobs)
+            assigned = self._offers.release_all(self._session.open(), jobs)
         except Exception as error:
             if jobs:
                 stuck = counted(len(jobs), "task")

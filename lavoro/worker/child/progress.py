@@ -26,7 +26,7 @@ LONGEST_STATE = 100
 
 
 class Progress:
-    """Stores the states of running tasks through the pool, each at once and in the task's own time."""
+    """Stores the states of running tasks, each at once, on a pooled connection, while the task waits."""
 
     def __init__(self, database: Database, *, worker_id: int, longest: int) -> None:
         self._database, self._worker_id, self._longest = database, worker_id, longest

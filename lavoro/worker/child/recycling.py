@@ -1,4 +1,4 @@
-"""When a child is replaced by a fresh process: after a number of tasks, or above a size of memory."""
+"""Decides when a fresh process replaces a child: after a number of tasks, or above a size of memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from lavoro.text.plural import counted
 
 MEMORY_INTERVAL = 1.0
-"""Seconds between looks at the memory."""
+"""Seconds between two measurements of the memory."""
 
 
 class RecyclePolicy:

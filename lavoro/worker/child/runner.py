@@ -62,7 +62,7 @@ class TaskRunner:
         self._scoreboard.begin(slot, id, self._deadline(task, job))
         try:
             result = execute(task, job._replace(revoked=True) if revoked else job, self.settings, call)
-        except BaseException as error:  # an interruption that came a moment too late
+        except BaseException as error:  # an interruption that came after the task had returned
             result = _interrupted(job, error)
         finally:
             self._scoreboard.end(slot, id)
@@ -78,7 +78,7 @@ class TaskRunner:
             self._interrupted.discard(str(job.id))
 
     def cancel(self, job: Job, *, interrupt: bool) -> bool:
-        """Have a task revoked that has not begun; return whether to interrupt it, which is asked for once."""
+        """Mark a task as cancelled, so that it does not begin; return whether to interrupt it, True only once."""
         id = str(job.id)
         self._cancelled.add(id)
         if not interrupt or id in self._interrupted:
@@ -116,7 +116,7 @@ class TaskRunner:
         return time.monotonic() + float(hard) + (HARD_LIMIT_GRACE if self.settings.limits_hard else 0.0)
 
     def _unknown(self, job: Job) -> Outcome:
-        """Another release may know the task: it waits, each time twice as long, visible with the reason."""
+        """Requeue a task of an unknown name, with a delay that doubles: a worker of another release may know it."""
         logger.error(
             "received unregistered task %s[%s]; requeued: another worker may know it, and this one if it imports"
             " the task's module (option -I, settings include and imports)",
@@ -128,7 +128,7 @@ class TaskRunner:
                 settings.consumer, name=job.name, id=job.task_id, message=job, exc=KeyError(job.name)
             )
         reason = f"worker {settings.hostname} knows no task {described(job.name, 500)}"
-        return outcome.postponed(job, reason, *settings.patience)
+        return outcome.postponed(job, reason, *settings.unknown_task_delay)
 
 
 def _interrupted(job: Job, error: BaseException) -> Outcome:
@@ -138,7 +138,7 @@ def _interrupted(job: Job, error: BaseException) -> Outcome:
 
 
 def limit_of(job: Job) -> float | None:
-    """Return the call's own hard limit; None if it has none that makes sense, which the task itself reports."""
+    """Return the call's own hard limit; None if it has none, or a wrong one, which its run reports."""
     with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
         limit = float(job.read_options()["time_limit"])
         return limit if limit > 0 else None

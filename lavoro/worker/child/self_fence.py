@@ -12,10 +12,10 @@ from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
 
 
 class SelfFence:
-    """A thread of the operating system, where gevent has patched too: a blocked loop must not keep it from its duty.
+    """A thread of the operating system, also under gevent, so that a blocked loop does not stop it.
 
-    The supervisor writes on the board until when the lease is certain. When it no longer does, for it was killed, is
-    stopped, or finds no database, then others may run our tasks from then on, and we must not.
+    The supervisor writes to the scoreboard until when the lease is certain. It no longer does when it is killed, is
+    stopped, or has no database: after that time other nodes may run this child's tasks.
     """
 
     def __init__(self, scoreboard: Scoreboard, lease: float) -> None:

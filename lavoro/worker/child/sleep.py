@@ -39,7 +39,7 @@ class Sleep:
         """Over ``state``: an answer that comes while the claimer wakes up must not make it sleep."""
         self._polls = 0
         """The number of polls since the last task."""
-        self._heard_since = 0.0
+        self._listening_since = 0.0
         """When the supervisor began to listen for us."""
         self._missed = False
 
@@ -57,7 +57,7 @@ class Sleep:
             self._ask(True)
 
     def end(self) -> None:
-        """Stay awake: tasks are so many that we come back by ourselves."""
+        """Stay awake: with so many tasks the claimer polls without a notification."""
         if self.state is not State.AWAKE:
             self._set(State.AWAKE)
             self._ask(False)
@@ -73,7 +73,7 @@ class Sleep:
 
     def covers(self, scanned: float) -> bool:
         """Whether a scan at that time and notifications since then tell of every lane."""
-        enough = self._poll_interval / 2 if scanned >= self._all_told else WHILE_BUSY
+        enough = self._poll_interval / 2 if scanned >= self._complete_since else WHILE_BUSY
         return self.listening and self._clock() - scanned < enough
 
     def pause(self, settled: float) -> float:
@@ -84,12 +84,12 @@ class Sleep:
         nth, self._polls = self._polls, self._polls + 1
         if nth < len(QUICK):
             return QUICK[nth]
-        return self._poll_interval * (SLEEPING if self.listening and settled >= self._all_told else 1)
+        return self._poll_interval * (SLEEPING if self.listening and settled >= self._complete_since else 1)
 
     @property
-    def _all_told(self) -> float:
-        """From when on no task is stored without a notification: a sender who saw no sleeper has committed by then."""
-        return self._heard_since + self._poll_interval
+    def _complete_since(self) -> float:
+        """When each stored task began to be notified: senders that saw no sleeping worker have committed by then."""
+        return self._listening_since + self._poll_interval
 
     # The supervisor's answers
 
@@ -102,7 +102,7 @@ class Sleep:
         self._answered(State.ASKED)
 
     def _answered(self, state: State) -> None:
-        self._heard_since = self._clock()
+        self._listening_since = self._clock()
         self._polls = 0
         with self._changing:
             if self.state is not State.AWAKE:

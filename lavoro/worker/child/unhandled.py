@@ -29,7 +29,7 @@ class EndHandlers(Service):
     """A thread of a child, started when the supervisor knows of such tasks.
 
     A task stays in the database until its handlers have come back. If this process ends before that, another one calls
-    them again. The connection is there only meanwhile.
+    them again. The connection is open only meanwhile.
     """
 
     name = "handlers"

@@ -31,7 +31,7 @@ def of_the_import(app: Any, config: WorkerConfig) -> Iterator[str]:
 
 
 def _thread_locals(app: Any) -> Iterator[tuple[str, list[str]]]:
-    """Yield the place of each one that has names here which a new thread does not have, with those names."""
+    """Yield the place of each ``threading.local`` with values that a new thread does not have, with their names."""
     for module in _modules_of(app):
         holders = [(module.__name__, module)]
         holders += [
@@ -54,11 +54,11 @@ def _modules_of(app: Any) -> list[ModuleType]:
 def _only_here(local: Any) -> list[str]:
     there: set[str] = set()
 
-    def look() -> None:
+    def read() -> None:
         with contextlib.suppress(Exception):  # a subclass makes its values anew in each thread
             there.update(vars(local))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read)
     thread.start()
     thread.join()
     return sorted(set(vars(local)) - there)

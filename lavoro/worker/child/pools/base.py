@@ -1,4 +1,4 @@
-"""What all pools share: slots that take jobs from one queue."""
+"""The base of all pools: slots that take jobs from one queue."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ logger = logging.getLogger("lavoro.worker")
 
 
 OVERDUE = 10
-"""Calls of ``take_back_overdue``, ten a second, after which a job that no slot has begun goes back."""
+"""Calls of ``take_back_overdue``, ten a second, after which a job that no slot has begun is released."""
 
 
 class Pool:
-    """``slots`` workers in threads (greenlets where gevent has patched) that each take the next job and run it."""
+    """``slots`` threads (greenlets where gevent has patched) that each take the next job and run it."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Pool:
         # The most urgent first, then in the order of coming. A heap of tuples is pushed and popped in one step of C, so
         # threads need no lock; the queue beside it counts what is in the heap, and is where idle slots wait.
         self._jobs: list[tuple[float, int, Job | None, Any]] = []
-        """Priority, number, and the job with what ``received`` has made of it."""
+        """Priority, number, the job, and the value that ``received`` returned for it."""
         self._order = itertools.count()
         self._newest = -1
         self._marks = deque([-1] * OVERDUE, maxlen=OVERDUE)
@@ -61,7 +61,7 @@ class Pool:
             thread.start()
 
     def add(self, jobs: list[Job]) -> None:
-        """Hand jobs to the slots, each with what ``received`` has made of it: that is passed on to ``run``."""
+        """Give jobs to the slots, each with the value that ``received`` returned for it: ``run`` gets both."""
         made = self._received(jobs) or itertools.repeat(None)
         for job, call in zip(jobs, made, strict=False):
             self._newest = next(self._order)
@@ -80,7 +80,7 @@ class Pool:
                 taken.append(job)
 
     def take_back_overdue(self) -> list[Job]:
-        """Take away what no slot has begun for ``OVERDUE`` calls; to be called at each tick.
+        """Take away the jobs that no slot has begun for ``OVERDUE`` calls; to be called at each tick.
 
         Slots became free, but others were more urgent, or the tasks are longer than those before.
         """
@@ -104,12 +104,12 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """How many jobs no slot has begun."""
+        """The number of jobs that no slot has begun."""
         return len(self._jobs)
 
     @property
     def outstanding(self) -> int:
-        """How many jobs wait or run."""
+        """The number of jobs that wait or run."""
         return len(self._jobs) + len(self._running)
 
     @property
@@ -124,7 +124,7 @@ class Pool:
             self._available.put(None)
 
     def _work(self, slot: int) -> None:
-        work_on = _marked(Pool._work_on, slot)
+        work_on = _named_after_slot(Pool._work_on, slot)
         while True:
             try:
                 self._available.get()
@@ -169,7 +169,7 @@ class Pool:
         raise NotImplementedError
 
 
-def _marked(function: Callable[..., None], slot: int) -> Callable[..., None]:
-    """Return a copy of a function that tells its slot in a stack: all that is written of a stuck process are names."""
+def _named_after_slot(function: Callable[..., None], slot: int) -> Callable[..., None]:
+    """Return a copy of a function whose name tells the slot: stack dumps of a stuck process show only names."""
     assert isinstance(function, FunctionType)
     return FunctionType(function.__code__.replace(co_name=f"{SLOT_FUNCTION}{slot}"), function.__globals__)

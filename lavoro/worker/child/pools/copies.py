@@ -21,7 +21,7 @@ _turned: weakref.WeakSet[greenlet] = weakref.WeakSet()
 """Copied greenlets that were switched to, and have gone back to the hub for ever."""
 _forker: Any = None
 _start_of_a_program: Any = getattr(getattr(Popen, "_execute_child", None), "__code__", None)
-_buried: list[Any] = []
+_stopped: list[Any] = []
 """Watchers that would have woken copied greenlets; kept, because a freed greenlet runs its ``finally`` blocks."""
 
 
@@ -47,7 +47,7 @@ def leave_behind() -> None:
 def _becomes_a_program() -> bool:
     """Tell whether gevent's Popen has forked, which runs no code of the user's until its program begins.
 
-    To look through all objects for watchers would make each start of a program take 6 ms longer, or 50 in a large
+    A search of all objects for watchers would make each start of a program 6 ms longer, or 50 ms in a large
     application.
     """
     frame: FrameType | None = sys._getframe()
@@ -64,7 +64,7 @@ def _stop_waking(loop: Any) -> None:
         callback = waking.callback
         if callback is None or getattr(callback, "__self__", None) is _forker:
             continue  # a time limit of the code that has forked
-        _buried.append((waking, callback, waking.args))
+        _stopped.append((waking, callback, waking.args))
         waking.stop()
 
 

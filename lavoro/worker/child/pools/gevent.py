@@ -32,8 +32,8 @@ class Limit(NamedTuple):
 class GeventPool(Pool):
     """Greenlets; limits and interruptions reach a task when it next waits for something.
 
-    Limits reach it too while it lets nobody else run: a signal interrupts the main thread, and Python calls its handler
-    inside the greenlet that runs. Only a call into C that neither returns nor looks for signals goes on.
+    Limits also reach a task that never yields to the loop: a signal interrupts the main thread, and Python calls its
+    handler in the running greenlet. Only a call into C that neither returns nor checks for signals goes on.
     """
 
     shares_loop = True
@@ -51,7 +51,7 @@ class GeventPool(Pool):
         return gevent.getcurrent()
 
     def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[Any]:
-        """A timer of the hub's; where the hub does not come to its turn, a signal."""
+        """A timer of the hub, and a signal where the hub does not run."""
         return self._limited(seconds, error)
 
     @contextlib.contextmanager

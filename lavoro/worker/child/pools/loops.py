@@ -21,7 +21,7 @@ _swap_task: Callable[[Any, Any], Any] | None = getattr(asyncio.tasks, "_swap_cur
 _ident: Callable[[], int] = unpatched("_thread", "get_ident")
 _runners: set[greenlet] = set()
 """The greenlets in which a loop runs."""
-_away: dict[greenlet, _State] = {}
+_saved: dict[greenlet, _State] = {}
 """The state of such greenlets while they do not run; else it is in the thread."""
 _former: list[Tracer | None] = []
 """The tracer that was there before ours; empty while none of ours is needed."""
@@ -44,13 +44,13 @@ def prepare() -> None:
     def set_running_loop(loop: Any) -> None:
         _set(loop)
         if _ident() == main:
-            _look_after(loop)
+            _track(loop)
 
     asyncio.events._set_running_loop = asyncio._set_running_loop = set_running_loop
     in_each_fork(_forget)
 
 
-def _look_after(loop: Any) -> None:
+def _track(loop: Any) -> None:
     if loop is None:
         _runners.discard(getcurrent())
     else:
@@ -65,14 +65,14 @@ def _exchange(event: str, switch: tuple[greenlet, greenlet]) -> None:
     """Called by each switch, in the greenlet switched to."""
     origin, target = switch
     if origin in _runners:
-        _away[origin] = _put_away()
-    if target in _away:
-        _bring_back(_away.pop(target))
+        _saved[origin] = _save()
+    if target in _saved:
+        _restore(_saved.pop(target))
     if _former and _former[0] is not None:
         _former[0](event, switch)
 
 
-def _put_away() -> _State:
+def _save() -> _State:
     loop = _get()
     state = _State(loop, _swap_task(loop, None) if _swap_task and loop is not None else None, sys.get_asyncgen_hooks())
     _set(None)
@@ -80,7 +80,7 @@ def _put_away() -> _State:
     return state
 
 
-def _bring_back(state: _State) -> None:
+def _restore(state: _State) -> None:
     _set(state.loop)
     if _swap_task and state.loop is not None:
         _swap_task(state.loop, state.task)
@@ -90,5 +90,5 @@ def _bring_back(state: _State) -> None:
 def _forget() -> None:
     """In a forked process: the loops are the parent's."""
     _runners.clear()
-    _away.clear()
+    _saved.clear()
     _former.clear()

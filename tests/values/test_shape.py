@@ -15,7 +15,6 @@ MOST_ATTRIBUTES, MOST_PARAMETERS, MOST_LINES = 12, 5, 600
 
 ATTRIBUTES = {
     "Lavoro": "it is being divided",
-    "Listener": "it is being divided",
 }
 """Classes that keep more than 12 attributes, and why."""
 

@@ -12,10 +12,10 @@ from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
 from lavoro.store import doctor as store
-from lavoro.store.database import Tx
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
+from lavoro.store.tx import Tx
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 

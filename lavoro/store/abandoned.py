@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from psycopg.errors import InsufficientPrivilege
 
-from lavoro.store.database import Tx
 from lavoro.store.deadline import Backend
+from lavoro.store.tx import Tx
 
 WAIT = 2.0
 """Seconds to wait for the end of a session, twice; a session that waits for a lock ends at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 
 BATCH = 20_000
 """Tasks of one statement: claims pass over rows that it has locked."""

@@ -5,31 +5,25 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import errors as pg
 from psycopg import pq
-from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 
 from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.runtime.forking import in_each_fork
-from lavoro.runtime.service import jitter
 from lavoro.store import arrays
 from lavoro.store.deadline import ANSWER, Backend, PatientConnection, backend_of
-from lavoro.store.errors import CONFLICTS, LOST, first_line, translated
+from lavoro.store.errors import LOST, first_line, translated
 from lavoro.store.pool import Borrowed, Pinned
-from lavoro.store.prepared import Prepared
-from lavoro.store.statements import check_schema, statement
+from lavoro.store.statements import check_schema
+from lavoro.store.tx import Tx
 from lavoro.store.url import clean_url, masked
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 OWN_SESSION = (
     b"select set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false),"
     b" set_config('plan_cache_mode', 'force_generic_plan', false),"
@@ -44,15 +38,7 @@ was claimed 100 times slower, up to a minute long. No values could make a better
 The sessions of resting workers are idle by design. Every statement is written for read committed: a stricter level,
 which may be the database's default, would refuse some of them.
 Number and start of the session are read so that it can be ended once it is abandoned."""
-_SHORT_LOCKS = (
-    "select set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout',"
-    " coalesce(%s::text, current_setting('idle_in_transaction_session_timeout')), true)"
-)
-_REPEATS = 20
-"""Most repeats of a statement after conflicts: at each of them another transaction has made progress."""
 _POOL_OPTIONS = ("pool_size", "max_overflow", "pool_timeout", "pool_use_lifo")
-
-
 _TWO_PHASE = (
     "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that has notified workers."
     " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): resting workers find it"
@@ -62,73 +48,6 @@ _BUSY = (
     "the connection whose transaction this task would join is in the middle of a statement: a signal handler, a"
     " finalizer or another thread sends it. Give that call a connection of its own (connection=...)"
 )
-
-
-class Tx:
-    """A place to run statements: a cursor of one connection, whose owner decides when it commits."""
-
-    __slots__ = ("connection", "cursor", "prepared", "schema")
-
-    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
-        self.connection = connection
-        self.cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # a caller's connection may have other ideas
-        self.cursor.format = pq.Format.BINARY
-        self.schema = schema
-        self.prepared: dict[str, Prepared] = {}
-
-    def run(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run the statement of that name and return its rows."""
-        return self.execute(name, parameters).fetchall()
-
-    def row(self, name: str, parameters: Mapping[str, Any] | None = None) -> Row | None:
-        """Run the statement of that name and return its first row."""
-        return self.execute(name, parameters).fetchone()
-
-    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
-        """Run the statement of that name; again after a conflict, if it is a transaction of its own."""
-        text = statement(name, self.schema)
-        try:
-            return self.cursor.execute(text, parameters)
-        except CONFLICTS as error:
-            self._must_be_alone(error)
-            return self._again(partial(self.cursor.execute, text, parameters))
-
-    def run_prepared(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
-        """Run the statement of that name with values as libpq takes them; not in a caller's connection."""
-        known = self.prepared.get(name)
-        if known is None:
-            known = self.prepared[name] = Prepared(self.connection, name, self.schema, formats)
-        try:
-            known.send(values)
-            return known.answer()
-        except pg.InvalidSqlStatementName:  # psycopg forgets all that is prepared after a rollback
-            known.prepare()
-            return known.run(values)
-        except CONFLICTS as error:
-            self._must_be_alone(error)
-            return self._again(partial(known.run, values))
-
-    @contextlib.contextmanager
-    def short_locks(self, timeout: str, *, idle: str | None = None) -> Iterator[None]:
-        """Begin a transaction that waits no longer for a lock; the server ends its session if it is ``idle`` longer.
-
-        Both are durations in PostgreSQL's words, such as ``200ms``. Raises psycopg's ``LockNotAvailable``.
-        """
-        with self.connection.transaction():
-            self.connection.execute(_SHORT_LOCKS, (timeout, idle))
-            yield
-
-    def _must_be_alone(self, error: BaseException) -> None:
-        """Raise the error again in a transaction of several statements: only its owner can repeat it."""
-        if self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            raise error
-
-    def _again(self, run: Callable[[], T]) -> T:
-        for repeat in range(_REPEATS):
-            time.sleep(jitter(0, 0.001 * 2 ** min(repeat, 7)))
-            with contextlib.suppress(*CONFLICTS):
-                return run()
-        return run()
 
 
 class Database:

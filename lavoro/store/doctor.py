@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lavoro.store.database import Row, Tx
 from lavoro.store.notifications import Back, write
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.drift import differences
 from lavoro.store.schema.migrate import UTF8_DATABASE, encoding_of, migrations, version_of
 from lavoro.store.statements import render
+from lavoro.store.tx import Row, Tx
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 

@@ -15,9 +15,10 @@ from lavoro.exceptions import LavoroError, OperationalError, SchemaOutdated
 from lavoro.protocol.message import Message
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import LOST
 from lavoro.store.repeats import AbandonedSessions
+from lavoro.store.tx import Tx
 
 AWAKE = 0.01
 """Seconds for which a check that found no sleeping worker holds. A worker that falls asleep meanwhile still polls after

@@ -12,7 +12,7 @@ from psycopg.errors import LockNotAvailable
 
 from lavoro.protocol.message import Job
 from lavoro.store.arrays import integers, texts
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 
 
 def offer(tx: Tx, worker_id: int, counts: Mapping[str, int], *, seconds: float) -> None:

@@ -11,7 +11,8 @@ from lavoro.store.deadline import backend_of
 from lavoro.store.errors import means_loss, translated
 
 if TYPE_CHECKING:
-    from lavoro.store.database import Database, Tx
+    from lavoro.store.database import Database
+    from lavoro.store.tx import Tx
 
 
 class Borrowed:

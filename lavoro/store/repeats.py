@@ -8,8 +8,8 @@ from psycopg import pq
 
 from lavoro.exceptions import OperationalError
 from lavoro.store.abandoned import WAIT, end_abandoned
-from lavoro.store.database import Tx
 from lavoro.store.deadline import Backend, backend_of
+from lavoro.store.tx import Tx
 
 LOOK = 0.05
 """Seconds between two checks whether statements behind a pooler have ended."""

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.schema.tables import tables_of
+from lavoro.store.tx import Tx
 
 
 class StoredTask(NamedTuple):

@@ -10,9 +10,10 @@ from functools import partial
 import psycopg
 
 from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.deadline import Backend, backend_of
 from lavoro.store.errors import first_line
+from lavoro.store.tx import Tx
 
 logger = logging.getLogger("lavoro.store")
 

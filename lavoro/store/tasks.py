@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
-from lavoro.store.database import Row, Tx
+from lavoro.store.tx import Row, Tx
 
 
 class Lane(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lavoro.protocol.message import Job
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 
 
 class Unhandled(NamedTuple):

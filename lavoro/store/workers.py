@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from lavoro.store import offers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 
 
 class Registration(NamedTuple):

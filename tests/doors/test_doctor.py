@@ -20,11 +20,12 @@ import pytest
 from psycopg import pq
 
 from lavoro.store import clock, doctor
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.doctor import Exam, Finding
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.migrate import migrate
 from lavoro.store.schema.partitions import DEFAULT_RETENTION
+from lavoro.store.tx import Tx
 from lavoro.store.url import masked
 from lavoro.text import commands
 from tests.conftest import Eventually

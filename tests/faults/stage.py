@@ -15,8 +15,8 @@ import psycopg
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job, Message
 from lavoro.store import tasks, workers
-from lavoro.store.database import Tx
 from lavoro.store.tasks import Lane
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Registration, Rescue
 from tests.faults.checker import check
 from tests.faults.history import History, Rules, history

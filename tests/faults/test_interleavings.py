@@ -13,7 +13,8 @@ import pytest
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.supervisor.duty import Hooks

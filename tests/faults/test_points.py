@@ -16,8 +16,8 @@ from psycopg import pq
 import lavoro
 from lavoro.protocol.ids import uuid7
 from lavoro.store.arrays import uuids
-from lavoro.store.database import Tx
 from lavoro.store.statements import FOLDER
+from lavoro.store.tx import Tx
 from tests.faults.plugin.rig_changes import Points
 from tests.faults.stage import Stage
 

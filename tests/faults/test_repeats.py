@@ -19,8 +19,8 @@ from lavoro.exceptions import OperationalError
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.store import offers, tasks
-from lavoro.store.database import Tx
 from lavoro.store.schema.migrate import migrate
+from lavoro.store.tx import Tx
 from tests.faults.proxy import Proxy
 from tests.faults.stage import Stage
 from tests.postgres import Cluster

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.store.walk import registered

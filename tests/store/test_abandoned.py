@@ -10,8 +10,9 @@ import pytest
 
 from lavoro.exceptions import OperationalError
 from lavoro.store.abandoned import end_abandoned
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.deadline import Backend, PatientConnection
+from lavoro.store.tx import Tx
 from tests.faults.proxy import Proxy
 from tests.postgres import Cluster
 from tests.store.conftest import Opened

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lavoro.store import arrays
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from tests.store.walk import rows, value
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)

@@ -15,7 +15,8 @@ import pytest
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.store.walk import LONG_AGO, lane, message, rows, send, sent_and_taken, stage_of, stored, take, value
 
 UTC = dt.timezone.utc

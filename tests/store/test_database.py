@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from lavoro.exceptions import ImproperlyConfigured, OperationalError, SchemaOutdated
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from lavoro.store.url import clean_url, masked
 from lavoro.text import commands
 from tests.conftest import Eventually

@@ -10,8 +10,9 @@ import pytest
 
 from lavoro.exceptions import OperationalError
 from lavoro.protocol.message import Message
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
+from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, value
 
 

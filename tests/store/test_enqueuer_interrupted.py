@@ -17,8 +17,9 @@ from typing import Any
 import lavoro
 from lavoro import Lavoro
 from lavoro.protocol.message import Message
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.store.test_enqueuer import Interrupted, Staged
 from tests.store.walk import message, rows, value

@@ -14,7 +14,7 @@ from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished
 from lavoro.store import tasks, workers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 

@@ -10,7 +10,8 @@ import pytest
 
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, send, sent_and_taken, succeeded, take, value
 
 UTC = dt.timezone.utc

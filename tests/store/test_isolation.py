@@ -10,7 +10,8 @@ import pytest
 
 from lavoro.exceptions import OperationalError
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.store.conftest import Opened
 from tests.store.walk import rows, sent_and_taken, value
 

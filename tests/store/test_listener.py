@@ -12,9 +12,10 @@ import pytest
 
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.result_listener import ResultListener
+from lavoro.store.tx import Tx
 from tests.postgres import Cluster
 from tests.store.walk import rows, sent_and_taken, succeeded, value
 

@@ -11,7 +11,8 @@ import pytest
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job, Message
 from lavoro.store import offers, queues, tasks, workers
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.conftest import Eventually
 from tests.store.walk import message, rows, stage_of, succeeded, value

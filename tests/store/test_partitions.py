@@ -12,7 +12,7 @@ import pytest
 
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks, workers
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import LOST
 from lavoro.store.schema import partitions
 from lavoro.store.schema.partitions import (
@@ -24,6 +24,7 @@ from lavoro.store.schema.partitions import (
     partitions_of,
     period,
 )
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.store.walk import registered, rows, sent_and_taken, succeeded, value
 

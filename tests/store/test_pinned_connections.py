@@ -15,7 +15,8 @@ import pytest
 from lavoro import Lavoro
 from lavoro.exceptions import OperationalError
 from lavoro.exceptions import TimeoutError as LavoroTimeoutError
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.store.walk import rows, value
 

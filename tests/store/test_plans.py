@@ -12,8 +12,9 @@ import pytest
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.statements import numbered
+from lavoro.store.tx import Tx
 from tests.postgres import Cluster
 from tests.store.walk import LONG_AGO, lane, message, registered, rows, sent_and_taken, succeeded, take, value
 

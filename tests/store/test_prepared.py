@@ -7,7 +7,8 @@ import pytest
 from psycopg import pq
 
 from lavoro.protocol.ids import uuid7
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.store.walk import rows
 
 FORMATS = (pq.Format.BINARY, *[pq.Format.TEXT] * 6)

@@ -9,8 +9,9 @@ import pytest
 
 from lavoro.exceptions import OperationalError, SchemaOutdated
 from lavoro.store import queues, tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status, workers_of
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.store.walk import lane, message, registered, rows, send, sent_and_taken, take
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.store import results, tasks
-from lavoro.store.database import Tx
 from lavoro.store.results import StoredTask
+from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, send, sent_and_taken, stored, succeeded, take, value
 
 

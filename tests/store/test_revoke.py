@@ -11,7 +11,7 @@ from lavoro.exceptions import TaskRevokedError
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks, workers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 
 Wait = Callable[..., None]

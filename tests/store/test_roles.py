@@ -12,10 +12,11 @@ from psycopg.errors import InsufficientPrivilege
 
 from lavoro.exceptions import OperationalError
 from lavoro.store import queues, tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.schema import migrate, partitions, roles
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.statements import FOLDER, statement
+from lavoro.store.tx import Tx
 from tests.postgres import Cluster
 from tests.store.walk import message, registered, rows, sent_and_taken, stage_of, succeeded, value
 

@@ -11,11 +11,12 @@ from lavoro import serialization
 from lavoro.exceptions import WorkerLostError
 from lavoro.protocol import outcome
 from lavoro.store import queues, results, tasks, workers
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.result_listener import ResultListener
 from lavoro.store.schema import partitions
 from lavoro.store.schema.migrate import migrate
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import message, registered, rows, sent_and_taken, stage_of, stored, succeeded, take, value
 

@@ -10,10 +10,11 @@ import pytest
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.outcome import requeued
 from lavoro.store import doctor, offers, queues, tasks, workers
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.schema import drift, migrate, partitions, roles
 from lavoro.store.statements import FOLDER, numbered
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.conftest import Eventually
 from tests.postgres import Cluster

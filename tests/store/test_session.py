@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from lavoro.store import session
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.session import Session
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.store.conftest import Opened
 from tests.store.walk import send, take, value

@@ -12,10 +12,10 @@ import pytest
 
 import lavoro.store
 from lavoro.store import tasks
-from lavoro.store.database import Tx
 from lavoro.store.schema import roles
 from lavoro.store.schema.migrate import migrations
 from lavoro.store.statements import FOLDER, numbered, render, statement
+from lavoro.store.tx import Tx
 from tests.store.walk import sent_and_taken, succeeded
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))

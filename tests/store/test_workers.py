@@ -13,8 +13,8 @@ from lavoro.exceptions import TimeLimitExceeded, WorkerLostError
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.store import clock, tasks, unhandled, workers
-from lavoro.store.database import Tx
 from lavoro.store.statements import statement
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import message, registered, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 

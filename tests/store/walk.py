@@ -12,9 +12,9 @@ from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished
 from lavoro.store import tasks, workers
-from lavoro.store.database import Tx
 from lavoro.store.results import StoredTask, fetch
 from lavoro.store.tasks import Lane
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Registration
 
 LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)

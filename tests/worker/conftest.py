@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from lavoro import Lavoro
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 

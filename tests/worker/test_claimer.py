@@ -12,8 +12,9 @@ import pytest
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job, Message
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.tasks import Lane
+from lavoro.store.tx import Tx
 from lavoro.worker.child import claimer, lanes
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import BUSY, Claimer

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from lavoro.protocol.message import Job
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight

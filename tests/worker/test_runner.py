@@ -11,7 +11,8 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.execution.run_settings import RunSettings
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
+from lavoro.store.tx import Tx
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.recycling import RecyclePolicy

@@ -17,9 +17,10 @@ from psycopg.errors import LockNotAvailable
 from lavoro import Lavoro
 from lavoro.exceptions import TaskRevokedError
 from lavoro.store import workers
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import LOST
 from lavoro.store.notifications import Lease, read
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Registration, Rescue
 from lavoro.worker.supervisor import rescue, retention
 from lavoro.worker.supervisor.duty import Duty, Hooks

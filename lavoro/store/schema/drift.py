@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from lavoro.store.database import Tx
 from lavoro.store.schema import roles
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.statements import render
+from lavoro.store.tx import Tx
 
 
 class Difference(NamedTuple):

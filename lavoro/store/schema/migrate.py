@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lavoro.exceptions import ImproperlyConfigured, SchemaOutdated
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.schema import partitions
 from lavoro.store.statements import render
+from lavoro.store.tx import Tx
 from lavoro.text.commands import command
 
 FOLDER = Path(__file__).parent / "migrations"

@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 from psycopg import errors as pg
 from psycopg import sql
 
-from lavoro.store.database import Tx
 from lavoro.store.statements import render
+from lavoro.store.tx import Tx
 
 T = TypeVar("T")
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lavoro.exceptions import ImproperlyConfigured
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.statements import render
+from lavoro.store.tx import Tx
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 

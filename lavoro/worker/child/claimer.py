@@ -12,11 +12,12 @@ from psycopg.errors import UniqueViolation
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE
 from lavoro.store.notifications import Back, Due, read
 from lavoro.store.session import Session
+from lavoro.store.tx import Tx
 from lavoro.text.plural import counted
 from lavoro.worker.child.capacity import BATCH, Capacity
 from lavoro.worker.child.lanes import LaneScanner

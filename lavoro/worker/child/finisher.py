@@ -19,10 +19,11 @@ from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.runtime.service import Service
 from lavoro.store import tasks
-from lavoro.store.database import Database, Tx
+from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE, first_line
 from lavoro.store.session import Session
+from lavoro.store.tx import Tx
 from lavoro.text.plural import counted
 from lavoro.worker.child.in_flight import InFlight
 

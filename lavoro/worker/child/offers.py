@@ -12,8 +12,8 @@ from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import released
 from lavoro.runtime.native import unpatched
 from lavoro.store import offers, tasks
-from lavoro.store.database import Tx
 from lavoro.store.tasks import Lane
+from lavoro.store.tx import Tx
 from lavoro.worker.child.in_flight import InFlight
 
 MOST = 8

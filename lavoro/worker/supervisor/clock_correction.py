@@ -7,7 +7,7 @@ import logging
 import time
 
 from lavoro.store import clock, workers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.duty import RENEWALS, Duty
 from lavoro.worker.supervisor.server_clock import ServerClock

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from lavoro.store.database import Tx
 from lavoro.store.errors import first_line
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Cancel
 
 logger = logging.getLogger("lavoro.worker")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lavoro.runtime.service import jitter
 from lavoro.store import workers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Registration
 from lavoro.worker.supervisor.clock_correction import ClockCorrection
 from lavoro.worker.supervisor.duty import RENEWALS, Duty, Hooks

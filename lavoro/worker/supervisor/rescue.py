@@ -11,7 +11,7 @@ from collections.abc import Callable
 from lavoro import exceptions, task_log
 from lavoro.runtime.service import jitter
 from lavoro.store import workers
-from lavoro.store.database import Tx
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.duty import RENEWALS, Duty

@@ -8,8 +8,8 @@ from functools import partial
 
 from lavoro.runtime.service import jitter
 from lavoro.store import workers
-from lavoro.store.database import Tx
 from lavoro.store.schema import partitions
+from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
 
 logger = logging.getLogger("lavoro.worker")

@@ -30,7 +30,7 @@ def changes() -> dict[str, list[Change]]:
         found.setdefault(name, []).append(lambda module, of=constant, to=value: replace(module, of, to))
     if plan.get("points"):
         points = Points(plan["points"], f"{plan.get('seed', 0)}:{_role()}")
-        found.setdefault("lavoro.store.database", []).append(points.install)
+        found.setdefault("lavoro.store.tx", []).append(points.install)
     for name in plan.get("mutants", ()):
         for module, change in MUTANTS[name].items():
             found.setdefault(module, []).append(change)

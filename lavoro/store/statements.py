@@ -10,9 +10,11 @@ from lavoro.config.defaults import SCHEMA
 from lavoro.exceptions import ImproperlyConfigured
 
 FOLDER = Path(__file__).parent / "sql"
-_TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
-"""Read at the start: a process that can open no more files must still store its outcomes."""
+TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
+"""The files by name, read at the start: a process that can open no more files must still store its outcomes."""
 
+_COMMENT = re.compile(r"\s*--.*")
+"""Also a mark, ``--@name``, at the end of a line: the tests put another line in its place and must then fail."""
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -35,8 +37,8 @@ def render(text: str, schema: str) -> str:
 @lru_cache(maxsize=512)
 def statement(name: str, schema: str = "lavoro") -> str:
     """Return the statement of that name, without its comments, for a schema."""
-    lines = _TEXTS[name].splitlines()
-    return render("\n".join(line for line in lines if not line.lstrip().startswith("--")), schema)
+    lines = (_COMMENT.sub("", line) for line in TEXTS[name].splitlines())
+    return render("\n".join(line for line in lines if line), schema)
 
 
 @lru_cache(maxsize=512)

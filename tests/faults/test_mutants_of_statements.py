@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
-from lavoro.store import database, statements, tasks
+from lavoro.store import statements, tasks
 from lavoro.store.workers import Ending
-from tests.faults.plugin.rig_changes import change_statements
+from tests.faults.plugin.rig_changes import with_another_line
 from tests.faults.stage import Stage
 
 
 class Mutant(NamedTuple):
-    """One planted bug: what is replaced by what in which statement, and which invariant must notice."""
+    """One planted bug: another line in the place of a marked one, and the invariant that must notice."""
 
     name: str
     invariant: str
     play: Callable[[Stage], None]
     statement: str
-    old: str
-    new: str
+    mark: str
+    new: str = ""
 
 
 # The plays: each ends well without the mutant.
@@ -165,71 +166,31 @@ def revoked(stage: Stage) -> None:
 
 
 MUTANTS = [
-    Mutant(
-        "finishing is fenced without the attempt", "I3", met_again,
-        "finish_tasks", "join given g on g.id = h.id and g.attempt = h.attempt", "join given g on g.id = h.id",
-    ),
-    Mutant(
-        "finishing is fenced without the worker", "I3", taken_back,
-        "finish_tasks", "and r.worker_id = %(worker_id)s order by", "and %(worker_id)s::bigint is not null order by",
-    ),
+    Mutant("finishing is fenced without the attempt", "I3", met_again, "finish_tasks", "attempt"),
+    Mutant("finishing is fenced without the worker", "I3", taken_back, "finish_tasks", "worker"),
     Mutant(
         "finishing keeps the row", "I3", finish_twice,
-        "finish_tasks", "delete from {schema}.running r\n", "update {schema}.running r set state = r.state\n",
+        "finish_tasks", "delete", "update {schema}.running r set state = r.state",
     ),
-    Mutant(
-        "leases are ended without looking at them", "I5", lease_in_force,
-        "expire_lease", "where stopped_at is null and expires_at < statement_timestamp()", "where stopped_at is null",
-    ),
+    Mutant("leases are ended without looking at them", "I5", lease_in_force, "expire_lease", "expired"),
     Mutant(
         "leases are judged by the clock of a worker that goes fast", "I5", lease_in_force,
-        "expire_lease", "< statement_timestamp()", "< statement_timestamp() + interval '10 minutes'",
+        "expire_lease", "expired", "and expires_at < statement_timestamp() + interval '10 minutes'",
     ),
     Mutant(
         "leases are judged by a clock that was set", "I5", clock_set_ahead,
-        "expire_lease", "greatest(seen_at, %(since)s::timestamptz)", "coalesce(seen_at, %(since)s::timestamptz)",
+        "expire_lease", "clock", "and statement_timestamp() - seen_at >= (expires_at - seen_at) / 2",
     ),
-    Mutant(
-        "rescued tasks do not come back", "I1", crash,
-        "rescue_tasks", "from blamed)\n    from judged where verdict is null",
-        "from blamed)\n    from judged where false",
-    ),
-    Mutant(
-        "tasks to be tried again do not come back", "I1", try_again,
-        "give_back_tasks", "from back b join given g on g.id = b.id\n    on conflict",
-        "from back b join given g on g.id <> b.id\n    on conflict",
-    ),
-    Mutant(
-        "a worker that was given up may claim", "I1", claim_after_the_end,
-        "claim_tasks", "and coalesce(me.stopped_at, 'infinity') = 'infinity'", "",
-    ),
-    Mutant(
-        "a lost start leaves no record", "I4", crash,
-        "rescue_tasks", "where verdict is null and not %(by_order)s\n", "where verdict is null and false\n",
-    ),
-    Mutant(
-        "a retry leaves no record", "I4", try_again, "give_back_tasks", "where g.state is not null", "where false",
-    ),
-    Mutant(
-        "crashes are not counted", "I6", poison,
-        "rescue_tasks", "attempt - %(by_order)s::int, retries, crashes + suspect::int", "attempt, retries, crashes",
-    ),
-    Mutant(
-        "a claim does not count the start", "I7", plain,
-        "claim_tasks", "select id, %(worker_id)s, queue, priority, attempt + 1,",
-        "select id, %(worker_id)s, queue, priority, attempt,",
-    ),
-    Mutant(
-        "a revoked task leaves no outcome", "I7", revoked,
-        "revoke_tasks", "from taken\n    returning id", "from taken where false\n    returning id",
-    ),
-    Mutant(
-        "arguments are changed on their way", "I14", plain, "insert_tasks", "name, args::json,", "name, '[2]'::json,",
-    ),
-    Mutant(
-        "a loss has no reason", "I15", crash,
-        "rescue_tasks", "'LOST', started_at, (select reason from blamed) from", "'LOST', started_at, null from",
-    ),
+    Mutant("rescued tasks do not come back", "I1", crash, "rescue_tasks", "requeue", "where false"),
+    Mutant("tasks to be tried again do not come back", "I1", try_again, "give_back_tasks", "requeue", "on false"),
+    Mutant("a worker that was given up may claim", "I1", claim_after_the_end, "claim_tasks", "live"),
+    Mutant("a lost start leaves no record", "I4", crash, "rescue_tasks", "lost", "where false"),
+    Mutant("a retry leaves no record", "I4", try_again, "give_back_tasks", "record", "where false"),
+    Mutant("crashes are not counted", "I6", poison, "rescue_tasks", "crash", "crashes,"),
+    Mutant("a claim does not count the start", "I7", plain, "claim_tasks", "start", "attempt,"),
+    Mutant("a revoked task leaves no outcome", "I7", revoked, "revoke_tasks", "outcome", "from taken where false"),
+    Mutant("arguments are changed on their way", "I14", plain, "insert_tasks", "arguments", "'[2]'::json,"),
+    Mutant("a loss has no reason", "I15", crash, "rescue_tasks", "reason", "null"),
 ]  # fmt: skip
 
 
@@ -242,11 +203,33 @@ def test_plays_without_mutants(stage: Stage, play: Callable[[Stage], None]) -> N
     assert stage.violations(orderly=play is taken_back) == []
 
 
+@pytest.fixture
+def rendered_anew() -> Iterator[None]:
+    """Have statements rendered in the test from their changed texts, and after it from their own."""
+    statements.statement.cache_clear()
+    statements.numbered.cache_clear()
+    yield
+    statements.statement.cache_clear()
+    statements.numbered.cache_clear()
+
+
+@pytest.mark.usefixtures("rendered_anew")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
 def test_mutant_is_caught(stage: Stage, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
-    monkeypatch.setattr(statements, "statement", statements.statement)
-    change_statements(statements, [[mutant.statement, mutant.old, mutant.new]])
-    monkeypatch.setattr(database, "statement", statements.statement)
+    changed = with_another_line(statements.TEXTS[mutant.statement], mutant.mark, mutant.new)
+    monkeypatch.setitem(statements.TEXTS, mutant.statement, changed)
     mutant.play(stage)
     found = stage.violations(orderly=mutant.play is taken_back)
     assert mutant.invariant in {violation.invariant for violation in found}, found
+
+
+def test_each_mark_has_a_mutant_and_each_mutant_a_mark() -> None:
+    marks = [(name, mark) for name, text in statements.TEXTS.items() for mark in re.findall("--@(.*)", text)]
+    assert set(marks) == {(mutant.statement, mutant.mark) for mutant in MUTANTS}
+    assert len(marks) == len(set(marks))
+
+
+@pytest.mark.parametrize("text", ["select 1", "select 1 --@two", "select 1 --@one --", "select 1 --@one\n2 --@one"])
+def test_a_mark_that_is_not_there_once_is_an_error(text: str) -> None:
+    with pytest.raises(AssertionError, match="--@one marks [02] lines"):
+        with_another_line(text, "one", "")

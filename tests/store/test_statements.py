@@ -55,6 +55,19 @@ def test_a_file_says_first_what_it_promises_and_holds_one_statement(name: str) -
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_comments_and_marks_do_not_reach_the_server(name: str) -> None:
+    assert "--" not in statement(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_looks_like_a_comment_is_in_no_literal(name: str) -> None:
+    """The text before it has all its quotation marks in pairs."""
+    for line in (FOLDER / f"{name}.sql").read_text().splitlines():
+        code, dashes, _ = line.partition("--")
+        assert not dashes or code.count("'") % 2 == 0, line
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_statement_can_be_prepared(tx: Tx, name: str) -> None:
     text, _ = numbered(name)
     assert b"%" not in text

@@ -5,7 +5,8 @@ with lane as materialized (
         and exists (
             select from {schema}.worker me
             -- That is: me.stopped_at is null. So written, the index of all live workers, which is longer, does not fit.
-            where me.id = %(worker_id)s and coalesce(me.stopped_at, 'infinity') = 'infinity'
+            where me.id = %(worker_id)s
+                and coalesce(me.stopped_at, 'infinity') = 'infinity' --@live
         )
 ), picked as materialized (
     select w.tid
@@ -22,8 +23,9 @@ with lane as materialized (
 ), held as (
     insert into {schema}.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload)
-    select id, %(worker_id)s, queue, priority, attempt + 1, retries, crashes, due_at, created_at, expires_at, name,
-        args, kwargs, options, payload
+    select id, %(worker_id)s, queue, priority,
+        attempt + 1, --@start
+        retries, crashes, due_at, created_at, expires_at, name, args, kwargs, options, payload
     from taken
 )
 select id, name, args::text, kwargs::text, options::text, payload, queue, priority, attempt + 1, retries, crashes,

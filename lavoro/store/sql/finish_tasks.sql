@@ -6,10 +6,15 @@ with given as materialized (
 ), held as materialized (
     -- `= any(array)`: a join of running with unnest() becomes a full scan once statistics call the table empty.
     select r.ctid as tid, r.id, r.attempt from {schema}.running r
-    where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
+    where r.id = any (%(ids)s::uuid[])
+        and r.worker_id = %(worker_id)s --@worker
+    order by r.id for update
 ), done as (
-    delete from {schema}.running r
-    where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
+    delete from {schema}.running r --@delete
+    where r.ctid = any (array(
+        select h.tid from held h join given g on g.id = h.id
+            and g.attempt = h.attempt --@attempt
+    ))
     returning r.*
 ), stored as (
     insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due_at, created_at,

@@ -17,7 +17,8 @@ with given as materialized (
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason, error, traceback)
     select b.id, b.attempt, b.worker_id, g.state, b.started_at, g.reason, g.error::json, g.traceback
-    from back b join given g on g.id = b.id where g.state is not null
+    from back b join given g on g.id = b.id
+    where g.state is not null --@record
 ), stored as (
     -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
     -- that the clock was set back since.
@@ -32,7 +33,8 @@ with given as materialized (
         case when g.args is null and g.payload is null then b.args else g.args::json end,
         case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
         coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason
-    from back b join given g on g.id = b.id
+    from back b join given g
+    on g.id = b.id --@requeue
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (

@@ -9,7 +9,9 @@ with given as materialized (
     select id, queue, priority, retries,
         greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
         coalesce(expires_at, clock_timestamp() + expires_in * interval '1 second'),
-        name, args::json, kwargs::json, options::json, payload
+        name,
+        args::json, --@arguments
+        kwargs::json, options::json, payload
     from given g
     -- A repeat after a lost answer must not store a task twice. In one snapshot a task is in one of the tables; the unique
     -- index alone would miss a task that a worker claims after this snapshot was taken.

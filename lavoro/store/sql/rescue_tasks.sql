@@ -29,7 +29,10 @@ with lost as (
     ) b
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason)
-    select id, attempt, worker_id, 'LOST', started_at, (select reason from blamed) from judged where verdict is null and not %(by_order)s
+    select id, attempt, worker_id, 'LOST', started_at,
+        (select reason from blamed) --@reason
+    from judged
+    where verdict is null and not %(by_order)s --@lost
 ), ended as (
     insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, started_at,
         name, args, kwargs, options, payload, result)
@@ -47,14 +50,16 @@ with lost as (
 ), back as (
     insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload, reason)
-    select id, queue, priority, attempt - %(by_order)s::int, retries, crashes + suspect::int,
+    select id, queue, priority, attempt - %(by_order)s::int, retries,
+        crashes + suspect::int, --@crash
         -- What crashed together once starts together once more; from the second time on the starts are spread out,
         -- so that the task that kills its worker does not take its neighbours along.
         case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
             -- A task that ran was due: a time in the future means that the clock was set back since.
             else least(due_at, clock_timestamp()) end,
         least(created_at, clock_timestamp()), expires_at, name, args, kwargs, options, payload, (select reason from blamed)
-    from judged where verdict is null
+    from judged
+    where verdict is null --@requeue
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (

@@ -11,7 +11,7 @@ with wanted as materialized (
         args, kwargs, options, payload, result)
     select id, 'REVOKED', queue, priority, attempt, retries, crashes, due_at, created_at, name, args, kwargs, options, payload,
         '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
-    from taken
+    from taken --@outcome
     returning id
 ), asked as (
     update {schema}.running r set cancel = %(cancel)s where r.ctid = any (array(

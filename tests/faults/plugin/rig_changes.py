@@ -1,6 +1,6 @@
 """What the rig changes in Lavoro's modules: fault points in the store, statements, mutants of the code, the clock.
 
-LAVORO_RIG is JSON: ``{"seed": 1, "points": [...], "sql": [[name, old, new], ...], "mutants": [...], "constants":
+LAVORO_RIG is JSON: ``{"seed": 1, "points": [...], "sql": [[name, mark, new], ...], "mutants": [...], "constants":
 {"lavoro.module.NAME": value}, "skew": seconds}``.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -54,21 +55,21 @@ def put_clock_wrong(seconds: float) -> None:
 # Statements
 
 
-def change_statements(module: Any, replacements: list[list[str]]) -> None:
-    """Put other words into statements; words that are not there once are an error, so that no mutant goes stale."""
-    original = module.statement
+def change_statements(module: Any, changes: list[list[str]]) -> None:
+    """Put other lines in the place of marked ones: [statement, mark, new line]."""
+    for name, mark, new in changes:
+        module.TEXTS[name] = with_another_line(module.TEXTS[name], mark, new)
 
-    def statement(name: str, schema: str = "lavoro") -> str:
-        text: str = original(name, schema)
-        for changed, old, new in replacements:
-            if changed == name:
-                old, new = module.render(old, schema), module.render(new, schema)
-                if text.count(old) != 1:
-                    raise AssertionError(f"{name}.sql has {text.count(old)} times: {old}")
-                text = text.replace(old, new)
-        return text
 
-    module.statement = statement
+def with_another_line(text: str, mark: str, new: str) -> str:
+    """Return SQL with another line in the place of the one that ends with the mark, ``--@name``.
+
+    A mark that is not there once is an error, so that no mutant goes stale.
+    """
+    changed, count = re.subn(rf"^.*--@{mark}$", lambda _: new, text, flags=re.MULTILINE)
+    if count != 1:
+        raise AssertionError(f"--@{mark} marks {count} lines of:\n{text}")
+    return changed
 
 
 # Fault points

@@ -163,16 +163,16 @@ def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     return _settle(tx, "finish_tasks", worker_id, outcomes, _FINISHED)
 
 
-def give_back(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:
+def requeue(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:
     """Put tasks back on their queues where their fence holds; return how many went."""
-    return _settle(tx, "give_back_tasks", worker_id, outcomes, _GIVEN_BACK)
+    return _settle(tx, "requeue_tasks", worker_id, outcomes, _REQUEUED)
 
 
 _FINISHED = (
     ("states", texts), ("results", texts), ("payloads", payloads), ("tracebacks", texts), ("runtimes", reals),
     ("children", texts),
 )  # fmt: skip
-_GIVEN_BACK = (
+_REQUEUED = (
     ("states", texts), ("retries", integers), ("etas", list), ("countdowns", doubles), ("queues", texts),
     ("args", texts), ("kwargs", texts), ("options", texts), ("payloads", payloads), ("reasons", texts),
     ("errors", texts), ("tracebacks", texts), ("longest", doubles), ("priorities", smallints), ("expires", list),

@@ -140,18 +140,18 @@ _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("running", "I")}): "assigned",
     frozenset({("waiting", "D"), ("running", "I")}): "claimed",
     frozenset({("running", "D"), ("finished", "I")}): "finished",
-    frozenset({("running", "D"), ("waiting", "I")}): "given back",
+    frozenset({("running", "D"), ("waiting", "I")}): "requeued",
     frozenset({("waiting", "D"), ("finished", "I")}): "revoked",
     frozenset({("running", "U")}): "marked",
     frozenset({("waiting", "U")}): "postponed",
     frozenset({("finished", "D")}): "forgotten",
 }
 _FROM = {
-    "sent": "nowhere", "assigned": "nowhere", "claimed": "waiting", "finished": "running", "given back": "running",
+    "sent": "nowhere", "assigned": "nowhere", "claimed": "waiting", "finished": "running", "requeued": "running",
     "revoked": "waiting", "marked": "running", "postponed": "waiting", "forgotten": "finished",
 }  # fmt: skip
 _TO = {
-    "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "given back": "waiting",
+    "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "requeued": "waiting",
     "revoked": "finished", "marked": "running", "postponed": "waiting", "forgotten": "nowhere",
 }  # fmt: skip
 
@@ -177,7 +177,7 @@ def legal_steps(story: Story, rules: Rules) -> Iterator[str]:
 
 def _counted(step: str, before: int, moves: list[Transition]) -> Iterator[str]:
     after = {move.attempt for move in moves if move.verb == "I"}
-    allowed = {"assigned": {1}, "claimed": {before + 1}, "given back": {before, before - 1}}.get(step, {before})
+    allowed = {"assigned": {1}, "claimed": {before + 1}, "requeued": {before, before - 1}}.get(step, {before})
     if after - allowed:
         yield f"was {step} with attempt {max(after)} after attempt {before}"
 

@@ -36,7 +36,7 @@ def lost_answers(trial: Trial, *, patience: float = 60, **rig: Any) -> list[Viol
         {"statement": "claim_tasks", "kind": "after", "rows": 1, "skip": 3, "times": 2},
         {"statement": "finish_tasks", "kind": "after", "skip": 1, "times": 2},
         {"statement": "finish_tasks", "kind": "before", "skip": 6, "times": 2},
-        {"statement": "give_back_tasks", "kind": "after", "times": 1},
+        {"statement": "requeue_tasks", "kind": "after", "times": 1},
     ]
     trial.worker("-c", "4", points=points, **rig)
     producer = trial.producer(kinds=("plain", "retry", "many", "eta"))

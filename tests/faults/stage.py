@@ -99,11 +99,11 @@ class Stage:
 
     def retry(self, worker: int, job: Job, *, tx: Tx | None = None) -> int:
         """Store that the task is to be tried again."""
-        return tasks.give_back(tx or self.tx, worker, [outcome.retrying(job, countdown=0.0, reason="again")])
+        return tasks.requeue(tx or self.tx, worker, [outcome.retrying(job, countdown=0.0, reason="again")])
 
     def release(self, worker: int, job: Job, *, tx: Tx | None = None) -> int:
         """Give a task back that was not started."""
-        return tasks.give_back(tx or self.tx, worker, [outcome.released(job)])
+        return tasks.requeue(tx or self.tx, worker, [outcome.released(job)])
 
     def rescue(self, worker: int, ending: Ending | None = None, *, tx: Tx | None = None) -> None:
         """End a worker and take what it held, as its supervisor or another node does."""

@@ -146,7 +146,7 @@ def settled(worker: Worker) -> bool:
 
 @pytest.mark.slow
 def test_stopping_workers_under_load(trial: Trial) -> None:
-    """Row 4 again: what is drained and what is given back adds up, and no attempt is used."""
+    """Row 4 again: what is drained and what is requeued adds up, and no attempt is used."""
     producer = trial.producer()
     for number in range(60):
         producer.send("echo", number, 0.2)

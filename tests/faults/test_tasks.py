@@ -77,7 +77,7 @@ def test_locks_and_deadlocks(trial: Trial) -> None:
     """Row 22: statements that fail for a lock or a deadlock are tried again, and nothing is applied twice."""
     points = [
         {"kind": name, "rate": 0.1, "statement": statement}
-        for statement in ("claim_tasks", "finish_tasks", "give_back_tasks", "discover_lanes", "renew_leases")
+        for statement in ("claim_tasks", "finish_tasks", "requeue_tasks", "discover_lanes", "renew_leases")
         for name in ("DeadlockDetected", "LockNotAvailable", "SerializationFailure")
     ]
     worker = trial.worker("-c", "4", points=points)

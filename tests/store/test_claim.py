@@ -230,7 +230,7 @@ def test_a_task_that_polls_for_ever_does_not_run_out_of_numbers(tx: Tx) -> None:
     rows(tx, "update lavoro.waiting set attempt = 70000 returning 1")
     [job] = take(tx)
     assert (job.attempt, job.retries) == (70_001, 70_000)
-    assert tasks.give_back(tx, 1, [outcome.retrying(job, countdown=0.0)]) == 1
+    assert tasks.requeue(tx, 1, [outcome.retrying(job, countdown=0.0)]) == 1
     [job] = take(tx)
     assert tasks.finish(tx, 1, [outcome.succeeded(job, "1", 0.1)]) == 1
     assert (stored(tx, id).attempt, stored(tx, id).retries) == (70_002, 70_001)

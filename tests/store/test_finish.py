@@ -81,7 +81,7 @@ def test_another_worker_is_refused(tx: Tx) -> None:
 def test_another_start_is_refused(tx: Tx, attempt: int) -> None:
     job = sent_and_taken(tx)
     assert tasks.finish(tx, 1, [succeeded(job._replace(attempt=attempt))]) == 0
-    assert tasks.give_back(tx, 1, [outcome.released(job._replace(attempt=attempt))]) == 0
+    assert tasks.requeue(tx, 1, [outcome.released(job._replace(attempt=attempt))]) == 0
     assert stage_of(tx, job.id) == "running"
 
 
@@ -93,7 +93,7 @@ def test_a_retry_changes_priority_and_expiry(tx: Tx) -> None:
     tasks.insert(tx, [message(expires=first) for _ in changes])
     jobs = take(tx)
     back = [outcome.retrying(job, countdown=0.0, **changed) for job, changed in zip(jobs, changes, strict=True)]
-    assert tasks.give_back(tx, 1, back) == 3
+    assert tasks.requeue(tx, 1, back) == 3
     query = "select priority, expires_at, expires_at < now() + interval '2 hours' from lavoro.waiting where id = %s"
     unchanged, later, sooner = [rows(tx, query, job.id)[0] for job in jobs]
     assert (unchanged[:2], later[:2], sooner[0], sooner[2]) == ((0, first), (7, second), -2, True)
@@ -103,7 +103,7 @@ def test_a_second_outcome_is_refused(tx: Tx) -> None:
     job = sent_and_taken(tx)
     assert tasks.finish(tx, 1, [succeeded(job, "1")]) == 1
     assert tasks.finish(tx, 1, [succeeded(job, "2")]) == 0
-    assert tasks.give_back(tx, 1, [outcome.retrying(job)]) == 0
+    assert tasks.requeue(tx, 1, [outcome.retrying(job)]) == 0
     assert rows(tx, "select result::text from lavoro.finished") == [("1",)]
     assert rows(tx, "select 1 from lavoro.waiting") == []
 
@@ -128,7 +128,7 @@ def test_the_accepted_are_told_apart_from_the_refused(tx: Tx) -> None:
     tasks.insert(tx, [message() for _ in range(4)])
     finished, retried, released, running = take(tx)
     tasks.finish(tx, 1, [succeeded(finished)])
-    tasks.give_back(tx, 1, [outcome.retrying(retried), outcome.released(released)])
+    tasks.requeue(tx, 1, [outcome.retrying(retried), outcome.released(released)])
     ids = [job.id for job in (finished, retried, released, running)]
     assert tasks.accepted(tx, 1, ids) == {(finished.id, 1), (retried.id, 1)}
     assert tasks.accepted(tx, 2, ids) == set()
@@ -190,7 +190,7 @@ def test_a_retry_waits_with_its_reason_and_records_the_start(tx: Tx) -> None:
     [(created, started)] = rows(tx, "select created_at, started_at from lavoro.running")
     back = outcome.retrying(job, countdown=60.0, reason="later", error='{"exc_type":"E"}', traceback="Trace")
     before = value(tx, "select clock_timestamp()")
-    assert tasks.give_back(tx, 1, [back]) == 1
+    assert tasks.requeue(tx, 1, [back]) == 1
     columns = (
         "queue, priority, attempt, retries, crashes, created_at, name, args::text, kwargs::text, options::text, reason,"
         " due_at - %s between '60 s' and '60 s' + (clock_timestamp() - %s)"
@@ -209,20 +209,20 @@ def test_a_retry_waits_with_its_reason_and_records_the_start(tx: Tx) -> None:
 
 def test_a_retry_at_a_time(tx: Tx) -> None:
     eta = dt.datetime(2100, 1, 1, tzinfo=dt.timezone.utc)
-    tasks.give_back(tx, 1, [outcome.retrying(sent_and_taken(tx), eta=eta)])
+    tasks.requeue(tx, 1, [outcome.retrying(sent_and_taken(tx), eta=eta)])
     assert value(tx, "select due_at from lavoro.waiting") == eta
 
 
 @pytest.mark.parametrize("when", [{"eta": dt.datetime(1960, 1, 1, tzinfo=dt.timezone.utc)}, {"countdown": -1e9}])
 def test_a_retry_in_the_past_is_due_now(tx: Tx, when: dict[str, object]) -> None:
     job, before = sent_and_taken(tx), value(tx, "select clock_timestamp()")
-    assert tasks.give_back(tx, 1, [outcome.retrying(job, **when)]) == 1
+    assert tasks.requeue(tx, 1, [outcome.retrying(job, **when)]) == 1
     assert value(tx, "select due_at between %s and clock_timestamp() from lavoro.waiting", before)
 
 
 def test_a_retry_may_change_the_call(tx: Tx) -> None:
     plain, packed = sent_and_taken(tx), sent_and_taken(tx, args=None, payload=b"x")
-    tasks.give_back(tx, 1, [
+    tasks.requeue(tx, 1, [
         outcome.retrying(plain, countdown=0.0, queue="slow", args="[9]", kwargs='{"y":2}', options='{"shadow":"s"}'),
         outcome.retrying(packed, countdown=0.0, args="[8]"),
     ])  # fmt: skip
@@ -237,7 +237,7 @@ def test_a_retry_may_change_the_call(tx: Tx) -> None:
 
 def test_a_payload_replaces_json_and_stays_when_nothing_is_said(tx: Tx) -> None:
     plain, packed = sent_and_taken(tx, kwargs="{}"), sent_and_taken(tx, args=None, payload=b"x")
-    tasks.give_back(tx, 1, [outcome.retrying(plain, payload=b"new"), outcome.retrying(packed)])
+    tasks.requeue(tx, 1, [outcome.retrying(plain, payload=b"new"), outcome.retrying(packed)])
     columns = "args::text, kwargs::text, payload"
     assert rows(tx, f"select {columns} from lavoro.waiting where id = %s", plain.id) == [(None, None, b"new")]
     assert rows(tx, f"select {columns} from lavoro.waiting where id = %s", packed.id) == [(None, None, b"x")]
@@ -245,7 +245,7 @@ def test_a_payload_replaces_json_and_stays_when_nothing_is_said(tx: Tx) -> None:
 
 def test_a_release_costs_nothing_and_keeps_the_place(tx: Tx) -> None:
     first, second = sent_and_taken(tx), send(tx)
-    assert tasks.give_back(tx, 1, [outcome.released(first)]) == 1
+    assert tasks.requeue(tx, 1, [outcome.released(first)]) == 1
     assert rows(tx, "select 1 from lavoro.attempt") == []
     again = take(tx)
     assert [job.id for job in again] == [first.id, second]
@@ -254,7 +254,7 @@ def test_a_release_costs_nothing_and_keeps_the_place(tx: Tx) -> None:
 
 def test_a_requeue_is_recorded_and_goes_to_the_end(tx: Tx) -> None:
     first, second = sent_and_taken(tx), send(tx)
-    tasks.give_back(tx, 1, [outcome.requeued(first, "rejected: not now")])
+    tasks.requeue(tx, 1, [outcome.requeued(first, "rejected: not now")])
     assert [(job.id, job.attempt, job.retries) for job in take(tx)] == [(second, 1, 0), (first.id, 2, 0)]
     assert rows(tx, "select state, reason from lavoro.attempt") == [("REJECTED", "rejected: not now")]
 
@@ -264,7 +264,7 @@ def test_a_postponed_task_waits_longer_as_it_grows_older(tx: Tx) -> None:
     waits = []
     for age in ("0", "30 seconds", "10 minutes", "10 days"):
         rows(tx, "update lavoro.running set created_at = clock_timestamp() - %s::interval returning 1", age)
-        tasks.give_back(tx, 1, [outcome.postponed(job, "unknown here", 5.0, 3600.0)])
+        tasks.requeue(tx, 1, [outcome.postponed(job, "unknown here", 5.0, 3600.0)])
         waits.append(
             round(float(value(tx, "select extract(epoch from due_at - clock_timestamp()) from lavoro.waiting")), -1)
         )
@@ -279,13 +279,13 @@ def test_what_comes_back_wakes_claimers_to_look_below_their_bounds(tx: Tx, opene
     ears = opened().connection
     ears.execute("listen lavoro_wake")
     jobs = [sent_and_taken(tx), sent_and_taken(tx), sent_and_taken(tx, queue="b")]
-    tasks.give_back(tx, 1, [outcome.released(job) for job in jobs])
+    tasks.requeue(tx, 1, [outcome.released(job) for job in jobs])
     assert sorted(n.payload for n in ears.notifies(timeout=30, stop_after=2)) == ["back:b", "back:celery"]
 
 
-def test_another_worker_cannot_give_back(tx: Tx) -> None:
+def test_another_worker_cannot_requeue(tx: Tx) -> None:
     job = sent_and_taken(tx)
-    assert tasks.give_back(tx, 2, [outcome.retrying(job)]) == 0
+    assert tasks.requeue(tx, 2, [outcome.retrying(job)]) == 0
     assert rows(tx, "select 1 from lavoro.attempt") == []
     assert stage_of(tx, job.id) == "running"
 
@@ -293,7 +293,7 @@ def test_another_worker_cannot_give_back(tx: Tx) -> None:
 def test_a_task_that_was_sent_again_meanwhile_can_be_given_back(tx: Tx) -> None:
     job = sent_and_taken(tx)
     tasks.insert(tx, [message(id=job.id)])
-    assert tasks.give_back(tx, 1, [outcome.retrying(job)]) == 1
+    assert tasks.requeue(tx, 1, [outcome.retrying(job)]) == 1
     assert value(tx, "select count(*) from lavoro.waiting where id = %s", job.id) == 1
 
 
@@ -304,9 +304,9 @@ SETTLE = pytest.mark.parametrize(
     "settle",
     [
         lambda tx, job: tasks.finish(tx, 1, [succeeded(job)]),
-        lambda tx, job: tasks.give_back(tx, 1, [outcome.retrying(job)]),
+        lambda tx, job: tasks.requeue(tx, 1, [outcome.retrying(job)]),
     ],
-    ids=["finish", "give_back"],
+    ids=["finish", "requeue"],
 )
 
 

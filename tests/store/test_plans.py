@@ -98,7 +98,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         },
         "discover_lanes": {"queues": ["q0", "q1", "q2"]},
         "finish_tasks": batch | {"states": ["SUCCESS"] * len(running)},
-        "give_back_tasks": batch | {"states": ["RETRY"] * len(running)},
+        "requeue_tasks": batch | {"states": ["RETRY"] * len(running)},
         # A few, as people revoke: without statistics PostgreSQL 14 to 16 reads a table whole for hundreds of ids.
         "revoke_tasks": {"ids": [*running[:5], *waiting[:5]], "cancel": "{}"},
         "insert_task": message()._asdict(),
@@ -158,7 +158,7 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_tasks", "give_back_tasks", "revoke_tasks", "insert_task",
+    "claim_tasks", "discover_lanes", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
     "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks",
     "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip
@@ -193,7 +193,7 @@ def trickle(tx: Tx) -> None:
     """Work off tasks one by one, often enough for the server to settle on a plan."""
     for _ in range(12):
         tasks.finish(tx, 1, [succeeded(sent_and_taken(tx))])
-        tasks.give_back(tx, 1, [outcome.retrying(sent_and_taken(tx), countdown=0.0)])
+        tasks.requeue(tx, 1, [outcome.retrying(sent_and_taken(tx), countdown=0.0)])
         tasks.finish(tx, 1, [succeeded(take(tx)[0])])
 
 

@@ -57,9 +57,7 @@ def test_a_task_that_waits_for_another_try_shows_what_went_wrong_last(tx: Tx) ->
     job = sent_and_taken(tx)
     for number in (1, 2):
         error = f'{{"exc_type":"E{number}"}}'
-        tasks.give_back(
-            tx, 1, [outcome.retrying(job, countdown=0.0, reason=f"try {number}", error=error, traceback="T")]
-        )
+        tasks.requeue(tx, 1, [outcome.retrying(job, countdown=0.0, reason=f"try {number}", error=error, traceback="T")])
         found = stored(tx, job.id)
         assert (found.state, found.result, found.traceback) == ("RETRY", error, "T")
         assert (found.retries, found.attempt, found.reason) == (number, number, f"try {number}")
@@ -97,7 +95,7 @@ def test_the_view_shows_every_task_with_its_state(tx: Tx) -> None:
     plain, custom, success, failure, retry, released = jobs
     tasks.store_progress(tx, 1, custom, state="HALF", meta='{"done":0.5}')
     tasks.finish(tx, 1, [succeeded(success, "3"), outcome.failed(failure, '{"exc_type":"E"}', "Trace")])
-    tasks.give_back(tx, 1, [outcome.retrying(retry, countdown=60.0, reason="try 1"), outcome.released(released)])
+    tasks.requeue(tx, 1, [outcome.retrying(retry, countdown=60.0, reason="try 1"), outcome.released(released)])
     tasks.revoke(tx, [plain.id], cancel="cancelled")
     columns = "id, stage, state, result::text, traceback, reason"
     assert set(rows(tx, f"select {columns} from lavoro.tasks")) == {

@@ -36,7 +36,7 @@ def test_a_running_task_is_asked_to_end_and_may_not_start_again(tx: Tx) -> None:
     assert workers.renew(tx, [1, 2]).cancels == [(job.id, 1, 1, CANCEL)]
     assert workers.renew(tx, [2]).cancels == []
     assert stage_of(tx, job.id) == "running"
-    tasks.give_back(tx, 1, [outcome.retrying(job, countdown=0.0)])
+    tasks.requeue(tx, 1, [outcome.retrying(job, countdown=0.0)])
     assert [again.revoked for again in take(tx)] == [True]
 
 

@@ -41,7 +41,7 @@ def tx(shop: Database) -> Iterator[Tx]:
 def test_a_task_walks_through_its_tables(shop: Database, tx: Tx) -> None:
     done, retried, lost = (sent_and_taken(tx) for _ in range(3))
     assert tasks.finish(tx, 1, [succeeded(done)]) == 1
-    assert tasks.give_back(tx, 1, [outcome.retrying(retried, countdown=60.0)]) == 1
+    assert tasks.requeue(tx, 1, [outcome.retrying(retried, countdown=60.0)]) == 1
     assert tasks.revoke(tx, [retried.id], cancel="{}") == 1
     assert tasks.store_progress(tx, 1, lost, state="HALF", meta=None)
     [rescued] = workers.rescue(tx, Rescue(1, Ending.expired("gone")), max_crashes=1)

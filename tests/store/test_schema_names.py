@@ -58,7 +58,7 @@ def test_the_life_of_tasks(tx: Tx) -> None:
     worker = registered(tx)
     done, again, lost = (sent_and_taken(tx, worker_id=worker) for _ in range(3))
     assert tasks.finish(tx, worker, [succeeded(done)]) == 1
-    assert tasks.give_back(tx, worker, [requeued(again, "later")]) == 1
+    assert tasks.requeue(tx, worker, [requeued(again, "later")]) == 1
     assert [part.waiting for part in workers.rescue(tx, Rescue(worker, Ending.expired("gone")), max_crashes=3)] == [1]
     assert [stage_of(tx, job.id) for job in (done, again, lost)] == ["finished", "waiting", "waiting"]
     assert tasks.revoke(tx, [again.id, lost.id], cancel="{}") == 2

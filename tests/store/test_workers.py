@@ -183,7 +183,7 @@ def test_a_look_for_tasks_of_the_future_does_not_read_the_backlog(tx: Tx) -> Non
     assert max(reads) < 10
 
 
-@pytest.mark.parametrize("how", ["given back", "rescued"])
+@pytest.mark.parametrize("how", ["requeued", "rescued"])
 def test_what_was_claimed_goes_back_as_due_though_the_clock_was_set_back(tx: Tx, how: str) -> None:
     job = sent_and_taken(tx)
     rows(
@@ -194,7 +194,7 @@ def test_what_was_claimed_goes_back_as_due_though_the_clock_was_set_back(tx: Tx,
     if how == "rescued":
         rescue(tx)
     else:
-        tasks.give_back(tx, 1, [outcome.released(job)])
+        tasks.requeue(tx, 1, [outcome.released(job)])
     assert [again.id for again in take(tx, worker_id=2)] == [job.id]
     assert clock.pull_tasks(tx) == (0, 0.0)
 
@@ -408,6 +408,6 @@ def test_a_rescue_is_part_of_its_transaction(tx: Tx) -> None:
 
 def test_a_released_task_is_not_rescued(tx: Tx) -> None:
     job = sent_and_taken(tx)
-    tasks.give_back(tx, 1, [outcome.released(job)])
+    tasks.requeue(tx, 1, [outcome.released(job)])
     assert rescue(tx) == (0, 0)
     assert send(tx) is not None

@@ -21,7 +21,7 @@ POOLS = [
     "prefork",
     pytest.param("solo", marks=pytest.mark.slow),
 ]
-TROUBLE = re.compile(r"ERROR|CRITICAL|refused|goes on|blocked for|given back|requeued|could not be released|failed")
+TROUBLE = re.compile(r"ERROR|CRITICAL|refused|goes on|blocked for|requeued|could not be released|failed")
 
 
 def start(start_worker: StartWorker, url: str, pool: str) -> Worker:

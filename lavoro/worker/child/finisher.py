@@ -138,7 +138,7 @@ class Finisher(Service):
         # A requeued, uncounted start has the fence of the next start. If the task is in flight anew, it was stored.
         back = [outcome for outcome in batch if type(outcome) is Requeued and self._in_flight.holds(outcome.job)]
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
-        accepted += tasks.give_back(tx, self._worker_id, back) if back else 0
+        accepted += tasks.requeue(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):
             self._explain(tx, batch)
 

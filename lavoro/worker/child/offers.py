@@ -148,7 +148,7 @@ class Offers:
 
     def _release(self, tx: Tx, jobs: Sequence[Job]) -> None:
         if jobs:
-            tasks.give_back(tx, self._worker_id, [released(job) for job in jobs])
+            tasks.requeue(tx, self._worker_id, [released(job) for job in jobs])
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -111,7 +111,7 @@ class Upkeep(Service):
                 self._guarded_step()
         if self.rescuer.left:
             logger.error(
-                "the tasks of %s could not be given back: others will, in %g s",
+                "the tasks of %s could not be requeued: other nodes will do so, in %g s",
                 counted(self.rescuer.left, "process", "processes"), self.renewal.length.in_force,
             )  # fmt: skip
         self._session.close()

@@ -10,35 +10,35 @@ with given as materialized (
 ), held as materialized (
     select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
-), back as (
+), requeued as (
     delete from {schema}.running r
     where r.ctid = any (array(select h.tid from held h join given g on g.id = h.id and g.attempt = h.attempt))
     returning r.*
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason, error, traceback)
-    select b.id, b.attempt, b.worker_id, g.state, b.started_at, g.reason, g.error::json, g.traceback
-    from back b join given g on g.id = b.id
+    select r.id, r.attempt, r.worker_id, g.state, r.started_at, g.reason, g.error::json, g.traceback
+    from requeued r join given g on g.id = r.id
     where g.state is not null --@record
 ), stored as (
     -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
     -- that the clock was set back since.
     insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
         args, kwargs, options, payload, reason)
-    select b.id, coalesce(g.queue, b.queue), coalesce(g.priority, b.priority), b.attempt - (g.state is null)::int, coalesce(g.retries, b.retries),
-        b.crashes, case when g.eta is null and g.countdown is null then least(b.due_at, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
+    select r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority), r.attempt - (g.state is null)::int, coalesce(g.retries, r.retries),
+        r.crashes, case when g.eta is null and g.countdown is null then least(r.due_at, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
             clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
-            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - b.created_at)), g.longest) end)) end,
-        least(b.created_at, clock_timestamp()),
-        coalesce(g.expires_at, clock_timestamp() + g.expires_in * interval '1 second', b.expires_at), b.name,
-        case when g.args is null and g.payload is null then b.args else g.args::json end,
-        case when g.args is null and g.payload is null then b.kwargs else g.kwargs::json end,
-        coalesce(g.options::json, b.options), coalesce(g.payload, case when g.args is null then b.payload end), g.reason
-    from back b join given g
-    on g.id = b.id --@requeue
+            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - r.created_at)), g.longest) end)) end,
+        least(r.created_at, clock_timestamp()),
+        coalesce(g.expires_at, clock_timestamp() + g.expires_in * interval '1 second', r.expires_at), r.name,
+        case when g.args is null and g.payload is null then r.args else g.args::json end,
+        case when g.args is null and g.payload is null then r.kwargs else g.kwargs::json end,
+        coalesce(g.options::json, r.options), coalesce(g.payload, case when g.args is null then r.payload end), g.reason
+    from requeued r join given g
+    on g.id = r.id --@requeue
     on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
     returning queue
 ), woken as (
     -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.
     select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from stored) q
 )
-select count(*), (select * from woken) from back
+select count(*), (select * from woken) from requeued

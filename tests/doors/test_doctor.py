@@ -137,14 +137,21 @@ def test_drift_of_the_schema(tx: Tx, examine: Examine, damage: str, which: str, 
     repaired(tx, examine, finding)
 
 
-@pytest.mark.parametrize(
-    "damage", ["drop view lavoro.tasks", "drop function lavoro.enqueue", "drop function lavoro.make_partition"]
-)
-def test_a_missing_function_or_view(tx: Tx, examine: Examine, damage: str) -> None:
-    tx.connection.execute(damage.encode())
+def test_a_missing_view(tx: Tx, examine: Examine) -> None:
+    tx.connection.execute("drop view lavoro.tasks")
     finding = the_one(examine())
-    assert finding.which == damage.rpartition(" ")[2]
+    assert finding.which == "lavoro.tasks"
     assert "0001_foundation.sql" in finding.repair
+
+
+@pytest.mark.parametrize("name", roles.FUNCTIONS)
+def test_a_missing_function_is_made_by_migrate(tx: Tx, examine: Examine, url: str, name: str) -> None:
+    tx.connection.execute(f"drop function lavoro.{name}".encode())
+    finding = the_one(examine())
+    assert finding.which == f"lavoro.{name}"
+    assert finding.repair == commands.command("migrate")
+    assert migrate(url) == []
+    assert examine() == []
 
 
 def test_an_invalid_index(tx: Tx, examine: Examine) -> None:

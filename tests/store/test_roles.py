@@ -253,6 +253,11 @@ def test_a_migrator_makes_what_the_owner_has(
     tx.connection.close()
 
 
+def test_a_worker_may_migrate_a_schema_that_is_up_to_date(url: str, user: Callable[[str], str]) -> None:
+    """Nothing is missing, and the functions are its owner's business."""
+    assert migrate.migrate(of(url, user("lavoro_worker"))) == []
+
+
 def test_someone_who_is_no_superuser_can_give_the_rights(cluster: Cluster, database_url: str) -> None:
     name = database_url.rpartition("/")[2]
     cluster.execute("create role admin login createrole")

@@ -13,7 +13,7 @@ import pytest
 import lavoro.store
 from lavoro.store import tasks
 from lavoro.store.schema import roles
-from lavoro.store.schema.migrate import migrations
+from lavoro.store.schema.migrate import functions, migrations
 from lavoro.store.statements import FOLDER, numbered, render, statement
 from lavoro.store.tx import Tx
 from tests.store.walk import sent_and_taken, succeeded
@@ -80,10 +80,12 @@ def test_the_short_ways_to_store_a_call_take_the_same_parameters_in_the_same_ord
 
 ALL_TEXTS = [statement(name, "order") for name in NAMES]
 ALL_TEXTS += [render(text, "order") for _, _, text in migrations()]
+ALL_TEXTS += [render(text, "order") for text in functions().values()]
 ALL_TEXTS += [roles.statements("order")]
+ALL_NAMES = [*NAMES, *(name for _, name, _ in migrations()), *functions(), "roles"]
 
 
-@pytest.mark.parametrize("text", ALL_TEXTS, ids=[*NAMES, *(name for _, name, _ in migrations()), "roles"])
+@pytest.mark.parametrize("text", ALL_TEXTS, ids=ALL_NAMES)
 def test_for_another_schema_nothing_of_the_first_is_left(text: str) -> None:
     assert not re.search(r"lavoro(?!\.exceptions|_max_crashes)", re.sub("--.*", "", text))
     assert not re.search(r"\{\w+\}", text)

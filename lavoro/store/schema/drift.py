@@ -13,10 +13,11 @@ from lavoro.store.schema import roles
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.statements import render
 from lavoro.store.tx import Tx
+from lavoro.text.commands import command
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it should be, and the SQL that makes it so."""
+    """One thing that is not as it should be, and the SQL or the command that makes it so."""
 
     which: str
     problem: str
@@ -104,9 +105,11 @@ def _name(table: sa.Table) -> str:
 
 def _functions(tx: Tx) -> Iterator[Difference]:
     found = {row[0] for row in tx.cursor.execute(_FUNCTIONS, (tx.schema, tx.schema)).fetchall()}
-    for name in [*roles.FUNCTIONS, "tasks"]:
+    for name in roles.FUNCTIONS:
         if name not in found:
-            yield Difference(f"{tx.schema}.{name}", "does not exist", _BY_MIGRATION)
+            yield Difference(f"{tx.schema}.{name}", "does not exist", command("migrate"))
+    if "tasks" not in found:
+        yield Difference(f"{tx.schema}.tasks", "does not exist", _BY_MIGRATION)
 
 
 def _sql(statement: sa.schema.ExecutableDDLElement | CreateColumn) -> str:

@@ -14,6 +14,7 @@ from lavoro.store.tx import Tx
 from lavoro.text.commands import command
 
 FOLDER = Path(__file__).parent / "migrations"
+FUNCTIONS = Path(__file__).parent / "functions"
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -25,11 +26,16 @@ def migrations() -> list[tuple[int, str, str]]:
     return found
 
 
-def migrate(database: Database | str) -> list[str]:
-    """Apply the migrations that are missing and return their names.
+def functions() -> dict[str, str]:
+    """Return the SQL text of each function of the schema by its name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(FUNCTIONS.glob("*.sql"))}
 
-    Each runs in its own transaction under one lock: any number of processes may migrate at once, and one that is
-    killed leaves nothing half done.
+
+def migrate(database: Database | str) -> list[str]:
+    """Apply the migrations that are missing, replace the schema's functions, and return the migrations' names.
+
+    Each migration runs in its own transaction under one lock: any number of processes may migrate at once, and one
+    that is killed leaves nothing half done. The last one's transaction replaces the functions, missing or not.
     """
     if isinstance(database, str):
         database = Database(database)
@@ -64,18 +70,43 @@ def encoding_of(tx: Tx) -> tuple[str, str]:
 
 
 def _apply_missing(tx: Tx) -> Iterator[str]:
-    for number, name, text in migrations():
+    found = migrations()
+    for number, name, text in found:
         with tx.connection.transaction():
             # Released by the commit, on whatever server connection a pooler may have lent us for the transaction.
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_migrate",))
-            if number <= version_of(tx):
-                continue
-            _ensure_schema(tx)
-            _act_as_owner(tx)
+            version = version_of(tx)
+            if number > version:
+                _apply(tx, number, name, text)
+            if version <= number == found[-1][0]:  # a newer schema keeps its newer functions
+                _replace_functions(tx)
+        if number > version:
+            yield f"{number:04} {name}"
+
+
+def _apply(tx: Tx, number: int, name: str, text: str) -> None:
+    _ensure_schema(tx)
+    _act_as_owner(tx)
+    tx.connection.execute(render(text, tx.schema).encode())
+    insert = "insert into {schema}.meta (version, name) values (%s, %s)"
+    tx.connection.execute(render(insert, tx.schema).encode(), (number, name))
+
+
+def _replace_functions(tx: Tx) -> None:
+    """Make all functions as this release has them; a user who may not act as their owner leaves them as they are.
+
+    Such a user could apply no migration either, and has nothing to do where the schema is up to date.
+    """
+    _act_as_owner(tx)
+    texts = functions()
+    owned = tx.connection.execute(
+        "select coalesce(bool_and(pg_has_role(p.proowner, 'usage')), true)"
+        " from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = %s and p.proname = any (%s)",
+        (tx.schema, list(texts)),
+    ).fetchone()
+    if owned and owned[0]:
+        for text in texts.values():
             tx.connection.execute(render(text, tx.schema).encode())
-            insert = "insert into {schema}.meta (version, name) values (%s, %s)"
-            tx.connection.execute(render(insert, tx.schema).encode(), (number, name))
-        yield f"{number:04} {name}"
 
 
 def _ensure_schema(tx: Tx) -> None:

@@ -116,6 +116,14 @@ def test_files_are_short() -> None:
     assert over.keys() == LINES.keys(), over
 
 
+def test_lines_of_sql_are_short() -> None:
+    """As ruff holds those of Python."""
+    files = [path for folder in ("lavoro", "tests", "benchmarks") for path in (REPOSITORY / folder).rglob("*.sql")]
+    assert len(files) > 40
+    lines = [(path.stem, line) for path in files for line in path.read_text().splitlines()]
+    assert [(name, line) for name, line in lines if len(line) > 120] == []
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -3,6 +3,6 @@
 insert into {schema}.leader as held (name, term, holder, until)
 values (%(name)s, 1, %(holder)s, clock_timestamp() + %(seconds)s::float8 * interval '1 second')
 on conflict (name) do update set term = held.term + 1, holder = excluded.holder, until = excluded.until
--- No holder can have it for longer than `seconds`: a later end means that the clock was set back since.
+-- No node leads for longer than `seconds`: a later end means that the clock was set back.
 where held.until <= clock_timestamp() or held.until > clock_timestamp() + %(seconds)s::float8 * interval '1 second'
 returning term

@@ -1,2 +1,2 @@
--- Makes one partition; null if there are rows already that would belong into it.
+-- Makes one partition and returns its name, or null if the default partition has rows of its time.
 select {schema}.make_partition(%(kind)s::text, %(begins)s::timestamptz, %(ends)s::timestamptz)

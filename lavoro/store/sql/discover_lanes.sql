@@ -1,4 +1,5 @@
--- Lists the (queue, priority) pairs that have tasks and the earliest due time of each, jumping from lane to lane.
+-- Lists the (queue, priority) pairs that have tasks, with the seconds until the first is due.
+-- It jumps through the index from lane to lane, and reads one row of each.
 with recursive lane as (
     select first.* from unnest(%(queues)s::text[]) as wanted (queue)
     cross join lateral (
@@ -14,7 +15,7 @@ with recursive lane as (
     ) next
 )
 select lane.queue, lane.priority,
-    -- The difference of the times themselves is an error up to PostgreSQL 16 if one is infinite.
+    -- Not the difference of the times: up to PostgreSQL 16 it is an error if one of them is infinite.
     greatest(extract(epoch from lane.due_at) - extract(epoch from clock_timestamp()), 0)::float8 as due_in
 from lane
 where not exists (select from {schema}.queue q where q.name = lane.queue and q.paused_at is not null)

@@ -1,10 +1,12 @@
--- Moves running tasks to finished with their outcomes where worker and attempt still hold them; returns how many did.
+-- Moves running tasks to finished with their outcomes if worker and attempt still hold them; returns how many it moved.
 with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(results)s::text[],
-        %(payloads)s::bytea[], %(tracebacks)s::text[], %(runtimes)s::float4[], %(children)s::text[])
-        as x (id, attempt, state, result, payload, traceback, runtime, children)
+    select * from unnest(
+        %(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(results)s::text[],
+        %(payloads)s::bytea[], %(tracebacks)s::text[], %(runtimes)s::float4[], %(children)s::text[]
+    ) as x (id, attempt, state, result, payload, traceback, runtime, children)
 ), held as materialized (
     -- `= any(array)`: a join of running with unnest() becomes a full scan once statistics call the table empty.
+    -- In the order of ids: two statements that meet the same rows never wait for each other in a circle.
     select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[])
         and r.worker_id = %(worker_id)s --@worker
@@ -17,17 +19,24 @@ with given as materialized (
     ))
     returning r.*
 ), stored as (
-    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, runtime, due_at, created_at,
-        started_at, name, args, kwargs, options, payload, result, result_payload, traceback, children)
-    select d.id,
-        -- A task that has set a state itself and then raised Ignore keeps what it set.
+    insert into {schema}.finished (
+        id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
+        due_at, created_at, started_at,
+        name, args, kwargs, options, payload,
+        result, result_payload, traceback, children
+    )
+    select
+        d.id,
+        -- A task that raised Ignore keeps the state that it had set itself.
         case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
-        d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime, d.due_at, d.created_at,
-        d.started_at, d.name, d.args, d.kwargs, d.options, d.payload,
-        case when g.state = 'IGNORED' then d.progress else g.result::json end, g.payload, g.traceback, g.children::json
+        d.worker_id, d.queue, d.priority, d.attempt, d.retries, d.crashes, g.runtime,
+        d.due_at, d.created_at, d.started_at,
+        d.name, d.args, d.kwargs, d.options, d.payload,
+        case when g.state = 'IGNORED' then d.progress else g.result::json end,
+        g.payload, g.traceback, g.children::json
     from done d join given g on g.id = d.id
 ), awaited as materialized (
-    -- A process that waits for results holds this lock shared: when it is free, nobody waits and nothing is sent.
+    -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
     select not {schema}.nobody_waits('{prefix}_results') as by_somebody
 )
 select count(*), (

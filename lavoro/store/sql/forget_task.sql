@@ -1,3 +1,3 @@
--- Drops the stored outcome of a finished task.
+-- Deletes the stored outcome of a finished task.
 delete from {schema}.finished where id = %(id)s
 returning id

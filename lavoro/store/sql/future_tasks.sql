@@ -1,17 +1,20 @@
--- Lists the queues and priorities with tasks in the future that were due at once when they were stored, before the clock was
--- set back, and how many seconds ahead the latest lies. It jumps from pair to pair: millions of tasks may be due already.
+-- Lists the queues and priorities with tasks that a clock set back has put into the future, and by how many seconds.
+-- Such a task was due when it was stored. It jumps from lane to lane, because millions of tasks may be due.
 with recursive named as (
     (select w.queue from {schema}.waiting w order by w.queue limit 1)
     union all
-    select next.* from named cross join lateral (
+    select next.* from named
+    cross join lateral (
         select w.queue from {schema}.waiting w where w.queue > named.queue order by w.queue limit 1
     ) next
 ), lane as (
-    select first.* from named cross join lateral (
+    select first.* from named
+    cross join lateral (
         select w.queue, w.priority from {schema}.waiting w where w.queue = named.queue order by w.priority desc limit 1
     ) first
     union all
-    select next.* from lane cross join lateral (
+    select next.* from lane
+    cross join lateral (
         select w.queue, w.priority from {schema}.waiting w
         where w.queue = lane.queue and w.priority < lane.priority
         order by w.priority desc limit 1

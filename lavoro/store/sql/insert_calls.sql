@@ -1,10 +1,17 @@
--- Stores many new tasks that differ in nothing but their arguments and wakes who sleeps on their queue; fails if an id is taken.
--- What is the same in all is sent once, and without ON CONFLICT: a third of the cost of insert_tasks.
+-- Stores many new tasks that differ only in their arguments, and notifies workers that sleep on their queue.
+-- Fails if an id is taken. Without ON CONFLICT, and with each shared value sent once, it costs a third of insert_tasks.
 with stored as (
-    insert into {schema}.waiting (id, queue, priority, retries, due_at, expires_at, name, args, kwargs, options)
-    select id, %(queue)s, %(priority)s, %(retries)s,
-        greatest(coalesce(%(eta)s::timestamptz, clock_timestamp() + %(countdown)s::float8 * interval '1 second'),
-            clock_timestamp()),
+    insert into {schema}.waiting (
+        id, queue, priority, retries,
+        due_at, expires_at,
+        name, args, kwargs, options
+    )
+    select
+        id, %(queue)s, %(priority)s, %(retries)s,
+        greatest(
+            coalesce(%(eta)s::timestamptz, clock_timestamp() + %(countdown)s::float8 * interval '1 second'),
+            clock_timestamp()
+        ),
         coalesce(%(expires)s::timestamptz, clock_timestamp() + %(expires_in)s::float8 * interval '1 second'),
         %(name)s, args::json, kwargs::json, %(options)s::json
     from unnest(%(ids)s::uuid[], %(args)s::text[], %(kwargs)s::text[]) as x (id, args, kwargs)

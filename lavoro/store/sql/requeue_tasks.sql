@@ -1,12 +1,16 @@
--- Moves running tasks back to waiting where worker and attempt still hold them: retried, refused, or never started.
--- A given state records the start that ended so in attempt; without one the start is not counted.
+-- Moves running tasks back to waiting if worker and attempt still hold them: retried, rejected, postponed or released.
+-- With a state, the start is recorded in `attempt`; without one, the start is not counted.
 with given as materialized (
-    select * from unnest(%(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(retries)s::int4[],
-        %(etas)s::timestamptz[], %(countdowns)s::float8[], %(queues)s::text[], %(args)s::text[], %(kwargs)s::text[],
-        %(options)s::text[], %(payloads)s::bytea[], %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[], %(longest)s::float8[],
-        %(priorities)s::int2[], %(expires)s::timestamptz[], %(expires_in)s::float8[])
-        as x (id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
-            longest, priority, expires_at, expires_in)
+    select * from unnest(
+        %(ids)s::uuid[], %(attempts)s::int4[], %(states)s::text[], %(retries)s::int4[],
+        %(etas)s::timestamptz[], %(countdowns)s::float8[], %(queues)s::text[],
+        %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(payloads)s::bytea[],
+        %(reasons)s::text[], %(errors)s::text[], %(tracebacks)s::text[],
+        %(longest)s::float8[], %(priorities)s::int2[], %(expires)s::timestamptz[], %(expires_in)s::float8[]
+    ) as x (
+        id, attempt, state, retries, eta, countdown, queue, args, kwargs, options, payload, reason, error, traceback,
+        longest, priority, expires_at, expires_in
+    )
 ), held as materialized (
     select r.ctid as tid, r.id, r.attempt from {schema}.running r
     where r.id = any (%(ids)s::uuid[]) and r.worker_id = %(worker_id)s order by r.id for update
@@ -20,25 +24,39 @@ with given as materialized (
     from requeued r join given g on g.id = r.id
     where g.state is not null --@record
 ), stored as (
-    -- No countdown and no ETA: the task keeps its place in the queue. A task that ran was due: a time in the future means
-    -- that the clock was set back since.
-    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
-        args, kwargs, options, payload, reason)
-    select r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority), r.attempt - (g.state is null)::int, coalesce(g.retries, r.retries),
-        r.crashes, case when g.eta is null and g.countdown is null then least(r.due_at, clock_timestamp()) else greatest(clock_timestamp(), coalesce(g.eta,
-            clock_timestamp() + interval '1 second' * case when g.longest is null then g.countdown
-            else least(greatest(g.countdown, extract(epoch from clock_timestamp() - r.created_at)), g.longest) end)) end,
+    insert into {schema}.waiting (
+        id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, expires_at,
+        name, args, kwargs, options, payload, reason
+    )
+    select
+        r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority),
+        r.attempt - (g.state is null)::int, coalesce(g.retries, r.retries), r.crashes,
+        case
+            -- The task keeps its place in the queue. A running task was due: a later time than now means that the clock
+            -- was set back.
+            when g.eta is null and g.countdown is null then least(r.due_at, clock_timestamp())
+            else greatest(clock_timestamp(), coalesce(g.eta, clock_timestamp() + interval '1 second' * case
+                when g.longest is null then g.countdown
+                -- As long as the task has existed, so that each pause is twice as long as the one before.
+                else least(greatest(g.countdown, extract(epoch from clock_timestamp() - r.created_at)), g.longest)
+            end))
+        end,
         least(r.created_at, clock_timestamp()),
-        coalesce(g.expires_at, clock_timestamp() + g.expires_in * interval '1 second', r.expires_at), r.name,
+        coalesce(g.expires_at, clock_timestamp() + g.expires_in * interval '1 second', r.expires_at),
+        r.name,
         case when g.args is null and g.payload is null then r.args else g.args::json end,
         case when g.args is null and g.payload is null then r.kwargs else g.kwargs::json end,
-        coalesce(g.options::json, r.options), coalesce(g.payload, case when g.args is null then r.payload end), g.reason
+        coalesce(g.options::json, r.options),
+        coalesce(g.payload, case when g.args is null then r.payload end),
+        g.reason
     from requeued r join given g
     on g.id = r.id --@requeue
-    on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
+    -- A call may have reused the id meanwhile: one of the two tasks is enough.
+    on conflict (id) do nothing
     returning queue
 ), woken as (
-    -- "!" tells claimers to look below their lower bound: what came back may be older than what they claimed last.
+    -- "back" makes claimers scan below their lower bounds: a requeued task may be older than their last claim.
     select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from stored) q
 )
 select count(*), (select * from woken) from requeued

@@ -1,11 +1,12 @@
--- Takes everything from a worker that is gone: back to waiting, or to finished where it may not start again.
--- `suspects` lists the tasks that ran when it died or had just ended, null when they are not known: then all are. Only they
--- count a crash. The start of each other one is recorded as lost too, because a claim counts as a start.
--- The reason that is recorded names up to three suspects.
--- `by_order`: the worker had been told to stop, so its tasks go back as they came, and their starts do not count.
+-- Moves all tasks of a worker that has ended back to waiting, or to finished if they may not start again.
+-- `suspects`: the tasks that ran when it ended, or had ended just before; null if unknown, and then all are suspects.
+-- Only suspects count a crash. Each other start is recorded as lost too, because a claim counts as a start.
+-- `by_order`: the worker was told to stop, so its tasks go back unchanged, and their starts do not count.
 with lost as (
-    delete from {schema}.running where ctid = any (array(
-        select ctid from {schema}.running where worker_id = %(worker_id)s order by id for update)) returning *
+    delete from {schema}.running
+    where ctid = any (array(
+        select ctid from {schema}.running where worker_id = %(worker_id)s order by id for update))
+    returning *
 ), judged as materialized (
     select l.*, j.suspect,
         case
@@ -20,53 +21,82 @@ with lost as (
         select not %(by_order)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
     ) j
 ), blamed as materialized (
+    -- The recorded reason names up to three suspects.
     select %(reason)s::text || case when %(suspects)s::uuid[] is null or count(*) = 0 then ''
         else '; it had begun ' || string_agg(b.task, ', ') filter (where b.place <= 3)
             || case when count(*) > 3 then ' and ' || count(*) - 3 || ' more' else '' end end as reason
     from (
-        select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task, row_number() over (order by started_at, id) as place
+        select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task,
+            row_number() over (order by started_at, id) as place
         from judged where suspect
     ) b
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason)
-    select id, attempt, worker_id, 'LOST', started_at,
+    select
+        id, attempt, worker_id, 'LOST', started_at,
         (select reason from blamed) --@reason
     from judged
     where verdict is null and not %(by_order)s --@lost
 ), ended as (
-    insert into {schema}.finished (id, state, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, started_at,
-        name, args, kwargs, options, payload, result)
-    select id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end, worker_id, queue, priority,
-        attempt, retries, crashes + suspect::int, due_at, created_at, started_at, name, args, kwargs, options, payload,
+    insert into {schema}.finished (
+        id, state, worker_id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, started_at,
+        name, args, kwargs, options, payload,
+        result
+    )
+    select
+        id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end,
+        worker_id, queue, priority, attempt, retries, crashes + suspect::int,
+        due_at, created_at, started_at,
+        name, args, kwargs, options, payload,
         json_build_object('exc_type', verdict, 'exc_module', 'lavoro.exceptions', 'exc_message', json_build_array(
-            case when verdict = 'TaskRevokedError' then 'terminated' when verdict = 'TimeLimitExceeded' then %(reason)s
+            case when verdict = 'TaskRevokedError' then 'terminated'
+            when verdict = 'TimeLimitExceeded' then %(reason)s
             when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
-            else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)' end))
-    from judged cross join blamed b where verdict is not null
+            else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)'
+            end))
+    from judged cross join blamed b
+    where verdict is not null
     returning id, name, options, result
 ), unhandled as (
     insert into {schema}.unhandled (id, name, cancel)
-    select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id on conflict (id) do nothing
-), back as (
-    insert into {schema}.waiting (id, queue, priority, attempt, retries, crashes, due_at, created_at, expires_at, name,
-        args, kwargs, options, payload, reason)
-    select id, queue, priority, attempt - %(by_order)s::int, retries,
+    select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id
+    on conflict (id) do nothing
+), requeued as (
+    insert into {schema}.waiting (
+        id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, expires_at,
+        name, args, kwargs, options, payload, reason
+    )
+    select
+        id, queue, priority, attempt - %(by_order)s::int, retries,
         crashes + suspect::int, --@crash
-        -- What crashed together once starts together once more; from the second time on the starts are spread out,
-        -- so that the task that kills its worker does not take its neighbours along.
-        case when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
-            -- A task that ran was due: a time in the future means that the clock was set back since.
-            else least(due_at, clock_timestamp()) end,
-        least(created_at, clock_timestamp()), expires_at, name, args, kwargs, options, payload, (select reason from blamed)
+        case
+            -- After one crash the suspects start together again. After more, their starts are spread out:
+            -- a task that kills its worker must not kill others with it.
+            when suspect and crashes > 0 then clock_timestamp() + random() * crashes * interval '5 seconds'
+            -- A running task was due: a later time than now means that the clock was set back.
+            else least(due_at, clock_timestamp())
+        end,
+        least(created_at, clock_timestamp()), expires_at,
+        name, args, kwargs, options, payload, (select reason from blamed)
     from judged
     where verdict is null --@requeue
-    on conflict (id) do nothing  -- it was sent again under the same id meanwhile: one of them is enough
+    -- A call may have reused the id meanwhile: one of the two tasks is enough.
+    on conflict (id) do nothing
     returning queue
 ), woken as (
-    select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from back) q
+    select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from requeued) q
 ), told as (
     select count(pg_notify('{prefix}_done', id::text)) from ended
 )
-select (select reason from blamed), (select count(*) from back),
-    array(select array[name, coalesce(options->>'task_id', id::text), result->>'exc_type', result->'exc_message'->>0] from ended),
-    (select * from woken), (select * from told)
+select
+    (select reason from blamed),
+    (select count(*) from requeued),
+    array(
+        select array[
+            name, coalesce(options->>'task_id', id::text), result->>'exc_type', result->'exc_message'->>0
+        ] from ended
+    ),
+    (select * from woken),
+    (select * from told)

@@ -1,6 +1,6 @@
--- Takes back what a worker has offered; waits for who is about to take an offer.
+-- Deletes a worker's offers; waits for calls that are taking one.
 delete from {schema}.offer
 where queue = any (array(select unnest(w.queues) from {schema}.worker w where w.id = %(worker_id)s))
-    -- The index's second column: what ran out before was taken by nobody, and is left to forget_old.
+    -- The second column of the index. No call takes an older offer; forget_old deletes it.
     and until > statement_timestamp() - interval '1 minute'
     and worker_id = %(worker_id)s

@@ -1,6 +1,6 @@
 -- Stores one task that is due at once, and returns true if no worker sleeps on its queue.
--- If a worker sleeps, it assigns the task to a worker that has offered a slot, in the same transaction. Without an offer it
--- inserts the task as waiting and notifies the sleeping workers. It fails if the id is taken.
+-- If a worker sleeps, it assigns the task to a worker that has offered a slot, in the same transaction.
+-- Without an offer it inserts the task as waiting and notifies the sleeping workers. It fails if the id is taken.
 create or replace function {schema}.assign_task(
     p_id uuid,
     p_queue {schema}.nonempty_text,

@@ -1,6 +1,6 @@
 -- Sends a task from SQL, in the caller's transaction, and returns its id: for triggers, psql and other languages.
--- It runs as the owner of the tables, so the caller needs no right on them. A two-phase transaction cannot notify: there,
--- pass wake => false, and workers find the task when they poll.
+-- It runs as the owner of the tables, so the caller needs no right on them.
+-- A two-phase transaction cannot notify: there, pass wake => false, and workers find the task when they poll.
 create or replace function {schema}.enqueue(
     name text,
     args json default '[]',

@@ -1,4 +1,4 @@
--- Returns true if no session holds the key's lock shared: no worker sleeps on the queue, or no caller waits for results.
+-- Returns true if no session holds the key's lock shared: no worker sleeps on the queue, or no caller awaits results.
 -- NOTIFY takes a lock on the whole database at commit. Statements skip it when this function returns true.
 -- It is one expression, because a cancel between two statements would leave the lock behind. The server inlines it.
 create or replace function {schema}.nobody_waits(p_key text) returns boolean language sql volatile as $$

@@ -1,4 +1,4 @@
--- The three tables a task walks through, those beside them, the view over all, and enqueue for SQL.
+-- The three tables that a task moves through, the tables beside them, and the view over all.
 
 create table {schema}.meta (
     version integer primary key,
@@ -7,13 +7,14 @@ create table {schema}.meta (
 );
 
 -- Domains, because the server reads CHECK constraints of a table anew for each statement: seven of them cost a single
--- insert 40 us, these 12.
+-- insert 40 us, these domains 12 us.
 create domain {schema}.nonempty_text as text check (value <> '');
--- So that one more can be counted: a claim that cannot would fail for all tasks beside this one.
+-- Leaves room for one more: an overflow would fail the whole claimed batch.
 create domain {schema}.counter as integer check (value between 0 and 2000000000);
 create domain {schema}.small_counter as smallint check (value between 0 and 30000);
-create domain {schema}.due_time as timestamptz check (value >= '1970-01-01 00:00+00'); -- where claims begin to look
--- Python's calendar has no others.
+-- Claims scan from this time on.
+create domain {schema}.due_time as timestamptz check (value >= '1970-01-01 00:00+00');
+-- Python's calendar ends with the year 9999.
 create domain {schema}.past_time as timestamptz check (value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00');
 
 create table {schema}.waiting (
@@ -56,7 +57,7 @@ create table {schema}.running (
     progress json,
     cancel text
 );
--- Empty nearly always: what is to be cancelled is asked for every few seconds, however large the table has grown.
+-- Almost always empty. It keeps the poll for cancelled tasks cheap when `running` is large.
 create index running_cancelled on {schema}.running (worker_id) where cancel is not null;
 
 create table {schema}.finished (
@@ -85,7 +86,7 @@ create table {schema}.finished (
 ) partition by list (state);
 create index finished_id on {schema}.finished (id);
 
--- Successes and failures are kept for different times, so each kind has its own range of partitions.
+-- Successes and failures have different retentions, so each kind has its own range of partitions.
 create table {schema}.finished_success partition of {schema}.finished
     for values in ('SUCCESS', 'IGNORED') partition by range (finished_at);
 create table {schema}.finished_failure partition of {schema}.finished default partition by range (finished_at);
@@ -106,7 +107,7 @@ create table {schema}.attempt (
 create index attempt_id on {schema}.attempt (id);
 create table {schema}.attempt_rest partition of {schema}.attempt default;
 
--- Tasks that ended without their process, until one that knows them has called their handlers.
+-- Tasks that ended without their process, until another process has called their handlers.
 create table {schema}.unhandled (
     id uuid primary key,
     name text not null,
@@ -131,12 +132,16 @@ create table {schema}.worker (
     seen_at timestamptz not null default clock_timestamp(),
     expires_at timestamptz not null,
     stopped_at timestamptz,
-    end_reason text
+    end_reason text,
+    -- The same as `stopped_at is null`, but it matches no partial index, so a look-up by id uses the primary key.
+    -- With `stopped_at is null`, a plan from a quiet time scans worker_live, which grows with each renewal while a
+    -- snapshot is held.
+    live boolean generated always as (stopped_at is null) stored
 );
 create index worker_live on {schema}.worker (expires_at) where stopped_at is null;
 
--- What resting workers have offered to take at once: each row one task, until its time is up. Unlogged: a crash ends all
--- sessions, and with them what was offered. Nothing is lost with an offer, for tasks do not depend on any.
+-- Slots that sleeping workers offer to calls: each row is one task that a worker would take until that time.
+-- Unlogged: a crash of the server ends all sessions, and their offers. No task depends on an offer.
 create unlogged table {schema}.offer (
     queue text not null,
     until timestamptz not null,
@@ -161,8 +166,8 @@ create table {schema}.revoked (
     revoked_at timestamptz not null default clock_timestamp()
 );
 
--- Where all tables are published for logical replication, rows can be deleted only in tables with a replica identity.
--- These have no primary key. It costs nothing unless wal_level is logical; partitions are given theirs one by one.
+-- If a publication holds all tables, rows can be deleted only in tables with a replica identity.
+-- These tables have no primary key. It costs nothing unless wal_level is logical; make_partition sets theirs.
 alter table {schema}.finished replica identity full;
 alter table {schema}.finished_success replica identity full;
 alter table {schema}.finished_failure replica identity full;
@@ -173,17 +178,23 @@ alter table {schema}.attempt_rest replica identity full;
 alter table {schema}.offer replica identity full;
 
 create view {schema}.tasks as
-    select id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage, name, queue, priority,
-        attempt as attempts, retries, crashes, due_at, created_at, null::timestamptz as started_at, null::timestamptz as finished_at,
+    select
+        id, case when retries > 0 then 'RETRY' else 'PENDING' end as state, 'waiting' as stage,
+        name, queue, priority, attempt as attempts, retries, crashes,
+        due_at, created_at, null::timestamptz as started_at, null::timestamptz as finished_at,
         null::bigint as worker_id, args, kwargs, options, null::json as result, null::text as traceback, reason
     from {schema}.waiting
     union all
-    select id, coalesce(state, 'STARTED'), 'running', name, queue, priority,
-        attempt, retries, crashes, due_at, created_at, started_at, null,
+    select
+        id, coalesce(state, 'STARTED'), 'running',
+        name, queue, priority, attempt, retries, crashes,
+        due_at, created_at, started_at, null,
         worker_id, args, kwargs, options, progress, null, cancel
     from {schema}.running
     union all
-    select id, state, 'finished', name, queue, priority,
-        attempt, retries, crashes, due_at, created_at, started_at, finished_at,
+    select
+        id, state, 'finished',
+        name, queue, priority, attempt, retries, crashes,
+        due_at, created_at, started_at, finished_at,
         worker_id, args, kwargs, options, result, traceback, null
     from {schema}.finished;

@@ -10,17 +10,6 @@ from lavoro.store.tx import Tx
 WAIT = 2.0
 """Seconds to wait for the end of a session, twice; a session that waits for a lock ends at once."""
 
-_END = b"""
-    select pg_terminate_backend(pid, %(wait)s::bigint) from pg_stat_activity
-    where application_name = %(application)s and datname = current_database() and pid <> pg_backend_pid()
-        and case when %(pid)s::int is null
-            -- Behind a pooler: a statement that runs for longer than its client waits is abandoned.
-            then state = 'active'
-                and query_start < statement_timestamp() - least(%(patience)s::float8, 1e6) * interval '1 second'
-            -- Only a user that may end a session sees its start: all others take it for the same one.
-            else pid = %(pid)s::int and coalesce(extract(epoch from backend_start)::text = %(start)s::text, true) end
-"""
-
 
 def end_abandoned(tx: Tx, backend: Backend) -> bool:
     """End an abandoned session and wait for its end; return whether it has ended.
@@ -35,6 +24,6 @@ def end_abandoned(tx: Tx, backend: Backend) -> bool:
     parameters = {**backend._asdict(), "wait": round(WAIT * 1000)}
     try:
         # Twice: for a session that ends by itself at this moment, the first answer is "no".
-        return any(all(row[0] for row in tx.cursor.execute(_END, parameters).fetchall()) for _ in range(2))
+        return any(all(row[0] for row in tx.run("end_session", parameters)) for _ in range(2))
     except InsufficientPrivilege:
         return False

@@ -14,12 +14,6 @@ from lavoro.store.tx import Tx
 LOOK = 0.05
 """Seconds between two checks whether statements behind a pooler have ended."""
 
-_OLDER = b"""
-    select count(*) from pg_stat_activity
-    where application_name = %s and datname = current_database() and pid <> pg_backend_pid()
-        and state = 'active' and query_start < %s
-"""
-
 
 class AbandonedSessions:
     """The sessions of one database in which calls were abandoned, until each is known to have ended."""
@@ -57,9 +51,10 @@ def _await_older(tx: Tx, session: Backend) -> bool:
     Used behind a pooler, where the session of a call is unknown. False if that takes too long.
     """
     row = tx.cursor.execute("select clock_timestamp()").fetchone()
-    deadline, parameters = time.monotonic() + session.patience + WAIT, (session.application, row and row[0])
+    parameters = {"application": session.application, "began": row and row[0]}
+    deadline = time.monotonic() + session.patience + WAIT
     while end_abandoned(tx, session) and time.monotonic() < deadline:
-        if tx.cursor.execute(_OLDER, parameters).fetchone() == (0,):
+        if tx.row("count_older_calls", parameters) == (0,):
             return True
         time.sleep(LOOK)
     return False

@@ -25,19 +25,6 @@ class Difference(NamedTuple):
 
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-_COLUMNS = """
-    select c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
-    from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind in ('r', 'p')
-        and not c.relispartition"""
-_INDEXES = """
-    select c.relname from pg_class c
-    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind in ('i', 'I')"""
-_FUNCTIONS = """
-    select p.proname from pg_proc p where p.pronamespace = (select oid from pg_namespace where nspname = %s)
-    union all
-    select c.relname from pg_class c
-    where c.relnamespace = (select oid from pg_namespace where nspname = %s) and c.relkind = 'v'"""
 _BY_MIGRATION = "-- run again what makes it, from lavoro/store/schema/migrations/0001_foundation.sql"
 
 Column = tuple[str, bool]
@@ -47,9 +34,9 @@ Column = tuple[str, bool]
 def differences(tx: Tx) -> Iterator[Difference]:
     """Compare the connected database with ``tables.metadata``: tables, columns, indexes, functions, the view."""
     found: dict[str, dict[str, Column]] = {}
-    for table, column, kind, required in tx.cursor.execute(_COLUMNS, (tx.schema,)).fetchall():
+    for table, column, kind, required in tx.run("list_columns"):
         found.setdefault(table, {}).update({column: (kind, required)} if column else {})
-    indexes = {row[0] for row in tx.cursor.execute(_INDEXES, (tx.schema,)).fetchall()}
+    indexes = {row[0] for row in tx.run("list_indexes")}
     for table in tables_of(tx.schema).metadata.sorted_tables:
         if table.name not in found:
             yield Difference(_name(table), "does not exist", f"{_sql(CreateTable(table))};")
@@ -104,7 +91,7 @@ def _name(table: sa.Table) -> str:
 
 
 def _functions(tx: Tx) -> Iterator[Difference]:
-    found = {row[0] for row in tx.cursor.execute(_FUNCTIONS, (tx.schema, tx.schema)).fetchall()}
+    found = {row[0] for row in tx.run("list_functions")}
     for name in roles.FUNCTIONS:
         if name not in found:
             yield Difference(f"{tx.schema}.{name}", "does not exist", command("migrate"))

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 from psycopg import errors as pg
 from psycopg import sql
 
-from lavoro.store.statements import render
 from lavoro.store.tx import Tx
 
 T = TypeVar("T")
@@ -28,17 +27,11 @@ _IDLE = "5s"
 _STRAYS = 10_000
 """Most rows deleted at once of those that were not in any partition of their time."""
 
-_ENDS = r"FOR VALUES FROM \('[^']+'\) TO \('([^']+)'\)"
-_LIST = sql.SQL("""
-    select c.relname, substring(pg_get_expr(c.relpartbound, c.oid) from {pattern})::timestamptz as ends
-    from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = %s::regclass and pg_get_expr(c.relpartbound, c.oid) <> 'DEFAULT'
-    order by ends
-""").format(pattern=sql.Literal(_ENDS))
 _DELETE_STRAYS = sql.SQL("""
     delete from {rest} where ctid = any (array(
         select ctid from {rest} where {age} < clock_timestamp() - %s limit %s for update skip locked))
 """)
+"""It stands here because it is composed: the name of a table cannot be a parameter."""
 
 
 class Partition(NamedTuple):
@@ -55,7 +48,7 @@ def period(retention: float) -> float:
 
 def partitions_of(tx: Tx, table: str) -> list[Partition]:
     """List the partitions of a table, oldest first, without the one that takes what fits nowhere else."""
-    return [Partition(*row) for row in tx.cursor.execute(_LIST, (render(f"{{schema}}.{table}", tx.schema),)).fetchall()]
+    return [Partition(*row) for row in tx.run("list_partitions", {"table": table})]
 
 
 def make_ahead(tx: Tx, retention: Mapping[str, float] = DEFAULT_RETENTION) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from lavoro.exceptions import ImproperlyConfigured
@@ -13,6 +14,9 @@ from lavoro.store.statements import render
 from lavoro.store.tx import Tx
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
+
+_SCRIPT = Path(__file__).parent / "roles.sql"
+"""What is printed, with a place for the grants."""
 
 ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 """The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
@@ -121,25 +125,6 @@ def excluded(role: str) -> list[Right]:
     return [*reading, Right("select", "table", "finished", ("result",)), *changing]
 
 
-_HAS = {
-    "schema": "select has_schema_privilege(n.oid, %(privilege)s) from pg_namespace n where n.nspname = %(schema)s",
-    "function": """
-        select has_function_privilege(p.oid, %(privilege)s)
-        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        where n.nspname = %(schema)s and p.proname = %(name)s""",
-    "table": """
-        select has_table_privilege(c.oid, %(privilege)s)
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = %(schema)s and c.relname = %(name)s""",
-    "columns": """
-        select bool_and(coalesce(has_column_privilege(c.oid, a.attnum, %(privilege)s), false))
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        cross join unnest(%(columns)s::text[]) wanted (name)
-        left join pg_attribute a on a.attrelid = c.oid and a.attname = wanted.name
-        where n.nspname = %(schema)s and c.relname = %(name)s""",
-}
-
-
 def held(tx: Tx, wanted: list[Right]) -> list[Right]:
     """Tell which of the rights the connected user has; what does not exist gives none."""
     return [right for right in wanted if _has(tx, right)]
@@ -161,8 +146,8 @@ def check_worker(database: Database) -> None:
 
 
 def _has(tx: Tx, right: Right) -> bool:
-    parameters = {**right._asdict(), "schema": tx.schema, "columns": list(right.columns)}
-    row = tx.cursor.execute(_HAS["columns" if right.columns else right.kind].encode(), parameters).fetchone()
+    parameters = {**right._asdict(), "columns": list(right.columns)}
+    row = tx.row("has_right", {**parameters, "kind": "columns" if right.columns else right.kind})
     return bool(row and row[0])
 
 
@@ -174,11 +159,12 @@ def statements(schema: str) -> str:
     names = {role: role_name(schema, role) for role in ROLES}
     texts = ", ".join(f"'{schema}_{role}'" for role in ROLES)
     limited = ", ".join(names[role] for role in LIMITED)
-    lines = [render(part, schema).format(**names, texts=texts, limited=limited) for part in (_HEAD, _MAKE, _CLEAR)]
+    grants: list[str] = []
     for role in LIMITED:
-        lines.append(f"\n-- {role}: {_ABOUT[role]}")
-        lines += _grants(rights(role), schema, names[role])
-    return "\n".join([*lines, "\ncommit;"])
+        grants.append(f"\n-- {role}: {_ABOUT[role]}")
+        grants += _grants(rights(role), schema, names[role])
+    script = render(_SCRIPT.read_text(encoding="utf-8"), schema)
+    return script.format(**names, texts=texts, limited=limited, grants="\n".join(grants)).rstrip()
 
 
 def _grants(given: list[Right], schema: str, name: str) -> Iterator[str]:
@@ -193,43 +179,3 @@ _ABOUT = {
     "worker": "claims, runs and finishes tasks, looks after leases and retention; also for programs that revoke",
     "readonly": "sees everything, changes nothing: results, status, dashboards",
 }
-_HEAD = """\
--- The roles of Lavoro in the schema {schema}. Run this after `lavoro migrate`, as a superuser or as who made the
--- schema and may make roles; again after each later `lavoro migrate`.
--- Then make your users members: grant {worker} to shop;
-begin;
-"""
-_MAKE = """\
-do $$
-declare
-    role text;
-    thing record;
-begin
-    foreach role in array array[{texts}] loop
-        if not exists (select from pg_roles where rolname = role) then
-            execute format('create role %I nologin', role);
-        end if;
-    end loop;
-    if not (select rolsuper from pg_roles where rolname = current_user) then
-        grant {owner} to current_user;  -- only a member may give things to it
-    end if;
-    -- The owner has the schema and all in it; nobody is to log in as it.
-    alter schema {schema} owner to {owner};
-    for thing in select c.oid::regclass as name from pg_class c
-        where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v') loop
-        execute format('alter table %s owner to {owner}', thing.name);
-    end loop;
-    for thing in select p.oid::regprocedure as name from pg_proc p
-        where p.pronamespace = '{schema}'::regnamespace loop
-        execute format('alter routine %s owner to {owner}', thing.name);
-    end loop;
-end $$;
-
--- migrator: may become the owner, as `lavoro migrate` does
-grant {owner} to {migrator};
-"""
-_CLEAR = """\
--- What an earlier release may have given
-revoke all on schema {schema} from public, {limited};
-revoke all on all tables in schema {schema} from public, {limited};
-revoke all on all routines in schema {schema} from public, {limited};"""

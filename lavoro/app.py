@@ -5,38 +5,36 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import inspect
-import json
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from lavoro import signals
-from lavoro.calling.builders import MessageBuilders
+from lavoro.application.shared_tasks import SharedTasks
+from lavoro.application.site import Site
+from lavoro.application.task_modules import TaskModules, import_discovered
 from lavoro.calling.joining import joined, joining
 from lavoro.calling.options import warn_of_unknown
 from lavoro.calling.routing import queue_names
 from lavoro.calling.sending import begin, pauses
 from lavoro.config import absent, spelling
-from lavoro.config.settings import Settings, load, symbol
+from lavoro.config.settings import Configuration, Settings, symbol
 from lavoro.definition.arguments import check_forms
 from lavoro.definition.comparison import Definition
 from lavoro.definition.registry import TaskRegistry
 from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
 from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
-from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 from lavoro.protocol.signing import Keyring
 from lavoro.result import AsyncResult
 from lavoro.runtime import current_app
-from lavoro.runtime.forking import in_each_fork
-from lavoro.runtime.importing import import_named, import_related
-from lavoro.store import embedded, tasks
+from lavoro.runtime.forking import ForkedLock
+from lavoro.store import tasks
 from lavoro.store.configured import database_of
 from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
@@ -93,23 +91,14 @@ class Lavoro(Surface):
         self.set_as_current = set_as_current
         self.namespace = namespace
         self._make_surface(loader, log)
-        self.conf = Settings(pending=[self._tell_configure])
-        self._configuration: Callable[[], Mapping[str, Any]] | None = None
+        self.site = self._make_site(Settings(pending=[self._tell_configure]))
         kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
+        self._lock: ForkedLock = kept.get("_lock") or ForkedLock()
         self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry()) if tasks is None else symbol_of(tasks)
-        self._copies: dict[Callable[[Any], Any], Any] = kept.get("_copies", {})
-        self._task_cls: Any = task_cls
-        self._task_base: Any = None
-        self._renew_lock()
-        in_each_fork(self._renew_lock)
-        self._database: Database | None = None
-        self._place: tuple[Any, ...] = ()  # of the database, after the version of the settings that name it
-        self._results: ResultListener | None = None
-        self.builders = MessageBuilders(self)
-        self.on_after_configure = signals.Signal(["source"], name="on_after_configure")
-        self.on_after_finalize = signals.Signal(name="on_after_finalize")
+        self._shared: SharedTasks = kept.get("_shared") or SharedTasks(self, self._lock)
+        self._task_modules = TaskModules(self)
+        self._task_base: Any = task_cls
         self.finalized = False
-        self._discoveries: list[Callable[[], None]] = []
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
         for name in settings:
             spelling.warn_of(f"{type(self).__name__}(): the argument", name, _ARGUMENTS)
@@ -124,10 +113,8 @@ class Lavoro(Surface):
             current_app.pass_over(self)
         self.on_init()
 
-    def _renew_lock(self) -> None:
-        """Make a new lock: in a forked process the thread that held the old one is gone."""
-        self._lock = threading.RLock()
-        self._copying = False
+    def _make_site(self, conf: Settings) -> Site:
+        return Site(conf, prepare=partial(self.finalize, auto=True), find=self._find_database)
 
     def on_init(self) -> None:
         """Called at the end of construction, for subclasses."""
@@ -137,13 +124,14 @@ class Lavoro(Surface):
     @property
     def conf(self) -> Settings:
         """The settings: a mapping that is also read and written by attribute; what is assigned replaces them all."""
-        return self._conf
+        return self.site.conf
 
     @conf.setter
     def conf(self, values: Mapping[str, Any]) -> None:
-        self._conf = values if isinstance(values, Settings) else Settings()
-        if values is not self._conf:
-            self._conf.update(values)
+        if not isinstance(values, Settings):
+            given, values = values, Settings()
+            values.update(given)
+        self.site.conf = values
 
     def add_defaults(self, defaults: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
         """Add settings that lose to all that is configured; a callable is called when the first setting is read."""
@@ -159,18 +147,8 @@ class Lavoro(Surface):
         The default namespace is that of the application. It replaces what was given before. With ``force`` it returns
         the settings.
         """
-        namespace = self.namespace = namespace or self.namespace
-
-        def read() -> Mapping[str, Any]:
-            try:
-                return load(obj, namespace=namespace)
-            except ImportError:
-                if silent:
-                    return {}
-                raise
-
-        self.conf.add_source(read, replaces=self._configuration)
-        self._configuration = read
+        self.namespace = namespace or self.namespace
+        self.conf.configure(Configuration(obj, self.namespace, silent))
         if not force:
             return None
         _ = self.conf.changes
@@ -200,29 +178,17 @@ class Lavoro(Surface):
 
         A package without that module is passed over; an error inside it is not.
         """
-
-        def discover() -> None:
-            for package in (packages() if callable(packages) else packages) or ():
-                import_related(package, related_name)
-
         if force:
-            discover()
+            import_discovered(packages, related_name)
         else:
-            self._discoveries.append(discover)
+            self._task_modules.discover(packages, related_name)
 
     def import_modules(self) -> list[ModuleType]:
         """Import all that defines tasks: the settings ``imports`` and ``include``, and what is to be discovered.
 
         Returns the modules that the two settings name.
         """
-        signals.import_modules.send(self)
-        found = []
-        for setting in ("imports", "include"):
-            names = self.conf[setting]
-            found += [import_named(name, setting) for name in ([names] if isinstance(names, str) else names or ())]
-        for discover in self._discoveries:
-            discover()
-        return found
+        return self._task_modules.import_all()
 
     def set_default(self) -> None:
         """Make this the application of all threads where none is named."""
@@ -235,16 +201,7 @@ class Lavoro(Surface):
     def close(self) -> None:
         """Close the connections, and be current no longer."""
         current_app.forget(self)
-        with self._lock:
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        results, self._results = self._results, None
-        database, self._database = self._database, None
-        if results is not None:
-            results.close()
-        if database is not None:
-            database.dispose()
+        self.site.close()
 
     def __enter__(self: App) -> App:
         return self
@@ -257,42 +214,28 @@ class Lavoro(Surface):
     @property
     def tasks(self) -> TaskRegistry:
         """The tasks by name: this application's own, and its copies of the shared ones."""
-        if len(self._copies) < len(current_app.shared):
-            self._copy_shared_tasks()
+        if not self._shared.complete:
+            self._shared.copy()
         if not self.finalized:
             self.finalize(auto=True)
         return self._tasks
 
-    def _copy_shared_tasks(self) -> None:
-        """Make copies of the shared tasks that have none yet: late, so that subclasses have their say in it."""
-        with self._lock:
-            if self._copying:
-                return  # a subclass's own `task` looks into the tasks
-            self._copying = True
-            try:
-                for make in current_app.shared[len(self._copies) :]:
-                    self._copies[make] = make(self)
-            finally:
-                self._copying = False
-
     def shared_copy(self, make: Callable[[Any], Any]) -> Any:
         """Return this application's copy of a shared task, which ``make`` makes."""
-        if make not in self._copies:
-            self._copy_shared_tasks()
-        return self._copies.get(make) or make(self)
+        return self._shared.copy_of(make)
 
     @property
     def Task(self) -> Any:
         """The base class of this application's tasks; assign another, or its dotted path, to change them all."""
-        if self._task_base is None:
-            base: Any = symbol(self._task_cls) if isinstance(self._task_cls, str) else self._task_cls or BaseTask
-            about = {"_app": self, "__module__": base.__module__, "__doc__": base.__doc__}
-            self._task_base = base if base._app is self else type("Task", (base,), about)
-        return self._task_base
+        base = symbol_of(self._task_base) or BaseTask
+        if base._app is not self:
+            base = type("Task", (base,), {"_app": self, "__module__": base.__module__, "__doc__": base.__doc__})
+        self._task_base = base
+        return base
 
     @Task.setter
     def Task(self, base: Any) -> None:
-        former, self._task_cls, self._task_base = self.Task, base, None
+        former, self._task_base = self.Task, base
         for task in self._tasks.values():
             if type(task).__bases__ == (former,):
                 type(task).__bases__ = (self.Task,)
@@ -337,7 +280,7 @@ class Lavoro(Surface):
         check_callable(function)
         name = name or self.gen_task_name(*name_parts(function))
         definition = Definition(function, {**options, "bind": bind, "base": base})
-        with self._lock:
+        with self._lock.held:
             if self._tasks.known(name, definition) is None:
                 warn_of_unknown(name, options)
                 cls = task_class(name, function, self, options, base=base or self.Task, bind=bind)
@@ -382,13 +325,13 @@ class Lavoro(Surface):
         if auto and not self.autofinalize:
             return
         _ = self.conf.changes  # imports modules, for which the lock must be free
-        with self._lock:
+        with self._lock.held:
             if self.finalized:
                 return
             self.finalized = True  # receivers may use the tasks too
             waiting = list(self._tasks.values())
         self.on_after_configure.send(self, source=self.conf)
-        self._copy_shared_tasks()
+        self._shared.copy()
         for task in waiting:
             task.annotate()
         self.on_after_finalize.send(self)
@@ -401,26 +344,10 @@ class Lavoro(Surface):
 
         When the settings name another one, that one is found.
         """
-        database = self._database
-        if database is not None and self._place[0] == self.conf.version:
-            return database
-        self.finalize(auto=True)
-        with self._lock:
-            place = self.conf.version, *self.place
-            if self._database is None or place[1:] != self._place[1:]:
-                self._disconnect()
-                self._database = self._find_database()
-            self._place = place
-            return self._database
+        return self.site.database
 
-    @property
-    def place(self) -> tuple[Any, ...]:
-        """Where the settings say that the database is; nothing is connected."""
-        conf = self.conf
-        return conf["broker_url"], conf["database_url"], conf["lavoro_schema"]
-
-    def _find_database(self) -> Database:
-        return database_of(self.conf)
+    def _find_database(self, conf: Settings) -> Database:
+        return database_of(conf)
 
     @property
     def database_url(self) -> str:
@@ -430,7 +357,7 @@ class Lavoro(Surface):
     @property
     def database_shown(self) -> str:
         """The database for people to read: its URL without the password, or the folder of the embedded one."""
-        return embedded.shown(self.conf.database_url, self.conf.lavoro_data_dir)
+        return self.site.database_shown
 
     def engines(self) -> list[tuple[str, Any]]:
         """Return the SQLAlchemy engines that tasks use, with names for people: those of ``lavoro_engines``.
@@ -449,25 +376,12 @@ class Lavoro(Surface):
     @property
     def result_listener(self) -> ResultListener:
         """What tells this process of finished tasks."""
-        database, results = self.database, self._results
-        if results is not None:
-            return results
-        with self._lock:
-            if self._results is None:
-                self._results = ResultListener(database)
-            return self._results
+        return self.site.result_listener
 
     @property
     def queues(self) -> list[str]:
         """The queues that a worker serves when it is not told which."""
         return list(queue_names(self.conf.task_queues, self.conf.task_default_queue))
-
-    site: Any = None
-    """The site that is meant here and now, which results remember; None: the application serves only one."""
-
-    def at(self, site: Any) -> contextlib.AbstractContextManager[Any]:
-        """Let this site be meant in a block."""
-        return contextlib.nullcontext()
 
     # Sending
 
@@ -517,11 +431,12 @@ class Lavoro(Surface):
         if keys := self.conf["lavoro_signing_keys"]:
             messages = [Keyring(keys).signed(message) for message in messages]
         connection = joined(self) if connection is None else connection
+        database = self.site.database
         if connection is not None:
             with translated():
-                tasks.insert(self.database.join(connection), messages, always_wake=True)
+                tasks.insert(database.join(connection), messages, always_wake=True)
             return
-        enqueuer = self.database.own(Enqueuer)
+        enqueuer = database.own(Enqueuer)
         try:
             enqueuer.insert(messages)
         except OperationalError as error:
@@ -552,9 +467,7 @@ class Lavoro(Surface):
         ``terminate`` also ends those that run.
         """
         ids = [task_ids] if isinstance(task_ids, str) else list(task_ids)
-        how = json.dumps({"terminate": terminate, "signal": signal or "SIGTERM"})
-        with self.database.tx() as tx:
-            tasks.revoke(tx, [task_uuid(id) for id in ids], cancel=how)
+        self.site.revoke(ids, terminate=terminate, signal=signal)
 
     def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
@@ -580,14 +493,14 @@ _ARGUMENTS = frozenset(inspect.signature(Lavoro).parameters) - {"settings"}
 class _DefaultApp(Lavoro):
     """The default application of a process that made none: it has a database only where one is configured."""
 
-    def _find_database(self) -> Database:
-        folder = self.conf.lavoro_data_dir or os.environ.get("LAVORO_DATA_DIR")
-        if self.conf.database_url is None and not folder:
+    def _find_database(self, conf: Settings) -> Database:
+        folder = conf.lavoro_data_dir or os.environ.get("LAVORO_DATA_DIR")
+        if conf.database_url is None and not folder:
             why, advice = current_app.missing_because
             raise ImproperlyConfigured(
                 f"{why}, so tasks and results that name none have no database: {advice}, or set LAVORO_DATABASE_URL"
             )
-        return super()._find_database()
+        return super()._find_database(conf)
 
 
 current_app.when_missing(lambda: _DefaultApp("default", set_as_current=False))

@@ -66,13 +66,11 @@ class AsyncResult(Lineage, Generic[R]):
         self._name = task_name
         if parent is not None:
             self.parent = parent
-        if (site := self.app.site) is not None:
-            self._site = site
+        self._site = self.app.site
+        """The site of the task: the application may serve several."""
 
     # Attributes of few results: ``delay_many`` need not set them for each of its many.
     parent: AsyncResult[Any] | None = None
-    _site: Any = None
-    """The site that the result belongs to, where its application serves several."""
     _ignored = False
     _final: StoredTask | None = None
 
@@ -173,7 +171,7 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def attempts(self) -> list[results.Attempt]:
         """The starts that did not count, oldest first: each with state, reason, worker, times and traceback."""
-        with self._its("database").tx() as tx:
+        with self._site.database.tx() as tx:
             return results.attempts(tx, task_uuid(self.id))
 
     def exists(self) -> bool:
@@ -255,7 +253,7 @@ class AsyncResult(Lineage, Generic[R]):
         self._final = None
         if self.parent is not None:
             self.parent.forget()
-        with self._its("database").tx() as tx:
+        with self._site.database.tx() as tx:
             results.forget(tx, task_uuid(self.id))
 
     def revoke(
@@ -267,8 +265,7 @@ class AsyncResult(Lineage, Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Keep the task from starting; with ``terminate`` also end it while it runs."""
-        with self.app.at(self._site):
-            self.app.revoke([self.id], terminate=terminate, signal=signal)
+        self._site.revoke([self.id], terminate=terminate, signal=signal)
         if wait:
             self.get(timeout, propagate=False)
 
@@ -332,7 +329,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
         deadline = None if timeout is None else time.monotonic() + timeout
-        id, listener = task_uuid(self.id), self._its("result_listener")
+        id, listener = task_uuid(self.id), self._site.result_listener
         first = listener.listening
         if not first and (task := self._fetch()) is not None and _is_over(task):
             return task  # without a listening connection
@@ -372,13 +369,13 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _served(self, queue: str) -> str:
         try:
-            nodes, paused = queues.workers_of(self._its("database"), queue)
+            nodes, paused = queues.workers_of(self._site.database, queue)
         except LavoroError:  # an outage, or no right to read that
             return ""
         if paused:
             return ", which is paused"
         if not nodes:
-            start = f"start one on this database ({self.app.database_shown}): {command('worker', '-Q', queue)}"
+            start = f"start one on this database ({self._site.database_shown}): {command('worker', '-Q', queue)}"
             return f", and no live worker serves that: {start}"
         return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
 
@@ -393,18 +390,11 @@ class AsyncResult(Lineage, Generic[R]):
     def _fetch(self) -> StoredTask | None:
         if self._final is not None:
             return self._final
-        with self._its("database").tx() as tx:
+        with self._site.database.tx() as tx:
             task = results.fetch(tx, task_uuid(self.id))
         if task is not None and task.stage == "finished":
             self._final = task
         return task
-
-    def _its(self, what: str) -> Any:
-        """Return what the application has for the site that this result belongs to."""
-        if self._site is None:
-            return getattr(self.app, what)
-        with self.app.at(self._site):
-            return getattr(self.app, what)
 
     def _look(self) -> StoredTask:
         """Read the row of the task; all columns of an unknown task are None."""
@@ -419,7 +409,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _tracks_start(self, name: str) -> bool:
         known = self.app.tasks.get(name)
-        return bool(self._its("conf")["task_track_started"] if known is None else known.track_started)
+        return bool(self._site.conf["task_track_started"] if known is None else known.track_started)
 
     def _value_of(self, task: StoredTask | None) -> Any:
         if task is None:
@@ -442,7 +432,7 @@ class AsyncResult(Lineage, Generic[R]):
         return serialization.loads(task.args or "[]"), serialization.loads(task.kwargs or "{}")
 
     def _accepted(self) -> frozenset[str]:
-        conf = self._its("conf")
+        conf = self._site.conf
         return frozenset(conf.result_accept_content or conf.accept_content)
 
     def as_tuple(self) -> tuple[Any, None]:

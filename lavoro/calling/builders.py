@@ -1,4 +1,4 @@
-"""The message builders of one application: they read its settings, routes and tasks."""
+"""The message builders of one site: they read its settings, routes and tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lavoro.execution.context import Context
 
 
 class MessageBuilders:
-    """Makes the message builders of an application's calls, and keeps one for each task's calls without options."""
+    """Makes the message builders of a site's calls, and keeps one for each task's calls without options."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, site: Any) -> None:
+        self._site = site
         self._router: tuple[tuple[Any, ...], Router] | None = None
         """The settings that were read, and the router that was made of them."""
 
@@ -23,14 +23,14 @@ class MessageBuilders:
         caller: Context | None = None,
     ) -> MessageBuilder:  # fmt: skip
         """Make the builder of one call; ``caller`` is the request of the task that calls."""
-        return message_builder(self._app.conf, task, name, self.routed(task, name, args, kwargs, options), caller)
+        return message_builder(self._site.conf, task, name, self.routed(task, name, args, kwargs, options), caller)
 
     def usual(self, task: Any) -> MessageBuilder | None:
         """Return the builder of a task's calls without options; None where routes want to see each call.
 
         Made anew when a setting or an attribute of the task has changed. Without it a call takes 12 us longer.
         """
-        version, known = self._app.conf.version, task.__builder__  # read once: another thread may set an attribute
+        version, known = self._site.conf.version, task.__builder__  # read once: another thread may set an attribute
         if known is None or known[0] != version:
             builder = self.of(task, task.name, (), {}, {}) if self.route_by_name else None
             known = task.__builder__ = (version, builder)
@@ -39,9 +39,9 @@ class MessageBuilders:
     @property
     def router(self) -> Router:
         """Finds each call's queue; made anew when a setting it reads was replaced."""
-        conf = self._app.conf
+        conf = self._site.conf
         read = conf["task_routes"], conf["task_default_queue"], conf["task_queues"], conf["task_create_missing_queues"]
-        known = self._router  # read once: another thread may mean another site, with other settings
+        known = self._router  # read once: another thread may change the settings
         if known is None or read != known[0]:
             known = self._router = read, Router(*read)
         return known[1]
@@ -49,7 +49,7 @@ class MessageBuilders:
     @property
     def route_by_name(self) -> bool:
         """Tell whether no route looks at a call's arguments, as callables may."""
-        routes = self._app.conf["task_routes"] or ()
+        routes = self._site.conf["task_routes"] or ()
         return all(isinstance(route, Mapping) for route in (routes if isinstance(routes, (list, tuple)) else [routes]))
 
     def routed(

@@ -118,7 +118,7 @@ def _run(
     sent: tuple[Any, Any] = ((), {}),
 ) -> EagerResult[Any]:  # fmt: skip
     """Run the task until it asks for no other try."""
-    routed = app.builders.routed(task, task.name, *(call or sent), options)
+    routed = app.site.builders.routed(task, task.name, *(call or sent), options)
     message = message_builder(app.conf, task, task.name, routed, calling_task()).build(*(((), {}) if call else sent))
     job = _job_of(message)
     way = Way(

@@ -69,8 +69,8 @@ def joined(app: Any) -> Any:
 
 
 def _owner(app: Any) -> Hashable:
-    """Tell whose a block is: an application's, and its database's, for it may serve several sites."""
-    return app, *app.place
+    """Tell whose a block is: a site's, and its database's, for the settings may name another one later."""
+    return app.site, *app.site.place
 
 
 def _execution() -> tuple[int, Any]:

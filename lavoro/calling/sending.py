@@ -62,9 +62,9 @@ def begin(
     """
     caller, shown = calling_task(), None
     resent = retry_under_way(caller, options) if caller is not None else None
-    builder = None if options or caller is not None or task is None else app.builders.usual(task)
+    builder = None if options or caller is not None or task is None else app.site.builders.usual(task)
     if builder is None:
-        builder = app.builders.of(task, name, args, kwargs, options, caller if resent is None else None)
+        builder = app.site.builders.of(task, name, args, kwargs, options, caller if resent is None else None)
     if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
         builder, shown = announced(app.conf, task, builder, args, kwargs, options.get("retry_policy"))
         options = {**options, "retry_policy": shown.policy}
@@ -120,7 +120,7 @@ def _builder_of_calls(
     What receivers of signals are shown of it goes into ``shown``.
     """
     check = task.__arguments__.check if task.typing and task.__arguments__ is not None else None
-    caller, builders = calling_task(), app.builders
+    caller, builders = calling_task(), app.site.builders
     always = builders.of(task, task.name, (), {}, options, caller) if builders.route_by_name else None
     watched = bool(signals.before_task_publish or signals.after_task_publish)
 

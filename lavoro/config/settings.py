@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass
 from functools import partial, reduce
 from importlib import import_module
 from inspect import getattr_static
@@ -69,6 +70,25 @@ def load(source: Any, *, namespace: str | None = None) -> dict[str, Any]:
         return {**values, **_in_namespace(values, namespace)}
     check_unmixed(values)
     return values
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A source of settings: what ``config_from_object`` was given."""
+
+    source: Any
+    namespace: str | None
+    silent: bool
+    """Whether one that cannot be imported holds no settings."""
+
+    def __call__(self) -> Mapping[str, Any]:
+        """Read it."""
+        try:
+            return load(self.source, namespace=self.namespace)
+        except ImportError:
+            if self.silent:
+                return {}
+            raise
 
 
 class Settings(Finding):
@@ -128,24 +148,23 @@ class Settings(Finding):
         """How many configuration objects are still to be read."""
         return len(self._pending)
 
-    def add_source(self, source: Source, *, replaces: Source | None = None) -> None:
+    def add_source(self, source: Source) -> None:
         """Add a configuration object, to be read on the first access to any setting.
 
-        It wins over those added before, and loses to what code set on ``conf`` itself, before or after. The one that it
-        ``replaces`` is forgotten, read or not.
+        It wins over those added before, and loses to what code set on ``conf`` itself, before or after.
         """
-        if replaces is not None:
-            self._forget(replaces)
         self._pending.append((self._loaded, source))
         self._changed()
 
-    def _forget(self, source: Source) -> None:
+    def configure(self, configuration: Configuration) -> None:
+        """Add a configuration object, as ``add_source`` does; the one before is forgotten, read or not."""
         with self._lock:
-            self._pending[:] = [entry for entry in self._pending if entry[1] is not source]
-            self._sources = [entry for entry in self._sources if entry[0] is not source]
+            self._pending[:] = [entry for entry in self._pending if not isinstance(entry[1], Configuration)]
+            self._sources = [entry for entry in self._sources if not isinstance(entry[0], Configuration)]
             self._loaded.clear()
             for _, values in self._sources:
                 self._merge(self._loaded, values)
+        self.add_source(configuration)
 
     def add_defaults(self, defaults: Mapping[str, Any] | Source) -> None:
         """Add defaults, which all configured settings override; a callable is called on the first access."""

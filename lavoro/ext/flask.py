@@ -8,7 +8,6 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,22 +17,17 @@ from sqlalchemy import make_url
 from werkzeug.serving import is_running_from_reloader
 
 from lavoro.app import Lavoro
+from lavoro.application.site import Site
 from lavoro.config.settings import Settings
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.execution.context import current as current_request
 from lavoro.ext.embedded_worker import EmbeddedWorker
 from lavoro.ext.flask_commands import commands, import_path, name_app
 from lavoro.runtime.current_app import finders
-from lavoro.store.database import Database
-from lavoro.store.result_listener import ResultListener
 from lavoro.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
-
-
-_pinned: ContextVar[Flask | None] = ContextVar("lavoro_flask_site", default=None)
-"""The Flask application to which a result belongs, while that is read."""
 
 
 class FlaskTask(Task[P, R]):
@@ -59,29 +53,6 @@ class FlaskTask(Task[P, R]):
         return bool(request.job is None or request.is_eager or request.get("entered"))
 
 
-class _Site:
-    """What a `FlaskLavoro` has of its own for each Flask application: its settings, and what is made from them."""
-
-    def __init__(self) -> None:
-        self.conf = Settings()
-        self.database: Database | None = None
-        self.place: tuple[Any, ...] = ()
-        self.results: ResultListener | None = None
-
-    def close(self) -> None:
-        results, self.results = self.results, None
-        database, self.database = self.database, None
-        if results is not None:
-            results.close()
-        if database is not None:
-            database.dispose()
-
-
-def _of_the_site(name: str) -> Any:
-    """Return a property that lives in the `_Site`, typed as what it yields."""
-    return property(lambda self: getattr(self._site, name), lambda self, value: setattr(self._site, name, value))
-
-
 class FlaskLavoro(Lavoro):
     """A Lavoro application for Flask.
 
@@ -101,14 +72,8 @@ class FlaskLavoro(Lavoro):
     given last.
     """
 
-    _conf: Settings = _of_the_site("conf")
-    _database: Database | None = _of_the_site("database")
-    _place: tuple[Any, ...] = _of_the_site("place")
-    _results: ResultListener | None = _of_the_site("results")
-
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
-        self._sites: weakref.WeakKeyDictionary[Flask, _Site] = weakref.WeakKeyDictionary()
-        self._before = _Site()  # what is said before there is a Flask application, and holds for all of them
+        self._sites: weakref.WeakKeyDictionary[Flask, Site] = weakref.WeakKeyDictionary()
         self._last: Flask | None = None
         options.setdefault("task_cls", FlaskTask)
         super().__init__(**options)
@@ -117,12 +82,12 @@ class FlaskLavoro(Lavoro):
 
     def init_app(self, app: Flask) -> None:
         """Serve this Flask application: with its configuration, as its extension ``lavoro`` and its commands."""
-        site, before, config = _Site(), self._before.conf, app.config
-        site.conf.add_defaults(lambda: _default_database(config))
-        site.conf.add_source(lambda: before.changes)
-        site.conf.add_source(lambda: {**config.get("CELERY", {}), **config.get("LAVORO", {})})
-        self._sites[app] = site
-        weakref.finalize(app, site.close).atexit = False
+        conf, before, config = Settings(), self._before, app.config
+        conf.add_defaults(lambda: _default_database(config))
+        conf.add_source(lambda: before.conf.changes)
+        conf.add_source(lambda: {**config.get("CELERY", {}), **config.get("LAVORO", {})})
+        self._sites[app] = site = self._make_site(conf)
+        weakref.finalize(site, site.opened.close).atexit = False  # it goes with the Flask application
         self.flask_app = app
         app.extensions["lavoro"] = self
         app.extensions.setdefault("celery", self)
@@ -134,28 +99,22 @@ class FlaskLavoro(Lavoro):
     @property
     def flask_app(self) -> Flask | None:
         """The Flask application that is meant here and now; None before the first ``init_app``."""
-        active = _pinned.get() or _active()
+        active = _active()
         return active if active in self._sites else self._last
 
     @flask_app.setter
     def flask_app(self, app: Flask) -> None:
         self._last = app
 
-    site = flask_app
-
-    @contextlib.contextmanager
-    def at(self, site: Flask | None) -> Iterator[None]:
-        """Let this Flask application be meant in a block, whichever context is active."""
-        token = _pinned.set(site)
-        try:
-            yield
-        finally:
-            _pinned.reset(token)
-
     @property
-    def _site(self) -> _Site:
+    def site(self) -> Site:
+        """What belongs to the Flask application that is meant here and now."""
         flask_app = self.flask_app
         return self._before if flask_app is None else self._sites[flask_app]
+
+    @site.setter
+    def site(self, site: Site) -> None:
+        self._before = site  # what is said before there is a Flask application, and holds for all of them
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task object or class of one's own making; whatever its class, it runs in a context. See ``Lavoro``."""

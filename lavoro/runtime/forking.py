@@ -28,6 +28,17 @@ def in_each_fork(drop: Callable[[], object]) -> None:
     _drops.append(weakref.WeakMethod(drop) if isinstance(drop, MethodType) else lambda: drop)
 
 
+class ForkedLock:
+    """A reentrant lock, ``with lock.held:``; a forked process has a new one, for the thread that held it is gone."""
+
+    def __init__(self) -> None:
+        self._renew()
+        in_each_fork(self._renew)
+
+    def _renew(self) -> None:
+        self.held = threading.RLock()
+
+
 def _after_fork() -> None:
     global depth
     depth += 1

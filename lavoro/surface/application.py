@@ -66,6 +66,8 @@ class Surface:
         self.oid = str(uuid.uuid4())
         if not callable(getattr(type(self), "on_configure", None)):
             self.on_configure = signals.Signal(name="app.on_configure")
+        self.on_after_configure = signals.Signal(["source"], name="on_after_configure")
+        self.on_after_finalize = signals.Signal(name="on_after_finalize")
         self.on_after_fork = signals.Signal(name="app.on_after_fork")
         self._made: dict[str, Any] = {}
 

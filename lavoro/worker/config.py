@@ -140,7 +140,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
     conf = app.conf
     if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
         raise ImproperlyConfigured("\n".join(problems))
-    _ = app.builders.router  # reads the routes, which may be wrong
+    _ = app.site.builders.router  # reads the routes, which may be wrong
     pool = options.pool or conf.worker_pool
     concurrency = options.concurrency or concurrency_of(conf)
     slots, processes = _shape(pool, concurrency, options.processes)

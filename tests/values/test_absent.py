@@ -272,11 +272,11 @@ def test_reject_on_worker_lost_is_the_end_of_a_lost_start() -> None:
     shop = app()
     for lost, kept in ((None, None), (False, False), (True, None)):
         shop.tasks.clear()
-        form = shop.builders.of(shop.task(name="a.task", reject_on_worker_lost=lost)(f), "a.task", (), {}, {})
+        form = shop.site.builders.of(shop.task(name="a.task", reject_on_worker_lost=lost)(f), "a.task", (), {}, {})
         assert form.extra.get("acks_late") is kept
     shop.conf.task_reject_on_worker_lost = False
     shop.tasks.clear()
-    assert shop.builders.of(shop.task(name="a.task")(f), "a.task", (), {}, {}).extra == {"acks_late": False}
+    assert shop.site.builders.of(shop.task(name="a.task")(f), "a.task", (), {}, {}).extra == {"acks_late": False}
 
 
 def test_time() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lavoro.config.settings import Settings
 from lavoro.store import embedded
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.schema.migrate import migrate
 
@@ -16,14 +17,13 @@ def database_of(conf: Settings) -> Database:
     url, options = conf.database_url, dict[str, Any](conf.database_engine_options)
     options.setdefault("pool_size", conf.broker_pool_limit or 0)
     options.setdefault("pool_timeout", conf.seconds("broker_pool_acquire_timeout"))
-    database = Database(
+    connector = Connector(
         url or partial(embedded.url, conf.lavoro_data_dir),
-        schema=conf.lavoro_schema,
-        connect_timeout=conf.seconds("broker_connection_timeout") or 0,
-        engine_options=options,
+        timeout=conf.seconds("broker_connection_timeout") or 0,
         pooled=conf["lavoro_pooled"],
         direct_url=conf["lavoro_direct_url"],
     )
+    database = Database(connector, schema=conf.lavoro_schema, engine_options=options)
     if url is None:
         migrate(database)
     return database

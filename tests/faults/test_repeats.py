@@ -19,6 +19,7 @@ from lavoro.exceptions import OperationalError
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.store import offers, tasks
+from lavoro.store.connection import Connector
 from lavoro.store.schema.migrate import migrate
 from lavoro.store.tx import Tx
 from tests.faults.proxy import Proxy
@@ -201,7 +202,7 @@ def test_a_session_that_does_not_end_leaves_the_call_unmade(stage: Stage, cluste
     try:
         holder = stage.another()
         with ThreadPoolExecutor() as threads, impatient(stage.url, database_engine_options={"pool_size": 0}) as app:
-            app.database._url = lambda: urls.pop() if len(urls) > 1 else urls[0]
+            app.database.connector = Connector(lambda: urls.pop() if len(urls) > 1 else urls[0])
             with holder.connection.transaction():
                 holder.connection.execute("select pg_advisory_xact_lock(4711)")
                 calling = threads.submit(CALLS["plain"], app, id)

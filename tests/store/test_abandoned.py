@@ -10,6 +10,7 @@ import pytest
 
 from lavoro.exceptions import OperationalError
 from lavoro.store.abandoned import end_abandoned
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.deadline import Backend, PatientConnection
 from lavoro.store.tx import Tx
@@ -98,7 +99,7 @@ def test_a_session_of_a_user_whom_we_may_not_end(cluster: Cluster, database: Dat
 
 
 def test_behind_a_pooler_only_the_time_tells(database: Database, tx: Tx) -> None:
-    pooled = Database(database.url, pooled=True)
+    pooled = Database(Connector(database.url, pooled=True))
     with given_up(pooled) as backend:
         assert backend == Backend(APPLICATION, 0.3)
         assert end_abandoned(tx, backend._replace(patience=60))

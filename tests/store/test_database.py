@@ -341,7 +341,7 @@ def test_a_standby_counts_as_no_answer(database: Database) -> None:
 def test_a_session_that_cannot_be_set_up_is_ended(
     database: Database, tx: Tx, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr("lavoro.store.database.OWN_SESSION", b"select 1 / 0")
+    monkeypatch.setattr("lavoro.store.connection.OWN_SESSION", b"select 1 / 0")
     with pytest.raises(psycopg.errors.DivisionByZero) as caught:  # whose traceback keeps the connection alive
         database.connect("half-made")
     query = "select 1 from pg_stat_activity where application_name = 'half-made'"

@@ -10,6 +10,7 @@ import pytest
 
 from lavoro.exceptions import OperationalError
 from lavoro.store import tasks
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.tx import Tx
 from tests.store.conftest import Opened
@@ -24,7 +25,7 @@ def test_our_sessions_are_read_committed(database: Database, level: str) -> None
     url = f"{database.url}?options=-c%20default_transaction_isolation%3D{level.replace(' ', '%5C%20')}"
     shown = b"show transaction_isolation"
     for pooled in (False, True):
-        strict = Database(url, pooled=pooled)
+        strict = Database(Connector(url, pooled=pooled))
         with strict.tx() as tx:
             alone = tx.connection.execute(shown).fetchall()
             with tx.connection.transaction():
@@ -38,7 +39,9 @@ def test_a_statement_that_met_another_is_repeated(
 ) -> None:
     """Where it is a transaction of its own; here as behind a pooler of a strict database."""
     job, other = sent_and_taken(tx), opened()
-    strict = Database(f"{database.url}?options=-c%20default_transaction_isolation%3Dserializable", pooled=True)
+    strict = Database(
+        Connector(f"{database.url}?options=-c%20default_transaction_isolation%3Dserializable", pooled=True)
+    )
     late = strict.open("lavoro-late")
     with ThreadPoolExecutor() as threads:
         with other.connection.transaction():

@@ -12,6 +12,7 @@ import pytest
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.statements import numbered
 from lavoro.store.tx import Tx
@@ -223,7 +224,7 @@ def test_a_flood_after_a_quiet_time_is_claimed_by_index(quiet: Database) -> None
 
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_session_shared_with_others_keeps_its_settings(quiet: Database, pooled: bool) -> None:
-    database = Database(quiet.url, pooled=pooled)
+    database = Database(Connector(quiet.url, pooled=pooled))
     with contextlib.closing(database.connect("lavoro-test")) as connection:
         assert connection.execute("show enable_seqscan").fetchall() == [("on" if pooled else "off",)]
 

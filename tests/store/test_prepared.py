@@ -7,6 +7,7 @@ import pytest
 from psycopg import pq
 
 from lavoro.protocol.ids import uuid7
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.tx import Tx
 from tests.store.walk import rows
@@ -28,7 +29,7 @@ def test_it_is_prepared_once(tx: Tx) -> None:
 
 
 def test_through_a_pooler_nothing_is_prepared(empty_url: str) -> None:
-    with Database(empty_url, pooled=True).connect("test") as connection:
+    with Database(Connector(empty_url, pooled=True)).connect("test") as connection:
         tx = Tx(connection, "lavoro")
         for _ in range(3):
             tx.run_prepared("insert_task_quietly", values(), FORMATS)

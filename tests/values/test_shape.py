@@ -17,7 +17,6 @@ ATTRIBUTES: dict[str, str] = {}
 """Classes that keep more than 12 attributes, and why."""
 
 PARAMETERS = {
-    "Database": "it is being divided",
     "Models": "pydantic's options of a task are passed one by one",
 }
 """Classes outside the public API whose constructors take more than 5 parameters, and why."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from psycopg.errors import InsufficientPrivilege
 
 from lavoro.exceptions import ImproperlyConfigured, OperationalError
 from lavoro.store import embedded
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.schema import migrate as migrations
 from lavoro.store.schema.roles import check_worker
@@ -19,14 +19,9 @@ logger = logging.getLogger("lavoro.worker")
 
 def database_of(config: WorkerConfig) -> Database:
     """Return the database that the config names; nothing is connected yet."""
-    url: Any = config.url or embedded.EmbeddedPostgres.at(config.data_dir).url
-    database = Database(
-        url,
-        schema=config.schema,
-        connect_timeout=config.connect_timeout,
-        pooled=config.pooled,
-        direct_url=config.direct_url,
-    )
+    url = config.url or embedded.EmbeddedPostgres.at(config.data_dir).url
+    connector = Connector(url, timeout=config.connect_timeout, pooled=config.pooled, direct_url=config.direct_url)
+    database = Database(connector, schema=config.schema)
     if not database.listens:
         logger.warning(
             "behind a pooler nothing can be heard of new tasks: workers poll; set lavoro_direct_url to be notified"

@@ -28,8 +28,16 @@ class Registration(NamedTuple):
 
 EVER = 1e9
 """Seconds: as far back as there can be leases."""
-Cancel = tuple[uuid.UUID, int, int, str]
-"""A task that somebody wants ended: its id, the worker's, the attempt, and how, as JSON."""
+
+
+class Cancellation(NamedTuple):
+    """A running task that is to be ended."""
+
+    id: uuid.UUID
+    worker_id: int
+    attempt: int
+    how: str
+    """The order that its process gets, as JSON."""
 
 
 class Renewal(NamedTuple):
@@ -37,7 +45,7 @@ class Renewal(NamedTuple):
 
     live: set[int]
     """The workers that still have one."""
-    cancels: list[Cancel]
+    cancels: list[Cancellation]
     """The tasks of theirs that are to be ended."""
     expiry: float
     """Seconds until the first lease of somebody else runs out; negative if one has."""
@@ -129,7 +137,7 @@ def renew(
     rows = tx.run("renew_leases", parameters)
     return Renewal(
         {row[1] for row in rows if row[0] == "renewed"},
-        [(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
+        [Cancellation(row[2], row[1], row[3], row[4]) for row in rows if row[0] == "cancel"],
         next((row[5] for row in rows if row[0] == "expires"), math.inf),
         next((row[6] for row in rows if row[0] == "renewed"), None),
         next(row[6] for row in rows if row[0] == "clock"),

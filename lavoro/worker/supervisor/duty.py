@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from lavoro.store.errors import first_line
 from lavoro.store.tx import Tx
-from lavoro.store.workers import Cancel
+from lavoro.store.workers import Cancellation
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -26,7 +26,7 @@ class Hooks(NamedTuple):
 
     lost: Callable[[set[int]], None]
     """Other nodes ended the leases of these workers."""
-    cancel: Callable[[Sequence[Cancel]], None]
+    cancel: Callable[[Sequence[Cancellation]], None]
     """These tasks are cancelled: all of the node, at each renewal."""
     turned: Callable[[], float] = time.monotonic
     """When (monotonic) the main loop last turned, which watches the children and reaps them."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import lavoro
 from lavoro.store.database import Database
-from lavoro.store.workers import Cancel, Ending, Registration, Rescue
+from lavoro.store.workers import Cancellation, Ending, Registration, Rescue
 from lavoro.worker.config import WorkerConfig
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.duty import Hooks
@@ -111,11 +111,9 @@ class Leases:
                 logger.error("process %d has lost its lease to another node; ending it", child.pid)
                 child.kill(Ending.fenced("its lease was lost to another node"))
 
-    def _pass_cancels_on(self, cancels: Sequence[Cancel]) -> None:
+    def _pass_cancels_on(self, cancels: Sequence[Cancellation]) -> None:
         for child, watch in self._watches.items():
-            watch.cancel(
-                [(id, attempt, how) for id, worker_id, attempt, how in cancels if worker_id == child.worker_id]
-            )
+            watch.cancel([each for each in cancels if each.worker_id == child.worker_id])
 
     def alive(self, now: float) -> bool:
         """Whether the upkeep goes on, be it that the database is away: only a new process would heal what hangs."""

@@ -7,9 +7,10 @@ import logging
 import math
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from lavoro.store.workers import Ending
+from lavoro.store.workers import Cancellation, Ending
 from lavoro.text.plural import counted
 from lavoro.text.printable import Lines
 from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
@@ -47,7 +48,7 @@ class Watch:
         self._asked_by: float | None = None
         self._cancels: dict[uuid.UUID, float] = {}
         """When each task has to have ended."""
-        self._told: set[tuple[uuid.UUID, int, str]] = set()
+        self._told: set[Cancellation] = set()
 
     def check(self, trusted_until: float) -> None:
         """Do what is due; called a few times a second."""
@@ -85,16 +86,16 @@ class Watch:
 
     # Cancellation
 
-    def cancel(self, cancels: list[tuple[uuid.UUID, int, str]]) -> None:
-        """Pass on, once each, what is to be cancelled: task id, attempt, and how as JSON. All there are at present."""
-        for id, attempt, how in cancels:
-            if (id, attempt, how) not in self._told:
-                options: dict[str, Any] = json.loads(how)
-                self._child.pipe.send("cancel", id=str(id), **options)
+    def cancel(self, cancels: Sequence[Cancellation]) -> None:
+        """Pass on, once each, which tasks are to be cancelled: these are all that there are at present."""
+        for cancel in cancels:
+            if cancel not in self._told:
+                options: dict[str, Any] = json.loads(cancel.how)
+                self._child.pipe.send("cancel", id=str(cancel.id), **options)
                 if options.get("terminate"):
-                    self._cancels[id] = time.monotonic() + CANCEL_TIMEOUT
+                    self._cancels[cancel.id] = time.monotonic() + CANCEL_TIMEOUT
         self._told = set(cancels)
-        wanted = {id for id, _, _ in cancels}
+        wanted = {cancel.id for cancel in cancels}
         self._cancels = {id: moment for id, moment in self._cancels.items() if id in wanted}
 
     def _enforce_cancels(self) -> None:

@@ -277,7 +277,7 @@ def test_a_dump_keeps_no_thread_without_a_task() -> None:
     """Their order is the dump's; the thread of a task that calls us keeps those calls."""
     ours = Path(lavoro.__file__).parent
     dump = f"""Thread 0x01 (most recent call first):
-  File "{ours}/worker/child/self_fence.py", line 40 in _watch
+  File "{ours}/runtime/native.py", line 50 in _run
 
 Current thread 0x02 (most recent call first):
   File "{ours}/store/tx.py", line 3 in execute

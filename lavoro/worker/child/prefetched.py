@@ -6,11 +6,11 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from functools import partial
 
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
-from lavoro.runtime.native import unpatched
+from lavoro.runtime.native import NativeThread
 from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE
@@ -41,6 +41,8 @@ class Prefetched:
         self._session = Session(database, "lavoro-release", patience=ANSWER)
         """Only for a release while the loop is blocked: the finisher is in that loop."""
         self._ran_before: list[uuid.UUID] | None = None
+        self._withdrawn = 0.0
+        """The last turn of a loop that was blocked: offers are withdrawn once for each time it is."""
 
     def release(self) -> None:
         """Release all."""
@@ -70,18 +72,15 @@ class Prefetched:
 
     def watch(self, scoreboard: Scoreboard) -> None:
         """Release all whenever the loop is blocked, from a thread of the operating system: a greenlet could not."""
-        unpatched("_thread", "start_new_thread")(self._watch, (scoreboard,))
+        NativeThread("release of prefetched tasks", partial(self._check, scoreboard)).start()
 
-    def _watch(self, scoreboard: Scoreboard) -> None:
-        sleep: Callable[[float], object] = unpatched("time", "sleep")
-        withdrawn = 0.0
-        while True:
-            sleep(CHECK)
-            ticked = scoreboard.ticked
-            offered = self._offers.made and ticked != withdrawn
-            if time.monotonic() - ticked > STUCK and (self._pool.waiting or offered):
-                withdrawn = ticked  # offers are withdrawn once for each time the loop is blocked
-                self.release_blocked()
+    def _check(self, scoreboard: Scoreboard) -> float:
+        ticked = scoreboard.ticked
+        offered = self._offers.made and ticked != self._withdrawn
+        if time.monotonic() - ticked > STUCK and (self._pool.waiting or offered):
+            self._withdrawn = ticked
+            self.release_blocked()
+        return CHECK
 
     def release_blocked(self) -> None:
         """Release all, and the tasks that calls assigned to us meanwhile, without the blocked loop.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 
-from lavoro.runtime.native import unpatched
+from lavoro.runtime.native import NativeThread
 from lavoro.worker.scoreboard import FENCE_MARGIN, Scoreboard
 
 
@@ -20,20 +19,20 @@ class SelfFence:
 
     def __init__(self, scoreboard: Scoreboard, lease: float) -> None:
         self._scoreboard, self._margin = scoreboard, FENCE_MARGIN * lease
-        self._sleep: Callable[[float], object] = unpatched("time", "sleep")
 
     def start(self) -> None:
         """Begin to watch."""
-        unpatched("_thread", "start_new_thread")(self._watch, ())
+        NativeThread("self-fence", self._watch).start()
 
     @property
     def left(self) -> float:
         """Seconds until this process ends unless its lease is renewed."""
         return self._scoreboard.trusted_until - self._margin - time.monotonic()
 
-    def _watch(self) -> None:
-        while (left := self.left) > 0:
-            self._sleep(left)
+    def _watch(self) -> float:
+        if (left := self.left) > 0:
+            return left
         if os.getpgrp() == os.getpid():
             os.killpg(os.getpid(), signal.SIGKILL)  # with the programs that tasks have started
         os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import gevent
-from gevent.monkey import get_original
 
+from lavoro.runtime.native import NativeThread, unpatched
 from lavoro.worker.child.pools.base import Pool
 
 LATE = 0.25
@@ -42,7 +42,7 @@ class GeventPool(Pool):
         """Start the slots."""
         self._limits: set[Limit] = set()
         self._watching = False
-        self._main: int = get_original("_thread", "get_ident")()  # the patched one knows greenlets alone
+        self._main: int = unpatched("_thread", "get_ident")()  # the patched one knows greenlets alone
         signal.signal(signal.SIGUSR2, self._interrupted)
         super().start()
 
@@ -58,7 +58,7 @@ class GeventPool(Pool):
     def _limited(self, seconds: float, error: BaseException) -> Iterator[None]:
         if not self._watching:
             self._watching = True
-            get_original("_thread", "start_new_thread")(self._watch, ())
+            NativeThread("time limits", self._enforce).start()
         with gevent.Timeout(seconds, error) as timer:
             limit = Limit(timer, gevent.getcurrent(), time.monotonic() + seconds, error)
             self._limits.add(limit)
@@ -67,13 +67,11 @@ class GeventPool(Pool):
             finally:
                 self._limits.discard(limit)
 
-    def _watch(self) -> None:
-        """Interrupt the main thread as long as a limit is overdue; a thread of the operating system."""
-        sleep = get_original("time", "sleep")
-        while True:
-            sleep(LATE)
-            if self._overdue():
-                signal.pthread_kill(self._main, signal.SIGUSR2)
+    def _enforce(self) -> float:
+        """Interrupt the main thread as long as a limit is overdue; in a thread of the operating system."""
+        if self._overdue():
+            signal.pthread_kill(self._main, signal.SIGUSR2)
+        return LATE
 
     def _overdue(self) -> list[Limit]:
         now = time.monotonic() - LATE

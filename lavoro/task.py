@@ -9,27 +9,27 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from lavoro.calling import redaction
 from lavoro.calling.eager import run_eagerly, send_eagerly
-from lavoro.calling.message_builder import Call, split_call, start_time
-from lavoro.calling.options import NAMES, TASKS, check_call, check_limits, checked
-from lavoro.calling.resending import changes_of_retry
+from lavoro.calling.message_builder import Call, split_call
+from lavoro.calling.options import NAMES, TASKS, check_limits, checked
+from lavoro.calling.retrying import Asked, retry
 from lavoro.calling.sending import begin, send_many, together
 from lavoro.config import spelling
 from lavoro.config.absent import mark_missing
 from lavoro.definition.annotations import prepare, resolve_all
 from lavoro.definition.arguments import Arguments, check_forms
 from lavoro.definition.attributes import BoundApp, FromSettings, from_settings, written
+from lavoro.definition.binding import Binding
 from lavoro.definition.comparison import Definition
 from lavoro.definition.models import Models
-from lavoro.exceptions import Ignore, ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Reject, Retry
+from lavoro.exceptions import ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Retry
 from lavoro.execution import context
 from lavoro.execution.context import Context, current, drop_request, request_of
 from lavoro.execution.coroutines import refuse_unawaited
-from lavoro.execution.retry import autoretry_options, merged_arguments
-from lavoro.protocol.durations import seconds
+from lavoro.execution.retry import retrying
 from lavoro.result import AsyncResult, EagerResult
 from lavoro.runtime import current_app
 
@@ -38,7 +38,6 @@ logger = logging.getLogger("lavoro.task")
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires")
 """Attributes of tasks that are options of every call."""
 
@@ -104,14 +103,8 @@ class Task(Generic[P, R]):
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
 
-    __handlers__: frozenset[str] = frozenset()
-    """The names of the handlers that a subclass has written."""
-    __starts__: bool = False
+    __binding__: Binding
     __takes_task__: bool = False
-    _calls_itself = True
-    _names_itself = False
-    __sends__ = False
-    """Whether a subclass has an ``apply_async`` of its own, through which retries go too."""
     _orig_run: Callable[..., Any]
     """``run`` without the retries of ``autoretry_for``; only tasks that have these have it."""
     __definition__: Definition | None = None
@@ -119,8 +112,6 @@ class Task(Generic[P, R]):
     __arguments__: Arguments | None = None
     __models__: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
-    __builder__: Any = None
-    """Builds the messages of calls without options, with the version of the settings that it was made of."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Do the work; the decorated function takes this place."""
@@ -135,13 +126,9 @@ class Task(Generic[P, R]):
         if cls is not Task:
             cls._app = app
         self._check_options()
-        self.__handlers__ = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
-        self.__starts__ = "before_start" in self.__handlers__
-        self._calls_itself = cls.__call__ is Task.__call__
-        self._names_itself = cls.shadow_name is not Task.shadow_name
-        self.__sends__ = cls.apply_async is not Task.apply_async
+        self.__binding__ = Binding.of(cls, Task)
         if self.autoretry_for and not hasattr(self, "_orig_run"):
-            self._orig_run, self.run = self.run, _retrying(self)  # type: ignore[method-assign]
+            self._orig_run, self.run = self.run, retrying(self)  # type: ignore[method-assign]
         self.on_bound(app)
 
     def _check_options(self) -> None:
@@ -179,16 +166,15 @@ class Task(Generic[P, R]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "__builder__":
-            return
-        self.__builder__ = None
+        if name != "__binding__":
+            vars(self)["__binding__"] = self.__binding__.without_usual()
         if (request := current.get()) is not None:
             _warn_of_sharing(self.name, name, request)
 
     @property
     def __entry__(self) -> Callable[..., Any]:
         """What the worker calls: ``run``, or ``__call__`` where a subclass has its own."""
-        return self.run if self._calls_itself else self.__call__
+        return self.__call__ if self.__binding__.calls_itself else self.run
 
     def __settle__(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
@@ -224,7 +210,7 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now."""
         request = current.get()
-        if request is not None and not self._calls_itself and _is_unentered(request, self.name):
+        if request is not None and self.__binding__.calls_itself and _is_unentered(request, self.name):
             vars(request)["entered"] = True  # the __call__ of a subclass got here, from the worker
             return self.run(*args, **kwargs)  # type: ignore[no-any-return]
         base = request_of(self.name) or vars(self).get("_request_outside")
@@ -285,11 +271,11 @@ class Task(Generic[P, R]):
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check(args, kwargs)
         if self.__models__ is not None:
-            args, kwargs = self._without_models(args, kwargs, options)
+            args, kwargs = self.__plain__(args, kwargs, options)
         if task_id is not None or link is not None or link_error is not None or shadow is not None:
             given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
             options.update({name: value for name, value in given.items() if value is not None})
-        if self._names_itself and shadow is None:
+        if self.__binding__.names_itself and shadow is None:
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if app.conf["task_always_eager"]:
             return send_eagerly(app, self, args, kwargs, options)
@@ -325,10 +311,10 @@ class Task(Generic[P, R]):
             with together(self.app) if atomic else contextlib.nullcontext():
                 return [self.apply_async(*split_call(call), **options) for call in calls]
         if self.__models__ is not None:
-            calls = (self._call_without_models(call, options) for call in calls)
+            calls = (self._plain_call(call, options) for call in calls)
         return send_many(self.app, self, calls, atomic=atomic, options=options)
 
-    def _without_models(
+    def __plain__(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return arguments with plain data for models; pickle can send those as they are."""
@@ -336,8 +322,8 @@ class Task(Generic[P, R]):
             return args, kwargs
         return self.__models__.dumped(args, kwargs, bound=self.__takes_task__)
 
-    def _call_without_models(self, call: Call, options: Mapping[str, Any]) -> Call:
-        args, kwargs = self._without_models(*split_call(call), options)
+    def _plain_call(self, call: Call, options: Mapping[str, Any]) -> Call:
+        args, kwargs = self.__plain__(*split_call(call), options)
         return kwargs if isinstance(call, Mapping) else args
 
     def apply(
@@ -368,7 +354,7 @@ class Task(Generic[P, R]):
             task_id=task_id, retries=retries, link=link, link_error=link_error, logfile=logfile, loglevel=loglevel,
             headers=headers,
         )  # fmt: skip
-        args, kwargs = self._without_models(args or (), kwargs or {}, options)
+        args, kwargs = self.__plain__(args or (), kwargs or {}, options)
         return run_eagerly(app, self, args, kwargs, options, throw=throw)
 
     def __call_options__(self) -> dict[str, Any]:
@@ -418,49 +404,12 @@ class Task(Generic[P, R]):
         tried again: ``exc`` is raised. Of ``args`` and ``kwargs`` given alone, arguments of the other kind stay as far
         as they mean other parameters.
         """
-        request = self.request
-        if request.called_directly:
-            raise_with_context(exc or Retry("Task can be retried", None))
-        check_call("max_retries", max_retries)
-        if max_retries is not None:
-            vars(request)["retry_limit"] = max_retries  # autoretry_for keeps this limit too, in later runs as well
-        limit = self.max_retries if max_retries is None else max_retries
-        args, kwargs = merged_arguments(self.run, (request.args, request.kwargs), (args, kwargs))
-        if limit is not None and request.retries >= limit:
-            raise_with_context(exc or self._out_of_retries(request, args, kwargs))
-        when: Any = self.default_retry_delay if countdown is None else countdown
-        in_seconds = seconds("countdown", when)
-        when = when if isinstance(when, (int, float)) else in_seconds
-        retry = Retry(
-            exc=exc or sys.exc_info()[1],
-            when=when if eta is None else start_time(eta, self.app.conf),
-            is_eager=request.is_eager,
-        )
-        retry.task_id = request.id
-        if self.__models__ is not None and (args is not None or kwargs is not None):
-            args, kwargs = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
-            args, kwargs = self._without_models(args, kwargs, options)
-        retry.changes = changes_of_retry(self, request, retry, args, kwargs, options)
-        if max_retries is not None:
-            retry.changes["options"]["retry_limit"] = max_retries
+        made = retry(self, args, kwargs, Asked(exc, eta, countdown, max_retries), options)
         if throw:
-            raise retry
-        if not request.is_eager:  # an eager run ends with what it returns, as Celery's
-            vars(request)["retry_pending"] = retry
-        return retry
-
-    def _out_of_retries(
-        self, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
-    ) -> BaseException:
-        args = request.args if args is None else args
-        kwargs = request.kwargs if kwargs is None else kwargs
-        args, kwargs = tuple(args or ()), kwargs or {}
-        argsrepr, kwargsrepr = self.__shown__(args, kwargs)
-        said = request.options  # the caller's own words hide what no log is to show
-        words = f"args:{said.get('argsrepr') or argsrepr} kwargs:{said.get('kwargsrepr') or kwargsrepr}"
-        return self.MaxRetriesExceededError(
-            f"Can't retry {self.name}[{request.id}] {words}", task_args=args, task_kwargs=kwargs
-        )
+            raise made
+        if not made.is_eager:  # an eager run ends with what it returns, as Celery's
+            vars(self.request)["retry_pending"] = made
+        return made
 
     def __shown__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str]:
         """Return the reprs of arguments as people may see them: without what the setting ``lavoro_redact`` names."""
@@ -525,6 +474,7 @@ class Task(Generic[P, R]):
         return task_of_name, (self.name, module if module in sys.modules else None)
 
 
+Task.__binding__ = Binding.of(Task, Task)
 mark_missing(Task, "task")
 
 
@@ -554,31 +504,3 @@ def _warn_of_sharing(task: str, attribute: str, request: Context) -> None:
             " use a local variable or self.request, or start the worker with -P prefork",
             task, attribute, together,
         )  # fmt: skip
-
-
-def raise_with_context(error: BaseException) -> NoReturn:
-    """Raise an error because of the one that is being handled, or that one itself again."""
-    handled = sys.exc_info()[1]
-    if handled is None or handled is error:
-        raise error
-    raise error from handled
-
-
-def _retrying(task: Task[Any, Any]) -> Callable[..., Any]:
-    """Wrap the task's ``run`` so that the exceptions of ``autoretry_for`` lead to a retry."""
-
-    @functools.wraps(task.run)
-    def run_or_retry(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return task._orig_run(*args, **kwargs)  # looked up at each run: tests replace it
-        except (Ignore, Retry, Reject):
-            raise
-        except task.dont_autoretry_for:
-            raise
-        except task.autoretry_for as error:
-            request = task.request
-            limit = vars(request).get("retry_limit", request.options.get("retry_limit"))
-            options = autoretry_options(task, request.retries, limit=limit)
-            raise task.retry(exc=error, **options) from error
-
-    return run_or_retry

@@ -94,7 +94,7 @@ class EagerRun(Run):
 
     def handle(self, name: str, about: tuple[Any, ...], *einfo: ExceptionInfo | None) -> None:
         """Call one of the task's handlers."""
-        if name in self.task.__handlers__:
+        if name in self.task.__binding__.handlers:
             try:
                 getattr(self.task, name)(*about, self.request.id, self.call.args, self.call.kwargs, *einfo)
             except Exception as error:

@@ -19,7 +19,7 @@ def changes_of_retry(
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the next try of a task has different; others are told of it only where they want to be."""
-    replaced = task.__sends__ or task.app.replaced_send_task is not None
+    replaced = task.__binding__.sends_itself or task.app.replaced_send_task is not None
     watched = replaced or signals.before_task_publish or signals.after_task_publish
     if not watched or request.is_eager or request.job is None:
         return retry_changes(task, request, args, kwargs, options)
@@ -28,7 +28,7 @@ def changes_of_retry(
     given = request.args if args is None else args, request.kwargs if kwargs is None else kwargs
     all_options = {**_kept(request), **options, **_time(retry), "retries": request.retries + 1, "add_to_parent": False}
     try:
-        if task.__sends__:
+        if task.__binding__.sends_itself:
             task.apply_async(*given, task_id=request.id, **all_options)
         else:
             task.app.send_task(

@@ -132,7 +132,7 @@ class Run:
         task, call = self.task, self.call
         if signals.task_prerun.receivers:  # to ask the signal itself is a call more
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=call.args, kwargs=call.kwargs)
-        if task.__starts__:
+        if "before_start" in task.__binding__.handlers:
             task.before_start(self.request.id, call.args, call.kwargs)
         if forking.depth and not self.settings.eager:
             forking.leave_fork()  # before_start has forked: the task runs in the parent
@@ -269,7 +269,7 @@ class Run:
 
     def handle(self, name: str, about: tuple[Any, ...], *einfo: ExceptionInfo | None) -> None:
         """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
-        if name in self.task.__handlers__:
+        if name in self.task.__binding__.handlers:
             depth = forking.depth
             try:
                 getattr(self.task, name)(*about, self.request.id, self.call.args, self.call.kwargs, *einfo)

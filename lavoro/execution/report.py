@@ -34,7 +34,7 @@ class End(NamedTuple):
 
 def report(run: Run, end: End, value: Any, info: ExceptionInfo | None = None, *, cause: Any = None) -> None:
     """Tell of an end; the handler gets the cause, where there is one, in place of what the run has raised."""
-    handlers = run.task.__handlers__
+    handlers = run.task.__binding__.handlers
     if handlers and end.handler in handlers:
         run.handle(end.handler, (value if cause is None else cause,), *(() if info is None else (info,)))
     if end.signal is not None and end.signal.receivers:  # to ask the signal itself is a call more

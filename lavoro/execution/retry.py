@@ -1,11 +1,14 @@
-"""When a failed task is tried again: Celery's autoretry rules as pure functions."""
+"""When a failed task is tried again: Celery's autoretry rules."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from lavoro.exceptions import Ignore, Reject, Retry
 
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, _NAMED)
@@ -53,6 +56,26 @@ def autoretry_options(task: Any, retries: int, *, limit: float | None = None) ->
     if limit is not None:
         options["max_retries"] = limit
     return options
+
+
+def retrying(task: Any) -> Callable[..., Any]:
+    """Wrap the task's ``run`` so that the exceptions of ``autoretry_for`` lead to a retry."""
+
+    @functools.wraps(task.run)
+    def run_or_retry(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return task._orig_run(*args, **kwargs)  # looked up at each run: tests replace it
+        except (Ignore, Retry, Reject):
+            raise
+        except task.dont_autoretry_for:
+            raise
+        except task.autoretry_for as error:
+            request = task.request
+            limit = vars(request).get("retry_limit", request.options.get("retry_limit"))
+            options = autoretry_options(task, request.retries, limit=limit)
+            raise task.retry(exc=error, **options) from error
+
+    return run_or_retry
 
 
 def merged_arguments(function: Callable[..., Any], former: Arguments, given: Arguments) -> Arguments:

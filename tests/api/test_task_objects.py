@@ -252,3 +252,23 @@ def test_attributes_of_ones_own_are_in_nobodys_way(app: Lavoro, name: str) -> No
     for task, answer in ((decorated, 1), (written, 2)):
         assert getattr(task, name) == ["x"]
         assert task.delay(1).get() == answer
+
+
+class Changed(Task[..., Any]):
+    """Its first call sets an attribute while its message is built, as another thread may."""
+
+    abstract = True
+
+    @property
+    def acks_late(self) -> bool:  # type: ignore[override]
+        """An option that is read late."""
+        if self.priority is None:
+            self.priority = 5
+        return True
+
+
+def test_an_attribute_that_is_set_while_a_call_is_built_holds_for_the_next(app: Lavoro) -> None:
+    task = app.task(name="changed", base=Changed)(add)
+    builders = [app.site.builders.usual(task) for _ in range(3)]
+    assert [builder and builder.priority for builder in builders] == [0, 5, 5]
+    assert builders[1] is builders[2]

@@ -1,0 +1,50 @@
+"""What is worked out of a task when it is bound, so that calls and runs need not look again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
+
+
+class Binding:
+    """What a task's class has of its own, and the builder of its calls without options.
+
+    It is replaced as a whole when an attribute of the task is set. So what another thread still works out of the former
+    attributes is kept in a former binding, which nobody reads any more.
+    """
+
+    __slots__ = ("calls_itself", "handlers", "names_itself", "sends_itself", "usual")
+
+    def __init__(
+        self, handlers: frozenset[str], *, calls_itself: bool, names_itself: bool, sends_itself: bool
+    ) -> None:  # fmt: skip
+        self.handlers = handlers
+        """The names of the handlers that are written."""
+        self.calls_itself = calls_itself
+        """Whether ``__call__`` is written; then a worker calls that in place of ``run``."""
+        self.names_itself = names_itself
+        """Whether ``shadow_name`` is written."""
+        self.sends_itself = sends_itself
+        """Whether ``apply_async`` is written; then retries go through it too."""
+        self.usual: tuple[int, Any] | None = None
+        """The version of the settings, and the builder that was made of them."""
+
+    @classmethod
+    def of(cls, task_class: type, base: Any) -> Binding:
+        """Look at the class of a task; ``base`` is the one that writes nothing of its own."""
+
+        def writes(name: str) -> bool:
+            return getattr(task_class, name) is not getattr(base, name)
+
+        return cls(
+            frozenset(filter(writes, HANDLERS)),
+            calls_itself=writes("__call__"), names_itself=writes("shadow_name"), sends_itself=writes("apply_async"),
+        )  # fmt: skip
+
+    def without_usual(self) -> Binding:
+        """Return the same for other attributes of the task."""
+        return Binding(
+            self.handlers, calls_itself=self.calls_itself, names_itself=self.names_itself,
+            sends_itself=self.sends_itself,
+        )  # fmt: skip

@@ -21,7 +21,7 @@ from lavoro.exceptions import (
     TaskRevokedError,
     TimeoutError,
 )
-from lavoro.execution.waiting import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
+from lavoro.execution.waiting import allow_join_result, assert_will_not_block
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.lineage import Lineage
 from lavoro.runtime import current_app
@@ -30,11 +30,6 @@ from lavoro.store.results import StoredTask
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 from lavoro.text.printable import described
-
-__all__ = [
-    "AsyncResult", "EagerResult", "allow_join_result", "assert_will_not_block", "denied_join_result",
-    "result_from_tuple", "task_join_will_block",
-]  # fmt: skip
 
 R = TypeVar("R", covariant=True)
 

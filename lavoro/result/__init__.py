@@ -1,7 +1,9 @@
 """The results of tasks: their state and value, and waiting for them."""
 
 from lavoro.execution.waiting import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
-from lavoro.result.async_result import AsyncResult, EagerResult, result_from_tuple
+from lavoro.result.async_result import AsyncResult
+from lavoro.result.eager_result import EagerResult
+from lavoro.result.tuples import result_from_tuple
 
 __all__ = [
     "AsyncResult",

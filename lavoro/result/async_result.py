@@ -1,4 +1,4 @@
-"""The result of a task: its state and value, and waiting for them."""
+"""The result of a task that was sent, by its id."""
 
 from __future__ import annotations
 
@@ -11,29 +11,17 @@ from typing import Any, Generic, TypeVar
 
 from lavoro import serialization, states
 from lavoro.config import absent
-from lavoro.exceptions import (
-    IncompleteStream,
-    LavoroError,
-    OperationalError,
-    Reject,
-    TaskError,
-    TaskPredicate,
-    TaskRevokedError,
-    TimeoutError,
-)
-from lavoro.execution.waiting import allow_join_result, assert_will_not_block
+from lavoro.exceptions import IncompleteStream, TimeoutError
+from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.lineage import Lineage
+from lavoro.result.stored import UNKNOWN, call_of, is_over, raisable, state_of, value_of
+from lavoro.result.waiting import Waiting
 from lavoro.runtime import current_app
-from lavoro.store import queues, results
+from lavoro.store import results
 from lavoro.store.results import StoredTask
-from lavoro.text.commands import command
-from lavoro.text.plural import counted
-from lavoro.text.printable import described
 
 R = TypeVar("R", covariant=True)
-
-_UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 
 
 class AsyncResult(Lineage, Generic[R]):
@@ -61,7 +49,7 @@ class AsyncResult(Lineage, Generic[R]):
         self._name = task_name
         if parent is not None:
             self.parent = parent
-        self._site = self.app.site
+        self.site = self.app.site
         """The site of the task: the application may serve several."""
 
     # Attributes of few results: ``delay_many`` need not set them for each of its many.
@@ -84,14 +72,14 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def state(self) -> str:
         """Celery's state; PENDING also for an unknown id (``exists`` tells the difference)."""
-        return self._state_of(self._fetch())
+        return state_of(self._fetch(), self.app, self.site)
 
     status = state
 
     @property
     def result(self) -> Any:
         """The return value, the exception of a failed task, or the metadata of a custom state."""
-        return self._value_of(self._fetch())
+        return value_of(self._fetch(), self.app, self.site)
 
     info = result
 
@@ -108,12 +96,12 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def args(self) -> Any:
         """The positional arguments, as a list."""
-        return self._call_of(self._fetch())[0]
+        return call_of(self._fetch(), self.site)[0]
 
     @property
     def kwargs(self) -> Any:
         """The keyword arguments."""
-        return self._call_of(self._fetch())[1]
+        return call_of(self._fetch(), self.site)[1]
 
     @property
     def worker(self) -> str | None:
@@ -166,7 +154,7 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def attempts(self) -> list[results.Attempt]:
         """The starts that did not count, oldest first: each with state, reason, worker, times and traceback."""
-        with self._site.database.tx() as tx:
+        with self.site.database.tx() as tx:
             return results.attempts(tx, task_uuid(self.id))
 
     def exists(self) -> bool:
@@ -175,7 +163,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def ready(self) -> bool:
         """Tell whether the task is over."""
-        return _is_over(self._fetch())
+        return is_over(self._fetch())
 
     def successful(self) -> bool:
         """Tell whether the task returned."""
@@ -219,7 +207,10 @@ class AsyncResult(Lineage, Generic[R]):
         if self.parent is not None and propagate and follow_parents:
             self._raise_of_parents()
             on_interval = self._raising_of_parents(on_interval)
-        task = self._final or self._wait(timeout, interval, on_interval)
+        task = self._final
+        if task is None:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            task = Waiting(self.site, self.id, self._name, self._fetch, deadline).wait(interval, on_interval)
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
@@ -248,7 +239,7 @@ class AsyncResult(Lineage, Generic[R]):
         self._final = None
         if self.parent is not None:
             self.parent.forget()
-        with self._site.database.tx() as tx:
+        with self.site.database.tx() as tx:
             results.forget(tx, task_uuid(self.id))
 
     def revoke(
@@ -260,7 +251,7 @@ class AsyncResult(Lineage, Generic[R]):
         timeout: float | None = None,
     ) -> None:
         """Keep the task from starting; with ``terminate`` also end it while it runs."""
-        self._site.revoke([self.id], terminate=terminate, signal=signal)
+        self.site.revoke([self.id], terminate=terminate, signal=signal)
         if wait:
             self.get(timeout, propagate=False)
 
@@ -275,8 +266,8 @@ class AsyncResult(Lineage, Generic[R]):
     maybe_reraise = maybe_throw
 
     def _unpacked(self, task: StoredTask | None, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:
-        value = self._value_of(task)
-        if propagate and self._state_of(task) in states.PROPAGATE_STATES and isinstance(value, BaseException):
+        value, state = value_of(task, self.app, self.site), state_of(task, self.app, self.site)
+        if propagate and state in states.PROPAGATE_STATES and isinstance(value, BaseException):
             raise raisable(value, self.id)
         if callback is not None:
             callback(self.id, value)
@@ -320,72 +311,12 @@ class AsyncResult(Lineage, Generic[R]):
             value = node.get()
         return value
 
-    # Waiting and looking
-
-    def _wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        id, listener = task_uuid(self.id), self._site.result_listener
-        first = listener.listening
-        if not first and (task := self._fetch()) is not None and _is_over(task):
-            return task  # without a listening connection
-        event = listener.subscribe(id, timeout=interval if timeout is None else min(interval, timeout))
-        try:
-            while True:
-                task, first = self._fetch() if first else self._fetch_patiently(deadline), False
-                if task is not None and _is_over(task):
-                    return task
-                event.wait(self._pause(task, interval, deadline))
-                event.clear()
-                if on_interval:
-                    on_interval()
-        finally:
-            listener.unsubscribe(id, event)
-
-    def _pause(self, task: StoredTask | None, interval: float, deadline: float | None) -> float:
-        if deadline is None:
-            return interval
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"task {self._described(task)}")
-        return min(interval, left)
-
-    def _described(self, task: StoredTask | None) -> str:
-        """Describe the stage of the task, and the reason why it has not started."""
-        name = f"{self._name or (task and task.name)}[{self.id}]" if self._name or task else self.id
-        if task is None:
-            return (
-                f"{name} is not in the database: a transaction that it was sent in (connection= or app.transaction())"
-                " is not committed yet or was rolled back, or it is unknown, forgotten or expired"
-            )
-        if task.stage != "waiting":
-            return f"{name} has no result yet: it is running, on {task.worker or 'a worker that is gone'}"
-        why = f" ({task.reason})" if task.reason else ""
-        return f"{name} has no result yet: it is waiting{why} in the queue {task.queue!r}{self._served(task.queue)}"
-
-    def _served(self, queue: str) -> str:
-        try:
-            nodes, paused = queues.workers_of(self._site.database, queue)
-        except LavoroError:  # an outage, or no right to read that
-            return ""
-        if paused:
-            return ", which is paused"
-        if not nodes:
-            start = f"start one on this database ({self._site.database_shown}): {command('worker', '-Q', queue)}"
-            return f", and no live worker serves that: {start}"
-        return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
-
-    def _fetch_patiently(self, deadline: float | None) -> StoredTask | None:
-        try:
-            return self._fetch()
-        except OperationalError:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise
-            return None
+    # The row of the task
 
     def _fetch(self) -> StoredTask | None:
         if self._final is not None:
             return self._final
-        with self._site.database.tx() as tx:
+        with self.site.database.tx() as tx:
             task = results.fetch(tx, task_uuid(self.id))
         if task is not None and task.stage == "finished":
             self._final = task
@@ -393,42 +324,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _look(self) -> StoredTask:
         """Read the row of the task; all columns of an unknown task are None."""
-        return self._fetch() or _UNKNOWN
-
-    def _state_of(self, task: StoredTask | None) -> str:
-        if task is None:
-            return states.PENDING
-        if task.stage != "running" or task.state is not None:
-            return task.state or states.PENDING
-        return states.STARTED if self._tracks_start(task.name) else states.PENDING
-
-    def _tracks_start(self, name: str) -> bool:
-        known = self.app.tasks.get(name)
-        return bool(self._site.conf["task_track_started"] if known is None else known.track_started)
-
-    def _value_of(self, task: StoredTask | None) -> Any:
-        if task is None:
-            return None
-        if task.result is None:
-            return {"pid": task.pid, "hostname": task.worker} if self._state_of(task) == states.STARTED else None
-        if task.result_payload is not None:
-            return serialization.decode(task.result_payload, serialization.loads(task.result), self._accepted())
-        value = serialization.loads(task.result)
-        failed = task.state in states.EXCEPTION_STATES
-        return serialization.loads_exception(value) if failed and _is_exception(value) else value
-
-    def _call_of(self, task: StoredTask | None) -> tuple[Any, Any]:
-        if task is None:
-            return None, None
-        if task.payload is not None:
-            options = serialization.loads(task.options or "{}")
-            args, kwargs = serialization.decode(task.payload, options["content_type"], self._accepted())
-            return args, kwargs
-        return serialization.loads(task.args or "[]"), serialization.loads(task.kwargs or "{}")
-
-    def _accepted(self) -> frozenset[str]:
-        conf = self._site.conf
-        return frozenset(conf.result_accept_content or conf.accept_content)
+        return self._fetch() or UNKNOWN
 
     def as_tuple(self) -> tuple[Any, None]:
         """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), None)``."""
@@ -468,117 +364,3 @@ class AsyncResult(Lineage, Generic[R]):
 
 
 absent.mark_missing(AsyncResult, "result")
-
-
-class EagerResult(AsyncResult[R]):
-    """The result of a task that ran in the calling process."""
-
-    def __init__(
-        self, id: str | uuid.UUID | None, ret_value: Any, state: str, traceback: str | None = None,
-        name: str | None = None, app: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(id or "", task_name=name, app=app)  # a call that a task's own apply_async refuses has no id
-        self._value, self._state, self._traceback = ret_value, state, traceback
-
-    def _fetch(self) -> StoredTask | None:
-        return None
-
-    def ready(self) -> bool:
-        """Tell that it is over."""
-        return True
-
-    @property
-    def state(self) -> str:
-        """The state it ended in."""
-        return self._state
-
-    status = state
-
-    @property
-    def result(self) -> Any:
-        """What it returned or raised."""
-        return self._value
-
-    info = result
-
-    @property
-    def traceback(self) -> str | None:
-        """The traceback of a failure."""
-        return self._traceback
-
-    def get(  # type: ignore[override]
-        self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_: Any
-    ) -> R:
-        """Return the value, or raise what the task raised.
-
-        Inside a task it is forbidden as in a worker, but not where the outermost one was run by ``apply``. A task that
-        neither returned nor failed (``Ignore``, ``Reject``) gives None.
-        """
-        if disable_sync_subtasks:
-            assert_will_not_block()
-        if self._state in states.PROPAGATE_STATES:
-            if propagate:
-                value = self._value
-                raise raisable(value, self.id) if isinstance(value, BaseException) else Exception(value)
-        elif self._state != states.SUCCESS:
-            return None  # type: ignore[return-value]
-        return self._value  # type: ignore[no-any-return]
-
-    wait = get  # type: ignore[assignment]
-
-    def then(
-        self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False
-    ) -> AsyncResult[R]:
-        """Call ``callback(result)`` now; if the task failed, also ``on_error(exception)``."""
-        with allow_join_result():
-            return super().then(callback, on_error)
-
-    def maybe_throw(self, propagate: bool = True, callback: object = None) -> Any:
-        """Raise the task's exception if it failed, else return its value."""
-        return self.get(propagate=propagate, disable_sync_subtasks=False)
-
-    maybe_reraise = maybe_throw
-
-    def forget(self) -> None:
-        """Nothing is stored."""
-
-    def revoke(self, *args: Any, **kwargs: Any) -> None:
-        """Say that it was revoked; its value is gone."""
-        self._state, self._value, self._traceback = states.REVOKED, TaskRevokedError("revoked"), None
-
-    supports_native_join = False
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.id, self._value, self._state, self._traceback, self._name)
-
-
-def raisable(error: BaseException, id: str) -> Exception:
-    """Return what ``get`` raises: the task's exception, or a ``TaskError`` around one that would not stop there.
-
-    SystemExit would end a web process because of what a row says; a Retry would start the task that waits again.
-    """
-    if isinstance(error, Exception) and (isinstance(error, Reject) or not isinstance(error, TaskPredicate)):
-        return error
-    wrapped = TaskError(f"task {id} ended with {described(error)}")
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _is_exception(value: Any) -> bool:
-    return isinstance(value, dict) and "exc_type" in value
-
-
-def _is_over(task: StoredTask | None) -> bool:
-    """Tell whether a task has ended, or has set a final state itself."""
-    return task is not None and (task.stage == "finished" or task.state in states.READY_STATES)
-
-
-def result_from_tuple(form: Any, app: Any = None) -> AsyncResult[Any]:
-    """Return the result that ``as_tuple`` has described; an ``AsyncResult`` stays as it is."""
-    if isinstance(form, AsyncResult):
-        return form
-    known, children = form
-    if children:
-        absent.missing("lavoro.group")
-    id, parent = known if isinstance(known, (list, tuple)) else (known, None)
-    return AsyncResult(id, app=app, parent=result_from_tuple(parent, app) if parent else None)

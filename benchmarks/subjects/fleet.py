@@ -17,7 +17,6 @@ import os
 import socket
 import sys
 import time
-import uuid
 from typing import Any
 
 from benchmarks.stage.hits import record
@@ -62,12 +61,10 @@ class Child:
         self.claimer: Claimer | None = None
         self.pipe = self
 
-    def send(self, kind: str, *, listening: bool = False, id: str = "") -> None:
-        """Tell the claimer whether it is listened for, or of an assigned task."""
-        if self.claimer is not None and kind == "listening":
+    def send(self, kind: str, *, listening: bool) -> None:
+        """Tell the claimer whether the supervisor listens for it."""
+        if self.claimer is not None:
             self.claimer.confirm_sleep(listening=listening)
-        elif self.claimer is not None:
-            self.claimer.assigned(uuid.UUID(id))
 
     def try_send(self, kind: str, *, what: str) -> None:
         """Pass a notification on."""

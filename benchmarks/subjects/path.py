@@ -15,6 +15,7 @@ from benchmarks.subjects.produce import pace
 from lavoro import Lavoro
 from lavoro.store import offers, tasks
 from lavoro.worker.child.claimer import Claimer
+from lavoro.worker.child.offers import Offers
 
 app = Lavoro("path", broker=os.environ.get("BENCHMARKS_DSN"))
 passed = dict.fromkeys(("notified", "read", "there"), 0.0)
@@ -58,6 +59,6 @@ if __name__ == "__main__":
     main()
 else:
     Claimer.notified = noting(Claimer.notified, "notified", "heard")  # type: ignore[method-assign]
-    Claimer.assigned = noting(Claimer.assigned, "notified", "heard")  # type: ignore[method-assign]
+    Offers.tell = noting(Offers.tell, "notified", "heard")  # type: ignore[method-assign]
     tasks.claim = noting(tasks.claim, "read", "there")
     offers.fetch = noting(offers.fetch, "read", "there")

@@ -58,6 +58,10 @@ class Service:
         """Make the next step come now; a wake-up during a step leads to another step."""
         self._wakeup.set()
 
+    def pause(self, seconds: float | None) -> None:
+        """Wait so long, or until it is woken."""
+        self._wakeup.wait(seconds)
+
     def stop(self, timeout: float | None = None) -> None:
         """Ask the loop to end, and wait up to ``timeout`` seconds for it."""
         self.stopping = True
@@ -82,7 +86,7 @@ class Service:
             delay = self._guarded_step()
             self.due = time.monotonic() + (math.inf if delay is None else delay)
             if delay != 0 and not self.stopping:
-                self._wakeup.wait(delay)
+                self.pause(delay)
         self.close()
 
     def _guarded_step(self) -> float | None:

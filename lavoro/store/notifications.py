@@ -30,13 +30,6 @@ class Back(NamedTuple):
     queue: str
 
 
-class Assigned(NamedTuple):
-    """A call has assigned a task to this worker."""
-
-    worker_id: int
-    id: str
-
-
 class Cancel(NamedTuple):
     """A running task of this worker is to be cancelled."""
 
@@ -50,7 +43,7 @@ class Lease(NamedTuple):
     seconds: float
 
 
-Notification = Due | Later | Back | Assigned | Cancel | Lease
+Notification = Due | Later | Back | Cancel | Lease
 
 _WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LANE = r"(-?\d{1,5}):(.*)"
@@ -58,7 +51,6 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "due": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Due(int(priority), queue)),
     "later": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Later(int(priority), queue)),
     "back": (re.compile("(.*)", re.DOTALL), Back),
-    "assigned": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Assigned(int(worker), id)),
     "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), id)),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }

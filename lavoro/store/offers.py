@@ -15,6 +15,11 @@ from lavoro.store.arrays import integers, texts
 from lavoro.store.tx import Tx
 
 
+def channel(schema: str, worker_id: int) -> str:
+    """Return the channel on which a worker is told the ids of the tasks that calls have assigned to it."""
+    return f"{schema}_assigned_{worker_id}"
+
+
 def offer(tx: Tx, worker_id: int, counts: Mapping[str, int], *, seconds: float) -> None:
     """Offer to take so many tasks of each queue at once, for so many seconds."""
     parameters = {"queues": texts(list(counts)), "counts": integers(list(counts.values()))}

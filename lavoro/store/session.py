@@ -51,7 +51,7 @@ class Session:
         now, before = time.monotonic(), self._used
         self._used = now
         if self.tx is not None and now - before > IDLE:
-            self._look(self.tx)
+            self.look()
         if self.tx is None:
             self.tx = self._connect()
         return self.tx
@@ -77,11 +77,13 @@ class Session:
         if tx is not None:
             tx.connection.close()
 
-    def _look(self, tx: Tx) -> None:
-        """Close the connection if the server has closed it. No statement ran, so nothing is lost. Warns once."""
+    def look(self) -> None:
+        """Read what the server has sent; close the connection if the server has. Nothing is lost. Warns once."""
+        if self.tx is None:
+            return
         try:
             for _ in range(2):  # the first reads the server's last message, the second the end
-                tx.connection.pgconn.consume_input()
+                self.tx.connection.pgconn.consume_input()
         except psycopg.Error as error:
             self.close()
             self._log("%s was closed while it was idle, and is opened again: %s", self._application, first_line(error))

@@ -8,7 +8,6 @@ import pytest
 
 from lavoro.store.notifications import (
     WORDS,
-    Assigned,
     Back,
     Cancel,
     Due,
@@ -29,7 +28,6 @@ EXAMPLES = [
     ("later:0:two\nlines", Later(0, "two\nlines")),
     ("back:mail", Back("mail")),
     ("back:", Back("")),
-    (f"assigned:7:{ID}", Assigned(7, ID)),
     (f"cancel:7:{ID}", Cancel(7, ID)),
     ("lease:30.0", Lease(30.0)),
 ]
@@ -45,8 +43,8 @@ def test_what_is_written_is_read(payload: str, notification: Notification) -> No
 @pytest.mark.parametrize(
     "payload",
     [
-        "", "due", "due:", "due:mail", "due:x:mail", "DUE:1:mail", "back", "assigned:1", "assigned:1:2", "cancel:1:",
-        f"assigned:-1:{ID}", f"assigned:{10**20}:{ID}", f"cancel:1:{str(ID).upper()}", "lease:", "lease:-1",
+        "", "due", "due:", "due:mail", "due:x:mail", "DUE:1:mail", "back", "cancel:1", "cancel:1:2", "cancel:1:",
+        f"cancel:-1:{ID}", f"cancel:{10**20}:{ID}", f"cancel:1:{str(ID).upper()}", "lease:", "lease:-1",
         "lease:infinity", "+0:celery", "!",
     ],
 )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from lavoro import Lavoro
 from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
+from lavoro.store import offers
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 
@@ -26,16 +26,15 @@ Assign = Callable[..., str]
 def assign(sender: Lavoro, migrated_url: str) -> Iterator[Assign]:
     """Send a task until one is assigned; return its id. The others have ended before."""
     with psycopg.connect(migrated_url, autocommit=True) as ears:
-        ears.execute("listen lavoro_wake")
 
         def assigned(*call: object) -> list[str]:
+            for (worker_id,) in ears.execute("select id from lavoro.worker where stopped_at is null").fetchall():
+                ears.execute(f"listen {offers.channel('lavoro', worker_id)}")
             sent = sender.send_task(*call)
-            heard = [
-                found for told in ears.notifies(timeout=0.1) if (found := re.match(r"assigned:\d+:(.*)", told.payload))
-            ]
+            heard = [told.payload for told in ears.notifies(timeout=0.1)]
             if heard:
-                assert [found[1] for found in heard] == [sent.id]
-                return [sent.id]
+                assert heard == [sent.id]
+                return heard
             sent.get(timeout=PATIENCE)
             return []
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
 from lavoro.worker.child.sleep import QUICK, SLEEPING, WHILE_BUSY, Sleep, State
 from tests.worker.clock import Clock
 
@@ -57,14 +55,6 @@ def test_it_does_not_ask_again_where_the_supervisor_lost_its_connection() -> Non
     assert (claimer.asked, claimer.sleep.state) == ([True], State.ASKED)
     claimer.sleep.confirm()
     assert claimer.sleep.state is State.LISTENING
-
-
-@pytest.mark.parametrize("answer", ["confirm", "lost"])
-def test_with_each_answer_something_may_have_been_missed_once(answer: str) -> None:
-    claimer = Claimer()
-    assert not claimer.sleep.take_missed()
-    getattr(claimer.sleep, answer)()
-    assert [claimer.sleep.take_missed() for _ in range(2)] == [True, False]
 
 
 def test_pauses_get_longer_while_no_task_comes() -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-import uuid
 
 from psycopg.errors import UniqueViolation
 
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
+from lavoro.store import offers as stored_offers
 from lavoro.store import tasks
 from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE
+from lavoro.store.mailbox import Mailbox
 from lavoro.store.notifications import Back, Due, read
 from lavoro.store.session import Session
 from lavoro.store.tx import Tx
@@ -47,6 +48,8 @@ class Claimer(Service):
         super().__init__()
         self._offers, self._capacity, self._scanner, self._sleep = offers, capacity, scanner, sleep
         self._session = Session(database, "lavoro-claimer", patience=ANSWER, lost=self._abandoned)
+        channel = stored_offers.channel(database.schema, offers.worker_id)
+        self._mailbox = Mailbox(self._session, channel)
         self._known: Tx | None = None
         """The connection on which we have scanned for lanes."""
         self._adopt_at, self._adopt_after = math.inf, ADOPTION
@@ -60,11 +63,7 @@ class Claimer(Service):
         """Claim now."""
         self._called = True
         super().wake()
-
-    def assigned(self, id: uuid.UUID) -> None:
-        """Take in that a call has assigned a task to us: the loop reads it without a claim."""
-        self._offers.tell(id)
-        super().wake()
+        self._mailbox.ring()
 
     def notified(self, payload: str) -> None:
         """Claim because of a notification; scan all lanes first unless it names one that we know and is due."""
@@ -104,6 +103,13 @@ class Claimer(Service):
         wait = min(self._next, over, self._adopt_at) - time.monotonic()
         return None if wait == math.inf else max(wait, 0.0)
 
+    def pause(self, seconds: float | None) -> None:
+        """Wait so long, or until it is woken, or until a call has assigned a task to us."""
+        if self._mailbox.listening:
+            self._mailbox.wait(seconds)
+        else:
+            super().pause(seconds)
+
     def close(self) -> None:
         """Withdraw all offers, and take in what calls have assigned until then; close the connection."""
         try:
@@ -112,6 +118,7 @@ class Claimer(Service):
         except OUTAGE as error:  # the supervisor releases them when this process has ended
             logger.warning("offers to take tasks could not be withdrawn: %s", error)
         self._session.close()
+        self._mailbox.close()
 
     # Claiming
 
@@ -172,17 +179,18 @@ class Claimer(Service):
 
     def _take_assigned(self) -> None:
         """Run the tasks that calls have assigned to us; when offers are over, also those without a notification."""
-        missed = self._sleep.take_missed()
+        for payload in self._mailbox.collect():
+            self._offers.tell(payload)
         if self._offers.told:
             self._accept(self._offers.take(self._open()))
             self._offer(self._open())
-        if self._offers.made and (missed or time.monotonic() >= self._offers.over):
+        if self._offers.made and (not self._mailbox.listening or time.monotonic() >= self._offers.over):
             self._accept(self._offers.end(self._open()))
             self._called = self._called or self._capacity.blocked  # there is room again
 
     def _offer(self, tx: Tx) -> None:
         """Let calls assign tasks while we are told of them."""
-        if self._sleep.listening and not self.stopping:
+        if self._sleep.listening and not self.stopping and self._mailbox.open(tx):
             self._offers.renew(tx, free=self._capacity.free)
 
     # The connection

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import released
@@ -36,7 +36,7 @@ class Offers:
     """
 
     def __init__(self, in_flight: InFlight, *, worker_id: int, slots: int) -> None:
-        self._in_flight, self._worker_id = in_flight, worker_id
+        self._in_flight, self.worker_id = in_flight, worker_id
         self._most = min(MOST, slots // SHARE)
         self._told: deque[uuid.UUID] = deque()
         self._made, self._left, self._until = False, 0, 0.0
@@ -44,9 +44,10 @@ class Offers:
         """The queues that have had a task lately, and when."""
         self._taking = unpatched("_thread", "allocate_lock")()
 
-    def tell(self, id: uuid.UUID) -> None:
-        """Take in, from another thread, that a task was assigned."""
-        self._told.append(id)
+    def tell(self, payload: str) -> None:
+        """Take in that a task was assigned, by a notification: any user may send one."""
+        with suppress(ValueError):
+            self._told.append(uuid.UUID(payload))
 
     @property
     def told(self) -> bool:
@@ -85,14 +86,14 @@ class Offers:
         if queues:
             each = (most - self.open) // len(queues)
             self._made, self._left, self._until = True, self.open + each * len(queues), now + OPEN
-            offers.offer(tx, self._worker_id, dict.fromkeys(queues, each), seconds=OPEN)
+            offers.offer(tx, self.worker_id, dict.fromkeys(queues, each), seconds=OPEN)
 
     # Taking in
 
     def claim(self, tx: Tx, lanes: Sequence[Lane], limit: int) -> list[Job]:
         """Claim tasks from the lanes, best first; take in and return them."""
         with self.alone():
-            jobs = tasks.claim(tx, self._worker_id, lanes=lanes, limit=limit)
+            jobs = tasks.claim(tx, self.worker_id, lanes=lanes, limit=limit)
             self._in_flight.add(jobs)
         return jobs
 
@@ -102,7 +103,7 @@ class Offers:
         try:
             with self.alone():
                 unknown = told.difference(self._in_flight.ids())
-                jobs = offers.fetch(tx, self._worker_id, list(unknown)) if unknown else []
+                jobs = offers.fetch(tx, self.worker_id, list(unknown)) if unknown else []
                 self._in_flight.add(jobs)
         except BaseException:
             self._told.extend(told)
@@ -115,7 +116,7 @@ class Offers:
 
         If a call is slow to commit, some offers stay, and the next try withdraws them.
         """
-        over = offers.withdraw_soon(tx, self._worker_id, timeout=TIMEOUT)
+        over = offers.withdraw_soon(tx, self.worker_id, timeout=TIMEOUT)
         jobs = self.found(tx)
         if over:
             self._made, self._left = False, 0
@@ -126,7 +127,7 @@ class Offers:
     def found(self, tx: Tx) -> list[Job]:
         """Take in and return tasks that the database has as ours, and that are not in flight here."""
         with self.alone():
-            jobs = tasks.adopt(tx, self._worker_id, known=self._in_flight.ids())
+            jobs = tasks.adopt(tx, self.worker_id, known=self._in_flight.ids())
             self._in_flight.add(jobs)
         return jobs
 
@@ -135,11 +136,11 @@ class Offers:
 
         For another thread, while the claimer's loop is blocked; a task that it was just taking in stays.
         """
-        offers.withdraw_soon(tx, self._worker_id, timeout=TIMEOUT)
+        offers.withdraw_soon(tx, self.worker_id, timeout=TIMEOUT)
         jobs: list[Job] = []
         if self._taking.acquire(blocking=False):
             try:
-                jobs = tasks.adopt(tx, self._worker_id, known=self._in_flight.ids())
+                jobs = tasks.adopt(tx, self.worker_id, known=self._in_flight.ids())
                 self._release(tx, jobs)
             finally:
                 self._taking.release()
@@ -148,7 +149,7 @@ class Offers:
 
     def _release(self, tx: Tx, jobs: Sequence[Job]) -> None:
         if jobs:
-            tasks.requeue(tx, self._worker_id, [released(job) for job in jobs])
+            tasks.requeue(tx, self.worker_id, [released(job) for job in jobs])
 
     @contextmanager
     def alone(self) -> Iterator[None]:

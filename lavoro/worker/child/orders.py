@@ -41,7 +41,6 @@ def _cancel(parts: Parts, order: Message) -> None:
 ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "worker_ready": _worker_ready,
     "cancel": _cancel,
-    "assigned": lambda parts, order: parts.claimer.assigned(uuid.UUID(order["id"])),
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),

@@ -41,7 +41,6 @@ class Sleep:
         """The number of polls since the last task."""
         self._listening_since = 0.0
         """When the supervisor began to listen for us."""
-        self._missed = False
 
     # The claimer's side
 
@@ -65,11 +64,6 @@ class Sleep:
     def worked(self) -> None:
         """Begin with short pauses again: there was a task."""
         self._polls = 0
-
-    def take_missed(self) -> bool:
-        """Return whether a call may have assigned a task without a notification to us, once."""
-        missed, self._missed = self._missed, False
-        return missed
 
     def covers(self, scanned: float) -> bool:
         """Whether a scan at that time and notifications since then tell of every lane."""
@@ -107,7 +101,6 @@ class Sleep:
         with self._changing:
             if self.state is not State.AWAKE:
                 self.state = state
-        self._missed = True
 
     def _set(self, state: State) -> None:
         with self._changing:

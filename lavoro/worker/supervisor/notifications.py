@@ -7,7 +7,7 @@ from typing import Any
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.notifications import Assigned, Back, Cancel, Due, Later, Lease, read, write
+from lavoro.store.notifications import Back, Cancel, Due, Later, Lease, read, write
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
@@ -29,7 +29,6 @@ class NotificationRouter:
     ) -> None:
         self._children, self._renew = children, renew
         self._pass_on: dict[type, Callable[[Any], object]] = {
-            Assigned: self._assign,
             Due: self._wake,
             Later: self._wake,
             Back: self._wake_all,
@@ -67,12 +66,6 @@ class NotificationRouter:
             self._wake_all(Back(""))
         elif (notification := read(payload)) is not None:
             self._pass_on[type(notification)](notification)
-
-    def _assign(self, assigned: Assigned) -> None:
-        """Tell the child to which a call has assigned a task, if it is ours."""
-        for child in self._children.ready:
-            if child.worker_id == assigned.worker_id:
-                child.pipe.send("assigned", id=assigned.id)
 
     def _cancel(self, cancel: Cancel) -> None:
         """Renew the leases if the task to cancel is ours: the answer lists cancelled tasks."""

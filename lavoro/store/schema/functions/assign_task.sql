@@ -43,8 +43,8 @@ begin
         clock_timestamp(), clock_timestamp(),
         p_name, p_args, p_kwargs, p_options
     from taken t
-    -- The notification has ids and no arguments: every user that may connect may listen.
-    returning pg_notify('{prefix}_wake', 'assigned:' || running.worker_id || ':' || running.id) into notified;
+    -- The notification has an id and no arguments: every user that may connect may listen.
+    returning pg_notify('{prefix}_assigned_' || running.worker_id, running.id::text) into notified;
     if not found then
         insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
         values (p_id, p_queue, p_priority, p_name, p_args, p_kwargs, p_options);

@@ -29,12 +29,19 @@ class Mailbox:
         if tx.connection.prepare_threshold is None:
             return False
         if self._listening is not tx:
-            if self._listening is None:
+            if self._alarm.fileno() < 0:
                 self._alarm.open()
             tx.connection.add_notify_handler(self._take)
             tx.connection.execute(f'listen "{self._channel}"'.encode())
             self._listening = tx
         return True
+
+    def leave(self, tx: Tx) -> None:
+        """Listen no longer: a notification for others wakes each session of the database that listens."""
+        if self._listening is tx:
+            tx.connection.execute(f'unlisten "{self._channel}"'.encode())
+            tx.connection.remove_notify_handler(self._take)
+        self._listening = None
 
     @property
     def listening(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lavoro.store.connection import Connector
 from lavoro.store.database import Database
 from lavoro.store.mailbox import Mailbox
 from lavoro.store.session import Session
@@ -74,8 +75,20 @@ def test_a_connection_that_was_closed_is_noticed(
     assert mailbox.collect() == ["two"]
 
 
+def test_after_it_has_left_nothing_comes(mailbox: Mailbox, session: Session, tx: Tx) -> None:
+    mailbox.leave(session.open())
+    assert not mailbox.listening
+    notify(tx, "one")
+    rows(session.open(), "select 1")
+    assert mailbox.collect() == []
+    assert mailbox.open(session.open())
+    notify(tx, "two")
+    mailbox.wait(LONG)
+    assert mailbox.collect() == ["two"]
+
+
 def test_behind_a_pooler_it_does_not_listen(migrated_url: str) -> None:
-    session = Session(Database(migrated_url, pooled=True), "mailbox", patience=LONG)
+    session = Session(Database(Connector(migrated_url, pooled=True)), "mailbox", patience=LONG)
     mailbox = Mailbox(session, "lavoro_test")
     assert not mailbox.open(session.open())
     assert not mailbox.listening

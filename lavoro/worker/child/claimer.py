@@ -185,13 +185,19 @@ class Claimer(Service):
             self._accept(self._offers.take(self._open()))
             self._offer(self._open())
         if self._offers.made and (not self._mailbox.listening or time.monotonic() >= self._offers.over):
-            self._accept(self._offers.end(self._open()))
+            self._end_offers(self._open())
             self._called = self._called or self._capacity.blocked  # there is room again
 
     def _offer(self, tx: Tx) -> None:
         """Let calls assign tasks while we are told of them."""
         if self._sleep.listening and not self.stopping and self._mailbox.open(tx):
             self._offers.renew(tx, free=self._capacity.free)
+
+    def _end_offers(self, tx: Tx) -> None:
+        """Run what calls have assigned until now, and listen no longer once all offers are withdrawn."""
+        self._accept(self._offers.end(tx))
+        if not self._offers.made:
+            self._mailbox.leave(tx)
 
     # The connection
 

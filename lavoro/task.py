@@ -171,11 +171,6 @@ class Task(Generic[P, R]):
         if (request := current.get()) is not None:
             _warn_of_sharing(self.name, name, request)
 
-    @property
-    def __entry__(self) -> Callable[..., Any]:
-        """What the worker calls: ``run``, or ``__call__`` where a subclass has its own."""
-        return self.__call__ if self.__binding__.calls_itself else self.run
-
     def __settle__(self) -> None:
         """Read now what the settings say, for the worker, where they no longer change and each microsecond counts."""
         for name in dir(type(self)):

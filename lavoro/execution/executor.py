@@ -132,7 +132,7 @@ class Run:
         task, call = self.task, self.call
         if signals.task_prerun.receivers:  # to ask the signal itself is a call more
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=call.args, kwargs=call.kwargs)
-        if "before_start" in task.__binding__.handlers:
+        if (handlers := task.__binding__.handlers) and "before_start" in handlers:
             task.before_start(self.request.id, call.args, call.kwargs)
         if forking.depth and not self.settings.eager:
             forking.leave_fork()  # before_start has forked: the task runs in the parent
@@ -162,8 +162,10 @@ class Run:
 
     def _call(self) -> Any:
         """Call the task's function. A process that it has forked ends here; the parent does the rest."""
+        task = self.task
         try:
-            value = self.task.__entry__(*self.call.args, **self.call.kwargs)
+            entry = task.__call__ if task.__binding__.calls_itself else task.run
+            value = entry(*self.call.args, **self.call.kwargs)
         except BaseException as error:
             if forking.depth and not self.settings.eager:
                 forking.leave_fork(error)

@@ -11,8 +11,7 @@ from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
-from lavoro.store import doctor as store
-from lavoro.store.doctor import Exam, Finding
+from lavoro.monitoring.doctor import Exam, Finding, examine, examine_role, unseen
 from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
 from lavoro.store.tx import Tx
@@ -38,11 +37,11 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
     try:
         with translated():
             exam = _exam(lavoro, tx)
-            findings = store.examine_role(exam, role) if role else store.examine(exam)
-            unseen = [] if role else store.unseen(exam)
+            findings = examine_role(exam, role) if role else examine(exam)
+            hidden = [] if role else unseen(exam)
     finally:
         tx.connection.close()
-    _tell_json(findings, unseen) if as_json else _tell(findings, unseen, lavoro.database_shown)
+    _tell_json(findings, hidden) if as_json else _tell(findings, hidden, lavoro.database_shown)
     context.exit(1 if findings else 0)
 
 
@@ -58,15 +57,15 @@ def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
     )
 
 
-def _tell_json(findings: list[Finding], unseen: list[str]) -> None:
-    say(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": unseen}))
+def _tell_json(findings: list[Finding], hidden: list[str]) -> None:
+    say(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": hidden}))
 
 
-def _tell(findings: list[Finding], unseen: list[str], place: str) -> None:
+def _tell(findings: list[Finding], hidden: list[str], place: str) -> None:
     for repair, same in itertools.groupby(findings, key=lambda finding: finding.repair):
         for finding in same:
             say(plain(f"{finding.check}: {finding.which} {finding.problem}"))
         say(f"    {repair}")
-    for what in unseen:
+    for what in hidden:
         say(plain(f"not seen: {what}"))
     say(f"{counted(len(findings), 'problem')} found in {place}" if findings else f"nothing found in {place}")

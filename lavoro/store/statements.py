@@ -9,13 +9,25 @@ from pathlib import Path
 from lavoro.config.defaults import SCHEMA
 from lavoro.exceptions import ImproperlyConfigured
 
-FOLDER = Path(__file__).parent / "sql"
-TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.sql")}
-"""The files by name, read at the start: a process that can open no more files must still store its outcomes."""
-
 _COMMENT = re.compile(r"\s*--.*")
 """Also a mark, ``--@name``, at the end of a line: the tests put another line in its place and must then fail."""
 _PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+def read(folder: Path) -> dict[str, str]:
+    """Return the statements of a folder by name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.sql")}
+
+
+FOLDER = Path(__file__).parent / "sql"
+TEXTS = read(FOLDER)
+"""The files by name, read at the start: a process that can open no more files must still store its outcomes."""
+
+
+def without_comments(text: str) -> str:
+    """Return a statement as the server gets it."""
+    lines = (_COMMENT.sub("", line) for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def check_schema(schema: str) -> str:
@@ -37,8 +49,7 @@ def render(text: str, schema: str) -> str:
 @lru_cache(maxsize=512)
 def statement(name: str, schema: str = "lavoro") -> str:
     """Return the statement of that name, without its comments, for a schema."""
-    lines = (_COMMENT.sub("", line) for line in TEXTS[name].splitlines())
-    return render("\n".join(line for line in lines if line), schema)
+    return render(without_comments(TEXTS[name]), schema)
 
 
 @lru_cache(maxsize=512)

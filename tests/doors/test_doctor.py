@@ -19,9 +19,10 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from lavoro.store import clock, doctor
+from lavoro.monitoring import doctor
+from lavoro.monitoring.doctor import Exam, Finding, schema
+from lavoro.store import clock
 from lavoro.store.database import Database
-from lavoro.store.doctor import Exam, Finding
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.migrate import migrate
 from lavoro.store.schema.partitions import DEFAULT_RETENTION
@@ -233,7 +234,7 @@ def test_a_database_that_cannot_hold_all_texts(server: Cluster) -> None:
     server.execute("create database narrow encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0")
     tx = Database(server.url("narrow")).open("lavoro-test")
     try:
-        [finding] = doctor._encoding(Exam(tx=tx, retention=DEFAULT_RETENTION))
+        [finding] = schema.encoding(Exam(tx=tx, retention=DEFAULT_RETENTION))
     finally:
         tx.connection.close()
         server.drop_database("narrow")

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from lavoro.monitoring import doctor
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.outcome import requeued
-from lavoro.store import doctor, offers, queues, tasks, workers
+from lavoro.store import offers, queues, tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.schema import drift, migrate, partitions, roles

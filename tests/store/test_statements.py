@@ -10,16 +10,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
-import lavoro.store
+import lavoro
+from lavoro.monitoring.doctor import exam
 from lavoro.store import tasks
 from lavoro.store.schema import roles
 from lavoro.store.schema.migrate import functions, migrations
-from lavoro.store.statements import FOLDER, numbered, render, statement
+from lavoro.store.statements import FOLDER, numbered, read, render, statement, without_comments
 from lavoro.store.tx import Tx
 from tests.store.walk import sent_and_taken, succeeded
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-PACKAGE = Path(lavoro.store.__file__).parents[1]
+QUERIES = sorted(path.stem for path in exam.FOLDER.glob("*.sql"))
+"""Of the doctor."""
+FILES = [pytest.param(path, id=path.stem) for path in sorted([*FOLDER.glob("*.sql"), *exam.FOLDER.glob("*.sql")])]
+PACKAGE = Path(lavoro.__file__).parent
 
 
 def names_in_python() -> set[str]:
@@ -30,26 +34,26 @@ def names_in_python() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant)
     )
-    return {value for value in constants if value in NAMES}
+    return {value for value in constants if value in {*NAMES, *QUERIES}}
 
 
 def names_that_are_run() -> set[str]:
-    """The first argument of each `tx.run("...")` and `tx.row("...")`."""
-    calls = re.compile(r"\btx\.(?:run|row)\(\s*\"(\w+)\"")
+    """The first argument of each `tx.run("...")`, `tx.row("...")` and `exam.rows("...")`."""
+    calls = re.compile(r"\b(?:tx\.(?:run|row)|exam\.rows)\(\s*\"(\w+)\"")
     return {name for path in PACKAGE.rglob("*.py") for name in calls.findall(path.read_text())}
 
 
 def test_every_file_is_used() -> None:
-    assert set(NAMES) - names_in_python() == set()
+    assert {*NAMES, *QUERIES} - names_in_python() == set()
 
 
 def test_every_name_in_python_is_a_file() -> None:
-    assert names_that_are_run() - set(NAMES) == set()
+    assert names_that_are_run() - {*NAMES, *QUERIES} == set()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_says_first_what_it_promises_and_holds_one_statement(name: str) -> None:
-    text = (FOLDER / f"{name}.sql").read_text()
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_says_first_what_it_promises_and_holds_one_statement(file: Path) -> None:
+    text = file.read_text()
     assert re.match(r"-- [A-Z].*[a-z].*\n", text)
     assert ";" not in re.sub(r"'[^']*'|--.*", "", text)
 
@@ -91,6 +95,13 @@ def test_for_another_schema_nothing_of_the_first_is_left(text: str) -> None:
     assert not re.search(r"lavoro(?!\.exceptions|_max_crashes)", re.sub("--.*", "", text))
     assert not re.search(r"\{\w+\}", text)
     assert "order" in text or text in OF_THE_SERVER
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_queries_of_the_doctor_for_another_schema(name: str) -> None:
+    text = without_comments(read(exam.FOLDER)[name])
+    assert "lavoro" not in text
+    assert "{" not in render(text, "order")
 
 
 def test_render_replaces_what_is_marked_and_nothing_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -28,6 +29,18 @@ def test_no_module_imports_itself_through_others() -> None:
     imports = grimp.build_graph("lavoro", exclude_type_checking_imports=True, cache_dir=None)
     graph = {module: imports.find_modules_directly_imported_by(module) for module in imports.modules}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
+
+
+def test_every_statement_is_in_the_wheel() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    packed = {
+        file
+        for package, patterns in setup["options.package_data"].items()
+        for pattern in patterns.replace(",", " ").split()
+        for file in REPOSITORY.joinpath(*package.split(".")).glob(pattern)
+    }
+    assert {*PACKAGE.rglob("*.sql")} - packed == set()
 
 
 @pytest.mark.parametrize("file", FILES)

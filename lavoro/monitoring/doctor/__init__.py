@@ -1,0 +1,46 @@
+"""Finds what is wrong with a database that Lavoro works in, and how to repair it; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from lavoro.monitoring.doctor import retention, schema, server, vacuum, workers
+from lavoro.monitoring.doctor.exam import Exam, Finding
+from lavoro.monitoring.doctor.role import examine_role
+
+__all__ = ["Exam", "Finding", "examine", "examine_role", "unseen"]
+
+CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
+    schema.encoding,
+    schema.drift,
+    schema.invalid_indexes,
+    vacuum.old_snapshots,
+    vacuum.unused_slots,
+    vacuum.forgotten_transactions,
+    server.unsafe_settings,
+    server.clock_skew,
+    server.tasks_from_the_future,
+    server.used_connections,
+    server.pooler,
+    workers.tasks_without_a_worker,
+    workers.unserved_queues,
+    workers.paused_queues,
+    workers.silent_workers,
+    workers.orphans,
+    retention.late_partitions,
+)
+"""In the order in which their findings are printed."""
+
+
+def examine(exam: Exam) -> list[Finding]:
+    """Make all checks; of a schema that is not this release's, only that is told."""
+    outdated = list(schema.version(exam))
+    if outdated:
+        return outdated
+    return [finding for check in CHECKS for finding in check(exam)]
+
+
+def unseen(exam: Exam) -> list[str]:
+    """List what the connected user may not see, so that nothing was found there."""
+    [[allowed]] = exam.rows("sees_all_sessions")
+    return [] if allowed else ["the sessions of other users: grant pg_read_all_stats to the user that asks"]

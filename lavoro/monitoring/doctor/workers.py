@@ -1,0 +1,63 @@
+"""Checks of the queues, and of the workers that serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lavoro.monitoring.doctor.exam import Exam, Finding, literal
+from lavoro.store.notifications import Back, write
+from lavoro.store.statements import render
+from lavoro.text.commands import command
+from lavoro.text.plural import counted
+
+
+def tasks_without_a_worker(exam: Exam) -> Iterator[Finding]:
+    """A worker is alive."""
+    for (count,) in exam.rows("tasks_without_a_worker"):
+        waiting = f", and {_waiting(count)}" if count else ""
+        yield Finding("worker", "none", f"is alive: no task starts{waiting}", command("worker"))
+
+
+def _waiting(count: int) -> str:
+    return counted(count, "task waits", "tasks wait")
+
+
+def unserved_queues(exam: Exam) -> Iterator[Finding]:
+    """A live worker serves each queue that has due tasks."""
+    for queue, count, seconds in exam.rows("unserved_queues", backlog=exam.backlog):
+        yield Finding(
+            "queue", queue, f"{_waiting(count)}, the oldest for {seconds:.0f} s, and no live worker serves it",
+            command("worker", "-Q", queue),
+        )  # fmt: skip
+
+
+def paused_queues(exam: Exam) -> Iterator[Finding]:
+    """No queue is paused."""
+    for queue, seconds, count in exam.rows("paused_queues"):
+        repair = render(_RESUME, exam.tx.schema).format(name=literal(queue), woken=literal(write(Back(queue))))
+        yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
+
+
+_RESUME = "update {schema}.queue set paused_at = null where name = {name}; select pg_notify('{prefix}_wake', {woken});"
+
+
+def silent_workers(exam: Exam) -> Iterator[Finding]:
+    """Workers renew their leases: long before half of one is over, whether it is short or long."""
+    for worker, host, pid, seconds, over, held in exam.rows("silent_workers"):
+        if over:
+            state = "its lease has run out, and no other node is there to take its tasks over"
+            repair = command("worker")
+        else:
+            state = "its lease runs out soon"
+            repair = f"-- look at process {pid} on {host} and its way to the database"
+        problem = f"has not renewed its lease for {seconds:.0f} s and holds {counted(held, 'task')}: {state}"
+        yield Finding("worker", worker, problem, repair)
+
+
+def orphans(exam: Exam) -> Iterator[Finding]:
+    """No worker that has ended holds tasks."""
+    for worker_id, count in exam.rows("orphans"):
+        yield Finding(
+            "worker", str(worker_id), f"is gone and still holds {counted(count, 'task')}: no node gives them back",
+            command("worker"),
+        )  # fmt: skip

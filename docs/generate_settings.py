@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lavoro.config.absent import ABSENT, SETTINGS
-from lavoro.config.defaults import DEFAULTS, table
+from lavoro.config.defaults import table
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs/reference/settings.md"
@@ -45,54 +44,23 @@ This release does not have what they ask for. The worker says so when it starts,
 | setting | why, or what to do instead |
 |---|---|
 """
-_UNREAD = "**Not read by this release.** "
+_HAPPENS = {
+    "refused": "**Refused**: see [why](#settings-of-celery-that-are-refused).",
+    "warned": "**Changes nothing**, and the worker warns: see [why](#settings-of-celery-that-are-warned-of).",
+    "ignored": "**Changes nothing**: {}.",
+}
+"""The effect of a setting that Lavoro knows and this release does not support."""
 
 
 def page() -> str:
     """Return the page as Markdown."""
-    unread = unread_settings()
-    sections = (_section(title, names, unread) for title, names in _sections())
+    sections = (_section(title, names) for title, names in _sections())
     return "\n".join([_HEAD, *sections, _REFUSED + _absent("refused"), _WARNED + _absent("warned")])
 
 
 def _absent(happens: str) -> str:
     rows = [(name, ABSENT[name].sentence) for name in ABSENT if name in SETTINGS and ABSENT[name].happens == happens]
     return "".join(f"| `{name}` | {_cell(sentence)} |\n" for name, sentence in rows)
-
-
-def unread_settings() -> set[str]:
-    """Return the settings that no code of the package asks for: they are accepted and checked, and change nothing."""
-    trees = {file: ast.parse(file.read_text()) for file in (ROOT / "lavoro").rglob("*.py")}
-    attributes = dict(_declarations(trees[ROOT / "lavoro/task.py"]))
-    tables = ("settings.py", "defaults.py", "absent.py", "options.py")
-    asked = {word for file, tree in trees.items() if file.name not in tables for word in _words(tree)}
-    unread = {name for name in DEFAULTS if name not in asked and attributes.get(name) not in asked}
-    return unread - {"broker_read_url", "broker_write_url"}  # all there is to do about them is the check
-
-
-def _declarations(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield setting and attribute of each ``attribute: type = from_settings("setting")`` in the class of tasks."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_declaration(node.value):
-            yield ast.literal_eval(node.value.args[0]), node.target.id  # type: ignore[union-attr]
-
-
-def _is_declaration(node: ast.AST | None) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "from_settings"
-
-
-def _words(tree: ast.AST) -> Iterator[str]:
-    """Yield every attribute that is read and every text, but for the declarations' own."""
-    declared = {id(argument) for node in ast.walk(tree) if _is_declaration(node) for argument in node.args}  # type: ignore[attr-defined]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and not _is_of_a_module(node):
-            yield node.attr
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in declared:
-            yield node.value
-
-
-def _is_of_a_module(node: ast.Attribute) -> bool:
-    return isinstance(node.value, ast.Name) and node.value.id == "dt"  # dt.timezone is no setting
 
 
 def _sections() -> Iterator[tuple[str, list[str]]]:
@@ -106,13 +74,15 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
 _TABLE = {name: (default, doc) for name, default, doc in table()}
 
 
-def _section(title: str, names: list[str], unread: set[str]) -> str:
-    rows = (f"| `{name}` | `{_shown(_TABLE[name][0])}` | {_meaning(name, unread)} |\n" for name in names)
+def _section(title: str, names: list[str]) -> str:
+    rows = (f"| `{name}` | `{_shown(_TABLE[name][0])}` | {_cell(_meaning(name))} |\n" for name in names)
     return f"## {title}\n\n| setting | default | |\n|---|---|---|\n" + "".join(rows)
 
 
-def _meaning(name: str, unread: set[str]) -> str:
-    return (_UNREAD if name in unread else "") + _cell(_TABLE[name][1])
+def _meaning(name: str) -> str:
+    doc = _TABLE[name][1]
+    absent = ABSENT.get(name)
+    return f"{doc} {_HAPPENS[absent.happens].format(absent.sentence)}" if absent else doc
 
 
 def _shown(value: Any) -> str:

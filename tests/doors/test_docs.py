@@ -458,14 +458,6 @@ def test_settings_and_signals_that_are_named_exist(page: Path) -> None:
             assert re.search(rf"\b{span}\b", source), span
 
 
-@each(PAGES)
-def test_what_is_called_unread_is_unread(page: Path) -> None:
-    for line in page.read_text().splitlines():
-        if "accepted and not read" in line:
-            named = re.findall(r"`((?:task|worker|beat)_[a-z_]+)`", line)
-            assert set(named) <= generator()["unread_settings"](), line
-
-
 def test_what_is_called_missing_is_missing() -> None:
     """The table "What this release does not have" of the guide for people who come from Celery."""
     assert not any(hasattr(lavoro.Task, name) for name in ("s", "si", "signature", "map", "chunks", "replace"))

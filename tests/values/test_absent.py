@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,6 +64,20 @@ def test_each_row_says_what_to_do() -> None:
             )
             or (name.startswith("lavoro "))
         ), name
+
+
+def test_a_setting_is_read_or_has_a_row() -> None:
+    """So that the reference says of each setting whether it changes anything."""
+    tables = {"defaults.py", "absent.py", "old_names.py"}
+    files = [file for file in Path(lavoro.__file__).parent.rglob("*.py") if file.name not in tables]
+    source = "\n".join(file.read_text() for file in files)
+    attributes = {setting: name for name, setting in re.findall(r'(\w+): .* = from_settings\("(\w+)"\)', source)}
+    unread = {
+        name
+        for name in DEFAULTS
+        if not re.search(rf"\.{attributes[name]}\b" if name in attributes else rf"\b{name}\b", source)
+    }
+    assert unread - ABSENT.keys() == set()
 
 
 def test_defaults_of_ours_are_harmless() -> None:

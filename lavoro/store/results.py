@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -50,11 +49,6 @@ def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
     """Find a task wherever it is; None when it is unknown or has expired."""
     row = tx.row("fetch_task", {"id": id})
     return StoredTask._make(row) if row else None
-
-
-def ready(tx: Tx, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Tell which of the tasks have finished."""
-    return {row[0] for row in tx.run("ready_tasks", {"ids": list(ids)})}
 
 
 def forget(tx: Tx, id: uuid.UUID) -> bool:

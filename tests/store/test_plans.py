@@ -113,7 +113,6 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
         "forget_task": {"id": first},
-        "ready_tasks": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
         "renew_leases": {"ids": [1, 2], "back": 60.0, "factor": 1.0, "known": None, "shortening": False},
         "stop_worker": {"id": 1, "reason": "gone"},
@@ -160,7 +159,7 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
     "claim_tasks", "discover_lanes", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
-    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task", "ready_tasks",
+    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task",
     "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip
 

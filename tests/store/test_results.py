@@ -72,13 +72,6 @@ def test_an_id_that_was_sent_again_shows_its_last_outcome(tx: Tx) -> None:
     assert (stored(tx, first.id).state, stored(tx, first.id).result) == ("SUCCESS", "2")
 
 
-def test_which_are_ready(tx: Tx) -> None:
-    done, running = sent_and_taken(tx), sent_and_taken(tx)
-    tasks.finish(tx, 1, [succeeded(done)])
-    waiting = send(tx)
-    assert results.ready(tx, [done.id, running.id, waiting, uuid7()]) == {done.id}
-
-
 def test_an_outcome_can_be_forgotten(tx: Tx) -> None:
     job = sent_and_taken(tx)
     assert not results.forget(tx, job.id)

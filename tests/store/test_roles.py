@@ -24,11 +24,10 @@ STRANGER = "lavoro_stranger"
 EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worker", "lavoro_readonly", STRANGER}
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks", "ready_tasks"}
-"""The last comes with the repeat of the second: whoever knows an id may know that it is over."""
+SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks"}
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
-    "fetch_assigned", "fetch_task", "ready_tasks", "workers_of_orphans",
+    "fetch_assigned", "fetch_task", "workers_of_orphans",
 }  # fmt: skip
 
 ANYBODY = {

@@ -10,7 +10,7 @@ import pytest
 from lavoro import serialization
 from lavoro.exceptions import WorkerLostError
 from lavoro.protocol import outcome
-from lavoro.store import queues, results, tasks, workers
+from lavoro.store import queues, tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.result_listener import ResultListener
@@ -49,7 +49,6 @@ def test_a_task_walks_through_its_tables(shop: Database, tx: Tx) -> None:
     assert [stage_of(tx, job.id) for job in (done, retried, lost)] == ["finished"] * 3
     error = serialization.loads_exception(serialization.loads(stored(tx, lost.id).result or ""))
     assert type(error) is WorkerLostError
-    assert results.ready(tx, [done.id]) == {done.id}
     assert value(tx, 'select count(*) from "order".tasks') == 3
     assert value(tx, "select count(*) from lavoro.tasks") == 0
     assert queues.queue_status(shop) == []

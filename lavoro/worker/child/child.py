@@ -43,7 +43,7 @@ from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import LaneScanner
-from lavoro.worker.child.leaving import STORE_TIMEOUT, Leaving
+from lavoro.worker.child.leaving import Leaving
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.orders import obey
 from lavoro.worker.child.parts import Parts
@@ -225,7 +225,6 @@ class Child:
         in_flight = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
         offers = Offers(in_flight, worker_id=worker_id, slots=slots)
         finisher = Finisher(database, in_flight, worker_id=worker_id)
-        finisher.stop_timeout = STORE_TIMEOUT
         progress = Progress(database, worker_id=worker_id, longest=conf.lavoro_max_progress_size)
         runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy())
         pool = pool_class(lease["pool"])(slots, runner.run, received=runner.receive)

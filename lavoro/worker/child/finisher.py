@@ -62,7 +62,7 @@ class Finisher(Service):
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.stored: Callable[[], object] = lambda: None
         """Called after each batch."""
-        self.stop_timeout = 10.0
+        self.stop_timeout = 3.0
         """Seconds to try to store the last outcomes when the worker stops."""
 
     def put(self, outcome: Outcome) -> None:

@@ -17,8 +17,6 @@ logger = logging.getLogger("lavoro.worker")
 
 CLAIM_TIMEOUT = 2.0
 """Seconds that a stop waits for a claim that is under way."""
-STORE_TIMEOUT = 3.0
-"""Seconds to try to store the last outcomes."""
 LATECOMERS = 1.0
 """Seconds between checks for tasks of a claim that was under way when the claimer was stopped."""
 
@@ -61,7 +59,7 @@ class Leaving:
         if not self._pipe.send("bye"):  # else the supervisor rescues them after the exit
             running = set(parts.pool.running)
             parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])
-        parts.finisher.stop(STORE_TIMEOUT + 1)
+        parts.finisher.stop(parts.finisher.stop_timeout + 1)
         logging.shutdown()
         _leave_embedded()
         os._exit(0)

@@ -20,11 +20,13 @@ from lavoro.exceptions import ImproperlyConfigured
 
 
 class Models:
-    """The models in a function's annotations; ``function`` validates, calls it, and dumps the result."""
+    """The models in a function's annotations; ``function`` validates, calls it, and dumps the result.
+
+    ``validation`` are arguments of pydantic's ``model_validate``, ``dumping`` those of ``model_dump``.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], app: Any, task: str, *, strict: bool = False,
-        context: Mapping[str, Any] | None = None, dump_kwargs: Mapping[str, Any] | None = None,
+        self, function: Callable[..., Any], *, validation: Mapping[str, Any], dumping: Mapping[str, Any]
     ) -> None:  # fmt: skip
         self._base = _base_model()
         self._signature = _signature(function)
@@ -32,10 +34,7 @@ class Models:
         self._models = {name: model for name, (model, _) in hints.items() if self._is_model(model)}
         """The models of arguments by name, and that of the result as ``return``."""
         self._optional = {name for name, (_, optional) in hints.items() if optional}
-        self._validation = {
-            "strict": strict, "context": {**(context or {}), "celery_app": app, "celery_task_name": task},
-        }  # fmt: skip
-        self._dump_options = {"mode": "json", **(dump_kwargs or {})}
+        self._validation, self._dumping = validation, dumping
         self.function = self._wrapped(function)
 
     def _annotated(self) -> set[str]:
@@ -55,7 +54,7 @@ class Models:
                     call.arguments[name] = self._models[name].model_validate(value, **self._validation)
             result = function(*call.args, **call.kwargs)
             model = self._models.get("return")
-            return result.model_dump(**self._dump_options) if model and isinstance(result, model) else result
+            return result.model_dump(**self._dumping) if model and isinstance(result, model) else result
 
         return validating
 
@@ -80,7 +79,7 @@ class Models:
         if model is None or not isinstance(value, self._base) or hasattr(type(value), "__json__"):
             return value
         try:
-            plain = value.model_dump(**self._dump_options)
+            plain = value.model_dump(**self._dumping)
             return plain if model.model_validate(plain, **self._validation) == value else value
         except Exception:  # some validators work on a worker alone; then the serializer decides
             return value

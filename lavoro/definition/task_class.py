@@ -70,7 +70,12 @@ def _models(name: str, function: Callable[..., Any], app: Any, options: Mapping[
             raise ImproperlyConfigured(f"task {name!r}: {option} must be {_PYDANTIC[option].text}, not {value!r:.100}")
     if not given.pop("pydantic", False):
         return None
-    return Models(function, app, name, **{option.removeprefix("pydantic_"): value for option, value in given.items()})
+    context = {**given.get("pydantic_context", {}), "celery_app": app, "celery_task_name": name}
+    return Models(
+        function,
+        validation={"strict": given.get("pydantic_strict", False), "context": context},
+        dumping={"mode": "json", **given.get("pydantic_dump_kwargs", {})},
+    )
 
 
 def _named(function: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 
 from psycopg.errors import UniqueViolation
 
@@ -47,6 +46,7 @@ class Claimer(Service):
     ) -> None:
         super().__init__()
         self._offers, self._capacity, self._scanner, self._sleep = offers, capacity, scanner, sleep
+        self._clock = sleep.clock
         self._session = Session(database, "lavoro-claimer", patience=ANSWER, lost=self._abandoned)
         channel = stored_offers.channel(database.schema, offers.worker_id)
         self._mailbox = Mailbox(self._session, channel)
@@ -93,14 +93,14 @@ class Claimer(Service):
         """Take in what calls have assigned; claim when it is time; return how long to wait."""
         with self._session:
             self._take_assigned()
-            if time.monotonic() >= self._adopt_at:
+            if self._clock() >= self._adopt_at:
                 self._adopt(self._open())
-            if self._called or time.monotonic() >= self._next:
+            if self._called or self._clock() >= self._next:
                 self._called = False  # before the claim: a wake-up during it must not be missed
                 pause = self._claim_if_room()
-                self._next = math.inf if pause is None else time.monotonic() + pause
+                self._next = math.inf if pause is None else self._clock() + pause
         over = self._offers.over if self._offers.made else math.inf
-        wait = min(self._next, over, self._adopt_at) - time.monotonic()
+        wait = min(self._next, over, self._adopt_at) - self._clock()
         return None if wait == math.inf else max(wait, 0.0)
 
     def pause(self, seconds: float | None) -> None:
@@ -158,10 +158,10 @@ class Claimer(Service):
 
     def _claim(self, tx: Tx, limit: int) -> list[Job]:
         jobs: list[Job] = []
-        began = time.monotonic()
+        began = self._clock()
         if not self._sleep.listening and self._scanner.allowed(at_least=WHILE_BUSY):
             self._scan(tx)
-        if lanes := self._scanner.next_claim(time.monotonic()):
+        if lanes := self._scanner.next_claim(self._clock()):
             jobs = self._offers.claim(tx, lanes, limit)
             self._scanner.claimed(jobs)
         self._capacity.claimed(len(jobs), limit=limit, began=began)
@@ -184,7 +184,7 @@ class Claimer(Service):
         if self._offers.told:
             self._accept(self._offers.take(self._open()))
             self._offer(self._open())
-        if self._offers.made and (not self._mailbox.listening or time.monotonic() >= self._offers.over):
+        if self._offers.made and (not self._mailbox.listening or self._clock() >= self._offers.over):
             self._end_offers(self._open())
             self._called = self._called or self._capacity.blocked  # there is room again
 
@@ -219,7 +219,7 @@ class Claimer(Service):
         A claim may commit late, so polls go on. Also while all slots are busy: a task that finds no slot is released.
         """
         jobs = self._offers.found(tx)
-        self._adopt_at, self._adopt_after = time.monotonic() + self._adopt_after, min(2 * self._adopt_after, SELDOM)
+        self._adopt_at, self._adopt_after = self._clock() + self._adopt_after, min(2 * self._adopt_after, SELDOM)
         if jobs:
             what = counted(len(jobs), "task was", "tasks were")
             logger.warning("%s claimed by a statement whose answer was lost: running now", what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from lavoro.protocol.message import Job
@@ -35,8 +35,10 @@ class Offers:
     tasks in: the claimer and ``release_all`` must not take the same one.
     """
 
-    def __init__(self, in_flight: InFlight, *, worker_id: int, slots: int) -> None:
-        self._in_flight, self.worker_id = in_flight, worker_id
+    def __init__(
+        self, in_flight: InFlight, *, worker_id: int, slots: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._in_flight, self.worker_id, self._clock = in_flight, worker_id, clock
         self._most = min(MOST, slots // SHARE)
         self._told: deque[uuid.UUID] = deque()
         self._made, self._left, self._until = False, 0, 0.0
@@ -62,7 +64,7 @@ class Offers:
     @property
     def open(self) -> int:
         """The number of open offers, as far as we know which ones calls have taken."""
-        return self._left if time.monotonic() < self._until else 0
+        return self._left if self._clock() < self._until else 0
 
     @property
     def over(self) -> float:
@@ -73,12 +75,12 @@ class Offers:
 
     def saw(self, jobs: Iterable[Job]) -> None:
         """Note the queues of these tasks: they are worth an offer."""
-        now = time.monotonic()
+        now = self._clock()
         self._recent.update((job.queue, now) for job in jobs)
 
     def renew(self, tx: Tx, *, free: int) -> None:
         """Offer some of the free slots for the queues that had tasks lately, if few offers are left."""
-        now, most = time.monotonic(), min(self._most, free // SHARE)
+        now, most = self._clock(), min(self._most, free // SHARE)
         if self.open * 2 > most or most == 0 or (self._made and now >= self._until):
             return
         self._recent = {queue: seen for queue, seen in self._recent.items() if now - seen < OPEN}
@@ -121,7 +123,7 @@ class Offers:
         if over:
             self._made, self._left = False, 0
         else:
-            self._until = time.monotonic() + AGAIN
+            self._until = self._clock() + AGAIN
         return jobs
 
     def found(self, tx: Tx) -> list[Job]:

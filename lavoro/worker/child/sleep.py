@@ -34,7 +34,7 @@ class Sleep:
         self, ask: Callable[[bool], object], *, poll_interval: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.state = State.AWAKE
-        self._ask, self._poll_interval, self._clock = ask, poll_interval, clock
+        self._ask, self._poll_interval, self.clock = ask, poll_interval, clock
         self._changing = threading.Lock()
         """Over ``state``: an answer that comes while the claimer wakes up must not make it sleep."""
         self._polls = 0
@@ -68,7 +68,7 @@ class Sleep:
     def covers(self, scanned: float) -> bool:
         """Whether a scan at that time and notifications since then tell of every lane."""
         enough = self._poll_interval / 2 if scanned >= self._complete_since else WHILE_BUSY
-        return self.listening and self._clock() - scanned < enough
+        return self.listening and self.clock() - scanned < enough
 
     def pause(self, settled: float) -> float:
         """Return the seconds until the next poll; ``settled``: when a scan left nothing open, or minus infinity.
@@ -96,7 +96,7 @@ class Sleep:
         self._answered(State.ASKED)
 
     def _answered(self, state: State) -> None:
-        self._listening_since = self._clock()
+        self._listening_since = self.clock()
         self._polls = 0
         with self._changing:
             if self.state is not State.AWAKE:

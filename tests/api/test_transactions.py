@@ -24,6 +24,7 @@ from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store.schema.migrate import migrate
 from tests.api.conftest import Rows
 from tests.postgres import Cluster
+from tests.store.walk import heard
 
 
 @pytest.fixture
@@ -72,9 +73,7 @@ class Ear:
         self.connection.execute("listen lavoro_wake")
 
     def heard(self) -> int:
-        # What was sent before this notification of our own has arrived before it.
-        self.connection.execute("select pg_notify('lavoro_wake', 'end')")
-        return sum(1 for n in self.connection.notifies(timeout=10, stop_after=1) if n.payload != "end")
+        return len(heard(self.connection))
 
 
 @pytest.fixture

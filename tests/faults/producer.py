@@ -36,6 +36,8 @@ class Producer:
         self._doomed: deque[str] = deque()
         self.pause = 0.0
         """Seconds between two operations."""
+        self.failed = 0
+        """Operations that ended with an error of the database."""
         self.sent: list[str] = []
         """The ids of what was certainly stored."""
 
@@ -59,8 +61,10 @@ class Producer:
     def operate(self) -> None:
         """Do one operation of a random kind; errors of the database end up in the ledger alone."""
         kind = self._random.choice(self._kinds)
-        with contextlib.suppress(LavoroError, psycopg.Error):
+        try:
             getattr(self, "_" + kind.replace(" ", "_"))()
+        except (LavoroError, psycopg.Error):
+            self.failed += 1
 
     def _plain(self) -> None:
         self.send("echo", self._payload())

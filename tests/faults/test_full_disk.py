@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path, start_worker: StartWorker) 
     fill(ballast)
     producer.pause = 0.01
     producer.start()
-    time.sleep(4)
+    trial.until(lambda: producer.failed >= 20, why="the disk is full")
     producer.stop()
     ballast.unlink()
     if not answers(trial):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import time
 from collections.abc import Callable
 
 import psutil
@@ -12,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.faults.producer import Producer
-from tests.faults.test_server import BACK, OURS, SLACK
+from tests.faults.test_server import BACK, FAILED, OURS, SLACK
 from tests.faults.trial import Trial
 from tests.postgres import Cluster
 
@@ -54,20 +53,23 @@ def test_five_scenarios(own_trial: Trial, own_cluster: Cluster) -> None:
         own_trial.rows(f"select pg_terminate_backend(pid) from ({OURS}) ours")
 
     def pool_exhaustion() -> None:
-        hoard: list[psycopg.Connection] = []
+        hoard, before = list[psycopg.Connection](), first.log.count(FAILED)
         own_trial.rows(f"select pg_terminate_backend(pid) from ({OURS}) ours")
         with contextlib.suppress(psycopg.OperationalError):
             while True:
                 hoard.append(psycopg.connect(own_cluster.url(), autocommit=True))
-        time.sleep(2)
+        own_trial.until(lambda: first.log.count(FAILED) > before, why="a worker has noticed")
         for connection in hoard:
             connection.close()
 
+    def replaced(dead: psutil.Process) -> bool:
+        return dead not in (*first.children, *second.children) and bool(first.children and second.children)
+
     def repeated_kills() -> None:
         for _ in range(4):
-            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
-                dice.choice([*first.children, *second.children]).kill()
-            time.sleep(0.5)
+            doomed = dice.choice([*first.children, *second.children])
+            doomed.kill()
+            own_trial.until(lambda doomed=doomed: replaced(doomed), why="another is there")
 
     def replica_killed() -> None:
         second.destroy()

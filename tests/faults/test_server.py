@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -17,6 +18,8 @@ BACK = 3.0
 """Seconds from the database's return to the first claim."""
 SLACK = 4.0
 """Seconds more, for machines that have better things to do."""
+FAILED = "failed, trying again"
+"""A loop of the worker has noticed."""
 OURS = "select pid from pg_stat_activity where application_name like 'lavoro%'"
 
 
@@ -31,6 +34,12 @@ def test_deaths_of_the_server_under_load(own_trial: Trial, own_cluster: Cluster)
     def come_back() -> None:
         own_trial.promise(BACK + SLACK, "the first task after the server's return")
 
+    @contextlib.contextmanager
+    def noticed() -> Iterator[None]:
+        before = worker.log.count(FAILED)
+        yield
+        own_trial.until(lambda: worker.log.count(FAILED) > before, why="the worker has noticed")
+
     def work(count: int = 15) -> None:
         done: list[int] = []
 
@@ -41,8 +50,8 @@ def test_deaths_of_the_server_under_load(own_trial: Trial, own_cluster: Cluster)
         own_trial.until(more, why="tasks finish")
 
     work()
-    own_cluster.stop("immediate")
-    time.sleep(1)
+    with noticed():
+        own_cluster.stop("immediate")
     own_cluster.start()
     come_back()
     work()
@@ -58,12 +67,12 @@ def test_deaths_of_the_server_under_load(own_trial: Trial, own_cluster: Cluster)
     for _ in range(20):
         with contextlib.suppress(psycopg.OperationalError):
             own_trial.rows(f"select pg_terminate_backend(pid) from ({OURS}) ours where random() < 0.5")
-        time.sleep(0.1)
+        own_trial.until(lambda: own_trial.rows(OURS), why="a session of the worker is there")
     come_back()
     work()
-    own_cluster.execute("alter system set default_transaction_read_only = on")
-    own_cluster.execute("select pg_reload_conf()")
-    time.sleep(1)
+    with noticed():
+        own_cluster.execute("alter system set default_transaction_read_only = on")
+        own_cluster.execute("select pg_reload_conf()")
     with psycopg.connect(own_cluster.socket_url(), autocommit=True) as connection:
         connection.execute("set default_transaction_read_only = off")
         connection.execute("alter system reset default_transaction_read_only")
@@ -85,7 +94,7 @@ def test_no_connection_is_left(own_trial: Trial, own_cluster: Cluster) -> None:
     """Row 25: the worker waits and comes back, a producer learns of it at once, and nothing is lost."""
     own_cluster.execute("alter system set max_connections = 20")
     own_cluster.restart()
-    own_trial.worker("-c", "4")
+    worker = own_trial.worker("-c", "4")
     producer = own_trial.producer()
     producer.send("echo", 0, 0.5)
     hoard: list[psycopg.Connection] = []
@@ -101,7 +110,7 @@ def test_no_connection_is_left(own_trial: Trial, own_cluster: Cluster) -> None:
     for _ in range(3):
         producer.operate()
     assert time.monotonic() - began < 20
-    time.sleep(2)
+    own_trial.until(lambda: FAILED in worker.log, why="the worker has noticed")
     for connection in hoard:
         connection.close()
     own_trial.promise(BACK + SLACK, "the first task after there were none")

@@ -16,7 +16,7 @@ from lavoro.protocol.outcome import Finished
 from lavoro.store import tasks, workers
 from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
-from tests.store.walk import message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
+from tests.store.walk import heard, message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
 
 
 def test_a_success_is_stored_with_all_that_is_known(tx: Tx) -> None:
@@ -162,14 +162,9 @@ def test_a_finish_tells_who_waits_for_results(tx: Tx, opened: Callable[[], Tx], 
     tasks.insert(tx, [message() for _ in range(450)])
     jobs = take(tx, limit=450)
     tasks.finish(tx, 1, [succeeded(job) for job in jobs])
-    ears.execute("select pg_notify('lavoro_done', 'mark')")
-    heard = []
-    for notification in ears.notifies(timeout=30):
-        if notification.payload == "mark":
-            break
-        heard.append(notification.payload)
-    assert {id for page in heard for id in page.split(",")} == ({str(job.id) for job in jobs} if waiting else set())
-    assert all(len(page) < 8000 for page in heard)
+    pages = heard(ears, "lavoro_done")
+    assert {id for page in pages for id in page.split(",")} == ({str(job.id) for job in jobs} if waiting else set())
+    assert all(len(page) < 8000 for page in pages)
 
 
 def test_progress_is_fenced(tx: Tx) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database
 from lavoro.store.tx import Tx
-from tests.store.walk import message, rows, send, sent_and_taken, succeeded, take, value
+from tests.store.walk import heard, message, rows, send, sent_and_taken, succeeded, take, value
 
 UTC = dt.timezone.utc
 MANY = pytest.mark.parametrize("count", [1, 2])
@@ -134,15 +133,8 @@ class Ears:
         self.connection.execute("listen lavoro_wake")
 
     def heard(self) -> list[str]:
-        """What was notified up to now: everything before the mark that this sends."""
-        mark = str(uuid7())
-        self.connection.execute("select pg_notify('lavoro_wake', %s)", (mark,))
-        heard: list[str] = []
-        for notification in self.connection.notifies(timeout=30):
-            if notification.payload == mark:
-                return heard
-            heard.append(notification.payload)
-        raise AssertionError("the mark was not heard")
+        """What was notified until now."""
+        return heard(self.connection)
 
 
 @pytest.fixture

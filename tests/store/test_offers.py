@@ -15,7 +15,7 @@ from lavoro.store.database import Database
 from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.conftest import Eventually
-from tests.store.walk import message, rows, stage_of, succeeded, value
+from tests.store.walk import heard, message, rows, stage_of, succeeded, value
 
 WORKER = 1
 SLEEPING = "select pg_advisory_lock_shared(hashtextextended('lavoro_queue:celery', 0))"
@@ -40,10 +40,6 @@ def send(tx: Tx, **changes: object) -> Message:
     sent = message(**changes)
     tasks.insert(tx, [sent])
     return sent
-
-
-def heard(connection: psycopg.Connection[object]) -> list[str]:
-    return [notification.payload for notification in connection.notifies(timeout=0.2)]
 
 
 def fetched(tx: Tx, *sent: Message) -> list[Job]:

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
+
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job, Message
@@ -73,6 +75,17 @@ def rows(tx: Tx, query: str, *parameters: object) -> list[tuple[Any, ...]]:
 def value(tx: Tx, query: str, *parameters: object) -> Any:
     [[found]] = rows(tx, query, *parameters)
     return found
+
+
+def heard(listener: psycopg.Connection[Any], channel: str = "lavoro_wake") -> list[str]:
+    """What a listening connection was notified of until now: all that comes before the mark that it sends itself."""
+    mark, found = str(uuid.uuid4()), list[str]()
+    listener.execute("select pg_notify(%s, %s)", (channel, mark))
+    for notification in listener.notifies(timeout=60):
+        if notification.payload == mark:
+            return found
+        found.append(notification.payload)
+    raise AssertionError("the mark was not heard")
 
 
 def registered(tx: Tx, *, lease: float = 30.0, process: int = 0, queues: Sequence[str] = ("celery",)) -> int:

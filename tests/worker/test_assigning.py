@@ -17,6 +17,7 @@ from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
 from lavoro.store import offers
 from tests.conftest import Eventually
+from tests.store.walk import heard
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 
 Assign = Callable[..., str]
@@ -26,15 +27,15 @@ Assign = Callable[..., str]
 def assign(sender: Lavoro, migrated_url: str) -> Iterator[Assign]:
     """Send a task until one is assigned; return its id. The others have ended before."""
     with psycopg.connect(migrated_url, autocommit=True) as ears:
+        ears.execute("listen marks")
 
         def assigned(*call: object) -> list[str]:
             for (worker_id,) in ears.execute("select id from lavoro.worker where stopped_at is null").fetchall():
                 ears.execute(f"listen {offers.channel('lavoro', worker_id)}")
             sent = sender.send_task(*call)
-            heard = [told.payload for told in ears.notifies(timeout=0.1)]
-            if heard:
-                assert heard == [sent.id]
-                return heard
+            if told := heard(ears, "marks"):
+                assert told == [sent.id]
+                return told
             sent.get(timeout=PATIENCE)
             return []
 

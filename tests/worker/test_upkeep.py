@@ -200,7 +200,7 @@ def test_an_idle_node_rescues_as_soon_as_a_lease_ends_that_was_renewed(
         [(seconds,)] = eventually(ended, timeout=PATIENCE, why="it is rescued")
     idle.stop(PATIENCE)
     other.close()
-    assert 0 <= seconds < 1.5
+    assert 0 <= seconds < 45  # its own next renewal would come 90 seconds after the last
 
 
 def long_lease(sender: Lavoro, node: str) -> bool:
@@ -244,7 +244,7 @@ def test_an_idle_node_is_told_when_the_lease_of_another_gets_short(
     [(seconds,)] = eventually(
         lambda: rows(sender, f"{late} and stopped_at is not null"), timeout=PATIENCE, why="it is rescued"
     )
-    assert 0 <= seconds < 1.5
+    assert 0 <= seconds < 45  # its own next renewal would come 90 seconds after the last
     assert rows(sender, "select crashes from lavoro.waiting") == [(1,)]
 
 
@@ -254,10 +254,11 @@ def test_children_do_not_trust_a_long_lease_without_their_supervisor(
     """It may be shortened while nobody can tell them."""
     worker = start_worker("-n", "w", url=migrated_url, environment=SHORT | {"TEST_LEASE": "6"})
     eventually(lambda: long_lease(sender, "w"), timeout=PATIENCE, why="it is idle")
-    since = time.monotonic()
-    eventually(lambda: time.monotonic() > since + 1, timeout=PATIENCE, why="the supervisor has looked several times")
     [child] = worker.children
     supervisor = psutil.Process(worker.process.pid)
+    waits = lambda: supervisor.num_ctx_switches().voluntary  # noqa: E731
+    before = waits()
+    eventually(lambda: waits() >= before + 4, timeout=PATIENCE, why="the supervisor has looked several times")
     supervisor.suspend()
     eventually(lambda: child.status() == psutil.STATUS_ZOMBIE, timeout=PATIENCE, why="its guard has ended it")
     assert rows(sender, "select expires_at - clock_timestamp() > 3 * lease from lavoro.worker") == [(True,)]

@@ -42,7 +42,8 @@ class EmbeddedWorker(Service):
         self, arguments: Sequence[str], *, site: Callable[[], str], patience: Callable[[], float] = lambda: 0.0
     ) -> None:
         super().__init__()
-        self._arguments = list(arguments)
+        self.arguments = list(arguments)
+        """Of ``lavoro worker``."""
         self._site = site
         self._patience = patience
         self._pause = 0.0
@@ -101,7 +102,7 @@ class EmbeddedWorker(Service):
         watched, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lavoro", "worker", *self._arguments, "--parent-fd", str(watched)],
+                [sys.executable, "-m", "lavoro", "worker", *self.arguments, "--parent-fd", str(watched)],
                 pass_fds=(watched,),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is meant for the web process, whose end ends the worker gently

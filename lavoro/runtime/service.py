@@ -36,7 +36,8 @@ class Service:
     def __init__(self) -> None:
         self._wakeup = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failures = 0
+        self.failures = 0
+        """The number of steps that failed since the last one that succeeded."""
         self._depth = forking.depth
         self.due = time.monotonic()
         """The time at which the current step began, or the next one begins."""
@@ -83,22 +84,23 @@ class Service:
         while not self.stopping:
             self._wakeup.clear()  # before the step: a wake-up during the step must not be lost
             self.due = time.monotonic()
-            delay = self._guarded_step()
+            delay = self.try_step()
             self.due = time.monotonic() + (math.inf if delay is None else delay)
             if delay != 0 and not self.stopping:
                 self.pause(delay)
         self.close()
 
-    def _guarded_step(self) -> float | None:
+    def try_step(self) -> float | None:
+        """Take a step; after an error, which is logged, return the seconds until the next try."""
         try:
             delay = self._step_alone()
         except Exception as error:
-            self._failures += 1
+            self.failures += 1
             self.failed(error)
             # Not more than 16: 2 ** 1024, after an hour without a database, would be no float any more.
-            return min(self.max_backoff, 0.1 * float(2 ** min(self._failures, 16))) * jitter(0.5, 1)
-        if self._failures:
-            self._failures = 0
+            return min(self.max_backoff, 0.1 * float(2 ** min(self.failures, 16))) * jitter(0.5, 1)
+        if self.failures:
+            self.failures = 0
             self.recovered()
         return delay
 
@@ -117,9 +119,9 @@ class Service:
     def failed(self, error: Exception) -> None:
         """Log an error of ``step``; the loop continues. An expected error is logged once until a step succeeds."""
         expected = isinstance(error, self.expected)
-        if self._failures == 1 or not expected:
+        if self.failures == 1 or not expected:
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            logger.error("%s failed, trying again: %s", self.name, text, exc_info=not expected and self._failures == 1)
+            logger.error("%s failed, trying again: %s", self.name, text, exc_info=not expected and self.failures == 1)
 
     def recovered(self) -> None:
         """Log that ``step`` works again."""

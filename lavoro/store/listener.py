@@ -103,7 +103,7 @@ class Listener(Service):
         """Log a lost connection once, not at every attempt."""
         if not isinstance(error, (*LOST, OSError, OperationalError)):
             super().failed(error)
-        elif self._failures == 1:
+        elif self.failures == 1:
             logger.warning("the listening connection was lost; polling until it is back: %s", first_line(error))
 
     def _connect(self) -> psycopg.Connection[Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -215,10 +216,18 @@ def test_only_one_of_a_site_is_started(worker: EmbeddedWorker, tmp_path: Path) -
     second.close()
 
 
+def is_free(lock: Path) -> bool:
+    with lock.open() as file, contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_does_not_keep_it_alive(worker: EmbeddedWorker, eventually: Eventually) -> None:
     worker.step()
-    process = worker._process
+    assert worker.pid is not None
+    process = psutil.Process(worker.pid)
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:  # stays until it is told to go, and must neither hold the lifeline nor the lock
@@ -229,9 +238,8 @@ def test_a_forked_process_does_not_keep_it_alive(worker: EmbeddedWorker, eventua
 
     worker.close()
 
-    assert isinstance(process, subprocess.Popen)
-    eventually(lambda: process.poll() is not None, timeout=60, why="the worker saw its parent leave")
-    eventually(worker._has_lock, timeout=60, why="the fork has let go of the lock")
+    process.wait(60)  # it sees its parent leave
+    eventually(lambda: is_free(worker.path), timeout=60, why="the fork has let go of the lock")
     os.close(tell)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -261,4 +269,4 @@ def test_how_it_loads_the_application(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     worker = FlaskLavoro(Flask(__name__)).embed_worker(load=load)
-    assert worker._arguments == ["-A", expected, "-c", "10"]
+    assert worker.arguments == ["-A", expected, "-c", "10"]

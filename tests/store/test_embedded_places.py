@@ -137,7 +137,7 @@ def test_any_name_of_a_folder_will_do_for_root(place: Path, name: str) -> None:
 def test_root_keeps_the_data_where_the_server_may_be(closed_folder: Path) -> None:
     """The folder leads there; the rights of no other folder change, and the log says what was done."""
     folder = closed_folder / "my shop" / ".lavoro"
-    before, programs = rights(closed_folder), rights(embedded_place._programs())
+    before, programs = rights(closed_folder), rights(embedded_place.own_programs())
     count, log = used(folder, root=True)
     data = (folder / "postgres").resolve()
     assert count == 1
@@ -145,7 +145,7 @@ def test_root_keeps_the_data_where_the_server_may_be(closed_folder: Path) -> Non
     (line,) = [line for line in log.splitlines() if line.startswith("WARNING")]
     assert f"the server of {folder} runs as {SERVER_USER}; " in line
     assert f"its data are in {data}" in line
-    assert (rights(closed_folder), rights(embedded_place._programs())) == (before, programs)
+    assert (rights(closed_folder), rights(embedded_place.own_programs())) == (before, programs)
 
     count, log = used(folder, root=True)
     assert count == 2

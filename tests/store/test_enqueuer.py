@@ -41,6 +41,16 @@ class Staged(Enqueuer):
 
         database.pinned = staged  # type: ignore[method-assign]
 
+    @property
+    def waiting(self) -> int:
+        """The calls that wait for the one that inserts."""
+        return len(self._pending)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no call is in it, and none has left anything."""
+        return not (self._turn or self._inside or self._pending)
+
     def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
         self._calls.messages = messages
         super().insert(messages, repeated=repeated)
@@ -117,7 +127,7 @@ def test_an_interruption_is_for_the_one_it_hit(database: Database, tx: Tx, event
     leading.start()
     assert first.wait(60)
     following.start()
-    eventually(lambda: len(enqueuer._pending) == 1, why="the other caller waits for its turn")
+    eventually(lambda: enqueuer.waiting == 1, why="the other caller waits for its turn")
     gate.set()
     leading.join(60)
     following.join(60)

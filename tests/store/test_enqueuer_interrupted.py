@@ -106,7 +106,7 @@ def test_a_signal_while_the_turn_is_another_threads(database: Database, tx: Tx, 
         gate.set()
 
     def interrupt() -> None:
-        eventually(lambda: len(enqueuer._pending) == 1, why="the main thread waits for its turn")
+        eventually(lambda: enqueuer.waiting == 1, why="the main thread waits for its turn")
         os.kill(os.getpid(), signal.SIGUSR1)
 
     known = signal.signal(signal.SIGUSR1, handler)
@@ -129,23 +129,22 @@ def test_a_call_inside_of_a_call_of_many(migrated_url: str) -> None:
     """With the only connection of the pool in use below."""
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.5}
     with Lavoro("shop", broker=migrated_url, set_as_current=False, database_engine_options=options) as app:
-        enqueuer = app.database.own(Enqueuer)
-        insert_many = enqueuer._insert_many
+        enqueuer, borrow = app.database.own(Enqueuer), app.database.tx
 
-        def meanwhile(messages: Sequence[Message], repeated: bool) -> None:
-            with app.database.tx():
+        def meanwhile() -> contextlib.AbstractContextManager[Tx]:
+            with borrow():
                 app.send_task("inner")
-            insert_many(messages, repeated)
+            return borrow()
 
-        enqueuer._insert_many = meanwhile  # type: ignore[method-assign]
+        app.database.tx = meanwhile  # type: ignore[method-assign]
         within(60, lambda: enqueuer.insert([message(), message()]))
-        with app.database.tx() as tx:
+        with borrow() as tx:
             assert value(tx, "select count(*) from lavoro.waiting") == 3
 
 
 def test_an_exception_anywhere_leaves_the_turn_to_others(database: Database, tx: Tx) -> None:
     """A lone call; another thread sends after it."""
-    enqueuer, step = Enqueuer(database), 0
+    enqueuer, step = Staged(database, lambda messages: None), 0
 
     def interrupt() -> None:
         raise Interrupted
@@ -155,7 +154,7 @@ def test_an_exception_anywhere_leaves_the_turn_to_others(database: Database, tx:
         with contextlib.suppress(Interrupted), Interruption(step, interrupt).watching() as interruption:
             enqueuer.insert([message()])
         within(20, lambda: enqueuer.insert([message(name="after")]))
-        assert (enqueuer._turn, enqueuer._inside, len(enqueuer._pending)) == ({}, set(), 0), step
+        assert enqueuer.at_rest, step
         if interruption.step > 0:
             break
     assert step > 100
@@ -195,19 +194,19 @@ def storing_for_others(database: Database, eventually: Eventually, step: int) ->
     def start(target: Callable[[], object], waiting: int) -> threading.Thread:
         thread = threading.Thread(target=target, daemon=True)
         thread.start()
-        eventually(lambda: len(enqueuer._pending) == waiting or not thread.is_alive())
+        eventually(lambda: enqueuer.waiting == waiting or not thread.is_alive())
         return thread
 
     threads = [start(lambda: enqueuer.insert([message(name="first")]), 0)]
     assert first.wait(60)
     threads.append(start(leader, 1))
-    pending = len(enqueuer._pending)
+    pending = enqueuer.waiting
     threads += [start(lambda: enqueuer.insert([message(name="other")]), pending + number) for number in (1, 2)]
     gate.set()
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive(), f"it hangs after an exception at step {step}"
-    assert (enqueuer._turn, enqueuer._inside, len(enqueuer._pending)) == ({}, set(), 0), step
+    assert enqueuer.at_rest, step
     return hit[0]
 
 

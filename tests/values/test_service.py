@@ -133,25 +133,25 @@ def test_an_error_of_ours_speaks_for_itself(
 
 def test_waits_after_errors_grow_up_to_the_maximum() -> None:
     service = Steps(*(ZeroDivisionError() for _ in range(6)))
-    delays = [service._guarded_step() for _ in range(6)]
+    delays = [service.try_step() for _ in range(6)]
     for delay, most in zip(delays, (0.2, 0.4, 0.8, 1.6, 3, 3), strict=True):
         assert delay is not None
         assert most / 2 <= delay <= most
-    assert service._guarded_step() is None
+    assert service.try_step() is None
     service.answers = [ZeroDivisionError()]
-    assert (service._guarded_step() or 9) <= 0.2
+    assert (service.try_step() or 9) <= 0.2
 
 
 def test_a_database_that_is_away_for_days_does_not_end_the_loop() -> None:
     service = Steps(ZeroDivisionError())
-    service._failures = 100_000
-    assert (service._guarded_step() or 0) >= 1.5
+    service.failures = 100_000
+    assert (service.try_step() or 0) >= 1.5
 
 
 def test_a_wake_up_ends_the_wait_after_an_error(started: Start, eventually: Eventually) -> None:
     service = Steps(ZeroDivisionError())
     service.max_backoff = 3600.0
-    service._failures = 20
+    service.failures = 20
     started(service)
     eventually(lambda: service.count == 1)
     service.wake()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import sqlalchemy as sa
 
 from lavoro import Lavoro
 from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Job
-from lavoro.protocol.outcome import Finished
+from lavoro.store import session
 from lavoro.store.database import Database
 from lavoro.store.errors import LOST
 from lavoro.worker.child import finisher as finishing
@@ -58,33 +61,50 @@ def _job() -> Job:
     return job_of(Named)
 
 
-def _finisher(url: str) -> Finisher:
-    return Finisher(Database(url), InFlight(lambda idle: None), worker_id=1)
+class Storing:
+    """A finisher whose steps the test takes itself; the database has none of its tasks, and refuses the outcomes."""
+
+    def __init__(self, database: Database) -> None:
+        self.in_flight = InFlight()
+        self.finisher = Finisher(database, self.in_flight, worker_id=1)
+
+    def put(self, *sizes: int) -> None:
+        """Have outcomes of these sizes stored."""
+        for size in sizes:
+            job = _job()._replace(id=uuid7())
+            self.in_flight.add([job])
+            self.finisher.put(outcome.succeeded(job, "x" * size, 0.0))
+
+    def batch(self) -> int:
+        """Take a step; return how many outcomes were in its batch."""
+        before = self.in_flight.count
+        self.finisher.step()
+        return before - self.in_flight.count
 
 
-def _outcome(size: int) -> Finished:
-    return outcome.succeeded(_job(), "x" * size, 0.0)
+@pytest.fixture
+def storing(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storing]:
+    monkeypatch.setattr(session, "IDLE", math.inf)  # else a slow machine finds a cut connection before it is used
+    database = Database(migrated_url)
+    storing = Storing(database)
+    yield storing
+    storing.finisher.close()
+    database.dispose()
 
 
-def test_a_batch_has_a_size(migrated_url: str) -> None:
+def test_a_batch_has_a_size(storing: Storing) -> None:
     half, whole = finishing.LARGE // 2, finishing.LARGE
-    sizes = [1, 1, half, half, whole + 1, whole + 1, 1]
-    finisher = _finisher(migrated_url)
-    for size in sizes:
-        finisher.put(_outcome(size))
-    batches = [finisher._next_batch() for _ in range(5)]
-    assert [size for _, size in batches] == [half + 2, half, whole + 1, whole + 1, 1]
-    assert [len(result.result or "") for batch, _ in batches for result in batch if type(result) is Finished] == sizes
+    storing.put(1, 1, half, half, whole + 1, whole + 1, 1)
+    assert [storing.batch() for _ in range(6)] == [3, 1, 1, 1, 1, 0]
 
 
-def test_a_large_outcome_that_cannot_be_stored_lets_others_go_first(migrated_url: str) -> None:
-    finisher = _finisher(migrated_url)
-    large, small = _outcome(finishing.LARGE + 1), _outcome(1)
-    assert finisher.step() is None
+def test_a_large_outcome_that_cannot_be_stored_lets_others_go_first(storing: Storing, migrated_url: str) -> None:
+    large, small = finishing.LARGE + 1, 1
+    assert storing.batch() == 0
     database = Database(migrated_url)
     for order in ([large, small], [small, large]):
-        for result in order:
-            finisher.put(result)
+        storing.put(*order)
+        ids = dict(zip(order, storing.in_flight.ids(), strict=True))
         with database.engine.connect() as connection:
             connection.execute(
                 sa.text(
@@ -93,11 +113,10 @@ def test_a_large_outcome_that_cannot_be_stored_lets_others_go_first(migrated_url
                 )
             )
         with pytest.raises(LOST):
-            finisher.step()
-        assert list(finisher._outcomes) == [small, large]
-        finisher._outcomes.clear()
-        assert finisher.step() is None
-    finisher._session.close()
+            storing.batch()
+        assert storing.batch() == 1
+        assert storing.in_flight.ids() == [ids[large]]
+        assert storing.batch() == 1
     database.dispose()
 
 

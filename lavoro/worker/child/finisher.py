@@ -119,7 +119,7 @@ class Finisher(Service):
         deadline = time.monotonic() + self.stop_timeout
         while self._outcomes and time.monotonic() < deadline:
             self._wakeup.clear()
-            delay = self._guarded_step()
+            delay = self.try_step()
             if delay:
                 self._wakeup.wait(delay)
         if self._outcomes:

@@ -47,7 +47,7 @@ class Liveness(Service):
 
     def failed(self, error: Exception) -> None:
         """Say once that the file cannot be written."""
-        if self._failures == 1:
+        if self.failures == 1:
             logger.error("the liveness file %s cannot be written: %s", self._path, error)
 
     def _well(self) -> bool:

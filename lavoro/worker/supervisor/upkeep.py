@@ -108,7 +108,7 @@ class Upkeep(Service):
         """Rescue what is left, then close the connection; the first try may find that a restart has cut it."""
         for _ in range(2):
             if self.rescuer.left:
-                self._guarded_step()
+                self.try_step()
         if self.rescuer.left:
             logger.error(
                 "the tasks of %s could not be requeued: other nodes will do so, in %g s",

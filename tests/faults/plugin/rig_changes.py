@@ -244,9 +244,9 @@ def _leaks_connections(module: Any) -> None:
 def _never_backs_off(module: Any) -> None:
     def step(self: Any) -> float | None:
         delay: float | None = original(self)
-        return 0 if self._failures else delay
+        return 0 if self.failures else delay
 
-    original = replace(module.Service, "_guarded_step", step)
+    original = replace(module.Service, "try_step", step)
 
 
 def _lets_forks_live_on(module: Any) -> None:

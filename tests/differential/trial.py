@@ -17,6 +17,8 @@ from tests.differential.sides import BESIDE, Side
 
 CLIENT_PATIENCE = 400.0
 WORKER_PATIENCE = 45.0
+READY_PATIENCE = 10.0
+"""Seconds for which the line that tells so is waited for: a program may keep it from being logged."""
 SEQUENCE = " -> "
 """Between values that came under one key."""
 
@@ -40,6 +42,8 @@ def run(program: Program, side: Side, pool: str | None) -> Trial:
             else:
                 with _worker(program, side, pool, environment, log) as worker:
                     ended = {"client": _client(program, side, environment, log, worker)}
+                    if side.name != "celery" and pool == "prefork":
+                        _wait_until_ready(worker, output)
                 ended["worker"] = worker.returncode
         values = _read(records) | {f"exit code of {name}": str(code) for name, code in ended.items()}
         return Trial(values, output.read_text(errors="replace"))
@@ -88,6 +92,13 @@ def _worker(
         yield process
     finally:
         _stop(process)
+
+
+def _wait_until_ready(worker: subprocess.Popen[bytes], output: Path) -> None:
+    """Wait until all its processes have begun: one may have run all tasks while another still sets its log up."""
+    deadline = time.monotonic() + READY_PATIENCE
+    while b" ready: " not in output.read_bytes() and worker.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

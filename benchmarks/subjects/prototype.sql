@@ -1,4 +1,4 @@
--- The three rooms a task walks through, with all the columns a real queue needs, for prototype.py.
+-- The three tables that a task moves through, with all columns that a real queue needs, for prototype.py.
 create schema prototype;
 
 create table prototype.waiting (
@@ -51,7 +51,7 @@ create table prototype.finished (
     traceback text
 ) partition by list (state);
 
--- Successes and failures are kept for different times, so each has partitions of its own, by time.
+-- Successes and failures have different retentions, so each kind has its own partitions by time.
 create table prototype.succeeded partition of prototype.finished for values in ('SUCCESS')
     partition by range (finished);
 create table prototype.failed partition of prototype.finished for values in ('FAILURE')

@@ -1,4 +1,4 @@
--- Copies every change of the three rooms; for test databases only.
+-- Copies every change of the three tables of tasks; for test databases only.
 create schema audit;
 
 create table audit.transition (

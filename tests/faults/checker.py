@@ -157,7 +157,7 @@ _TO = {
 
 
 def legal_steps(story: Story, rules: Rules) -> Iterator[str]:
-    """I7: a task moves only as the rooms allow, and each claim counts one start."""
+    """I7: a task moves only as the three tables allow, and each claim counts one start."""
     room, attempt = "nowhere", 0
     for _, group in groupby(story.transitions, key=lambda t: t.tx):
         moves = list(group)

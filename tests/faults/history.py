@@ -189,7 +189,7 @@ _QUERIES: tuple[tuple[str, type[Any], str], ...] = (
 
 
 def install_audit(url: str) -> None:
-    """Have every change of the rooms copied from now on."""
+    """Have every change of the three tables copied from now on."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(AUDIT.encode())
 

@@ -116,6 +116,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "accepted_outcomes": {"ids": running, "worker_id": 1},
         "renew_leases": {"ids": [1, 2], "back": 60.0, "factor": 1.0, "known": None, "shortening": False},
         "stop_worker": {"id": 1, "reason": "gone"},
+        "offer_slots": {"worker_id": 1, "queues": ["q1"], "counts": [1], "seconds": 5.0},
     }  # fmt: skip
     return every[name]
 
@@ -234,7 +235,7 @@ WITHOUT_A_KEY = {
 }
 
 
-@pytest.mark.parametrize("name", [*HOT, "stop_worker"])
+@pytest.mark.parametrize("name", [*HOT, "stop_worker", "offer_slots"])
 def test_a_plan_of_a_quiet_time_looks_up_by_keys(quiet: Database, name: str) -> None:
     """It is kept, and must do for a day on which there are thousands of workers or revoked ids.
 

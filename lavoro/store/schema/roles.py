@@ -175,7 +175,7 @@ def _grants(given: list[Right], schema: str, name: str) -> Iterator[str]:
 
 
 _ABOUT = {
-    "producer": "sends tasks, from SQL and from Python, and reads nothing of anybody's",
-    "worker": "claims, runs and finishes tasks, looks after leases and retention; also for programs that revoke",
-    "readonly": "sees everything, changes nothing: results, status, dashboards",
+    "producer": "sends tasks, from SQL and from Python, and reads no arguments or results",
+    "worker": "claims, runs and finishes tasks, renews leases, applies retention; also for programs that revoke",
+    "readonly": "reads everything, changes nothing: for results, status, dashboards",
 }

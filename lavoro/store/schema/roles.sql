@@ -1,6 +1,6 @@
--- The roles of Lavoro in the schema {schema}. Run this after `lavoro migrate`, as a superuser or as who made the
--- schema and may make roles; again after each later `lavoro migrate`.
--- Then make your users members: grant {worker} to shop;
+-- Makes the roles of Lavoro in the schema {schema} and gives them their rights.
+-- Run it after `lavoro migrate`, as a superuser or as the owner of the schema, who must be allowed to make roles.
+-- Run it again after each later `lavoro migrate`. Then make your users members: grant {worker} to shop;
 begin;
 
 do $$
@@ -14,9 +14,9 @@ begin
         end if;
     end loop;
     if not (select rolsuper from pg_roles where rolname = current_user) then
-        grant {owner} to current_user;  -- only a member may give things to it
+        grant {owner} to current_user;  -- only a member may give it tables
     end if;
-    -- The owner has the schema and all in it; nobody is to log in as it.
+    -- The owner role owns the schema and all in it; it has no login.
     alter schema {schema} owner to {owner};
     for thing in select c.oid::regclass as name from pg_class c
         where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v') loop
@@ -31,7 +31,7 @@ end $$;
 -- migrator: may become the owner, as `lavoro migrate` does
 grant {owner} to {migrator};
 
--- What an earlier release may have given
+-- Rights that an earlier release may have given
 revoke all on schema {schema} from public, {limited};
 revoke all on all tables in schema {schema} from public, {limited};
 revoke all on all routines in schema {schema} from public, {limited};

@@ -37,11 +37,11 @@ with given as materialized (
     from done d join given g on g.id = d.id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
-    select not {schema}.nobody_waits('{prefix}_results') as by_somebody
+    select not {schema}.nobody_waits('{prefix}_results') as by_callers
 )
 select count(*), (
     select count(pg_notify('{prefix}_done', page.ids)) from (
         select string_agg(n.id::text, ',') as ids
         from (select id, row_number() over () / 200 as page from done) n group by n.page
-    ) page where (select by_somebody from awaited))
+    ) page where (select by_callers from awaited))
 from done

@@ -431,12 +431,11 @@ class Lavoro(Surface):
         if keys := self.conf["lavoro_signing_keys"]:
             messages = [Keyring(keys).signed(message) for message in messages]
         connection = joined(self) if connection is None else connection
-        database = self.site.database
         if connection is not None:
             with translated():
-                tasks.insert(database.join(connection), messages, always_wake=True)
+                tasks.insert(self.site.database.join(connection), messages, always_wake=True)
             return
-        enqueuer = database.own(Enqueuer)
+        enqueuer = self.site.database.own(Enqueuer)
         try:
             enqueuer.insert(messages)
         except OperationalError as error:

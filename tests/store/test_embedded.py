@@ -240,7 +240,7 @@ def test_ctrl_c_while_it_is_made(folder: Path, slow_wheel: Path) -> None:
     worker = interrupt_initdb(folder, *lavoro, "worker", "-A", "shop", cwd=slow_wheel)
     assert worker.returncode == 0
     said = [line.partition("] ")[2] for line in worker.stderr.splitlines()]
-    assert said[-2:] == ["told to stop before it had begun", "stopped"]
+    assert said[-2:] == ["told to stop before the start was complete", "stopped"]
     assert not any("initdb" in line for line in said)
 
 

@@ -133,7 +133,7 @@ def test_an_idle_node_has_a_long_lease_and_renews_it_seldom(database: Database, 
     assert leases(database) == pytest.approx([LONG], abs=1)
     assert idle.trusted_until - time.monotonic() == pytest.approx(LONG, abs=5)
     assert idle.step() == pytest.approx(RENEWED, abs=5)
-    assert idle.well_until - time.monotonic() == pytest.approx(LONG / 2, abs=5)
+    assert idle.healthy_until - time.monotonic() == pytest.approx(LONG / 2, abs=5)
 
 
 def test_a_node_that_is_no_longer_idle_renews_at_once(database: Database, idle: Upkeep) -> None:
@@ -164,7 +164,7 @@ def test_a_long_lease_that_may_have_been_shortened_is_trusted_no_more(migrated_u
             with pytest.raises(LockNotAvailable):
                 upkeep.step()
     assert upkeep.trusted_until <= time.monotonic() + LEASE
-    assert upkeep.well_until <= time.monotonic() + LEASE / 2
+    assert upkeep.healthy_until <= time.monotonic() + LEASE / 2
     upkeep.step()
     assert leases(database) == pytest.approx([LEASE], abs=1)
     upkeep.close()

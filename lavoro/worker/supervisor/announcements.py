@@ -1,4 +1,4 @@
-"""Tells a person, the log and systemd that the worker starts, is ready, stops."""
+"""Tells the terminal, the log and systemd that the worker starts, is ready, or stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger("lavoro.worker")
 
 
 class Announcements:
-    """``tell`` gets the lines for a person."""
+    """Writes to the log and to systemd; ``tell`` gets the same lines for the terminal."""
 
     def __init__(self, tell: Callable[[str], object] | None = None) -> None:
         self._tell = tell
@@ -24,14 +24,14 @@ class Announcements:
             self._tell(text)
 
     def ready(self, text: str) -> None:
-        """All children are ready."""
+        """Announce that all children are ready."""
         self.say(text)
         self._systemd.tell("READY=1", f"STATUS={text}")
 
     def stopping(self, why: str) -> None:
-        """The worker begins to stop."""
+        """Announce that the worker begins to stop."""
         self._systemd.tell("STOPPING=1", f"STATUS={why}: stopping")
 
     def alive(self, now: float) -> None:
-        """The worker works, and no part of it hangs."""
+        """Tell systemd that no part of the worker hangs."""
         self._systemd.watch(now)

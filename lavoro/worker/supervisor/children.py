@@ -1,4 +1,4 @@
-"""The children of a worker: how they are started, replaced, told to leave and reaped."""
+"""The children of a worker: starts, replaces, stops and reaps them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAVING = 5.0
 """Seconds a child gets beyond the grace, to store its last outcomes; one whose loop is blocked gets no more."""
 REPLACEMENT_DELAY = 5.0
 """Seconds that the successor of a recycled child waits for its end, so that both together run no more than one may."""
-HANG_UP = 5.0
+PIPE_CLOSED = 5.0
 """Seconds for which a child may live without its pipe."""
 
 Handler = Callable[[ChildProcess, Message], object]
@@ -40,7 +40,7 @@ class StartFailed(ImproperlyConfigured):
 
 
 class Shape(NamedTuple):
-    """What kind of children there are, how many, and the seconds each gets to leave."""
+    """The pool and the number of the children, and the seconds that each gets to stop."""
 
     pool: str
     processes: int
@@ -61,47 +61,47 @@ class Children:
         self._shape = Shape(options.pool or "gevent", 1, 0.0)
         self.present: list[ChildProcess] = []
         self.ready: tuple[ChildProcess, ...] = ()
-        """Those that work; replaced as a whole, so that the listener's thread can read it."""
+        """Those that run tasks; replaced as a whole, so that the listener's thread can read it."""
         self._starts = Starts()
         self._to_replace: deque[ChildProcess] = deque()
-        self._dying_out = False
+        self._no_successors = False
         self.begun = False
         """Whether the worker has begun to work: before, a child that cannot load the application ends it."""
 
     @property
     def remain(self) -> bool:
-        """Whether there are any, or will be."""
+        """Whether there are children, or more to start."""
         return bool(self.present or self._starts)
 
     @property
-    def hopeless(self) -> bool:
-        """Whether so many have failed to begin that another would as well."""
+    def starts_fail(self) -> bool:
+        """Whether so many starts have failed in a row that the worker gives up."""
         return self._starts.fail and not self.ready
 
     @property
     def next_start(self) -> float:
-        """When the next one is to be started (monotonic)."""
+        """When the next child starts (monotonic)."""
         return self._starts.next_at
 
     # Starting
 
     def shape(self, config: WorkerConfig) -> None:
-        """Take over the kind of children from the settings, for all that start from now on."""
+        """Take over the settings for all children that start from now on."""
         self._shape = Shape(config.pool, config.processes, config.grace)
 
     def start(self, number: int) -> None:
-        """Start one; it says hello when it has loaded the application."""
+        """Start a child; it sends ``hello`` when it has loaded the application."""
         child = ChildProcess(self._options, pool=self._shape.pool, number=number)
         self.present.append(child)
         self._loop.watch(child.pipe, lambda: self._receive(child))
 
     def start_due(self) -> None:
-        """Start those whose time has come."""
+        """Start the children that are due."""
         for number in self._starts.take_due():
             self.start(number)
 
-    def welcome(self, child: ChildProcess) -> None:
-        """Count one among those that work."""
+    def mark_ready(self, child: ChildProcess) -> None:
+        """Count a child among those that run tasks."""
         child.life.reach(State.READY)
         self._starts.succeeded()
         self._count_ready()
@@ -111,7 +111,7 @@ class Children:
         messages = child.pipe.receive()
         if messages is None:
             self._loop.forget(child.pipe)
-            child.life.hung_up_at = time.monotonic()
+            child.life.pipe_closed_at = time.monotonic()
         for message in messages or ():
             self._handle(child, message)
 
@@ -131,7 +131,7 @@ class Children:
         """Start or stop children until there are as many as the settings say."""
         count = self._shape.processes
         numbers = {child.number for child in self.present} | self._starts.numbers
-        if self._dying_out or numbers == set(range(count)):
+        if self._no_successors or numbers == set(range(count)):
             return
         logger.info("this worker has %s from now on", counted(count, "process", "processes"))
         self._starts.drop(above=count - 1)
@@ -147,7 +147,7 @@ class Children:
 
     def replace(self) -> None:
         """Replace those of a reload one by one, and start the successors of children that leave slowly."""
-        if self._dying_out:
+        if self._no_successors:
             return
         now = time.monotonic()
         for child in self.present:
@@ -168,22 +168,22 @@ class Children:
 
     # Leaving
 
-    def die_out(self) -> None:
-        """Have no successors from now on."""
-        self._dying_out = True
+    def stop_replacing(self) -> None:
+        """Start no successors from now on."""
+        self._no_successors = True
         self._starts.drop()
 
     def enforce(self, now: float) -> None:
-        """Send messages that they have not taken yet, and end children that should be gone."""
+        """Send messages that did not fit before, and kill children that had to end."""
         for child in self.present:
             child.pipe.flush()
             if now > child.life.leave_by + LEAVING:
                 child.kill(Ending.stopped("it did not leave in time"))
-            elif now > child.life.hung_up_at + HANG_UP:
-                child.kill(Ending.crashed("it no longer spoke with its supervisor", child.started_tasks))
+            elif now > child.life.pipe_closed_at + PIPE_CLOSED:
+                child.kill(Ending.crashed("it had closed its pipe to the supervisor", child.started_tasks))
 
     def reap(self) -> None:
-        """Handle dead children: read their final messages, order the rescue of their tasks, plan their successors.
+        """Handle dead children: read their final messages, order the rescue of their tasks, and add their successors.
 
         It never waits: a process that a task has forked may hold the pipe of a dead child.
         """
@@ -191,8 +191,8 @@ class Children:
             self._reap(child)
 
     def end(self) -> None:
-        """End and reap all children that are left."""
-        self.die_out()
+        """Kill and reap all children that are left."""
+        self.stop_replacing()
         for child in self.present:
             child.kill(Ending.stopped("the supervisor ended"))
         for child in list(self.present):
@@ -204,20 +204,20 @@ class Children:
             self._handle(child, message)
         self.present.remove(child)
         self._count_ready()
-        self.on_exit(child, child.rescue())  # before the log, which may block: its lease must not be renewed
+        self.on_exit(child, child.rescue())  # before the log, which may block: the lease must not be renewed meanwhile
         if child.crashed and (self.begun or child.life.loaded):
             logger.error("%s", child.exit_reason)
-        if child.life.hung_up_at == math.inf:
+        if child.life.pipe_closed_at == math.inf:
             self._loop.forget(child.pipe)
         child.close()
         if self._wanted(child) and not child.life.replaced:
-            self._plan_successor(child)
+            self._add_successor(child)
 
     def _wanted(self, child: ChildProcess) -> bool:
         """Whether a child of its number belongs to the worker."""
-        return not self._dying_out and child.number < self._shape.processes
+        return not self._no_successors and child.number < self._shape.processes
 
-    def _plan_successor(self, child: ChildProcess) -> None:
+    def _add_successor(self, child: ChildProcess) -> None:
         if child.crashed and not child.life.loaded and not self.begun:
             raise StartFailed(f"{child.exit_reason} before it had loaded the application")
         self._starts.add_successor(child)

@@ -61,6 +61,6 @@ class ClockCorrection(Duty):
         self._was_set = False
         if pulled:
             logger.warning(
-                "%s up to %.1f s in the future, for the clock of the database was set back: due now",
+                "%s up to %.1f s in the future, because the clock of the database was set back: due now",
                 counted(pulled, "task that was due at once lay", "tasks that were due at once lay"), seconds,
             )  # fmt: skip

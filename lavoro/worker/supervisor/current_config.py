@@ -1,4 +1,4 @@
-"""The settings that a worker works by, as the last child that loaded the application told them."""
+"""The settings of a worker, as the last child that loaded the application sent them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _MOMENT = struct.Struct("=d")
 
 
 class FencingProcess:
-    """A process that ends a child when its lease is no longer certain, though the supervisor be killed or stopped.
+    """A process that ends a child when its lease is no longer certain, even if the supervisor is killed or stopped.
 
     The child's own self-fence cannot run while a call in C holds Python's lock. The supervisor starts this process
     while the child's loop is blocked, which is seldom, and seldom long.
@@ -34,7 +34,7 @@ class FencingProcess:
             self._pipe.write(_MOMENT.pack(until))
 
     def dismiss(self) -> None:
-        """Let it go: the child looks after itself, or is gone."""
+        """End it: the child's loop turns again, or the child is gone."""
         self._process.kill()
         self._process.wait()
         self._pipe.close()
@@ -61,7 +61,7 @@ def _ends_before(pid: int, until: float) -> bool:
             if moments:
                 until = _MOMENT.unpack(moments[-_MOMENT.size :])[0]
             else:
-                watched.remove(pipe)  # the supervisor is gone; what it said last holds
+                watched.remove(pipe)  # the supervisor is gone; the last moment that it sent holds
     return False
 
 

@@ -6,22 +6,22 @@ from lavoro.worker.supervisor.children import Children
 
 
 class HandlersDue:
-    """Tells one child that there are such tasks: one that works, or else the next that is ready.
+    """Tells one child that there are such tasks: one that runs tasks, or else the next that is ready.
 
-    They stand in the database. Here is only known whether somebody should look: from the start on, for an earlier
-    worker may have left some, and after each rescue, also of a process that was calling handlers.
+    The tasks are rows of the database; only a child reads them. They may be there at the start, from an earlier worker,
+    and after each rescue, also of a process that was calling handlers.
     """
 
     def __init__(self, children: Children) -> None:
         self._children = children
         self._due = True
 
-    def look(self) -> None:
-        """A child is ready: have it look, if somebody should."""
+    def call_if_due(self) -> None:
+        """Have a child read them, if there may be some; called when a child is ready."""
         if self._due:
             self.call()
 
     def call(self) -> None:
-        """Have a child look now."""
+        """Have a child read them now."""
         staying = (child for child in self._children.ready if not child.life.leaving and child.ending is None)
         self._due = not any(child.pipe.send("handle", worker_id=child.worker_id) for child in staying)

@@ -1,4 +1,4 @@
-"""Leases of children: asked for, given, watched over while they last, and fenced off before they run out."""
+"""The leases of children: requests and gives them, and ends children whose leases may expire."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lavoro.worker.supervisor.watch import Watch
 logger = logging.getLogger("lavoro.worker")
 
 MARGIN = 0.2
-"""The part of a lease before whose end we fence ourselves off: what we run then must be dead when others take over."""
+"""The part of a lease that is left when the supervisor kills a child: it is gone before others take its tasks."""
 
 
 class Leases:
-    """What lets children claim: each gets a worker id, and is watched as long as it has it.
+    """Gives each child a lease, by a worker id, and watches the child while it has the lease.
 
-    The database's side of it is ``upkeep``, whose thread posts what it finds out.
+    ``upkeep`` does the database's part in its thread, and posts the results to the main loop.
     """
 
     def __init__(self, database: Database, config: WorkerConfig, *, loop: Loop, children: Children, node: str) -> None:
@@ -46,15 +46,15 @@ class Leases:
         self.upkeep = Upkeep(database, hooks, Terms(node, config.lease, config.max_crashes, config.retention))
 
     def start(self) -> None:
-        """Begin to renew, and ask for leases of those who wait for one."""
-        self._loop.turned = time.monotonic()  # to make a database or to purge may have taken long; nothing hangs
+        """Begin to renew, and request a lease for each loaded child."""
+        self._loop.turned = time.monotonic()  # a new database or a purge may have taken long; the loop does not hang
         self.upkeep.start()
         for child in self._children.present:
             if child.life.loaded and child.ending is None:
                 self.ask(child, self._config)
 
     def stop(self) -> None:
-        """Rescue what is left behind, and renew no longer."""
+        """Rescue the tasks of ended children, then renew no longer."""
         self.upkeep.stop(5)
 
     def ask(self, child: ChildProcess, config: WorkerConfig) -> None:
@@ -94,18 +94,18 @@ class Leases:
             self._tell_whether_idle()
 
     def idle(self, child: ChildProcess, *, idle: bool) -> None:
-        """A child has held nothing for a while, or holds something again."""
+        """Take in that a child is idle, or no longer."""
         child.idle = idle
         self._tell_whether_idle()
 
     def _tell_whether_idle(self) -> None:
-        """While nobody can tell us that the lease of some other node begins, ours are renewed as always."""
+        """Tell the upkeep; without notifications of other nodes' leases, the node never counts as idle."""
         self.upkeep.idle(self._listens and all(child.idle for child in self._watches))
 
-    # What the upkeep finds out
+    # Results of the upkeep
 
     def _lose(self, worker_ids: set[int]) -> None:
-        """Others have taken these children's tasks: end them before they do any more."""
+        """Kill children whose tasks other nodes have taken."""
         for child in self._watches:
             if child.worker_id in worker_ids and child.ending is None:
                 logger.error("process %d has lost its lease to another node; ending it", child.pid)
@@ -116,13 +116,13 @@ class Leases:
             watch.cancel([each for each in cancels if each.worker_id == child.worker_id])
 
     def alive(self, now: float) -> bool:
-        """Whether the upkeep goes on, be it that the database is away: only a new process would heal what hangs."""
+        """Whether the upkeep thread makes progress. An outage counts as progress; a hung thread needs a restart."""
         return now - self.upkeep.due < self._config.lease
 
-    # While they last
+    # Checks
 
     def check(self, now: float) -> float:
-        """Check every child, and end those that may no longer run; return when a hard limit passes next."""
+        """Check every child, and kill those that may no longer run; return when a hard limit passes next."""
         if now > self.upkeep.trusted_until - MARGIN * self._config.lease:
             self._fence()
         trusted_until = self._trusted_by_children(now)
@@ -131,20 +131,20 @@ class Leases:
         return min((watch.deadline for watch in self._watches.values()), default=math.inf)
 
     def _trusted_by_children(self, now: float) -> float:
-        """Say until when children may live though they hear nothing more of us: no longer than a usual lease.
+        """Return until when children may live without the supervisor: for a usual lease at most.
 
-        So it does not matter to them that a long one was shortened after we were killed, or stopped.
+        A long lease may be shortened after this process was killed or stopped.
         """
         return min(now + self._config.lease, self.upkeep.trusted_until)
 
     def _fence(self) -> None:
-        """End what may soon be taken over by others, for we have not been able to renew its lease."""
+        """Kill the children: their leases could not be renewed, and other nodes may soon take their tasks."""
         for child in self._watches:
             if child.ending is None:
                 logger.error("the lease of process %d could not be renewed in time; ending it", child.pid)
                 child.kill(Ending.fenced("its lease could not be renewed"))
 
     def log_stacks(self) -> None:
-        """Log the stacks of all children, for a person who asked."""
+        """Log the stacks of all children, as SIGUSR1 asks for."""
         for watch in self._watches.values():
             watch.log_stacks()

@@ -13,11 +13,11 @@ class State(enum.IntEnum):
     STARTING = 0
     """The process imports the application."""
     LOADED = 1
-    """It has said hello, and waits for its lease."""
+    """It has sent ``hello``, and waits for its lease."""
     READY = 2
     """It runs tasks."""
     LEAVING = 3
-    """It was told to leave, or leaves by itself; its tasks still run."""
+    """It was told to stop, or stops by itself; its tasks may still run."""
     GONE = 4
     """It was reaped."""
 
@@ -29,7 +29,7 @@ class Lifecycle:
         self._since = {State.STARTING: time.monotonic()}
         self.leave_by = math.inf
         """When a leaving child has to be gone (monotonic); infinity: once its tasks have ended."""
-        self.hung_up_at = math.inf
+        self.pipe_closed_at = math.inf
         """When it closed its end of the pipe."""
         self.said_bye = False
         """Whether its tasks are stored or released, as far as that was possible."""

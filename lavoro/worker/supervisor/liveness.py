@@ -1,4 +1,4 @@
-"""A file that says by its age for how long a worker has not been well."""
+"""A file whose age is the time for which a worker has not been healthy."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Liveness(Service):
         self._upkeep, self._children = upkeep, children
 
     def step(self) -> float | None:
-        """Touch the file if all is well."""
+        """Touch the file if the worker is healthy."""
         if self._path is None:
             return None
-        if self._well():
+        if self._healthy():
             self._path.touch()
         return INTERVAL
 
@@ -46,18 +46,18 @@ class Liveness(Service):
             self._path.unlink(missing_ok=True)
 
     def failed(self, error: Exception) -> None:
-        """Say once that the file cannot be written."""
+        """Log once that the file cannot be written."""
         if self.failures == 1:
             logger.error("the liveness file %s cannot be written: %s", self._path, error)
 
-    def _well(self) -> bool:
+    def _healthy(self) -> bool:
         children = self._children.ready
-        renewed = time.monotonic() < self._upkeep.well_until
+        renewed = time.monotonic() < self._upkeep.healthy_until
         return renewed and bool(children) and all(map(_turns, children))
 
 
 def _turns(child: ChildProcess) -> bool:
     try:
         return child.scoreboard is not None and time.monotonic() - child.scoreboard.ticked < TURNING
-    except ValueError:  # its memory was given back this moment: it is gone
+    except ValueError:  # the child was reaped this moment
         return False

@@ -1,4 +1,4 @@
-"""The supervisor's one wait: for words of children, signals, calls of other threads, and the clock."""
+"""The supervisor's main loop: waits for messages of children, signals, calls of other threads, and the clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lavoro.runtime.alarm import Alarm
 
 
 class Loop:
-    """What the main thread waits for. Everything is called in that thread; only ``post`` is for the others."""
+    """The events of the main thread. All methods are called in that thread; only ``post`` is for the others."""
 
     def __init__(self) -> None:
         self.turned = time.monotonic()
@@ -62,7 +62,7 @@ class Loop:
         return caught
 
     def watch(self, descriptor: Any, call: Callable[[], object]) -> None:
-        """Call a function whenever a descriptor, or what has one, can be read or is closed at its other end."""
+        """Call a function whenever a descriptor, or an object with one, can be read or is closed at its other end."""
         self._selector.register(descriptor, selectors.EVENT_READ, call)
 
     def forget(self, descriptor: Any) -> None:
@@ -75,7 +75,7 @@ class Loop:
         self._alarm.ring()
 
     def wait(self, until: float) -> None:
-        """Wait for something to happen, until a moment (monotonic) at the latest, and call whom it concerns."""
+        """Wait for something to happen, until a moment (monotonic) at the latest, and call the functions for it."""
         ready = self._selector.select(max(0.0, until - time.monotonic()))
         self.turned = time.monotonic()
         for key, _ in ready:
@@ -84,7 +84,7 @@ class Loop:
             self._posted.popleft()()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         signal.set_wakeup_fd(-1)
         self._selector.close()
         self._alarm.close()

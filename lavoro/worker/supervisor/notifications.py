@@ -47,7 +47,7 @@ class NotificationRouter:
         self._listener.stop(5)
 
     def update(self) -> None:
-        """Ask to be told of new tasks while a child sleeps."""
+        """Listen for new tasks while a child sleeps."""
         sleeping = any(child.sleeping for child in self._children.ready)
         self._listener.want([f"queue:{queue}" for queue in self.queues] if sleeping else [])
 
@@ -59,7 +59,7 @@ class NotificationRouter:
             self._listener.when_heard(lambda: child.pipe.send("listening", listening=True))
 
     def _heard(self, payload: str | None) -> None:
-        """Pass a notification on to who can use it, in the listener's thread; None: some may have been missed."""
+        """Pass a notification to the children, in the listener's thread; None: some may be missing."""
         if payload is None:
             self._tell_sleeping(listening=True)
             self._renew()

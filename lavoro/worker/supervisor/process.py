@@ -1,4 +1,4 @@
-"""A child process as its supervisor sees it: started, spoken to, ended, reaped."""
+"""A child process as its supervisor sees it: its start, its messages and its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lavoro.worker.supervisor.lifecycle import Lifecycle, State
 from lavoro.worker.supervisor.stack_dumps import StackDumps
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
-"""Before anything else is imported: psycopg chooses its way of waiting when it is."""
+"""Before any other import: psycopg chooses its way of waiting when it is imported."""
 _RUN = "import sys; from lavoro.worker.child.child import main; main(sys.argv[1])"
 
 
@@ -29,8 +29,8 @@ class ChildProcess:
     """One child: its process, pipe, scoreboard and, once it has one, its worker id.
 
     Only the supervisor's main thread acts on it; other threads may read ``life`` and ``sleeping`` and use ``pipe``.
-    It leads a session, so that a terminal's Ctrl-C reaches the supervisor alone, and so that what its tasks have
-    started ends with it when it is ended by force.
+    It leads a session, so that a terminal's Ctrl-C reaches the supervisor alone, and so that the programs of its tasks
+    are killed with it.
     """
 
     def __init__(self, options: WorkerOptions, *, pool: str, number: int) -> None:
@@ -41,7 +41,7 @@ class ChildProcess:
         self.sleeping = False
         """Whether it waits for a notification."""
         self.idle = False
-        """Whether it has held no task for a while."""
+        """Whether it has had no task in flight for a while."""
         self.ending: Ending | None = None
         """The reason for which we ended it."""
         self.stack_dumps = StackDumps()
@@ -49,7 +49,7 @@ class ChildProcess:
         self.pipe, theirs = Pipe.pair()
         with theirs:
             self._process = self._start(theirs.fileno())
-        self.pipe.send("options", **options.as_dict())  # not as an argument, which everybody can list
+        self.pipe.send("options", **options.as_dict())  # not as an argument, which all users of the machine can list
 
     def _start(self, pipe: int) -> subprocess.Popen[bytes]:
         descriptors = {"pipe": pipe, "scoreboard": self._memory, "stacks": self.stack_dumps.descriptor}
@@ -79,7 +79,7 @@ class ChildProcess:
         """The exit code, negative for a signal; None before ``reap``."""
         return self._process.returncode
 
-    # Speaking to it
+    # Messages and signals
 
     def lease(self, worker_id: int, *, slots: int, trusted_until: float, **facts: Any) -> Scoreboard:
         """Give it its worker id: now it may claim. Return the scoreboard on which it shows what it does."""
@@ -96,20 +96,20 @@ class ChildProcess:
         self.pipe.send("stop", grace=grace, how=how, sig=sig, node=node)
 
     def request_stacks(self) -> None:
-        """Have it write down what its threads are doing, which it does even while its loop is blocked."""
+        """Have it write a stack dump, which it does even while its loop is blocked."""
         if self.life.loaded:  # earlier, the signal would end it
             self._send_signal(signal.SIGUSR1)
 
     # Its end
 
     def kill(self, ending: Ending) -> None:
-        """End it now, with all it has started. The first ending counts."""
+        """Kill it, with the programs of its tasks. The first ending counts."""
         if self.ending is None:
             self.ending = ending
         self._send_signal(signal.SIGKILL, group=True)
 
     def wait(self, timeout: float) -> None:
-        """Wait for its end, for so many seconds at the most."""
+        """Wait for its end, at most for so many seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
 
@@ -143,7 +143,7 @@ class ChildProcess:
 
     @property
     def exit_reason(self) -> str:
-        """Say how it ended."""
+        """How it ended, for the log and the errors of its tasks."""
         code = self.exitcode
         if self.ending:
             return self.ending.reason
@@ -152,7 +152,7 @@ class ChildProcess:
         return f"worker process {self.pid} exited with code {code}"
 
     def rescue(self) -> Rescue | None:
-        """Say what is to be done about the tasks it held; None if it never had a lease."""
+        """Return the rescue of its tasks; None if it never had a lease."""
         if self.worker_id is None or self.scoreboard is None:
             return None
         if self.crashed:
@@ -162,7 +162,7 @@ class ChildProcess:
         return Rescue(self.worker_id, ending)
 
     def close(self) -> None:
-        """Give back what is held for it, once it is gone."""
+        """Close its pipe and its files, once it is gone."""
         self.pipe.close()
         if self.scoreboard is not None:
             self.scoreboard.close()
@@ -170,7 +170,7 @@ class ChildProcess:
         os.close(self._memory)
 
     def _send_signal(self, number: int, *, group: bool = False) -> None:
-        """Send it by number: ``Popen`` would look for the end first, and take the zombie away that ``reap`` needs."""
+        """Send a signal, not by ``Popen``: that would reap the zombie first, which ``reap`` needs."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 (os.killpg if group else os.kill)(self.pid, number)

@@ -21,7 +21,7 @@ from lavoro.worker.supervisor.rescue import Rescuer
 logger = logging.getLogger("lavoro.worker")
 
 IDLE, LONGEST = 8, 240.0
-"""How many times longer a lease is while the children hold no task, unless that is more than 240 seconds."""
+"""The factor by which leases are longer while all children are idle, and the most seconds of such a lease."""
 IDLE_RENEWAL = 3 / 8
 """The part of such a lease after which it is renewed: 500 idle nodes cost a database little, and retries have time."""
 STUCK, STUCK_INTERVAL = 1.0, 0.25
@@ -30,7 +30,7 @@ more; and seconds between two checks meanwhile. The loop turns four times a seco
 
 
 class LeaseLength:
-    """How long the leases are: the usual time, or longer while the children hold no task."""
+    """The length of the leases: the usual time, or longer while all children are idle."""
 
     def __init__(self, usual: float) -> None:
         self.usual, self.long = usual, max(usual, min(IDLE * usual, LONGEST))
@@ -48,11 +48,11 @@ class LeaseLength:
 
     @property
     def factor(self) -> float:
-        """How many times longer than usual the leases are."""
+        """The factor by which the leases are longer than usual."""
         return self.in_force / self.usual
 
     def renew(self, tx: Tx, leases: set[int], length: float, *, ever: bool) -> workers.Renewal:
-        """Renew leases for this length; with ``ever``, find leases of other nodes however long ago they ran out."""
+        """Renew leases for this length; with ``ever``, find leases of other nodes however long ago they expired."""
         shortening, self._perhaps_long = self._perhaps_long, self._perhaps_long or length > self.usual
         self.in_force = min(self.in_force, length)  # the answer may be lost: trust the long one no more
         renewal = workers.renew(
@@ -73,7 +73,7 @@ class Newcomer(NamedTuple):
 class LeaseRenewal(Duty):
     """All leases of a node are renewed by one statement, four times in each lease.
 
-    ``trusted_until`` is when, by our monotonic clock, the leases may have run out: counted from before the last
+    ``trusted_until`` is when, by our monotonic clock, the leases may have expired: counted from before the last
     renewal that was answered, or before one that shortens them, answered or not. All children have the same.
     """
 
@@ -95,7 +95,7 @@ class LeaseRenewal(Duty):
         self._newcomers.append(Newcomer(registration, registered))
 
     def forget(self, worker_id: int) -> None:
-        """Renew a lease no longer: that of a dead child must run out, even if its tasks cannot be rescued here."""
+        """Renew a lease no longer: that of a dead child must expire, even if its tasks cannot be rescued here."""
         self._leases.discard(worker_id)
 
     def renew(self) -> None:
@@ -127,7 +127,7 @@ class LeaseRenewal(Duty):
     def _main_loop_is_stuck(self) -> bool:
         """Whether the main loop has not turned for so long that no lease is renewed until it does.
 
-        It does not watch the children then: their leases must run out, so that other nodes take their tasks.
+        It does not watch the children then: their leases must expire, so that other nodes take their tasks.
         """
         since = time.monotonic() - self._hooks.turned()
         stuck = since > max(STUCK, self.length.usual / RENEWALS)
@@ -144,21 +144,21 @@ class LeaseRenewal(Duty):
         return self._at_once or due or self._wanted() < self.length.in_force
 
     def _wanted(self) -> float:
-        """Which length to ask for; a new child begins with the usual one, and all children have the same."""
+        """Return the length to ask for; a new child begins with the usual one, and all children have the same."""
         return self.length.long if self.length.idle and not self._newcomers else self.length.usual
 
     def _renew(self, tx: Tx) -> None:
         # Before the statement: a request, or a notification, that comes meanwhile must not be lost.
         sent, self._at_once, length = time.monotonic(), False, self._wanted()
-        self._rescuer.expect_nothing()
+        self._rescuer.forget_expected()
         if length < self.length.in_force:
             self.trusted_until = min(self.trusted_until, sent + length)
         leases = set(self._leases)
-        # A lease that ran out long ago may still be watched, for up to half of the longest lease.
+        # A lease that expired long ago may still be watched, for up to half of the longest lease.
         ever = self._rescuer.orphans_due or self._clock.known_for < self.length.long
         renewal = self.length.renew(tx, leases, length, ever=ever)
         if self._clock.read(tx, renewal.now, sent=sent, silent=sent - self.renewed_at):
-            self._rescuer.look_for_orphans()
+            self._rescuer.require_search()
         self.renewed_at, self.trusted_until = sent, sent + length
         # A lease that expires in the future is seen by other nodes too: jitter keeps them apart.
         expiry = sent + renewal.expiry + (jitter(0, 0.5) if renewal.expiry > 0 else 0)

@@ -22,15 +22,15 @@ logger = logging.getLogger("lavoro.worker")
 ORPHANS_INTERVAL = 60.0
 """Seconds between two searches for orphans; idle nodes search more seldom, but a minute after each expired lease."""
 LOCK_TIMEOUT = "2s"
-"""A row that another session holds must not keep the node from renewing leases; the rescue is tried again."""
+"""The longest wait for a locked row: the node must renew leases, and tries the rescue again."""
 IDLE_TIMEOUT = "5s"
-"""A node that is stopped in the middle of a rescue must not keep the others from it: the server ends its session."""
+"""The server ends the session of a node that is stopped during a rescue, so that other nodes can do it."""
 
 
 class Rescuer(Duty):
     """Puts tasks of processes that are gone back to their queues, or ends them.
 
-    Any node may do it for any other: one statement ends a lease, so one node has it.
+    Any node may do it for any other: one statement ends a lease, so only one node succeeds.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Rescuer(Duty):
         self._clock, self._lease, self._max_crashes, self._rescued = clock, lease, max_crashes, rescued
         self._dead: deque[Rescue] = deque()
         self._expiry = self._expected = math.inf
-        """When, by our monotonic clock, the first lease of another node runs out: as we read, and as we were told."""
+        """When (monotonic) the first lease of another node expires: as a renewal read, and as a notification told."""
         self._orphans_from = -math.inf
         self._factor = 1.0
-        """How many times longer than usual our leases are."""
+        """The factor by which our leases are longer than usual."""
         self._has_renewed = self._has_rescued = False
 
     # From other threads
@@ -53,17 +53,17 @@ class Rescuer(Duty):
         self._dead.append(dead)
 
     def expect_expiry(self, seconds: float) -> None:
-        """Some lease runs out in so many seconds, perhaps sooner than the last renewal told, unless it is renewed."""
+        """Take in that a lease expires in so many seconds unless it is renewed, perhaps before those already known."""
         self._expected = min(self._expected, time.monotonic() + seconds + jitter(0, 0.5))
 
     # From the renewal
 
-    def expect_nothing(self) -> None:
-        """Forget the notifications so far: the statement that follows reads the leases."""
+    def forget_expected(self) -> None:
+        """Forget the notified expiries so far: the statement that follows reads the leases."""
         self._expected = math.inf
 
     def renewed(self, *, expiry: float, factor: float) -> None:
-        """Take over from a renewal when the first lease of another node runs out."""
+        """Take over from a renewal when the first lease of another node expires."""
         self._expiry, self._factor, self._has_renewed = expiry, factor, True
 
     @property
@@ -71,7 +71,7 @@ class Rescuer(Duty):
         """Whether a search for orphans is due after the next renewal."""
         return time.monotonic() >= self._orphans_from
 
-    def look_for_orphans(self) -> None:
+    def require_search(self) -> None:
         """Search for all orphans, however old: after the clock was set, expired leases may have looked alive."""
         self._orphans_from = -math.inf
 
@@ -79,7 +79,7 @@ class Rescuer(Duty):
 
     @property
     def due(self) -> float:
-        """When the first lease of another node runs out."""
+        """When the first lease of another node expires."""
         return min(self._expiry, self._expected)
 
     @property
@@ -93,7 +93,7 @@ class Rescuer(Duty):
         return len(self._dead)
 
     def run(self, tx: Tx) -> None:
-        """Rescue what is gone; children of our own first."""
+        """Do the rescues that are due, those of our own children first."""
         self.attempt(tx, "to rescue tasks of our own", self._rescue_children)
         if time.monotonic() >= self.due:
             self.attempt(tx, "to rescue tasks of others", self._rescue_expired)
@@ -109,7 +109,7 @@ class Rescuer(Duty):
             try:
                 self._rescue(tx, self._dead[0])
             except BaseException:
-                self._dead.rotate(-1)  # the next time another one comes first
+                self._dead.rotate(-1)  # the next try begins with another one
                 raise
             self._dead.popleft()
 
@@ -118,11 +118,11 @@ class Rescuer(Duty):
         try:
             while self._rescue_first_expired(tx):
                 pass
-        finally:  # a renewal will tell; another node may be at it now
+        finally:  # a renewal will tell; another node may be ending one now
             self._expiry = time.monotonic() + self._lease / RENEWALS
 
     def _rescue_first_expired(self, tx: Tx) -> bool:
-        """End a lease that ran out, with all its tasks; tell whether there was one.
+        """End an expired lease, with all its tasks; tell whether there was one.
 
         The server's clock counts how long a lease has not moved, as far back as that clock is known to agree with ours.
         """
@@ -141,7 +141,7 @@ class Rescuer(Duty):
         """Rescue tasks of workers without a lease."""
         if not self.orphans_due:
             return
-        ever = self._orphans_from == -math.inf  # the first search finds orphans of the time when no node was there
+        ever = self._orphans_from == -math.inf  # the first search finds orphans from a time without any node
         self._orphans_from = time.monotonic() + ORPHANS_INTERVAL * self._factor
         for worker_id in workers.of_orphans(tx, ever=ever):
             self._rescue(tx, Rescue(worker_id, Ending.fenced("its worker had no lease any more")))
@@ -162,7 +162,7 @@ class Rescuer(Duty):
 
 
 def _log_end(name: str, id: str, error: Exception) -> None:
-    """Log the end of a task in the words that its own process would have used."""
+    """Log the end of a task as its own process would have."""
     if isinstance(error, exceptions.TaskRevokedError):
         task_log.outcomes.info("Task %s[%s] revoked while it ran", name, id, extra={"task_name": name, "task_id": id})
     else:

@@ -1,4 +1,4 @@
-"""Makes partitions ahead of time and drops those whose rows have been kept long enough."""
+"""Makes partitions ahead of time, and drops those whose rows are older than the retention."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERVAL = 600.0
 
 
 class Retention(Duty):
-    """One node does it for all, every ten minutes; each table by itself, so that an error of one stops no other."""
+    """One node leads for ten minutes and does it for all; an error of one table does not stop the others."""
 
     def __init__(self, node: str, kept: dict[str, float | None]) -> None:
         super().__init__()

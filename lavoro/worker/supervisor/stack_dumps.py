@@ -1,4 +1,4 @@
-"""Stack dumps of a child: the file into which faulthandler writes them, and what they say about tasks."""
+"""Stack dumps of a child: the file into which faulthandler writes them, and the tasks that they show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXECUTION = f"{_OURS}execution{os.sep}"
 
 
 class StackDumps:
-    """A file without a name, which the child inherits; ``read`` returns what is new in it."""
+    """A file without a name, which the child inherits; ``read`` returns its new part."""
 
     def __init__(self) -> None:
         self.descriptor = unnamed_file()
@@ -32,7 +32,7 @@ class StackDumps:
         return text.decode(errors="replace").strip()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         os.close(self.descriptor)
 
 

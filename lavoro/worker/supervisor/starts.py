@@ -1,4 +1,4 @@
-"""When the next children start: later, the more of them have failed or ended soon."""
+"""Decides when the next children start: the pause grows with failed starts and with short lives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lavoro.worker.supervisor.process import ChildProcess
 FAILED_STARTS = 5
 """Children in a row that may end before they are ready, until the worker gives up."""
 SHORT_LIFE = 10.0
-"""Seconds; children that crash sooner are replaced the later, the more there are of them."""
+"""Seconds; the more children in a row crash sooner, the longer the pause before the next start."""
 
 
 class Starts:
@@ -37,7 +37,7 @@ class Starts:
 
     @property
     def fail(self) -> bool:
-        """Whether so many have failed to begin that another would as well."""
+        """Whether so many starts have failed in a row that the worker gives up."""
         return self._failed >= FAILED_STARTS
 
     def add(self, number: int, *, after: float = 0.0) -> None:
@@ -56,14 +56,14 @@ class Starts:
         return [number for _, number in due]
 
     def succeeded(self) -> None:
-        """A child has begun to run tasks."""
+        """Forget the failed starts: a child has begun to run tasks."""
         self._failed = 0
 
     def add_successor(self, child: ChildProcess) -> None:
         """Start the successor of a child that is gone, after a pause if it crashed.
 
-        A child that was ready has crashed over a task, and the budget of that task ends the matter: then the pause
-        stays short, for the sake of the other tasks.
+        A child that was ready crashed because of a task, which fails after ``lavoro_max_crashes``: so the pause stays
+        short, for the other tasks.
         """
         self.add(child.number, after=self._pause_after(child) if child.crashed else 0.0)
 

@@ -1,4 +1,4 @@
-"""The start of a worker: a first child loads the application and tells its settings; then the database is checked."""
+"""The start of a worker: a first child loads the application and sends its settings, then the database is checked."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class StoppedEarly(BaseException):
-    """The worker was told to stop before it had begun."""
+    """The worker was told to stop before its start was complete."""
 
 
 class Started(NamedTuple):
-    """What the start has found out; the children have the first child."""
+    """The results of the start; ``children`` has the first child."""
 
     config: WorkerConfig
     database: Database
@@ -49,7 +49,7 @@ class Startup:
         self._config: WorkerConfig | None = None
 
     def run(self) -> Started:
-        """Return what was found out; raise StartFailed, StoppedEarly, or an error of the settings or the database."""
+        """Return the configuration and the database; raise StartFailed, StoppedEarly, or a LavoroError."""
         self._children.handlers = {"hello": self._hello, "failed": self._failed, "bye": said_bye}
         self._children.start(0)
         config = self._learn_config()
@@ -75,7 +75,7 @@ class Startup:
                 self._stop_early()
                 if not config.retry_at_start:
                     raise
-                if str(error) != said:  # an outage is no news every other second
+                if str(error) != said:  # an outage is logged once, not every two seconds
                     said = str(error)
                     logger.warning("%s; trying again until it answers", error)
             until = time.monotonic() + DATABASE_INTERVAL
@@ -86,7 +86,7 @@ class Startup:
         self._loop.wait(min(time.monotonic() + TICK, self._children.next_start))
         self._stop_early()
         self._children.reap()
-        if self._children.hopeless:
+        if self._children.starts_fail:
             raise StartFailed("too many processes in a row have ended before the worker could begin")
         self._children.start_due()
 
@@ -108,7 +108,7 @@ class Startup:
 
 
 def said_bye(child: ChildProcess, message: Message) -> None:
-    """A child is about to end; its tasks are stored or released."""
+    """Note that a child is about to end; its outcomes are stored, its other tasks released."""
     child.life.said_bye = True
     if not child.life.leaving:  # it leaves for a reason of its own
         child.life.leave(by=time.monotonic())

@@ -1,4 +1,4 @@
-"""Stopping a worker: warm, cold, and by force when the time is up."""
+"""Stops a worker: warm, cold, or by force when the time is over."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lavoro.worker.supervisor.children import LEAVING, Children
 COLD = 2.0
 """Seconds a child gets to store its last outcomes when it is to stop now."""
 ECHO = 0.5
-"""Seconds within which another signal means the same: a terminal and a service manager may both send one."""
+"""Seconds within which another signal belongs to the same order: terminal and service manager may both send one."""
 
 
 class Stopping:
-    """The order to stop, once it was given: what follows may only shorten the time."""
+    """The order to stop; a later order may only shorten the time."""
 
     def __init__(self, children: Children) -> None:
         self._children = children
@@ -35,12 +35,12 @@ class Stopping:
         return time.monotonic() < self._ordered + ECHO
 
     def order(self, why: str, *, cold: bool, grace: float) -> str:
-        """Tell everybody to leave, and say so; a cold stop after a cold one is the end."""
+        """Order all children to stop; return the line for the log. A cold stop after a cold one kills them."""
         now, how = time.monotonic(), "cold" if cold else "warm"
         grace = 0.0 if cold else grace
         words = self._words(why, cold=cold, grace=grace)
         self._ordered = now
-        self._children.die_out()
+        self._children.stop_replacing()
         self._by = now if self._cold else now + (COLD if cold else grace + LEAVING)
         self._cold = cold
         for child in self._children.present:
@@ -62,7 +62,7 @@ class Stopping:
         return f"{why}: stopping, {tasks}, for up to {grace:g} s"
 
     def enforce(self, now: float) -> None:
-        """End those that should be gone."""
+        """Kill the children that are left when the time is over."""
         if self._by is not None and now > self._by:
             for child in self._children.present:
                 child.kill(Ending.stopped("it did not stop in time"))

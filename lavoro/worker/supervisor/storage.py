@@ -24,7 +24,7 @@ def database_of(config: WorkerConfig) -> Database:
     database = Database(connector, schema=config.schema)
     if not database.listens:
         logger.warning(
-            "behind a pooler nothing can be heard of new tasks: workers poll; set lavoro_direct_url to be notified"
+            "behind a pooler there are no notifications of new tasks: workers poll; set lavoro_direct_url to get them"
         )
     return database
 

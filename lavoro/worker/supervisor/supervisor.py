@@ -1,4 +1,4 @@
-"""The supervisor: begins in order, turns until it is told to stop, and ends in the reverse order."""
+"""The supervisor: starts its parts in order, loops until it is told to stop, and stops them in the reverse order."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Supervisor:
     # The order of beginning and ending
 
     def _begin(self) -> None:
-        """Start in an order in which each finds what it needs."""
+        """Start the parts, each after those that it uses."""
         config, database = self._current.config, self._services.database
         own = [child.pid for child in self._children.present]
         for note in (*config.notes, *start_warnings.of_the_node(database, self._hostname, own)):
@@ -121,8 +121,8 @@ class Supervisor:
             self._children.start(number)
 
     def _end(self) -> None:
-        """Stop in the reverse order; tasks that children have left are rescued before the connection is closed."""
-        self._loop.turned = math.inf  # it turns no more; the leases of children that end are renewed all the same
+        """Stop in the reverse order; the last tasks of children are rescued before the connection is closed."""
+        self._loop.turned = math.inf  # it turns no more; leases of stopping children are renewed
         self._children.end()
         self._services.liveness.stop(5)
         self._services.notifications.stop()
@@ -132,13 +132,13 @@ class Supervisor:
     # The loop
 
     def _turn(self) -> None:
-        """Wait for an event, then do all there is to do."""
+        """Wait for an event, then do all that is due."""
         self._loop.wait(min(self._next_check, self._children.next_start))
         for number in self._loop.caught():
             self._obey(number)
         self._check()
         self._children.reap()
-        if self._children.hopeless and not self._stopping.begun:
+        if self._children.starts_fail and not self._stopping.begun:
             self._give_up()
         self._children.replace()
         self._children.start_due()
@@ -147,7 +147,7 @@ class Supervisor:
         now = time.monotonic()
         if now < self._next_check:
             return
-        if self._parent.has_gone() and not self._stopping.begun:  # a second order would mean: now
+        if self._parent.has_gone() and not self._stopping.begun:  # a second order would be a cold stop
             self._obey(signal.SIGTERM)
         next_limit = self._services.leases.check(now)
         self._stopping.enforce(now)
@@ -192,16 +192,16 @@ class Supervisor:
         logger.error("a new process cannot work: %s", message["error"])
 
     def _on_ready(self, child: ChildProcess, message: Message) -> None:
-        self._children.welcome(child)
+        self._children.mark_ready(child)
         self._services.notifications.update()
-        self._services.leases.handlers.look()
+        self._services.leases.handlers.call_if_due()
         config = self._current.config
         if self._said_ready or len(self._children.ready) < config.processes:
             return
         self._said_ready = True
         self._announcements.ready(config.summary(self._hostname, app=self._options.app, database=name_of(config)))
         logger.debug("tasks: %s", ", ".join(config.tasks))
-        min(self._children.ready, key=lambda ready: ready.number).pipe.send("worker_ready")  # one speaks for all
+        min(self._children.ready, key=lambda ready: ready.number).pipe.send("worker_ready")  # one signal for the node
 
     def _on_sleeping(self, child: ChildProcess, message: Message) -> None:
         self._services.notifications.set_sleeping(child, sleeping=message["sleeping"])
@@ -235,7 +235,7 @@ def run(
         supervisor = Supervisor(options, hostname, started, Process(loop, children, parent, announcements))
         exitcode = supervisor.run()
     except StoppedEarly:
-        announcements.say("told to stop before it had begun")
+        announcements.say("told to stop before the start was complete")
     finally:
         children.end()
         loop.close()

@@ -1,4 +1,4 @@
-"""What systemd wants to hear of a worker: that it is ready, stops, or is still alive."""
+"""Tells systemd that a worker is ready, stops, or is alive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lavoro.text.printable import plain
 class Systemd:
     """Sends datagrams to the socket that NOTIFY_SOCKET names, as ``sd_notify`` does; without one it does nothing.
 
-    The variable is taken out of the environment: children, and what tasks start, have nothing to tell.
+    The variable is removed from the environment: children and the programs of tasks must not use it.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Systemd:
         self._next = -math.inf
 
     def tell(self, *words: str) -> None:
-        """Send assignments such as ``READY=1``; nobody waits for them, and nobody must listen."""
+        """Send assignments such as ``READY=1``; it waits for nothing, and a missing socket is no error."""
         if self._address:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)

@@ -33,7 +33,7 @@ class Terms(NamedTuple):
 
 
 class Upkeep(Service):
-    """Runs the duties of a node one after the other, leases first: one that runs out harms the most."""
+    """Runs the duties of a node one after the other, leases first: an expired one does the most harm."""
 
     name = "upkeep"
     expected = OUTAGE
@@ -71,7 +71,7 @@ class Upkeep(Service):
         self.wake()
 
     def idle(self, idle: bool) -> None:
-        """Say whether the children have held no task for a while; as soon as one does, the lease gets short again."""
+        """Take in whether all children are idle; as soon as one is not, the lease gets short again."""
         self.renewal.length.idle = idle
         if not idle:
             self.wake()
@@ -87,8 +87,8 @@ class Upkeep(Service):
         return self.renewal.trusted_until
 
     @property
-    def well_until(self) -> float:
-        """Until when (monotonic) a renewal may be missing: for half of the lease."""
+    def healthy_until(self) -> float:
+        """Until when (monotonic) the node is healthy without a renewal: for half of the lease."""
         return self.trusted_until - self.renewal.length.in_force / 2
 
     # The loop

@@ -21,7 +21,7 @@ from lavoro.worker.supervisor.stack_dumps import calls_of_tasks, slots
 logger = logging.getLogger("lavoro.worker")
 
 STACK_TIMEOUT = 1.0
-"""Seconds a child gets to write down its stack: one that is stopped, or waits for its disk, never does."""
+"""Seconds that a child gets to write its stack: one that is stopped, or waits for its disk, never does."""
 CANCEL_TIMEOUT = 1.0
 """Seconds a task gets to end after it was cancelled, where its process can be ended without harm to others."""
 
@@ -51,7 +51,7 @@ class Watch:
         self._told: set[Cancellation] = set()
 
     def check(self, trusted_until: float) -> None:
-        """Do what is due; called a few times a second."""
+        """Check the child; called a few times a second."""
         self._scoreboard.trust(trusted_until)
         if self._fencing_process is not None:
             self._fencing_process.trust(trusted_until - self._margin)
@@ -87,7 +87,7 @@ class Watch:
     # Cancellation
 
     def cancel(self, cancels: Sequence[Cancellation]) -> None:
-        """Pass on, once each, which tasks are to be cancelled: these are all that there are at present."""
+        """Send each cancellation once; ``cancels`` are all of the child."""
         for cancel in cancels:
             if cancel not in self._told:
                 options: dict[str, Any] = json.loads(cancel.how)
@@ -113,7 +113,7 @@ class Watch:
     # The loop
 
     def log_stacks(self) -> None:
-        """Log the stacks of the child, for a person who asked."""
+        """Log the stacks of the child, as SIGUSR1 asks for."""
         self._asked_by = time.monotonic() + STACK_TIMEOUT
         self._child.request_stacks()
 
@@ -165,10 +165,10 @@ class Watch:
                 "process %d has been blocked for %s; ending it\n%s",
                 self._child.pid, how_long, Lines(calls_of_tasks(stacks) or "(no stack available)"),
             )  # fmt: skip
-            self._child.kill(Ending.crashed(f"its process was blocked for {how_long}", self._suspects(stacks)))
+            self._child.kill(Ending.crashed(f"its process was blocked for {how_long}", self._blocking_tasks(stacks)))
 
-    def _suspects(self, stacks: str) -> tuple[uuid.UUID, ...]:
-        """Return the tasks whose slots the stacks name: all, where they are too deep; none, if it is stopped."""
+    def _blocking_tasks(self, stacks: str) -> tuple[uuid.UUID, ...]:
+        """Return the tasks whose slots the stacks name: all of too deep stacks, none of a stopped process."""
         entries, shown = self._scoreboard.entries() if stacks else [], slots(stacks)
         return tuple(entry.id for entry in entries if entry.slot in shown or not shown)
 

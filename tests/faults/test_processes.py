@@ -88,7 +88,7 @@ def test_task_that_ends_its_process_after_it_has_returned(trial: Trial, argument
     trial.workers[0].destroy()
 
 
-def test_killed_supervisor_leaves_no_orphans(trial: Trial) -> None:
+def test_a_killed_supervisor_leaves_no_children(trial: Trial) -> None:
     """Row 3: its children leave by themselves, and nothing they ran is lost or runs twice at a time."""
     worker = trial.worker("-c", "4", "--processes", "2", "--grace", "1")
     producer = trial.producer()

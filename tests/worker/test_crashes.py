@@ -61,7 +61,7 @@ def test_killed_child(
 
 
 @pytest.mark.slow
-def test_orphan_that_is_blocked_dies_with_its_lease(
+def test_a_blocked_child_without_a_supervisor_dies_with_its_lease(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually, tmp_path: Path
 ) -> None:
     worker = start_worker("-c", "1", url=migrated_url, environment={"TEST_LEASE": "3"})
@@ -74,7 +74,7 @@ def test_orphan_that_is_blocked_dies_with_its_lease(
 
 
 @pytest.mark.slow
-def test_orphan_whose_guard_cannot_act_is_gone_before_its_tasks_start_again(
+def test_a_child_whose_self_fence_cannot_act_is_gone_before_its_tasks_start_again(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
 ) -> None:
     """Its supervisor is killed while a call in C holds Python's lock."""

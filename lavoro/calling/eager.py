@@ -1,4 +1,4 @@
-"""Eager mode: a task runs in the calling process, the way a worker would run it."""
+"""Eager mode: runs a task in the calling process, as a worker would run it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_eagerly(
 ) -> EagerResult[Any]:  # fmt: skip
     """Run a task now, with request, handlers and signals; its retries follow at once.
 
-    ``throw`` (default: setting ``task_eager_propagates``) raises what the task raises, a ``Retry`` too.
+    ``throw`` (default: setting ``task_eager_propagates``) raises the exception of the task, a ``Retry`` too.
     """
     return _run(app, task, (args, dict(kwargs)), options, throw)
 
@@ -41,17 +41,17 @@ def send_eagerly(
 
 
 class Way(NamedTuple):
-    """How an eager call runs, at each of its tries."""
+    """The values that all tries of an eager call share."""
 
     settings: RunSettings
     fields: Mapping[str, Any]
-    """What the request has in place of what a worker gives it."""
+    """Fields of the request whose values are others than in a worker."""
     throw: bool
-    """Whether the caller sees what the task raises."""
+    """Whether the task's exception is raised in the caller."""
 
 
 class EagerRun(Run):
-    """One start in the calling process: what handlers raise reaches the caller."""
+    """One start in the calling process: exceptions of handlers are raised in the caller."""
 
     __slots__ = ("way",)
 
@@ -60,7 +60,7 @@ class EagerRun(Run):
         self.way = way
 
     def outcome(self) -> Outcome:
-        """Run, in a copy of the context; raises what the caller is to see."""
+        """Run, in a copy of the context; raise an exception that is meant for the caller."""
         try:
             return super().outcome()
         except _Handled as handled:
@@ -83,7 +83,7 @@ class EagerRun(Run):
         return value
 
     def ended(self, error: BaseException) -> Outcome:
-        """Return the outcome of an exception; raise one that the caller is to see."""
+        """Return the outcome of an exception; raise one that is meant for the caller."""
         if isinstance(error, _Handled):
             raise error
         if not isinstance(error, Exception) or (self.way.throw and not isinstance(error, (Ignore, Reject))):
@@ -106,7 +106,7 @@ class EagerRun(Run):
 
 
 class _Handled(BaseException):
-    """Carries what a handler raised past the task's own outcome."""
+    """Carries the exception of a handler past the task's own outcome."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -148,7 +148,7 @@ def _settings(conf: Any) -> RunSettings:
 
 
 def _fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the request that are others than in a worker: nothing was sent, and nothing waits."""
+    """Return the fields of the request that differ from those in a worker: no message was sent."""
     delivery = {name: options.get(name) for name in ("exchange", "routing_key", "priority")}
     return {
         "eta": None, "expires": None, "delivery_info": {"is_eager": True, **delivery},

@@ -15,7 +15,7 @@ class _Block:
     """One block: its connection, the thread or asyncio task that entered it, and whether it has ended.
 
     Threads, greenlets and asyncio tasks that are started inside a block may have a copy of its context variables. The
-    copy outlives the block, and a connection is not theirs to use.
+    copy outlives the block, and they must not use its connection.
     """
 
     __slots__ = ("connection", "ended", "execution", "outer")
@@ -69,7 +69,7 @@ def joined(app: Any) -> Any:
 
 
 def _owner(app: Any) -> Hashable:
-    """Tell whose a block is: a site's, and its database's, for the settings may name another one later."""
+    """Return the owner of a block: the site and its database, because settings may name another one later."""
     return app.site, *app.site.place
 
 

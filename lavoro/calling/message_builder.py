@@ -1,4 +1,4 @@
-"""Building a message: a task's name, its arguments and the options of a call become a ``Message``."""
+"""Builds messages: a task's name, its arguments and the options of a call become a ``Message``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
 
 _message = tuple.__new__
-"""What ``Message()`` ends in: half of its time."""
+"""The function that ``Message()`` calls in the end; called directly, it takes half of the time."""
 
 Call = Sequence[Any] | Mapping[str, Any]
 """The arguments of one call of many: the positional ones, or the keywords."""
@@ -31,7 +31,7 @@ MAX_NAME_LENGTH = 500
 
 
 class MessageBuilder(NamedTuple):
-    """Builds the messages of calls that have all in common but their arguments."""
+    """Builds the messages of calls that differ only in their arguments."""
 
     name: str
     task_id: str | None
@@ -53,7 +53,7 @@ class MessageBuilder(NamedTuple):
     """Whether the call, or else its task, ignores the result."""
 
     def build(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
-        """Encode one call; raises ``TypeError`` or ``ValueError`` for what cannot be encoded or is too long."""
+        """Encode one call; raises ``TypeError`` or ``ValueError`` if it cannot be encoded or is too long."""
         text = keywords = payload = None
         options = self.options
         try:
@@ -81,7 +81,7 @@ class MessageBuilder(NamedTuple):
     def _too_long(self, size: int) -> ValueError:
         return ValueError(
             f"the arguments of {self.name} have {size:,} bytes, more than {self.size_limit:,} (setting"
-            " lavoro_max_argument_size): store the data elsewhere and pass where it is"
+            " lavoro_max_argument_size): store the data elsewhere and pass its address"
         )
 
 
@@ -91,7 +91,7 @@ def message_builder(
     """Read the options of a call, of which ``queue`` must be one; return the builder of its message.
 
     ``task`` is the task object if it is known here, for its defaults; ``request`` that of the task that calls. Raises
-    ``TypeError`` or ``ValueError`` for options that mean nothing.
+    ``TypeError`` or ``ValueError`` for wrong options.
     """
     extra = _travelling(options, request)
     check_limits(*(extra.get(limit) or getattr(task, limit, None) for limit in ("time_limit", "soft_time_limit")))
@@ -132,7 +132,7 @@ def revised(
 ) -> MessageBuilder:
     """Return the builder of a call with other extra options, and with the ``eta`` or ``expires`` that ``times`` has.
 
-    Raises ``TypeError`` or ``ValueError`` for what means nothing.
+    Raises ``TypeError`` or ``ValueError`` for wrong options.
     """
     if "eta" in times:
         eta, countdown = _start(times, settings)
@@ -157,7 +157,7 @@ def calling_task() -> Context | None:
 
 
 def retry_under_way(request: Context, options: Mapping[str, Any]) -> list[Message] | None:
-    """Return where a call belongs that ``retry`` makes for the task that runs here; None for other calls."""
+    """Return the list for the message of a call that ``retry`` makes for the running task; None for other calls."""
     resent: list[Message] | None = vars(request).get("resent")
     return resent if resent is not None and options.get("task_id") == request.id else None
 
@@ -165,7 +165,7 @@ def retry_under_way(request: Context, options: Mapping[str, Any]) -> list[Messag
 def retry_changes(
     task: Any, request: Context, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Encode what another try of a task is to have different: only what was given is in it."""
+    """Encode the overrides of the next try of a task."""
     serializer = options.get("serializer") or serialization.serializer_of(request.options.get("content_type"))
     queue = options.get("queue")
     options = {**options, "serializer": serializer, "queue": queue or request.queue}
@@ -244,7 +244,7 @@ def _start(options: Mapping[str, Any], settings: Settings) -> tuple[dt.datetime 
 
 
 def _told_times(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the times of a call as its request tells them: a countdown is counted from now, as Celery does."""
+    """Return the times of a call for its request: a countdown counts from now, as in Celery."""
     told = {"eta": later(countdown)} if (countdown := options.get("countdown")) else {}
     for option in ("eta", "expires"):
         value = options.get(option)

@@ -1,4 +1,4 @@
-"""Options of tasks and of calls: their names, and what the values of each may be."""
+"""The options of tasks and of calls: their names and their allowed values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KEPT = frozenset({
 CONSUMED = frozenset({
     "countdown", "eta", "expires", "queue", "priority", "serializer", "retries", "acks_late", "properties", "task_id",
 })  # fmt: skip
-"""Options that become columns of the message, or decide how it is made."""
+"""Options that become columns of the message, or change how it is made."""
 IGNORED = frozenset({
     "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
     "delivery_mode", "mandatory", "immediate", "add_to_parent", "route_name", "task_type",
     "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
 })  # fmt: skip
-"""Options of Celery that mean nothing once the message is a row."""
+"""Options of Celery that have no effect when the message is a row."""
 OPTIONS = KEPT | CONSUMED | IGNORED
 """All options of a call that are known."""
 RETRY = OPTIONS | {"args", "kwargs", "max_retries"}

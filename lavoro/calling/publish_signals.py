@@ -1,4 +1,4 @@
-"""The signals around publishing, which show a call in the words of Celery's protocol."""
+"""The signals around publishing, which show a call as Celery's protocol names its parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIONS = {
 
 
 class Announcement(NamedTuple):
-    """A call as receivers see it; the same objects are shown before and after it is sent."""
+    """A call as receivers see it; they get the same objects before and after it is sent."""
 
     name: str
     headers: dict[str, Any]
@@ -45,7 +45,7 @@ def announced(
     settings: Settings, task: Any, builder: MessageBuilder, args: Sequence[Any], kwargs: Mapping[str, Any],
     policy: Mapping[str, Any] | None,
 ) -> tuple[MessageBuilder, Announcement]:  # fmt: skip
-    """Send ``before_task_publish``; return the call with what its receivers changed, and what they were shown."""
+    """Send ``before_task_publish``; return the call with the changes of its receivers, and the objects they got."""
     builder = builder if builder.task_id is not None else builder._replace(task_id=str(uuid7()))
     policy = {**settings["task_publish_retry_policy"], **(policy or {})}
     protocol, properties = _protocol_headers(settings, task, builder, args, kwargs), _properties(builder)
@@ -121,7 +121,7 @@ def _changed(
     properties: dict[str, Any],
     before: dict[str, Any],
 ) -> MessageBuilder:
-    """Return the call with what receivers put into its headers and properties."""
+    """Return the call with the changes of receivers to its headers and properties."""
     found = {**headers, **properties}
     changes = {name: found.get(name) for name in {**before, **found} if found.get(name) != before.get(name)}
     extra = {**builder.extra, **{_OPTIONS[name]: value for name, value in changes.items() if name in _OPTIONS}}

@@ -1,4 +1,4 @@
-"""Arguments as logs and lists may show them: what their names call secret is left out."""
+"""The reprs of arguments for logs and lists, without the values whose names mark them as secret."""
 
 from __future__ import annotations
 

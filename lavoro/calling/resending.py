@@ -1,4 +1,4 @@
-"""A retry as a call: what ``apply_async`` and ``send_task`` of one's own and receivers of signals make of it."""
+"""A retry as a call: the user's own ``apply_async`` and ``send_task``, and receivers of signals, may change it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def changes_of_retry(
     task: Any, request: Context, retry: Retry, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what the next try of a task has different; others are told of it only where they want to be."""
+    """Return the overrides of a task's next try; only if user code may change them, it makes a call for that."""
     replaced = task.__binding__.sends_itself or task.app.replaced_send_task is not None
     watched = replaced or signals.before_task_publish or signals.after_task_publish
     if not watched or request.is_eager or request.job is None:

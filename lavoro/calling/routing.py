@@ -1,4 +1,4 @@
-"""Which queue a call goes to: the call's own options, then ``task_routes``, then the default queue."""
+"""Finds the queue of a call: by its own options, then ``task_routes``, then the default queue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def queue_names(task_queues: Any, default: str) -> list[str]:
     """Return the names of the queues in ``task_queues`` in their order; without any, only the default queue.
 
     ``task_queues`` is a list of names or of objects with a ``name`` (kombu's queues), or a dict with the names as keys.
-    Raises ValueError for what cannot name a queue, ImproperlyConfigured for what is none.
+    Raises ValueError for a wrong name, ImproperlyConfigured for an object that is no queue.
 
     >>> queue_names({"mail": {}, "video": {}}, "celery")
     ['mail', 'video']
@@ -81,7 +81,7 @@ class Router:
         """Return the options of a call with the route's added; ``queue`` is always there, as a name.
 
         Options that the call gives win over the route's, unless they are None. Raises QueueNotFound for a queue that
-        may not be used, ValueError for what cannot name one.
+        may not be used, ValueError for a wrong name.
         """
         given = dict(options) if options else {}
         queue = given.pop("queue", None)
@@ -141,7 +141,7 @@ def _declared(task_queues: Any) -> dict[str, Any]:
 
 
 def _name_of(queue: Any, declared: Any = None) -> str:
-    """Return a queue's name; of a name in a dict, ``declared`` is what stands there: its options or the object."""
+    """Return a queue's name; ``declared`` is the value of a name in a dict: its options or the object."""
     name = queue if isinstance(queue, str) else getattr(queue, "name", None)
     if not isinstance(name, str):
         raise ImproperlyConfigured(f"{queue!r} is no queue: give a name, or an object with a name")
@@ -155,7 +155,7 @@ def _name_of(queue: Any, declared: Any = None) -> str:
 
 
 def _binding(name: str, queue: Any) -> tuple[Any, Any]:
-    """Return a queue's exchange and routing key; where they are not given, both are its name."""
+    """Return a queue's exchange and routing key; both default to its name."""
     exchange, key = _read(queue, "exchange"), _read(queue, "routing_key") or _read(queue, "binding_key")
     return getattr(exchange, "name", exchange) or name, key or name
 
@@ -233,7 +233,7 @@ def _by_name(routes: Iterable[tuple[Any, Any]]) -> Rule:
 
 
 def _by_path(path: str) -> Rule:
-    """Make a rule of what a dotted path names, imported at the first call: it may import the tasks itself."""
+    """Make a rule of a dotted path, imported at the first call, because its module may import the tasks."""
     found: list[Rule] = []
 
     def rule(*args: Any, **kwargs: Any) -> Any:

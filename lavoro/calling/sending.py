@@ -1,4 +1,4 @@
-"""Sending: the steps of a call before and after its message is published, and calls by the thousand."""
+"""Sends calls: the steps before and after a message is published, and calls by the thousand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lavoro.runtime.pipelining import in_turn, overlapped
 
 
 class Sending(NamedTuple):
-    """One call: its message, and what follows when that is published."""
+    """One call: its message, and the steps after it is published."""
 
     message: Message
     builder: MessageBuilder
@@ -30,12 +30,12 @@ class Sending(NamedTuple):
     caller: Context | None
     """The request of the task that calls."""
     resent: bool
-    """Whether it is a retry: then the worker stores it, with the outcome of the run that asked for it."""
+    """Whether it is a retry: then the worker stores it with the outcome of the run."""
     shown: Announcement | None
     """The call as receivers of signals see it; None where there are none."""
 
     def end(self, app: Any) -> AsyncResult[Any]:
-        """Tell receivers and the calling task of the call; return its result to be."""
+        """Send the signal, note the child at the calling task, and return the result object."""
         if self.shown is not None and (self.resent or not _joins(app, self.options)):
             tell_published([self.shown])
         result = self._result(app)
@@ -115,9 +115,9 @@ def send_many(
 def _builder_of_calls(
     app: Any, task: Any, options: Mapping[str, Any], shown: dict[uuid.UUID, Announcement]
 ) -> Callable[[Call], Message]:
-    """Return what makes a message of a call; what does not depend on the arguments is worked out only once.
+    """Return the function that makes a message of a call; all that is independent of arguments is done once.
 
-    What receivers of signals are shown of it goes into ``shown``.
+    The objects for receivers of signals go into ``shown``.
     """
     check = task.__arguments__.check if task.typing and task.__arguments__ is not None else None
     caller, builders = calling_task(), app.site.builders

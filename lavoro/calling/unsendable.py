@@ -1,4 +1,4 @@
-"""Finds the argument of a call that cannot be encoded, and says what to pass instead."""
+"""Finds the argument of a call that cannot be encoded, and the advice for the error."""
 
 from __future__ import annotations
 

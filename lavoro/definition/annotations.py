@@ -27,7 +27,7 @@ def prepare(given: Any) -> list[Any]:
 
 
 def resolve_all(annotations: Iterable[Any], task: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield what the first annotation says that knows the task, then what the first says that is for every task."""
+    """Yield the attributes of the first annotation that knows the task, then those of the first for all tasks."""
     annotations = list(annotations)
     for method, args in (("annotate", (task,)), ("annotate_any", ())):
         answers = (getattr(annotation, method)(*args) for annotation in annotations if hasattr(annotation, method))

@@ -1,4 +1,4 @@
-"""What a function accepts, told at the call, so that a wrong call never becomes a task."""
+"""Checks a call against the function's signature, so that a wrong call never becomes a task."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Arguments:
         self.name = name
         self._signature = signature_of(function, skip_first=skip_first)
         self._keywords: list[Keywords] = []
-        """By the number of positional arguments; empty where that does not decide it."""
+        """By the number of positional arguments; empty if that number does not decide it."""
         self.names: tuple[str, ...] = ()
         """The names of the parameters that take positional arguments, in order."""
         if self._signature is None:
@@ -48,7 +48,7 @@ class Arguments:
         parameters = list(self._signature.parameters.values())
         self.names = _names(self._signature, function, skip_first=skip_first)
         if {p.kind for p in parameters} == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-            self._signature = None  # to bind such calls takes 5 us each and refuses none
+            self._signature = None  # a check of such calls takes 5 us each and refuses none
         elif all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
             self._keywords = _keywords_by_count(parameters)
 
@@ -62,7 +62,7 @@ class Arguments:
             raise TypeError(f"{self.name}(): {error}") from None
 
     def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
-        """Tell at little cost whether a call is right; False means that it must be looked at closely."""
+        """Tell at little cost whether a call is right; False means that ``inspect`` has to check it."""
         if count >= len(self._keywords):
             return False
         required, allowed = self._keywords[count]
@@ -101,7 +101,7 @@ def positional_names(signature: inspect.Signature) -> list[str]:
 
 
 def _names(signature: inspect.Signature, function: Callable[..., Any], *, skip_first: bool) -> tuple[str, ...]:
-    """Return the names of positional arguments; where a decorator takes ``*args``, those of what it decorates."""
+    """Return the names of positional arguments; for a decorator with ``*args``, those of the decorated function."""
     names = positional_names(signature)
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()):
         inner = signature_of(function, skip_first=skip_first, follow_wrapped=True)

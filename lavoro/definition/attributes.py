@@ -1,4 +1,4 @@
-"""Attributes of tasks that are looked up when they are read: what a setting decides, and the application."""
+"""Attributes of tasks that are computed when they are read: defaults of settings, and the application."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lavoro.runtime import current_app
 
 
 class FromSettings:
-    """An attribute of tasks that a setting decides until the task says otherwise; read late, as all settings are."""
+    """An attribute of tasks whose default is a setting; it is read late, as all settings are."""
 
     def __init__(self, setting: str) -> None:
         self.setting = setting

@@ -1,4 +1,4 @@
-"""Compares two definitions of a task, and says where each of them stands.
+"""Compares two definitions of a task, and tells the file and line of each.
 
 Two functions are the same if they are one object, or if all of this holds:
 
@@ -39,7 +39,7 @@ class Definition(NamedTuple):
 
 
 def difference(one: Definition, other: Definition) -> tuple[str, str] | None:
-    """Return both places, each with what is different there; None if the two are the same."""
+    """Return both places, each with its difference; None if the two are the same."""
     if not _same(one.code, other.code, _DEEPEST):
         return _told_apart(one.code, other.code)
     for name, left, right in _pairs(one.options, other.options):
@@ -181,7 +181,7 @@ def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _members(cls: type) -> dict[str, Any]:
-    """Return what a class itself defines, without the application that it is bound to."""
+    """Return the attributes that a class itself defines, without the application that it is bound to."""
     own = ((name, value) for name, value in vars(cls).items() if name != "_app")
     return {name: value for name, value in own if _is(value, types.FunctionType) or not name.startswith("__")}
 

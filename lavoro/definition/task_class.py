@@ -31,7 +31,7 @@ def name_parts(function: Any) -> tuple[str, str]:
 def task_class(
     name: str, function: Callable[..., Any], app: Any, options: Mapping[str, Any], *, base: type, bind: bool
 ) -> type:  # fmt: skip
-    """Return a subclass of ``base`` whose ``run`` is a function, and which shows itself as that.
+    """Return a subclass of ``base`` whose ``run`` is a function, with the name and the signature of that.
 
     ``inspect.signature`` of the task is that of a call; ``__wrapped__`` is the function as it was decorated, with the
     task as its first argument if that is bound.
@@ -55,7 +55,7 @@ def task_class(
 
 
 def shown_as(function: Any) -> dict[str, Any]:
-    """Return what a task object itself has of its function; a class has these names for its own use."""
+    """Return the attributes that a task object has from its function; a class uses these names itself."""
     named = getattr(function, "__qualname__", None)
     return {"__annotations__": annotations_of(function), **({"__qualname__": named} if named else {})}
 

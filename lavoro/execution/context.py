@@ -1,4 +1,4 @@
-"""What a running task knows of itself: ``self.request``."""
+"""The request of a running task: ``self.request``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lavoro.text.printable import described
 class Context:
     """The request of one task run, with Celery's fields; each can be set.
 
-    Custom headers are attributes too, and are collected in ``headers``; unknown names raise AttributeError. What the
-    job says is looked up when it is asked for: most tasks never ask.
+    Custom headers are attributes too, and are collected in ``headers``; unknown names raise AttributeError. Fields
+    of the job are read when they are first used: most tasks never use them.
     """
 
     __slots__ = ("__dict__", "args", "declared", "job", "kwargs", "options", "outer", "owner", "run_settings")
@@ -50,7 +50,7 @@ class Context:
     def made_up(cls, owner: str, outer: Context | None, base: Context | None, *args: Any, **fields: Any) -> Context:
         """Build a request without a job: of a direct call, or for tests.
 
-        It has the fields of ``base`` too, the request that stood there before, unless that is one of a job.
+        It has the fields of ``base`` too, the request that was current before, unless that is one of a job.
         """
         if base is not None and base.job is None:
             fields = {"args": base.args, "kwargs": base.kwargs, **vars(base), **fields}
@@ -107,7 +107,7 @@ class Context:
         self._detach()
 
     def as_execution_options(self) -> dict[str, Any]:
-        """Return the options of ``apply_async`` that make a call like this one."""
+        """Return the options with which ``apply_async`` makes a call like this one."""
         hard, soft = self.timelimit or (None, None)
         return {
             **{option: getattr(self, field) for option, field in _EXECUTION.items()},
@@ -155,7 +155,7 @@ def _properties(self: Context) -> dict[str, Any]:
 
 
 def _delivery_info(self: Context) -> dict[str, Any]:
-    """Return where the task came from, in the words of AMQP."""
+    """Return the exchange and routing key of the task, as AMQP calls them."""
     return {
         "exchange": "",
         "routing_key": self.queue,
@@ -222,7 +222,7 @@ current: contextvars.ContextVar[Context | None] = contextvars.ContextVar("lavoro
 
 
 report_by_id: Callable[[str, str, Any], bool] | None = None
-"""In a worker: stores a state for a task by its id, and tells whether this process holds that task."""
+"""In a worker: stores a state for a task by its id, and tells whether that task is in flight in this process."""
 
 
 def request_of(name: str) -> Context | None:

@@ -1,4 +1,4 @@
-"""Reading a claimed job: it becomes a call, or an outcome where it cannot be read."""
+"""Reads a claimed job: it becomes a call, or an outcome if it cannot be read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lavoro.text.printable import cut, told
 logger = logging.getLogger("lavoro.task")
 
 REASON = 1000
-"""Characters kept of the reason for which a task goes back to its queue."""
+"""Most characters of the reason for which a task is requeued."""
 
 
 class Newer(Exception):
-    """The message is one of a later release's."""
+    """The message needs a newer release."""
 
 
 class Call:
@@ -45,7 +45,7 @@ class Call:
         )
 
     def request_at_receipt(self, task: Any, settings: RunSettings) -> Context:
-        """Make a request for those who want it before the run, which sees no change that they make to the arguments."""
+        """Make a request for the receivers before the run; the run does not see their changes of the arguments."""
         return Context.of(
             self.job, list(self.args), dict(self.kwargs), self.options, settings=settings, outer=None, declared=task
         )
@@ -84,5 +84,5 @@ def outcome_of(job: Job, settings: RunSettings, error: Exception) -> Outcome:
 
 
 def reason(said: object) -> str:
-    """Return the reason for which a task goes back, as it is stored."""
+    """Return the reason for which a task is requeued, as it is stored."""
     return printable(cut(told(said), REASON))

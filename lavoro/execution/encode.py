@@ -1,4 +1,4 @@
-"""Writing a result: the value that a task has returned becomes the text or the bytes that are stored."""
+"""Encodes a result: the value that a task has returned becomes the text or the bytes that are stored."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _check_size(size: int, settings: RunSettings) -> None:
     if size > settings.max_result_size:
         raise ValueError(
             f"it has {size:,} bytes, more than {settings.max_result_size:,} (setting lavoro_max_result_size);"
-            " store it elsewhere and return where it is"
+            " store it elsewhere and return its address"
         )
 
 
 def warn_of_null(name: str, error: Exception) -> None:
-    """Say once for each task that its result is not kept, and what to do."""
+    """Log once for each task that its result is not stored, and how to mend that."""
     if name not in _nulls:
         _nulls.add(name)
         logger.warning(

@@ -1,4 +1,4 @@
-"""Running: a job and its task become an outcome; nothing is raised and nothing is written."""
+"""Runs a task: a job becomes an outcome; it raises nothing and writes nothing to the database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lavoro.text.printable import told
 logger = logging.getLogger("lavoro.task")
 
 _CHANGED = ("queue", "priority", "expires", "expires_in", "args", "kwargs", "payload")
-"""What a retry may change, beside its time and options."""
+"""The parts of a call that a retry may change, beside its time and options."""
 
 
 class Cancelled(BaseException):
@@ -50,18 +50,18 @@ class OutOfTime(BaseException):
 def execute(task: Any, job: Job, settings: RunSettings, call: Call | None = None) -> Outcome:
     """Run one job to its outcome, and free the memory of an exception that ended it.
 
-    ``call`` is the job as ``decode`` has read it, where that was done before.
+    ``call`` is the result of ``decode`` for the job, if it was called before.
     """
     run = Run(task, job, settings, call)
     ended = run.outcome()
     if run.raised is not None:
-        release(run.raised)  # only here: the frames of the run itself have ended too
+        release(run.raised)  # here, where the frames of the run itself have ended too
         run.let_go()
     return ended
 
 
 def handle_end(task: Any, job: Job, settings: RunSettings, error: BaseException, *, signal: object = None) -> None:
-    """Call the handlers and send the signal of a task whose process was ended, here, in another one."""
+    """Call the handlers and send the signal, in this process, of a task whose own process was ended."""
     run = Run(task, job, settings)
     contextvars.copy_context().run(run.handle_end, error, signal)
 
@@ -128,9 +128,9 @@ class Run:
     # During
 
     def enter(self) -> Any:
-        """Call the task, with what is told before it, and within its limits."""
+        """Call the task within its limits, after the signal ``task_prerun`` and ``before_start``."""
         task, call = self.task, self.call
-        if signals.task_prerun.receivers:  # to ask the signal itself is a call more
+        if signals.task_prerun.receivers:  # the truth of the signal itself would cost one more call
             signals.task_prerun.send(task, task_id=self.request.id, task=task, args=call.args, kwargs=call.kwargs)
         if (handlers := task.__binding__.handlers) and "before_start" in handlers:
             task.before_start(self.request.id, call.args, call.kwargs)
@@ -194,7 +194,7 @@ class Run:
         return outcome.succeeded(self.job, text, self.runtime, payload=payload, children=children)
 
     def _unstorable(self, error: Exception) -> Outcome:
-        """Fail a task whose result cannot be stored, without a traceback: that would show Lavoro's code alone."""
+        """Fail a task whose result cannot be stored, without a traceback, which would show only Lavoro's code."""
         kind = type(error) if type(error) in (TypeError, ImproperlyConfigured) else ValueError
         return self._failed(kind(f"the result of {self.job.name} cannot be stored: {told(error)}"))
 
@@ -241,7 +241,7 @@ class Run:
         return self._signed_again(back) if call.signed else back
 
     def _signed_again(self, back: Requeued) -> Requeued:
-        """Sign what the next try has different."""
+        """Sign the overrides of the next try."""
         if back.options is None and back.args is None and back.payload is None:
             return back
         changed = self.call.job._replace(options=back.options or self.call.job.options)
@@ -251,7 +251,7 @@ class Run:
         return back._replace(options=self.settings.keyring.signed(changed).options)
 
     def _rejected(self, reject: Reject) -> Outcome:
-        """Put the task back, or fail it: the message is refused for good, and ``on_failure`` is not called."""
+        """Requeue the task, or fail it for good without ``on_failure``: the task has rejected its message."""
         self.error = reject
         report.report(self, report.REFUSED, reject)
         if reject.requeue:
@@ -270,7 +270,7 @@ class Run:
         return serialization.dumps_exception(error, self.settings.max_error_size)
 
     def handle(self, name: str, about: tuple[Any, ...], *einfo: ExceptionInfo | None) -> None:
-        """Call one of the task's handlers; what it raises is logged and does not change the outcome."""
+        """Call one of the task's handlers; its exceptions are logged and do not change the outcome."""
         if name in self.task.__binding__.handlers:
             depth = forking.depth
             try:
@@ -287,5 +287,5 @@ class Run:
 
 
 def _eta(when: float | dt.datetime | None) -> str | None:
-    """Return the time of a retry as the request tells it: none for one without a countdown."""
+    """Return the time of a retry for the request; None for one without a countdown."""
     return when.isoformat() if isinstance(when, dt.datetime) else later(when) if when else None

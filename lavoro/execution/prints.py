@@ -127,7 +127,7 @@ class _Bytes(io.BufferedIOBase):
 
 
 def redirect_stdouts(level: str | int = "WARNING") -> None:
-    """Send what tasks print, to standard output and to standard error, to the log.
+    """Send the prints of tasks, to standard output and to standard error, to the log.
 
     The log's own handlers keep the stream that they were made with.
     """

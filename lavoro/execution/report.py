@@ -1,4 +1,4 @@
-"""Telling of a run's end: the task's handlers, the signals and the log, from one table."""
+"""Reports the end of a run to the task's handlers, the signals and the log, by one table."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ logger = logging.getLogger("lavoro.task")
 
 
 class End(NamedTuple):
-    """One way in which a run ends; each field is told in this order."""
+    """One way in which a run ends; the end is reported to its fields in this order."""
 
     state: str
     handler: str
     """Its name; empty: none is called."""
     signal: signals.Signal | None
     send: Callable[[Run, Any, Any], object]
-    """Sends the signal, about what the run has returned or raised, with its ``einfo``."""
+    """Sends the signal, with the value or the exception of the run, and its ``einfo``."""
     log: Callable[[Run, Any, Any], object]
     after_return: bool
     """Whether that handler is called."""
 
 
 def report(run: Run, end: End, value: Any, info: ExceptionInfo | None = None, *, cause: Any = None) -> None:
-    """Tell of an end; the handler gets the cause, where there is one, in place of what the run has raised."""
+    """Report an end; the handler gets the cause of the exception if it has one, else the exception itself."""
     handlers = run.task.__binding__.handlers
     if handlers and end.handler in handlers:
         run.handle(end.handler, (value if cause is None else cause,), *(() if info is None else (info,)))
-    if end.signal is not None and end.signal.receivers:  # to ask the signal itself is a call more
+    if end.signal is not None and end.signal.receivers:  # the truth of the signal itself would cost one more call
         end.send(run, value, info)
     end.log(run, value, info)
     if handlers and end.after_return and "after_return" in handlers:
@@ -55,7 +55,7 @@ def tell_postrun(run: Run, state: str | None, value: Any) -> None:
 
 
 def report_refused(run: Run) -> None:
-    """Tell of a task that does not start, because it was revoked or has expired."""
+    """Report a task that does not start, because it was revoked or has expired."""
     expired = not run.job.revoked
     about = f"expired at {run.job.expires}" if expired else "revoked"
     logger.info("Discarding revoked task: %s[%s]: %s", run.job.name, run.request.id, about)
@@ -64,7 +64,7 @@ def report_refused(run: Run) -> None:
 
 
 def report_lost(run: Run, error: BaseException, signal: object) -> None:
-    """Tell what Celery tells in its main process: no ``task_postrun``, for the run has not come to it."""
+    """Report what Celery reports in its main process: no ``task_postrun``, which the run has not reached."""
     if isinstance(error, TaskRevokedError):
         if signals.task_revoked:
             _tell_revoked(run, signal_number(signal))
@@ -151,7 +151,7 @@ CANCELLED = End(REVOKED, "", signals.task_revoked, _tell_cancelled, _log_cancell
 
 
 def signal_number(name: object = None) -> int:
-    """Return the number of a signal that is named as for ``revoke``: SIGTERM, TERM or 15; what is none is SIGTERM."""
+    """Return the number of a signal as ``revoke`` names it: SIGTERM, TERM or 15. An unknown one is SIGTERM."""
     if isinstance(name, int):
         return name
     text = str(name or "").upper()

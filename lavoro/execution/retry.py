@@ -1,4 +1,4 @@
-"""When a failed task is tried again: Celery's autoretry rules."""
+"""Celery's rules for automatic retries of failed tasks."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def backoff(
 
 
 def autoretry_options(task: Any, retries: int, *, limit: float | None = None) -> dict[str, Any]:
-    """Return what ``Task.retry`` is called with when an exception of ``autoretry_for`` was raised.
+    """Return the arguments of ``Task.retry`` after an exception of ``autoretry_for``.
 
     Reads the task's ``retry_backoff``, ``retry_backoff_max``, ``retry_jitter`` and ``retry_kwargs``; the latter is
-    copied, never changed, because threads share it. ``limit`` is what this run gave to ``retry`` as ``max_retries``: it
+    copied, never changed, because threads share it. ``limit`` is the ``max_retries`` that this run gave ``retry``: it
     wins over both the task's and that of ``retry_kwargs``; so does ``override_max_retries``, an attribute of the task.
     """
     options = dict(getattr(task, "retry_kwargs", None) or {})
@@ -91,7 +91,7 @@ def merged_arguments(function: Callable[..., Any], former: Arguments, given: Arg
         if args is not None:
             return args, _without_positional(signature, len(args), former[1] or {})
         return _with_keywords(signature, former[0] or (), kwargs or {})
-    except (TypeError, ValueError):  # the call itself tells what is wrong with it
+    except (TypeError, ValueError):  # the call itself raises the error
         return given
 
 

@@ -15,27 +15,27 @@ _no_limit: AbstractContextManager[None] = contextlib.nullcontext()
 
 
 class RunSettings(NamedTuple):
-    """What the worker process and its settings say about each run."""
+    """The values of the worker process and its settings that each run uses."""
 
     hostname: str
     accept: frozenset[str] = frozenset({"json"})
     max_result_size: int = 16_000_000
     max_error_size: int = MOST
-    """Characters that are kept of an exception's arguments, and of its traceback."""
+    """Most characters that are kept of an exception's arguments, and of its traceback."""
     limit: Callable[[float, BaseException], AbstractContextManager[Any]] = lambda seconds, error: _no_limit
-    """Raises the error inside the block after so many seconds; the pool's own way of doing it."""
+    """Raises the error inside the block after so many seconds; it is the method of the pool."""
     limits_hard: bool = False
-    """Whether ``limit`` enforces hard limits too; the supervisor enforces them in any case, more roughly."""
+    """Whether ``limit`` enforces hard limits too; the supervisor also does, by the end of the process."""
     report: Callable[[Job, str, Any], None] | None = None
     """Stores a state of the task's own with its metadata."""
     eager: bool = False
     together: int = 1
-    """Tasks that run in this process at once, and share what it has."""
+    """The number of tasks that run in this process at once, and share its resources."""
     strict_results: bool = False
     """Whether a result that cannot be stored fails its task; else null is stored."""
     unknown_task_delay: tuple[float, float] = (1.0, 300.0)
-    """Seconds for which a task waits that only a newer release understands, and the most they grow to."""
+    """Seconds until the next try of a task that only another release knows, and the most to which they grow."""
     consumer: Any = None
-    """The sender of signals that are about no known task."""
+    """The sender of signals that have no known task."""
     keyring: Keyring | None = None
-    """Verifies signatures; None: there are none, or they are not looked at."""
+    """Verifies signatures; None: they are ignored."""

@@ -1,4 +1,4 @@
-"""Where waiting for results is allowed: not inside a task, unless the task says so."""
+"""Forbids to wait for results inside a task, unless the task allows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _join_allowed: contextvars.ContextVar[bool | None] = contextvars.ContextVar("lav
 
 @contextlib.contextmanager
 def allow_join_result() -> Iterator[None]:
-    """Allow ``get()`` inside a task, for those who know that another slot is free to run what they wait for."""
+    """Allow ``get()`` inside a task, which must know that another slot is free to run the other task."""
     with _joining(True):
         yield
 
@@ -42,7 +42,7 @@ def task_join_will_block() -> bool:
 
 
 def assert_will_not_block() -> None:
-    """Raise ``RuntimeError`` where ``get()`` is refused."""
+    """Raise ``RuntimeError`` if ``get()`` is refused here."""
     if task_join_will_block():
         raise RuntimeError(
             "Never call result.get() within a task! Let the task send the next one, or use allow_join_result()"
@@ -50,7 +50,7 @@ def assert_will_not_block() -> None:
 
 
 def _outside_of_a_worker() -> bool:
-    """Tell whether no worker has begun what runs here; ``apply`` begins tasks that may wait."""
+    """Tell whether this code runs outside of a worker's tasks; tasks of ``apply`` may wait."""
     request = current.get()
     while request is not None and (request.job is None or request.is_eager):
         request = request.outer

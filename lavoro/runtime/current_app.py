@@ -11,7 +11,7 @@ _local = threading.local()
 _default: Any = None
 _make_default: Callable[[], Any] | None = None
 _made: Any = None
-"""The application that it has made; one that is created later becomes the default instead."""
+"""The application that was made on demand; one that is created later becomes the default instead."""
 
 NONE_MADE = "no application was made in this process", "import the module that makes it (app = Lavoro(...))"
 missing_because = NONE_MADE
@@ -20,7 +20,7 @@ missing_because = NONE_MADE
 finders: list[Callable[[], Any]] = []
 """Functions that are called first: each returns the application of a framework's own context, or None."""
 shared: list[Callable[[Any], Any]] = []
-"""Makers of shared tasks: each application calls all of them with itself before it looks into its tasks."""
+"""Makers of shared tasks: each application calls all of them with itself before it reads its tasks."""
 
 
 def set_current(app: Any) -> None:
@@ -56,7 +56,7 @@ def forget(app: Any) -> None:
 
 
 def when_missing(make: Callable[[], Any]) -> None:
-    """Say how a default application is made when one is needed and none exists."""
+    """Set the maker of a default application, for when one is needed and none exists."""
     global _make_default
     _make_default = make
 
@@ -67,13 +67,13 @@ def get() -> Any:
     app = get_existing()
     if app is None:
         if _make_default is None:
-            import_module("lavoro.app")  # which says how one is made
+            import_module("lavoro.app")  # which sets the maker
         app = _made = _made or (_make_default and _make_default())
     return app
 
 
 def app_or_default(app: Any = None) -> Any:
-    """Return this application, or the current one where it is None."""
+    """Return this application, or the current one if it is None."""
     return get() if app is None else app
 
 
@@ -92,7 +92,7 @@ class Proxy:
         object.__setattr__(self, "_lookup", lookup)
 
     def _get_current_object(self) -> Any:
-        """Return the object that it stands for now."""
+        """Return the object that the proxy stands for now."""
         return self._lookup()
 
     # isinstance() asks for this after the real type

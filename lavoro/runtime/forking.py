@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any, NoReturn
 
 depth = 0
-"""How many forks lie between the start of this interpreter and this process."""
+"""The number of forks between the start of this interpreter and this process."""
 worker = False
 """Whether this is a process of a worker, or was forked from one."""
 _drops: list[Callable[[], Callable[[], object] | None]] = []
@@ -61,7 +61,7 @@ def detach(descriptor: int) -> None:
 
 
 def leave_fork(error: BaseException | None = None) -> None:
-    """End a forked process, as its own end or an error would; called where only the parent may go on."""
+    """End a forked process, as its own end or an error would; called where only the parent continues."""
     if depth:
         _leave(error)
 
@@ -73,7 +73,7 @@ def leave_new_fork(since: int, error: BaseException | None = None) -> None:
 
 
 def _leave(error: BaseException | None) -> NoReturn:
-    """End the process, but without ``atexit``, which is the parent's."""
+    """End the process without ``atexit``, whose functions are the parent's."""
     code = 1
     try:
         code = _exit_code(error)

@@ -20,7 +20,7 @@ def import_named(name: str, setting: str) -> ModuleType:
 
 
 def import_related(package: str, related_name: str | None) -> None:
-    """Import a package's module of that name if there is one; what fails inside it comes through.
+    """Import a package's module of that name if there is one; errors inside of it are raised.
 
     A name that is no module may be a class in one, as Django lists applications: its package is taken.
     """

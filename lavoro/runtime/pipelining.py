@@ -21,8 +21,8 @@ def in_turn(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
 def overlapped(items: Iterable[T], work: Callable[[T], object]) -> Iterator[T]:
     """Yield each item once ``work`` has been done on it, while the next one is made.
 
-    ``work`` runs on one item at a time and in order, in a thread with this thread's context; what it raises is raised
-    here, and ends the loop. A single item needs no thread.
+    ``work`` runs on one item at a time and in order, in a thread with this thread's context; its errors are raised
+    here, and end the loop. A single item needs no thread.
     """
     items = iter(items)
     doing = next(items, None)

@@ -1,4 +1,4 @@
-"""Columns of a batch as PostgreSQL's binary arrays, put together as bytes.
+"""Columns of a batch as PostgreSQL's binary arrays, joined from bytes.
 
 psycopg dumps a list element by element in Python: for the ten columns of a finished batch that was 27 % of a worker's
 CPU time. Joining prepared bytes takes a tenth of it.
@@ -18,7 +18,7 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
-"""Where PostgreSQL's times begin."""
+"""The origin of PostgreSQL's times."""
 _MICROSECOND = dt.timedelta(microseconds=1)
 _NULL = b"\xff\xff\xff\xff"
 _LENGTH = struct.Struct(">i").pack

@@ -1,4 +1,4 @@
-"""Finds how many connections the application's own SQLAlchemy engines have for its tasks."""
+"""Finds the number of connections that the application's own SQLAlchemy engines have for its tasks."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ BATCH = 20_000
 
 
 def pull_tasks(tx: Tx) -> tuple[int, float]:
-    """Make tasks due that were due at once when stored; return their number, and the seconds that they lay ahead.
+    """Make tasks due that were due at once when stored; return their number, and the most seconds that they were ahead.
 
     A task with a countdown or an ETA keeps its time: its row does not say which of the two it had.
     """

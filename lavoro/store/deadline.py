@@ -1,4 +1,4 @@
-"""A connection whose statements are waited for only so long: a socket may be open at one end and dead at the other."""
+"""A connection with a deadline for each answer: a socket may be open at one end and dead at the other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lavoro.runtime.forking import detach, in_each_fork
 T = TypeVar("T")
 
 ANSWER = 30.0
-"""Seconds that calls, claims and finishes wait for an answer: far longer than they take, yet to be outlived."""
+"""Seconds that calls, claims and finishes wait for an answer: far longer than they take."""
 
 
 class Backend(NamedTuple):
-    """A session of our own, as the server knows it. Behind a pooler its number is unknown."""
+    """A session of our own, as the server knows it. Behind a pooler its process id is unknown."""
 
     application: str
     patience: float
@@ -38,9 +38,9 @@ def backend_of(connection: object) -> Backend | None:
 class PatientConnection(psycopg.Connection[TupleRow]):
     """A connection that gives up on an answer after ``patience`` seconds, with ``psycopg.OperationalError``.
 
-    The server's own statement_timeout is of no help where nothing arrives any more, and keepalives end only sockets
-    whose other end is gone, not those that something in between keeps open. What became of the statement is unknown;
-    the connection is of no use any more.
+    The server's own statement_timeout does not help where nothing arrives any more. Keepalives end only sockets whose
+    other end is gone, not those that a proxy keeps open. Whether the statement was committed is unknown; the
+    connection cannot be used any more.
     """
 
     patience = math.inf
@@ -55,7 +55,7 @@ class PatientConnection(psycopg.Connection[TupleRow]):
         """Let go of the connection, which ends it, without psycopg's warning: an application need not be closed."""
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
-        """Wait for an answer, as psycopg does, but not for ever."""
+        """Wait for an answer, as psycopg does, but only until the deadline."""
         if self.patience < math.inf:
             gen = _until(gen, self.patience)
         return super().wait(gen, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: started from a wheel by whoever comes first, shared, stopped by the last one out."""
+"""The embedded PostgreSQL: the first process starts it from a wheel, all share it, the last one stops it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM
 class EmbeddedPostgres:
     """A PostgreSQL in a folder of the project, shared by every process that names the same folder.
 
-    Each process holds a shared lock on a file in it. At exit it tries the exclusive one, and whoever gets it is the
-    last and stops the server. The kernel drops the locks of a killed process, so nothing is left to clean up.
+    Each process holds a shared lock on a file in it. At exit it tries the exclusive lock: the process that gets it is
+    the last, and stops the server. The kernel drops the locks of a killed process, so nothing is left to clean up.
     """
 
     _open: ClassVar[dict[Path, EmbeddedPostgres]] = {}
@@ -41,7 +41,7 @@ class EmbeddedPostgres:
         self.folder = folder
         self._process = os.getpid()
         self.told = False
-        """Whether the log has said which folder it is."""
+        """Whether its folder was logged."""
         with _own_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._users = (folder / "users.lock").open("a")
@@ -68,7 +68,7 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """Return the server's URL; starts it when it does not run, again when it was killed.
 
-        Raises ``OperationalError`` where another try may help, else ``ImproperlyConfigured``.
+        Raises ``OperationalError`` if another try may help, else ``ImproperlyConfigured``.
         """
         with self._opening, _own_errors(self.folder), _exclusive(self.folder / "start.lock"):
             address = embedded_server.ensure_running(place_of(self.folder))
@@ -133,7 +133,7 @@ class _exclusive:
 
 
 def shown(url: str | None, folder: str | Path | None = None) -> str:
-    """Name a database for people: its URL without the password; None stands for the embedded one in the folder."""
+    """Return the name of a database to show: its URL without the password; None is the embedded one in the folder."""
     return f"embedded, {EmbeddedPostgres.at(folder).folder}" if url is None else masked(url)
 
 

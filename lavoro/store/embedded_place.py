@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 def place_of(folder: Path) -> Place:
-    """Find the server's place for the chosen folder; as root, make and log what is missing for it."""
+    """Find the server's place for the chosen folder; as root, make and log the missing user and folders."""
     data = (folder / "postgres").resolve()
     if os.geteuid() != 0:
         return Place(data, own_programs(), {})
@@ -177,7 +177,7 @@ def _server_user(made: list[str]) -> pwd.struct_passwd:
 
 
 def _add_user() -> str:
-    """Add the server's user, without home, password and shell; return what went wrong."""
+    """Add the server's user, without home, password and shell; return the error."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     shell = shutil.which("nologin", path=path) or shutil.which("false", path=path) or "/bin/false"
     home = "/nonexistent"
@@ -193,9 +193,9 @@ def _add_user() -> str:
 
 
 def _data_of_root(folder: Path, data: Path, made: list[str]) -> Path:
-    """Return where new data go: into the folder if the server's user may enter it, else into a folder of ours.
+    """Return the folder for new data: the chosen one if the server's user may enter it, else a folder of ours.
 
-    To that one a symbolic link ``postgres`` in the chosen folder leads. Rights of other folders stay as they are.
+    A symbolic link ``postgres`` in the chosen folder leads to that one. Rights of other folders stay as they are.
     """
     link = folder / "postgres"
     if link.is_symlink():
@@ -238,7 +238,7 @@ def _check_enters(folder: Path, data: Path) -> None:
 
 
 def _enters(folder: Path) -> bool:
-    """Tell whether everybody may enter the folder, and so the server's user."""
+    """Tell whether all users may enter the folder, and so the server's user."""
     return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
 
 

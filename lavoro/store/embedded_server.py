@@ -1,4 +1,4 @@
-"""One PostgreSQL server with a data folder of its own: made, found, started and stopped."""
+"""Makes, finds, starts and stops one PostgreSQL server with a data folder of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PASSING = (
 
 
 class Address(NamedTuple):
-    """Where a running server is reached, as its file ``postmaster.pid`` says."""
+    """The address of a running server, from its file ``postmaster.pid``."""
 
     pid: int
     port: int
@@ -56,7 +56,7 @@ class Address(NamedTuple):
 
 
 def running(data: Path) -> Address | None:
-    """Find the server of a data folder; None where none runs."""
+    """Find the server of a data folder; None if none runs."""
     try:
         lines = (data / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
         address = Address(int(lines[0]), int(lines[3]), Path(lines[4]), lines[-1].strip() == "ready")
@@ -155,7 +155,7 @@ def _last_words(log: Path, begin: int) -> list[str]:
 
 
 def _run(place: Place, program: str, *arguments: str, data: Path) -> tuple[int, str]:
-    """Run a program of PostgreSQL's for a data folder; return its exit code and what it said."""
+    """Run a program of PostgreSQL's for a data folder; return its exit code and its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     environment["PGDATA"] = str(data)
     # A file, for the server that pg_ctl leaves behind would hold the end of a pipe.

@@ -1,4 +1,4 @@
-"""Inserting calls: concurrent callers share one statement and one commit; a call whose answer was lost is repeated."""
+"""Inserts calls: concurrent callers share one statement and one commit; a call whose answer was lost is repeated."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ Calls that follow each other closely take 20 us less."""
 
 
 class _Pending:
-    """A message that waits for its insert, the outcome of that, and the gate where its caller waits."""
+    """A message that waits for its insert, the outcome of that, and the queue that wakes its caller."""
 
-    __slots__ = ("done", "error", "gate", "message", "repeated")
+    __slots__ = ("done", "error", "message", "repeated", "wakeup")
 
     def __init__(self, message: Message, repeated: bool) -> None:
         self.message = message
         self.repeated = repeated
         self.done = False
         self.error: Exception | None = None
-        self.gate: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.wakeup: queue.SimpleQueue[None] = queue.SimpleQueue()
 
 
 class Enqueuer:
     """Group commit for one database: one of the concurrent callers inserts the messages of all.
 
-    Each returns when its own task is durable. A single caller pays for a turn that no other wants. With many the cost
-    of a commit is shared: 32 threads store several times as many tasks a second as with a commit each. All callers of
-    a batch get an error of this package. Any other exception, a time limit or Ctrl-C, was meant for the caller that it
-    hit, and the others go on without it.
+    Each returns when its own task is durable. A single caller pays only for its turn. Many callers share the cost
+    of a commit: 32 threads store several times as many tasks a second as with a commit each. All callers of a batch get
+    an error of this package. Any other exception, a time limit or Ctrl-C, is raised only in its own caller, and the
+    others continue without that one.
 
     A thread or greenlet may be interrupted anywhere here. If it then sends another task, from a signal handler or a
-    finalizer, that call takes a connection of its own, because its turn might never come. A caller that leaves by an
+    finalizer, that call takes a connection of its own, because its turn might never come. A caller that ends by an
     exception, even between two instructions, gives its turn up.
     """
 
@@ -85,7 +85,7 @@ class Enqueuer:
                     self._wait(pending, me)
                 else:  # a call on its own, written out: each further function costs all calls 0.1 us
                     with self._database.pinned() as tx:
-                        queue, now = messages[0].queue, time.monotonic()  # now: to borrow a connection may take long
+                        queue, now = messages[0].queue, time.monotonic()  # now: a connection may have taken long
                         if tasks.insert(tx, messages, look=now >= self._awake_until.get(queue, 0.0)):
                             self._awake_until[queue] = now + AWAKE
             finally:
@@ -93,7 +93,7 @@ class Enqueuer:
         except BaseException as error:
             if tx is not None and not isinstance(error, LavoroError):
                 self._abandoned.add_interrupted(tx)  # other callers will repeat their messages
-            self._leave(me, pending)  # again, for it may have been interrupted
+            self._leave(me, pending)  # again: it may have been interrupted
             self._wake_next()
             raise
         if pending is not None and pending.error is not None:
@@ -125,7 +125,7 @@ class Enqueuer:
             if self._turn.setdefault(_TURN, me) == me:
                 self._insert_pending()
             else:
-                pending.gate.get()  # until it is done, or it is its turn to insert
+                pending.wakeup.get()  # until it is done, or it is its turn to insert
 
     def _leave(self, me: int, pending: _Pending | None) -> None:
         """Undo all steps of a call; a second one changes nothing."""
@@ -146,7 +146,7 @@ class Enqueuer:
         with contextlib.suppress(IndexError, ValueError):
             while True:
                 first = waiting[0]
-                first.gate.put(None)
+                first.wakeup.put(None)
                 if not first.done:
                     return
                 waiting.remove(first)  # last: an interruption before it leaves the message for the next caller
@@ -164,7 +164,7 @@ class Enqueuer:
         refused = error is not None and len(batch) > 1 and not isinstance(error.__cause__, LOST)
         for pending in batch:
             pending.error = self._try([pending], repeated) if refused else error
-            pending.done = True  # who leaves opens the gate
+            pending.done = True  # the caller wakes the others when it ends
 
     def _first_pending(self) -> list[_Pending]:
         while True:

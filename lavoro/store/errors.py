@@ -1,4 +1,4 @@
-"""Errors of the database: which mean a loss or a conflict, and how they become this package's, with what to do."""
+"""Errors of the database: those of a lost connection, those of a conflict, and their form in this package."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lavoro.text.commands import command
 LOST = (
     psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout,
 )  # fmt: skip
-"""What psycopg raises when a connection is lost, cannot be made, or leads to a standby."""
+"""Errors of psycopg when a connection is lost, cannot be made, or leads to a standby."""
 CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
 """The server has rolled a transaction back because of another one; it may be repeated. LOST has these, too."""
 OUTAGE = (*LOST, OSError, LavoroError)
-"""What a loop that needs the database has to expect."""
+"""The errors that a loop with a connection has to expect."""
 
 
 def means_loss(error: BaseException) -> bool:
@@ -29,7 +29,7 @@ def means_loss(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg's errors, also where SQLAlchemy has wrapped them, into this package's, with what to do."""
+    """Raise psycopg's errors, also those that SQLAlchemy has wrapped, as this package's, with advice."""
     try:
         yield
     except psycopg.Error as error:

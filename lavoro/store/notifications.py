@@ -25,7 +25,7 @@ class Later(NamedTuple):
 
 
 class Back(NamedTuple):
-    """Tasks came back to this queue, older perhaps than those claimed last; no queue: any may have got some."""
+    """Tasks were requeued, perhaps older than those claimed last; an empty name: on any queue."""
 
     queue: str
 
@@ -58,7 +58,7 @@ WORDS = tuple(_GRAMMAR)
 
 
 def read(payload: str) -> Notification | None:
-    """Return what a payload says; None if it says nothing that this release knows: any user may notify."""
+    """Return the notification of a payload; None if this release does not know it: any user may notify."""
     word, colon, fields = payload.partition(":")
     if not colon or word not in _GRAMMAR:
         return None

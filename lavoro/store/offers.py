@@ -1,4 +1,4 @@
-"""Offers of workers at rest, and the tasks that calls have claimed for them."""
+"""Offers of sleeping workers, and the tasks that calls have assigned to them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def offer(tx: Tx, worker_id: int, counts: Mapping[str, int], *, seconds: float) 
 
 
 def withdraw(tx: Tx, worker_id: int) -> None:
-    """Take back a worker's offers. What calls have taken is in ``running`` after this."""
+    """Withdraw a worker's offers. After this, tasks that calls have assigned are in ``running``."""
     tx.execute("withdraw_offers", {"worker_id": worker_id})
 
 
 def withdraw_soon(tx: Tx, worker_id: int, *, timeout: float) -> bool:
-    """Do so in a transaction of its own; False if some call that takes one does not end in so many seconds."""
+    """Withdraw in a transaction of its own; False if a call that takes an offer does not end in so many seconds."""
     try:
         with tx.short_locks(f"{round(timeout * 1000)}ms"):
             withdraw(tx, worker_id)
@@ -42,7 +42,7 @@ def withdraw_soon(tx: Tx, worker_id: int, *, timeout: float) -> bool:
 
 
 def fetch(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> list[Job]:
-    """Read tasks that were claimed for this worker, those that are still running."""
+    """Read tasks that were assigned to this worker, those that are still running."""
     wanted = ",".join(map(str, ids))
     found = tx.run_prepared("fetch_assigned", [b"{%s}" % wanted.encode(), b"%d" % worker_id], _FORMATS)
     return [_job(*(_text(found.get_value(row, column)) for column in range(10))) for row in range(found.ntuples)]

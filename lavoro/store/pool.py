@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Borrowed:
-    """A pooled connection for the length of a block; written out, for it is on the way of every call."""
+    """A pooled connection for the length of a block; written out, because every call needs it."""
 
     __slots__ = ("_database", "_fairy", "_pool")
 
@@ -40,7 +40,7 @@ class Borrowed:
         backend = backend_of(self._fairy.driver_connection)
         if lost:
             self._fairy.invalidate()
-            self._database.dispose()  # a restart of the server has cut the others off as well
+            self._database.dispose()  # a restart of the server has ended the others as well
         try:
             with translated():
                 raise error

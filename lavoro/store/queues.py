@@ -1,4 +1,4 @@
-"""What people ask of queues: how much waits where, pausing, emptying."""
+"""Queues for people: counts their tasks, pauses, resumes and purges them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WorkerStatus(NamedTuple):
 
 
 def queue_status(database: Database) -> list[QueueStatus]:
-    """Count what waits and runs, queue by queue."""
+    """Count the waiting and running tasks, queue by queue."""
     t = tables_of(database.schema)
     now, due_at = sa.func.clock_timestamp(), t.waiting.c.due_at
     waiting = sa.select(
@@ -76,7 +76,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
 
 
 def worker_status(database: Database) -> list[WorkerStatus]:
-    """List the live workers with what they run."""
+    """List the live workers with their running tasks."""
     t = tables_of(database.schema)
     w, r = t.worker.c, t.running.c
     running = sa.select(sa.func.count()).where(r.worker_id == w.id).scalar_subquery()
@@ -114,7 +114,7 @@ def _alive(worker: Any) -> tuple[Any, ...]:
 
 
 def pause(database: Database, names: Sequence[str]) -> None:
-    """Let nothing more of these queues start."""
+    """Let no more tasks of these queues start."""
     if not names:
         return
     t = tables_of(database.schema)
@@ -124,19 +124,19 @@ def pause(database: Database, names: Sequence[str]) -> None:
 
 
 def resume(database: Database, names: Sequence[str]) -> None:
-    """Let them start again."""
+    """Let tasks of these queues start again."""
     t = tables_of(database.schema)
     wake = sa.select(sa.func.pg_notify(f"{database.schema}_wake", sa.literal(write(Back(""))) + t.queue.c.name))
     with translated(), database.engine.connect() as connection:
         connection.execute(t.queue.update().where(t.queue.c.name.in_(names)).values(paused_at=None))
-        connection.execute(wake.where(t.queue.c.name.in_(names)))  # much may wait below the claimers' bounds
+        connection.execute(wake.where(t.queue.c.name.in_(names)))  # tasks may wait below the claimers' lower bounds
 
 
 def purge(database: Database, names: Sequence[str]) -> int:
-    """Delete what waits on these queues; return how many tasks went."""
+    """Delete the waiting tasks of these queues; return their number."""
     t = tables_of(database.schema)
     with translated(), database.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         driver.patience = math.inf  # there may be millions
-        connection.detach()  # nobody else is to have one that waits for ever
+        connection.detach()  # the next user of the connection needs a deadline again
         return connection.execute(t.waiting.delete().where(t.waiting.c.queue.in_(names))).rowcount

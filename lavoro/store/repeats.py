@@ -1,4 +1,4 @@
-"""Ends or awaits the sessions of abandoned calls before these are repeated, or both might be stored."""
+"""Ends or awaits the sessions of abandoned calls before these are repeated: otherwise both might be stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AbandonedSessions:
             self.add(backend_of(tx.connection))
 
     def end(self, tx: Tx) -> None:
-        """End them all: the next statement sees the rows of their calls, or they never appear.
+        """End all sessions: the next statement sees the rows of their calls, or they never appear.
 
         Raises ``OperationalError`` if one does not end.
         """

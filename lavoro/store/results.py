@@ -1,4 +1,4 @@
-"""Reading what became of tasks."""
+"""Reads and writes the outcomes of tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lavoro.store.tx import Tx
 
 
 class StoredTask(NamedTuple):
-    """A task as it stands in the database."""
+    """A task as it is in the database."""
 
     stage: str
     """waiting, running or finished."""

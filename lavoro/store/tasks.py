@@ -18,7 +18,7 @@ from lavoro.store.tx import Row, Tx
 
 
 class Lane(NamedTuple):
-    """A queue and priority to claim from, and where in it to begin looking."""
+    """A queue and priority to claim from, and the lower bound of the scan."""
 
     queue: str
     priority: int
@@ -29,13 +29,13 @@ def insert(
     tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, assigned: bool = True,
     look: bool = True,
 ) -> bool:  # fmt: skip
-    """Store messages; tell whether it was seen that no worker sleeps on their queue.
+    """Store messages; tell whether no worker slept on their queue.
 
     ``always_wake`` notifies in any case: a worker may fall asleep before a caller's transaction commits.
     ``repeated`` says that the answer to the same call was lost: ids that are in any table by now are skipped. The
     session of the first call must have ended (`AbandonedSessions`). A call of one may have ``assigned`` its task to a
     worker: then a lock is taken for each, of which a server has only some thousands.
-    Without ``look`` a single plain message wakes nobody: for a caller who has seen a moment ago that nobody sleeps.
+    Without ``look`` a single plain message notifies no worker: the caller saw a moment ago that none sleeps.
     """
     if len(messages) == 1 and not (repeated or always_wake) and tx.connection.autocommit and _is_plain(messages[0]):
         # Written out: each further function costs every call 0.1 us.
@@ -62,7 +62,7 @@ def insert(
 
 
 def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
-    """Whether no id can be there already, which is no error, but would be one in the server's log.
+    """Whether no id can be stored already, which is no error here, but would be one in the server's log.
 
     Ids of our own making, of version 7, are new. One that a caller chose may look like them, and would end the
     transaction it joins; many calls have no chosen ids.
@@ -71,7 +71,7 @@ def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
 
 
 def _is_plain(message: Message) -> bool:
-    """Whether a message has an id of our own, is due at once, and has nothing that few have."""
+    """Whether a message has an id of our own, is due at once, and has no rare option."""
     id, _, _, _, retries, eta, countdown, expires, expires_in, _, _, _, payload = message
     return (
         id.int >> 76 & 0xF == 7
@@ -106,7 +106,7 @@ def _insert_any(
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
         if repeated:
             _await_first(tx, parameters, assigned=assigned)
-        _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows what was waited for
+        _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows the calls that were waited for
 
 
 def _insert_columns(tx: Tx, parameters: Mapping[str, Any], *, repeated: bool) -> None:
@@ -129,7 +129,7 @@ _PLAIN_FORMATS = (pq.Format.BINARY, *[pq.Format.TEXT] * 6)
 _SHARED = (
     "name", "queue", "priority", "retries", "eta", "countdown", "expires", "expires_in", "options", "payload",
 )  # fmt: skip
-"""What tasks that differ in nothing but their arguments have in common."""
+"""The fields that calls share which differ only in their arguments."""
 _MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", integers),
     ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),
@@ -149,7 +149,7 @@ def claim(tx: Tx, worker_id: int, *, lanes: Sequence[Lane], limit: int) -> list[
 
 
 def adopt(tx: Tx, worker_id: int, *, known: Sequence[uuid.UUID]) -> list[Job]:
-    """List what the worker holds without knowing it: a claim whose answer was lost."""
+    """Read running tasks of the worker that it does not know, of a claim whose answer was lost."""
     return [Job._make(row) for row in tx.run("adopt_tasks", {"worker_id": worker_id, "known": list(known)})]
 
 
@@ -203,7 +203,7 @@ def _count(row: Row | None) -> int:
 
 
 def accepted(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> set[tuple[uuid.UUID, int]]:
-    """Tell which starts of this worker have been accepted before."""
+    """Return the starts of this worker whose outcomes were accepted before."""
     return {(row[0], row[1]) for row in tx.run("accepted_outcomes", {"ids": list(ids), "worker_id": worker_id})}
 
 
@@ -214,7 +214,7 @@ def store_progress(tx: Tx, worker_id: int, job: Job, *, state: str, meta: str | 
 
 
 def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
-    """End waiting tasks, ask for the end of running ones (``cancel`` says how), remember unknown ids.
+    """End waiting tasks, cancel running ones (``cancel`` says how), store unknown ids.
 
     Return how many were found.
     """
@@ -227,5 +227,5 @@ def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
 
 
 def postpone_doubles(tx: Tx) -> int:
-    """Put off waiting tasks whose id is running already; return how many there were."""
+    """Postpone waiting tasks whose id is running already; return their number."""
     return len(tx.run("postpone_doubles"))

@@ -11,7 +11,7 @@ from lavoro.store.tx import Tx
 
 
 class Unhandled(NamedTuple):
-    """A task whose handlers are to be called."""
+    """A task whose handlers have not been called yet."""
 
     id: uuid.UUID
     job: Job | None
@@ -23,7 +23,7 @@ class Unhandled(NamedTuple):
 
 
 def take(tx: Tx, worker_id: int, names: Sequence[str]) -> Unhandled | None:
-    """Take the oldest one of these names; None if there is none."""
+    """Take the oldest task of these names; None if there is none."""
     row = tx.row("take_unhandled", {"names": list(names), "worker_id": worker_id})
     if row is None:
         return None
@@ -33,5 +33,5 @@ def take(tx: Tx, worker_id: int, names: Sequence[str]) -> Unhandled | None:
 
 
 def drop(tx: Tx, worker_id: int, id: uuid.UUID) -> None:
-    """Its handlers were called: nobody else is to."""
+    """Delete the task: its handlers were called."""
     tx.run("drop_unhandled", {"id": id, "worker_id": worker_id})

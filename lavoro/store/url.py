@@ -1,4 +1,4 @@
-"""URLs of databases: how libpq reads them, and how people see them."""
+"""URLs of databases: one form for libpq, and one to show, without the password."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _is_cut(url: str, parts: Mapping[str, Any]) -> bool:
 
 
 def masked(url: str) -> str:
-    """Return a URL, or a text of libpq's ``key=value``, for people: without its password."""
+    """Return a URL, or a text of libpq's ``key=value``, to show: without its password."""
     url = url.strip()
     try:
         plain = _SCHEME.sub("postgresql://", url)

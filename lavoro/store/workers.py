@@ -1,4 +1,4 @@
-"""Workers in the database: their leases, and the rescue of what they leave behind."""
+"""Workers in the database: their leases, and the rescue of their tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lavoro.store.tx import Tx
 
 
 class Registration(NamedTuple):
-    """What is known of a child process when it gets its lease."""
+    """The facts of a child process that are stored with its lease."""
 
     node: str
     process: int
@@ -27,46 +27,46 @@ class Registration(NamedTuple):
 
 
 EVER = 1e9
-"""Seconds: as far back as there can be leases."""
+"""Seconds; no lease is older."""
 
 
 class Cancellation(NamedTuple):
-    """A running task that is to be ended."""
+    """A cancelled task."""
 
     id: uuid.UUID
     worker_id: int
     attempt: int
     how: str
-    """The order that its process gets, as JSON."""
+    """The options of the order that its process gets, as JSON."""
 
 
 class Renewal(NamedTuple):
-    """What a node learns when it renews its leases."""
+    """The answer to a renewal of leases."""
 
     live: set[int]
     """The workers that still have one."""
     cancels: list[Cancellation]
     """The tasks of theirs that are to be ended."""
     expiry: float
-    """Seconds until the first lease of somebody else runs out; negative if one has."""
+    """Seconds until the first lease of another node expires; negative if one has."""
     seen: dt.datetime | None
-    """When, by the database's clock: who knows that may shorten the leases."""
+    """The time of this renewal, by the database's clock; a later one that shortens the leases has to name it."""
     now: dt.datetime
     """The time of the database's clock."""
 
 
 class Ending(NamedTuple):
-    """How a worker ended, and with it what becomes of its tasks; made by one of the class methods."""
+    """How a worker ended, which decides what happens to its tasks; made by one of the class methods."""
 
     reason: str
     suspects: tuple[uuid.UUID, ...] | None
-    """The tasks that count a crash: those that ran, or had ended just before, stored or not. None: all that it held."""
+    """The tasks that count a crash: those that ran, or had ended just before, stored or not. None: all its tasks."""
     overdue: uuid.UUID | None = None
     """The task that ran past its hard time limit: it fails."""
     by_order: bool = False
-    """Whether the worker had been told to stop: its tasks go back as if it had never claimed them."""
+    """Whether the worker had been told to stop: its tasks are requeued as if it had never claimed them."""
     told: str | None = None
-    """The process, if its end has been logged: then only what becomes of its tasks is."""
+    """The name of the process, if its end was logged: then only the end of its tasks is logged here."""
 
     @classmethod
     def crashed(cls, reason: str, tasks: Iterable[uuid.UUID], *, told: str | None = None) -> Ending:
@@ -75,7 +75,7 @@ class Ending(NamedTuple):
 
     @classmethod
     def expired(cls, reason: str) -> Ending:
-        """Its lease ran out, and nobody saw what it did: each of its tasks counts a crash."""
+        """Its lease expired, and nothing tells which tasks had begun: each of its tasks counts a crash."""
         return cls(reason, None)
 
     @classmethod
@@ -105,7 +105,7 @@ class Rescued(NamedTuple):
     """The result of the rescue of a worker's tasks."""
 
     reason: str
-    """The reason as it is recorded, with the suspects."""
+    """The reason as it is stored, with up to three of the suspects."""
     waiting: int
     """The number of tasks that wait again."""
     ended: list[tuple[str, str, str, str]]
@@ -128,10 +128,10 @@ def renew(
     known: dt.datetime | None = None,
     shortening: bool = False,
 ) -> Renewal:
-    """Renew leases, and learn what else there is to know; leases that ran out are seen ``back`` seconds later.
+    """Renew leases, and read cancelled tasks and expiries; leases that expired up to ``back`` seconds ago are seen.
 
-    They last ``factor`` times as long as they were registered for. If that is shorter than before, it is done only if
-    the last renewal was ``known``; others are told if ``shortening`` is possible.
+    They last ``factor`` times as long as they were registered for. A renewal that shortens them needs the last one as
+    ``known``; other nodes are notified if ``shortening`` is possible.
     """
     parameters = {"ids": list(worker_ids), "back": back, "factor": factor, "known": known, "shortening": shortening}
     rows = tx.run("renew_leases", parameters)
@@ -151,14 +151,14 @@ def expire(
     latest: dt.datetime | None = None,
     answers_since: dt.datetime | None = None,
 ) -> tuple[int, str] | None:
-    """End a lease that ran out; return the worker's id and its name, or None when there is none.
+    """End an expired lease; return the worker's id and its name, or None if there is none.
 
     It must not have moved for half of its length, counted by a clock that has run true ``since``. If that clock is past
     ``latest``, it was set ahead a moment ago, and nothing is ended. The database must have answered for half of a usual
-    lease, ``answers_since``: within that time a node that lives renews what ran out in an outage.
+    lease, ``answers_since``: within that time a live node renews leases that expired in an outage.
 
-    One at a time: a transaction that rescues one worker's tasks locks them in the order of their ids, one that went on
-    to those of another would not.
+    One at a time: a transaction locks the tasks of one worker in the order of their ids; with those of a second worker
+    it would not.
     """
     row = tx.row("expire_lease", {"since": since, "latest": latest, "answers_since": answers_since})
     return (row[0], f"{row[1]}/{row[2]}") if row else None
@@ -167,11 +167,11 @@ def expire(
 def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
     """End a worker and take its tasks; return up to two results, none if it held no task.
 
-    To be run in one transaction with whatever ended the lease.
+    Call it in the transaction that ended the lease.
     """
     worker_id, ending = rescue
     tx.run("stop_worker", {"id": worker_id, "reason": ending.reason})
-    offers.withdraw(tx, worker_id)  # before: a task that a call is just assigning must be there to be rescued
+    offers.withdraw(tx, worker_id)  # before the rescue, so that it finds a task that a call is just assigning
     parameters = {
         "worker_id": worker_id,
         "reason": ending.reason,
@@ -180,7 +180,7 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
         "by_order": ending.by_order,
         "max_crashes": max_crashes,
     }
-    # Twice: a row that a revoke or progress changed while the first statement waited for it is found by the second.
+    # Twice: the second finds rows that a revoke or progress changed while the first statement waited for them.
     rows = [tx.row("rescue_tasks", parameters) for _ in range(2)]
     parts = [Rescued(row[0], row[1], [tuple(task) for task in row[2]]) for row in rows if row is not None]
     return [part for part in parts if part.waiting or part.ended]

@@ -333,7 +333,7 @@ def test_an_idle_worker_renews_seldom(tx: Tx, examine: Examine) -> None:
 
 @pytest.mark.parametrize(
     ("lease", "seconds", "words"),
-    [(30, 20, "runs out soon"), (30, 60, "has run out"), (240, 150, "runs out soon"), (240, 300, "has run out")],
+    [(30, 20, "expires soon"), (30, 60, "has expired"), (240, 150, "expires soon"), (240, 300, "has expired")],
 )
 def test_a_worker_that_does_not_renew(tx: Tx, examine: Examine, lease: int, seconds: int, words: str) -> None:
     """An idle one has a lease of eight times as long."""

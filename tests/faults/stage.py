@@ -119,7 +119,7 @@ class Stage:
                 expired = workers.expire(tx, since=since)
                 if expired is None:
                     return found
-                workers.rescue(tx, Rescue(expired[0], Ending.expired("its lease ran out")), max_crashes=MAX_CRASHES)
+                workers.rescue(tx, Rescue(expired[0], Ending.expired("its lease expired")), max_crashes=MAX_CRASHES)
                 found.append(expired[0])
 
     def revoke(self, id: str, *, tx: Tx | None = None) -> int:

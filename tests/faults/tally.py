@@ -72,7 +72,7 @@ class Tally:
 
 _LOSSES = {
     "was ended by": "a process died",
-    "its lease ran out": "its node's lease ran out",
+    "its lease expired": "its node's lease expired",
     "lease was lost": "its lease was lost to another node",
     "could not be renewed": "its lease could not be renewed",
     "had no lease": "its worker had no lease any more",

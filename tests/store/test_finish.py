@@ -137,7 +137,7 @@ def test_the_accepted_are_told_apart_from_the_refused(tx: Tx) -> None:
 def test_a_lost_start_was_not_accepted(tx: Tx) -> None:
     """The record of its loss is no outcome: what comes late is told as refused."""
     job = sent_and_taken(tx)
-    workers.rescue(tx, Rescue(1, Ending.expired("its lease ran out")), max_crashes=3)
+    workers.rescue(tx, Rescue(1, Ending.expired("its lease expired")), max_crashes=3)
     assert tasks.finish(tx, 1, [succeeded(job)]) == 0
     assert tasks.accepted(tx, 1, [job.id]) == set()
 

@@ -99,7 +99,7 @@ def test_killed_node_is_rescued_by_another(
     assert results(sender, ids) == ["held"] * 3
     assert all(ledger.starts(id) == 2 for id in ids)
     (reason,) = {reason for (reason,) in rows(sender, "select reason from lavoro.attempt")}
-    assert "lease ran out" in reason
+    assert "lease expired" in reason
 
 
 def test_poison_ends_and_others_flow(

@@ -1,4 +1,4 @@
-"""Where the tables in the database differ from those this release describes."""
+"""Finds differences between the tables in the database and those that this release describes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lavoro.text.commands import command
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it should be, and the SQL or the command that makes it so."""
+    """One difference, and the SQL or the command that repairs it."""
 
     which: str
     problem: str

@@ -1,4 +1,4 @@
-"""Bringing the schema to this release's version, forward only, under a lock."""
+"""Brings the schema to this release's version, forward only, under a lock."""
 
 from __future__ import annotations
 
@@ -110,13 +110,13 @@ def _replace_functions(tx: Tx) -> None:
 
 
 def _ensure_schema(tx: Tx) -> None:
-    """Make the schema unless somebody has: `create schema if not exists` needs a right that few users have."""
+    """Make the schema unless it exists: `create schema if not exists` needs a right that few users have."""
     if not tx.connection.execute("select from pg_namespace where nspname = %s", (tx.schema,)).fetchall():
         tx.connection.execute(render("create schema {schema}", tx.schema).encode())
 
 
 def _act_as_owner(tx: Tx) -> None:
-    """Have what this transaction makes belong to the schema's owner, of which whoever migrates may be a member."""
+    """Make the schema's owner the owner of all objects of this transaction, if the user is a member of it."""
     tx.connection.execute(
         "select set_config('role', pg_get_userbyid(nspowner), true) from pg_namespace"
         " where nspname = %s and pg_has_role(nspowner, 'member')",

@@ -1,4 +1,4 @@
-"""Retention: partitions of what is over are made ahead and dropped behind, never emptied row by row."""
+"""Retention: makes partitions of ended tasks ahead of time and drops old ones, instead of deleting rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DEFAULT_RETENTION = {"finished_success": DAY, "finished_failure": 30 * DAY, "att
 _AGE = {"finished_success": "finished_at", "finished_failure": "finished_at", "attempt": "ended_at"}
 """The column that tells how old a row is."""
 _PATIENCE = "200ms"
-"""How long a lock is waited for that makes all finishing workers wait too."""
+"""The longest wait for a lock that makes all finishers wait too."""
 _IDLE = "5s"
-"""A node that is stopped in the middle must not keep those locks: the server ends its session, and undoes it all."""
+"""The server ends the session of a node that is stopped in the middle, so that it does not keep those locks."""
 _STRAYS = 10_000
 """Most rows deleted at once of those that were not in any partition of their time."""
 
@@ -35,7 +35,7 @@ _DELETE_STRAYS = sql.SQL("""
 
 
 class Partition(NamedTuple):
-    """One partition and the end of the time it holds."""
+    """One partition and the end of its time span."""
 
     name: str
     ends: dt.datetime
@@ -47,14 +47,14 @@ def period(retention: float) -> float:
 
 
 def partitions_of(tx: Tx, table: str) -> list[Partition]:
-    """List the partitions of a table, oldest first, without the one that takes what fits nowhere else."""
+    """List the partitions of a table, oldest first, without the one for all other rows."""
     return [Partition(*row) for row in tx.run("list_partitions", {"table": table})]
 
 
 def make_ahead(tx: Tx, retention: Mapping[str, float] = DEFAULT_RETENTION) -> list[str]:
     """Make the partitions for now and the time after, two periods at least; return the names of new ones.
 
-    A table on which somebody holds a lock for long is left for the next time: there are two periods to try again.
+    A table on which a session holds a lock for long is left for the next time: there are two periods to try again.
     """
     made: list[str] = []
     for table, seconds in retention.items():
@@ -106,7 +106,7 @@ def _drop_behind(tx: Tx, table: str, retention: dt.timedelta) -> list[str]:
 
 
 def _drop_oldest(tx: Tx, table: str, retention: dt.timedelta) -> str | None:
-    """Drop the oldest partition if it is too old; looked for anew each time, for another node may have been faster."""
+    """Drop the oldest partition if it is too old; searched anew each time: another node may have been faster."""
     oldest = next(iter(partitions_of(tx, table)), None)
     if oldest is None or oldest.ends >= _database_now(tx) - retention:
         return None
@@ -115,7 +115,7 @@ def _drop_oldest(tx: Tx, table: str, retention: dt.timedelta) -> str | None:
 
 
 def _briefly(tx: Tx, action: Callable[[], T]) -> T | None:
-    """Do something in a transaction that gives up when it cannot have its locks soon: None. One node at a time."""
+    """Call a function in a transaction, one node at a time; None if the locks could not be had soon."""
     try:
         with tx.short_locks(_PATIENCE, idle=_IDLE):
             tx.connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{tx.schema}_partitions",))

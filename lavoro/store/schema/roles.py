@@ -46,12 +46,12 @@ _PRODUCER = {
     "meta": ("select",),
     # `on conflict (id)` and `returning` read these columns; they show that tasks wait, not which or with what.
     "waiting": (f"insert ({_SENT})", "select (id, queue, priority, due_at)"),
-    # A repeat after a lost answer looks whether the task is there already.
+    # A repeat after a lost answer checks whether the task is stored already.
     "running": ("select (id)",),
     "finished": ("select (id)",),
 }
 _CLAIMED = ("waiting", "running", "finished", "attempt", "worker")
-"""The tables without which a worker can do nothing."""
+"""The tables that every worker needs."""
 _ARGUMENTS = ("name", "args", "kwargs", "options", "payload")
 
 
@@ -68,7 +68,7 @@ class Right(NamedTuple):
     """Only on these columns of the table; empty for all."""
 
     def on(self, schema: str) -> str:
-        """Write what it is a right on."""
+        """Write the object of the right."""
         return f"{self.kind} {render('{schema}', schema)}" + (f".{self.name}" if self.name else "")
 
     @property
@@ -109,7 +109,7 @@ def _parsed(table: str, words: str) -> Iterator[Right]:
 
 
 def excluded(role: str) -> list[Right]:
-    """List what a role must not be able to do, as far as it is worth a warning."""
+    """List rights that a role must not have, as far as they are worth a warning."""
     tables = [table.name for table in tables_of().metadata.sorted_tables]
     if role == "worker":
         return [Right("create", "schema", "")]
@@ -126,7 +126,7 @@ def excluded(role: str) -> list[Right]:
 
 
 def held(tx: Tx, wanted: list[Right]) -> list[Right]:
-    """Tell which of the rights the connected user has; what does not exist gives none."""
+    """Return those of the rights that the connected user has; there is none on a missing object."""
     return [right for right in wanted if _has(tx, right)]
 
 

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core knows them: the truth about columns, for what people read."""
+"""The tables in SQLAlchemy Core, for statements that are built in Python; a test compares them with the migrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _time(name: str, *, default: bool = False, nullable: bool = True) -> sa.Colu
 
 
 def _counters(*, default: bool = False) -> list[sa.Column[object]]:
-    """How urgent a task is, and how often it was started, retried, and running when its worker died.
+    """The priority of a task, and the numbers of its starts, its retries and its crashes.
 
     A task that polls for ever is started more often than a smallint can count.
     """
@@ -52,7 +52,7 @@ _DOMAINS = (
     ("due_time", ("due_at",), "value >= '1970-01-01 00:00+00'"),
     ("past_time", ("created_at",), "value between '1970-01-01 00:00+00' and '9999-12-01 00:00+00'"),
 )
-"""What ``waiting`` does not take, whoever writes it: the domain, its columns there, and its check."""
+"""The values that ``waiting`` accepts from any client: the domain, its columns there, and its check."""
 
 
 class Tables:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 
 QUICK = (0.005, 0.02, 0.1)
-"""Seconds between the first polls after the work ran out: they find a task whose sender saw no sleeping worker."""
+"""Seconds between the first polls without a task: they find a task whose sender saw no sleeping worker."""
 SLEEPING = 120
 """Factor of the poll interval while the supervisor listens: 500 sleeping nodes cost a database little."""
 WHILE_BUSY = 0.05

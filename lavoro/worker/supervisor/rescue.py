@@ -132,7 +132,7 @@ class Rescuer(Duty):
             )
             if found is not None:
                 worker_id, name = found
-                self._rescue(tx, Rescue(worker_id, Ending.expired(f"worker {name} was lost: its lease ran out")))
+                self._rescue(tx, Rescue(worker_id, Ending.expired(f"worker {name} was lost: its lease expired")))
                 # A claim that was under way may come after this.
                 self._orphans_from = min(self._orphans_from, time.monotonic() + ORPHANS_INTERVAL)
         return found is not None

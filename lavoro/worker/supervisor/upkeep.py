@@ -77,13 +77,13 @@ class Upkeep(Service):
             self.wake()
 
     def expect_expiry(self, seconds: float) -> None:
-        """Some lease runs out in so many seconds unless it is renewed."""
+        """Take in that a lease expires in so many seconds unless it is renewed."""
         self.rescuer.expect_expiry(seconds)
         self.wake()
 
     @property
     def trusted_until(self) -> float:
-        """When (monotonic) the leases may have run out."""
+        """When (monotonic) the leases may have expired."""
         return self.renewal.trusted_until
 
     @property

@@ -375,7 +375,7 @@ class Lavoro(Surface):
 
     @property
     def result_listener(self) -> ResultListener:
-        """What tells this process of finished tasks."""
+        """The listener that learns of finished tasks for this process."""
         return self.site.result_listener
 
     @property
@@ -415,7 +415,7 @@ class Lavoro(Surface):
 
     @property
     def replaced_send_task(self) -> Callable[..., Any] | None:
-        """What stands in the place of ``send_task``; None where nothing does."""
+        """The replacement of ``send_task``; None if it is not replaced."""
         replaced = type(self).send_task is not _send_task or "send_task" in self.__dict__
         return self.send_task if replaced else None
 

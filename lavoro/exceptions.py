@@ -68,7 +68,7 @@ class Retry(TaskPredicate):
         self.is_eager = is_eager
         self.sig = sig
         self.changes: dict[str, Any] = {}
-        """What the next try has different: queue, options, encoded arguments."""
+        """The overrides of the next try: queue, options, encoded arguments."""
         self.task_id: str | None = None
         """The task that asked for it: in the run of another one it is an error like others."""
         super().__init__(message, exc, when)

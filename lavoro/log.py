@@ -259,10 +259,10 @@ def level_of(level: str | int) -> int:
 
 
 class _Early:
-    """What is logged, and warned of, before the settings are known: while the application is imported.
+    """Keeps records and warnings from before the settings are known, while the application is imported.
 
-    The root logger gets no handler, for ``logging.basicConfig`` would do nothing then: what no handler gets is written
-    by this one.
+    The root logger gets no handler, because ``logging.basicConfig`` would then do nothing: records without a handler
+    are written by this one.
     """
 
     def __init__(self, handler: logging.Handler) -> None:

@@ -377,7 +377,7 @@ class Task(Generic[P, R]):
 
     @property
     def request(self) -> Context:
-        """What this run of the task knows of itself; outside of a run, one request that stays with the task."""
+        """The request of this run; outside of a run, one request that stays with the task."""
         return request_of(self.name) or self._request_outside
 
     def retry(

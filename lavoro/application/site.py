@@ -1,4 +1,4 @@
-"""What an application has for each site that it serves: settings, message builders and connections."""
+"""One site of an application: its settings, message builders and connections."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Site:
 
     @property
     def result_listener(self) -> ResultListener:
-        """What tells this process of finished tasks."""
+        """The listener that learns of finished tasks for this process."""
         database, results = self.database, self._results
         if results is not None:
             return results

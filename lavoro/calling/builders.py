@@ -49,7 +49,7 @@ class MessageBuilders:
 
     @property
     def route_by_name(self) -> bool:
-        """Tell whether no route looks at a call's arguments, as callables may."""
+        """Return whether no route looks at a call's arguments, as callables may."""
         routes = self._site.conf["task_routes"] or ()
         return all(isinstance(route, Mapping) for route in (routes if isinstance(routes, (list, tuple)) else [routes]))
 

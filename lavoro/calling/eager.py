@@ -101,7 +101,7 @@ class EagerRun(Run):
                 raise _Handled(error) from error
 
     def retries(self) -> bool:
-        """Tell whether the task asked to be tried again; a ``Retry`` that it made itself is its end, as in Celery."""
+        """Return whether the task asked to be tried again; a ``Retry`` that it made itself is its end, as in Celery."""
         return isinstance(self.raised, Retry) and self.raised.task_id == self.request.id
 
 

@@ -17,7 +17,7 @@ from lavoro.protocol.durations import seconds
 
 
 class Asked(NamedTuple):
-    """What ``retry`` was given beside arguments and options."""
+    """The parameters of ``retry`` beside arguments and options."""
 
     exc: BaseException | None
     eta: dt.datetime | None

@@ -157,7 +157,7 @@ def own_transaction(app: Any) -> Iterator[Any]:
 
 
 def _joins(app: Any, options: Mapping[str, Any]) -> bool:
-    """Tell whether a call joins a caller's transaction, which may still be rolled back."""
+    """Return whether a call joins a caller's transaction, which may still be rolled back."""
     return options.get("connection") is not None or joined(app) is not None
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a setting's value must be, in words and as a test."""
+    """The allowed values of a setting, as a text and as a test."""
 
     text: str
     accepts: Callable[[Any], bool]

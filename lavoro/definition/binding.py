@@ -1,4 +1,4 @@
-"""What is worked out of a task when it is bound, so that calls and runs need not look again."""
+"""The facts of a task that are computed when it is bound, so that calls and runs only read them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_retur
 
 
 class Binding:
-    """What a task's class has of its own, and the builder of its calls without options.
+    """The methods that a task's class has of its own, and the builder of its calls without options.
 
-    It is replaced as a whole when an attribute of the task is set. So what another thread still works out of the former
-    attributes is kept in a former binding, which nobody reads any more.
+    It is replaced as a whole when an attribute of the task is set. So values that another thread still computes from
+    the former attributes are kept in a former binding, which is not read any more.
     """
 
     __slots__ = ("calls_itself", "handlers", "names_itself", "sends_itself", "usual")

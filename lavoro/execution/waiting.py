@@ -36,7 +36,7 @@ def _joining(allowed: bool) -> Iterator[None]:
 
 
 def task_join_will_block() -> bool:
-    """Tell whether ``get()`` is refused here: inside a task."""
+    """Return whether ``get()`` is refused here: inside a task."""
     allowed = _join_allowed.get()
     return not (_outside_of_a_worker() if allowed is None else allowed)
 
@@ -50,7 +50,7 @@ def assert_will_not_block() -> None:
 
 
 def _outside_of_a_worker() -> bool:
-    """Tell whether this code runs outside of a worker's tasks; tasks of ``apply`` may wait."""
+    """Return whether this code runs outside of a worker's tasks; tasks of ``apply`` may wait."""
     request = current.get()
     while request is not None and (request.job is None or request.is_eager):
         request = request.outer

@@ -108,13 +108,13 @@ class FlaskLavoro(Lavoro):
 
     @property
     def site(self) -> Site:
-        """What belongs to the Flask application that is meant here and now."""
+        """The site of the current Flask application."""
         flask_app = self.flask_app
         return self._before if flask_app is None else self._sites[flask_app]
 
     @site.setter
     def site(self, site: Site) -> None:
-        self._before = site  # what is said before there is a Flask application, and holds for all of them
+        self._before = site  # settings from before there is a Flask application: they are for all of them
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Add a task object or class of one's own making; whatever its class, it runs in a context. See ``Lavoro``."""

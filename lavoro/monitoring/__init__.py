@@ -1,1 +1,1 @@
-"""What watches Lavoro at work."""
+"""Checks of a database and its tasks."""

@@ -42,7 +42,7 @@ class EagerResult(AsyncResult[R]):
 
     @property
     def result(self) -> Any:
-        """What it returned or raised."""
+        """The value that it returned, or its exception."""
         return self._value
 
     info = result

@@ -1,4 +1,4 @@
-"""What the row of a task says in Celery's words: its state, its value, its call."""
+"""The row of a task in Celery's terms: its state, its value, its call."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import threading
 class Alarm:
     """Can be waited for like a socket; rings in threads and signal handlers never block.
 
-    Nothing is kept open until ``open()``, and after ``close()``: then nobody waits, and ringing does nothing.
+    Nothing is open before ``open()`` and after ``close()``: then no thread waits, and ringing does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What gevent has not patched: functions of the standard library, and threads of the operating system."""
+"""Functions of the standard library as they were before gevent patched them, and threads of the system."""
 
 from __future__ import annotations
 

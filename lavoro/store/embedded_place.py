@@ -219,7 +219,7 @@ def _system_folder() -> Path:
         for path in (*reversed(SYSTEM_FOLDER.parents), SYSTEM_FOLDER):
             if not path.exists():
                 path.mkdir(exist_ok=True)
-                path.chmod(0o755)  # whatever the umask
+                path.chmod(0o755)  # independent of the umask
         _check_enters(SYSTEM_FOLDER, SYSTEM_FOLDER)
     except OSError as error:
         raise ImproperlyConfigured(
@@ -238,7 +238,7 @@ def _check_enters(folder: Path, data: Path) -> None:
 
 
 def _enters(folder: Path) -> bool:
-    """Tell whether all users may enter the folder, and so the server's user."""
+    """Return whether all users may enter the folder, and so the server's user."""
     return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
 
 

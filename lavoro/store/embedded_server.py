@@ -46,7 +46,7 @@ class Address(NamedTuple):
         return f"postgresql://{SUPERUSER}@/{SUPERUSER}?host={quote(str(self.folder))}&port={self.port}"
 
     def answers(self) -> bool:
-        """Tell whether it takes connections; the file of a killed server stays, and its number may be another's."""
+        """Return whether it takes connections; the file of a killed server stays, and its number may be another's."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(self.folder / f".s.PGSQL.{self.port}"))

@@ -23,7 +23,7 @@ OUTAGE = (*LOST, OSError, LavoroError)
 
 
 def means_loss(error: BaseException) -> bool:
-    """Tell whether the connection is of no more use: conflicts are among LOST too, and leave it whole."""
+    """Return whether the connection is of no more use: conflicts are among LOST too, and leave it whole."""
     return isinstance(error, LOST) and not isinstance(error, CONFLICTS)
 
 

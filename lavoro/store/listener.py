@@ -28,9 +28,9 @@ ANSWER = 10.0
 
 
 class Listener(Service):
-    """Listens on one channel, and holds a shared advisory lock for every key that somebody waits for.
+    """Listens on one channel, and holds a shared advisory lock for every key that a thread waits for.
 
-    Who notifies tries the exclusive lock first: if it is free nobody waits, and the notification is spared.
+    A notifier tries the exclusive lock first: if it is free no process waits, and the notification is spared.
     ``heard`` is called with each payload, and with None after a (re)connection: something may have been missed;
     ``lost`` when the connection is lost. Both in the loop's thread.
     """
@@ -83,7 +83,7 @@ class Listener(Service):
     def step(self) -> float | None:
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
         if not self._listens:
-            return None  # nothing is ever held, so nobody rests: everybody polls
+            return None  # no lock is ever held, so no worker sleeps: all poll
         with self._session:
             if (tx := self._session.tx) is None:
                 connection = self._connect()
@@ -108,7 +108,7 @@ class Listener(Service):
 
     def _connect(self) -> psycopg.Connection[Any]:
         connection = self._session.open().connection
-        # What comes with the answer of a statement, which psycopg reads.
+        # For notifications that come with the answer of a statement, which psycopg reads.
         connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
         connection.execute(f'listen "{self._channel}"'.encode())
         self._came, self._spoke = [None], time.monotonic()

@@ -10,7 +10,7 @@ import psycopg
 
 
 class LockSet:
-    """A lock for every key that somebody waits for; other threads say which, the listener's takes and drops them."""
+    """A lock for every key that a thread waits for; other threads name them, the listener's takes and drops locks."""
 
     def __init__(self, schema: str) -> None:
         self._schema = schema

@@ -70,7 +70,7 @@ class Mailbox:
         self._alarm.ring()
 
     def close(self) -> None:
-        """Let nobody wait any more; the session stays."""
+        """Close the alarm; the session stays."""
         self._alarm.close()
 
     @property

@@ -15,7 +15,7 @@ from lavoro.store.listener import Listener
 
 
 class ResultListener:
-    """Tells waiting callers of this process that their task has finished; connected once somebody has waited."""
+    """Tells waiting callers of this process that their task has finished; connected since the first one waited."""
 
     linger = 5.0
     """Seconds for which the lock is kept after the last caller left: the next may come soon."""
@@ -80,7 +80,7 @@ class ResultListener:
             events = [event for id in ids for event in self._waiting.get(id, ())]
             listener = self._listener
             if not self._waiting and listener and time.monotonic() - self._idle_since > self.linger:
-                listener.want([])  # the first word nobody needed: from now on finishing workers need not send any
+                listener.want([])  # nothing waits: from now on finishing workers need not notify
         for event in events:
             event.set()
 

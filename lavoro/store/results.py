@@ -52,7 +52,7 @@ def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
 
 
 def forget(tx: Tx, id: uuid.UUID) -> bool:
-    """Drop a finished task's outcome; tell whether there was one."""
+    """Drop a finished task's outcome; return whether there was one."""
     return bool(tx.run("forget_task", {"id": id}))
 
 

@@ -29,7 +29,7 @@ def insert(
     tx: Tx, messages: Sequence[Message], *, always_wake: bool = False, repeated: bool = False, assigned: bool = True,
     look: bool = True,
 ) -> bool:  # fmt: skip
-    """Store messages; tell whether no worker slept on their queue.
+    """Store messages; return whether no worker slept on their queue.
 
     ``always_wake`` notifies in any case: a worker may fall asleep before a caller's transaction commits.
     ``repeated`` says that the answer to the same call was lost: ids that are in any table by now are skipped. The
@@ -208,7 +208,7 @@ def accepted(tx: Tx, worker_id: int, ids: Sequence[uuid.UUID]) -> set[tuple[uuid
 
 
 def store_progress(tx: Tx, worker_id: int, job: Job, *, state: str, meta: str | None) -> bool:
-    """Store a running task's custom state and its metadata (JSON); tell whether its fence held."""
+    """Store a running task's custom state and its metadata (JSON); return whether its fence held."""
     parameters = {"id": job.id, "attempt": job.attempt, "worker_id": worker_id, "state": state, "meta": meta}
     return bool(tx.run("store_progress", parameters))
 

@@ -38,7 +38,7 @@ def clean_url(url: str) -> str:
 
 
 def _is_cut(url: str, parts: Mapping[str, Any]) -> bool:
-    """Tell whether a password ended too early, at its own ``@`` or ``/``: its rest is in the host, port or name."""
+    """Return whether a password ended too early, at its own ``@`` or ``/``: its rest is in the host, port or name."""
     authority, _, path = url.partition("?")[0].removeprefix("postgresql://").partition("/")
     if authority.count("@") > 1 or "@" in path or "@" in str(parts.get("host")):
         return True

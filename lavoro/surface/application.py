@@ -1,4 +1,4 @@
-"""What code written for Celery asks an application for beside tasks and settings: backend, connection, loader, log."""
+"""The parts of a Celery application beside tasks and settings: backend, connection, loader, log."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ class Surface:
 
     @property
     def backend(self) -> Backend:
-        """What tells of results by the ids of tasks."""
+        """The results by the ids of tasks."""
         return self._once("backend", lambda: Backend(self))  # type: ignore[no-any-return]
 
     @property
     def loader(self) -> Any:
-        """What imports the modules of tasks."""
+        """The importer of the modules of tasks."""
         return self._once("loader", lambda: self.loader_cls(app=self))
 
     @property
     def log(self) -> Any:
-        """What sets up the log."""
+        """The setup of the log."""
         return self._once("log", lambda: self.log_cls(self))
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
@@ -139,7 +139,7 @@ class Surface:
         return c
 
     def uses_utc_timezone(self) -> bool:
-        """Tell whether times are UTC: that zone is set, or none, and ``enable_utc`` is on."""
+        """Return whether times are UTC: that zone is set, or none, and ``enable_utc`` is on."""
         zone = self.conf.timezone
         return zone == "UTC" or (not zone and bool(self.conf["enable_utc"]))
 

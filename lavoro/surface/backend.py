@@ -1,4 +1,4 @@
-"""What code asks a result backend for, answered by the database that holds all results."""
+"""A result backend as Celery's, which reads and writes the database."""
 
 from __future__ import annotations
 

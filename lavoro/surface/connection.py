@@ -1,4 +1,4 @@
-"""What health checks ask of a connection to the broker, answered by the database."""
+"""A connection to the broker as health checks use it, which asks the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Declared(NamedTuple):
 
 
 class Channel:
-    """What a connection's channel answers."""
+    """The channel of a connection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class Connection:
 
     @property
     def default_channel(self) -> Channel:
-        """What tells of queues."""
+        """The channel, which counts the tasks of queues."""
         return Channel(self._app.database)
 
     channel = default_channel

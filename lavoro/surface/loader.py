@@ -1,4 +1,4 @@
-"""What code asks a loader for: importing the modules of tasks, and reading a configuration."""
+"""A loader as Celery's: imports the modules of tasks, and reads a configuration."""
 
 from __future__ import annotations
 

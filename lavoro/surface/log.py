@@ -1,4 +1,4 @@
-"""What code asks ``app.log`` for: setting up the log as the worker does."""
+"""The object ``app.log``: sets up the log as the worker does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Logging:
         self, loglevel: str | int | None = None, logfile: str | None = None, redirect_stdouts: bool = False,
         redirect_level: str | int = "WARNING", colorize: bool | None = None, hostname: str | None = None,
     ) -> bool:  # fmt: skip
-        """Set the log up, and with ``redirect_stdouts`` take over what is printed; tell whether that was done now."""
+        """Set the log up, and with ``redirect_stdouts`` take over what is printed; return whether that was done now."""
         if not self.setup_logging_subsystem(loglevel, logfile, colorize=colorize, hostname=hostname):
             return False
         if redirect_stdouts:

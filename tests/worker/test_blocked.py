@@ -59,7 +59,7 @@ def start_blocked(
     blocking = sender.send_task("burn", burn, priority=9)
     others = [sender.send_task("where") for _ in range(3)]
     worker = start_worker("-c", "4", "--grace", "600", url=url)
-    worker.until("3 tasks behind a blocked loop went back to the queue")
+    worker.until("3 tasks behind a blocked loop released")
     return worker, blocking, others
 
 

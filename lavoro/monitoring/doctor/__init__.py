@@ -33,7 +33,7 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
 
 
 def examine(exam: Exam) -> list[Finding]:
-    """Make all checks; of a schema that is not this release's, only that is told."""
+    """Make all checks; a schema of another release is the only finding."""
     outdated = list(schema.version(exam))
     if outdated:
         return outdated
@@ -41,6 +41,6 @@ def examine(exam: Exam) -> list[Finding]:
 
 
 def unseen(exam: Exam) -> list[str]:
-    """List what the connected user may not see, so that nothing was found there."""
+    """List the subjects that the connected user may not see, so that nothing was found there."""
     [[allowed]] = exam.rows("sees_all_sessions")
     return [] if allowed else ["the sessions of other users: grant pg_read_all_stats to the user that asks"]

@@ -16,31 +16,31 @@ _QUERIES = read(FOLDER)
 
 
 class Finding(NamedTuple):
-    """Something that is wrong, or soon will be."""
+    """A fault, or one that will soon be."""
 
     check: str
-    """What was looked at, in a word."""
+    """The name of the check."""
     which: str
-    """The table, queue, worker or session it is about."""
+    """The table, queue, worker or session that has the fault."""
     problem: str
     repair: str
-    """A command, or SQL; what begins with ``--`` is advice."""
+    """A command, or SQL; a line that begins with ``--`` is advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """What the doctor has to know, and from when on something counts as wrong. Durations are in seconds."""
+    """The input of all checks, and the limits beyond which they find a fault. Durations are in seconds."""
 
     tx: Tx
     retention: Mapping[str, float | None]
     pooled: bool = False
     direct_url: str | None = None
     patience: float = 300.0
-    """How old a snapshot or prepared transaction may be."""
+    """The allowed age of a snapshot or a prepared transaction."""
     backlog: float = 60.0
-    """How long a due task may wait on a queue that nobody serves."""
+    """The allowed wait of a due task on a queue that no worker serves."""
     skew: float = 2.0
-    """How far this machine's clock may be from the database's."""
+    """The allowed difference between this machine's clock and the database's."""
     full: float = 0.8
     """The part of the server's connections that may be in use."""
     clock: Callable[[], float] = time.time

@@ -27,7 +27,7 @@ def _partitions_ahead(exam: Exam, table: str, kept: float) -> Iterator[Finding]:
     [[missing]] = exam.rows("missing_partition", last=last, span=partitions.period(kept))
     if missing:
         until = f"the last partition ends {last:%Y-%m-%d %H:%M %Z}" if last else "there is no partition"
-        problem = f"{until}: what comes later is deleted row by row, not dropped"
+        problem = f"{until}: later rows are deleted one by one, not dropped"
         yield Finding("partition", table, problem, f"{command('migrate')}  # a running worker does it, too")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lavoro.monitoring.doctor.exam import Exam, Finding, literal
 from lavoro.text.plural import counted
 
-_BLOAT = "what was deleted since cannot be cleaned up, so tables grow and claims get slower"
+_BLOAT = "rows that were deleted since cannot be cleaned up, so tables grow and claims get slower"
 
 
 def old_snapshots(exam: Exam) -> Iterator[Finding]:

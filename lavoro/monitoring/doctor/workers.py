@@ -45,11 +45,11 @@ def silent_workers(exam: Exam) -> Iterator[Finding]:
     """Workers renew their leases: long before half of one is over, whether it is short or long."""
     for worker, host, pid, seconds, over, held in exam.rows("silent_workers"):
         if over:
-            state = "its lease has run out, and no other node is there to take its tasks over"
+            state = "its lease has expired, and no other node is there to rescue its tasks"
             repair = command("worker")
         else:
-            state = "its lease runs out soon"
-            repair = f"-- look at process {pid} on {host} and its way to the database"
+            state = "its lease expires soon"
+            repair = f"-- check process {pid} on {host} and its connection to the database"
         problem = f"has not renewed its lease for {seconds:.0f} s and holds {counted(held, 'task')}: {state}"
         yield Finding("worker", worker, problem, repair)
 
@@ -58,6 +58,6 @@ def orphans(exam: Exam) -> Iterator[Finding]:
     """No worker that has ended holds tasks."""
     for worker_id, count in exam.rows("orphans"):
         yield Finding(
-            "worker", str(worker_id), f"is gone and still holds {counted(count, 'task')}: no node gives them back",
+            "worker", str(worker_id), f"is gone and still holds {counted(count, 'task')}: no node rescues them",
             command("worker"),
         )  # fmt: skip

@@ -16,7 +16,7 @@ from lavoro.text.commands import command
 from lavoro.text.plural import counted
 
 _SCRIPT = Path(__file__).parent / "roles.sql"
-"""What is printed, with a place for the grants."""
+"""The SQL to print, with a place for the grants."""
 
 ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 """The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
@@ -26,7 +26,7 @@ FUNCTIONS = {
     **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
 }
-"""Who may call each function; nobody else may, for PUBLIC has no rights."""
+"""The roles that may call each function; no other may, because PUBLIC has no rights."""
 
 _WORKER = {
     "meta": "select",
@@ -151,7 +151,7 @@ def _has(tx: Tx, right: Right) -> bool:
     return bool(row and row[0])
 
 
-# What is printed
+# The printed SQL
 
 
 def statements(schema: str) -> str:

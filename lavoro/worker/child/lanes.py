@@ -49,7 +49,7 @@ class Lanes:
         return lane in self._seen
 
     def remember(self, found: Iterable[tuple[str, int]]) -> bool:
-        """Keep the lanes that have tasks, or had lately, in the order of claiming; tell whether one is new."""
+        """Keep the lanes that have tasks, or had lately, in the order of claiming; return whether one is new."""
         now, known = self._clock(), len(self._seen)
         self._seen.update(dict.fromkeys(found, now))
         new = len(self._seen) > known

@@ -85,7 +85,7 @@ class Leaving:
         running = set(self._parts.pool.running)
         for job in self._parts.in_flight.jobs():
             if job.id in running:
-                logger.warning("%s[%s] did not end in time and goes back to its queue", job.name, job.task_id)
+                logger.warning("%s[%s] did not end in time and is requeued", job.name, job.task_id)
         settings = self._parts.settings
         signals.worker_process_shutdown.send(settings.hostname, pid=os.getpid(), exitcode=0)
         if self._number == 0 and self._order is not None and self._order["node"]:

@@ -100,7 +100,7 @@ class Prefetched:
         else:
             if jobs or assigned:
                 freed = counted(len(jobs) + len(assigned), "task")
-                logger.info("%s behind a blocked loop went back to the queue", freed)
+                logger.info("%s behind a blocked loop released", freed)
             self._capacity.prefetch_less()
             self._finisher.released(jobs)
         finally:

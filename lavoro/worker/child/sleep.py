@@ -88,7 +88,7 @@ class Sleep:
     # The supervisor's answers
 
     def confirm(self) -> None:
-        """Take in that the supervisor listens from now on; it was not told of tasks that were stored just before."""
+        """Take in that the supervisor listens from now on; tasks that were stored just before were not notified."""
         self._answered(State.LISTENING)
 
     def lost(self) -> None:

@@ -34,7 +34,7 @@ class ClockCorrection(Duty):
         return self._server.known_for
 
     def read(self, tx: Tx, now: dt.datetime, *, sent: float, silent: float) -> bool:
-        """Take the time from a renewal, ``silent`` seconds after the last one; tell whether the clock was set.
+        """Take the time from a renewal, ``silent`` seconds after the last one; return whether the clock was set.
 
         After an outage all leases look expired, and their own nodes know better which tasks ran. A reconnect sooner
         than all but one of RENEWALS is no outage: the other nodes could renew, and some servers end idle sessions.

@@ -28,7 +28,7 @@ IDLE_TIMEOUT = "5s"
 
 
 class Rescuer(Duty):
-    """Puts tasks of processes that are gone back to their queues, or ends them.
+    """Requeues or ends the tasks of processes that are gone.
 
     Any node may do it for any other: one statement ends a lease, so only one node succeeds.
     """
@@ -122,7 +122,7 @@ class Rescuer(Duty):
             self._expiry = time.monotonic() + self._lease / RENEWALS
 
     def _rescue_first_expired(self, tx: Tx) -> bool:
-        """End an expired lease, with all its tasks; tell whether there was one.
+        """End an expired lease, with all its tasks; return whether there was one.
 
         The server's clock counts how long a lease has not moved, as far back as that clock is known to agree with ours.
         """

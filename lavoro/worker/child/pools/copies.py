@@ -45,7 +45,7 @@ def leave_behind() -> None:
 
 
 def _becomes_a_program() -> bool:
-    """Tell whether gevent's Popen has forked, which runs no code of the user's until its program begins.
+    """Return whether gevent's Popen has forked, which runs no code of the user's until its program begins.
 
     A search of all objects for watchers would make each start of a program 6 ms longer, or 50 ms in a large
     application.

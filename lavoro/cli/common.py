@@ -8,21 +8,11 @@ from pathlib import Path
 import click
 
 from lavoro.app import Lavoro
+from lavoro.cli.options import app_name
 from lavoro.cli.output import say
 from lavoro.discovery import ambiguity, find_app
 from lavoro.exceptions import LavoroError
 from lavoro.text import commands
-
-
-def app_name(context: click.Context, app: str | None) -> str:
-    """Return the name given before or after the verb; raises UsageError if there is none."""
-    name = app or context.obj
-    if isinstance(name, Lavoro):
-        name = name.find_name()
-    if not name:
-        raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
-    commands.name_app(str(name))
-    return str(name)
 
 
 def load_app(context: click.Context, app: str | None) -> Lavoro:

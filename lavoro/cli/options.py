@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import click
 
+from lavoro.text import commands
+
 
 class Output(click.Path):
     """The path of a file that will be written: its folder is there and may be written to, and it is no folder itself.
@@ -41,6 +43,17 @@ APP_OPTION = click.option(
     help="The application, for example shop.tasks or shop:app.",
     envvar="LAVORO_APP",
 )
+
+
+def app_name(context: click.Context, app: str | None) -> str:
+    """Return the name given before or after the verb; raises UsageError if there is none."""
+    name = app or context.obj
+    if name is not None and not isinstance(name, str):  # an application, of Lavoro.start or worker_main
+        name = name.find_name()
+    if not name:
+        raise click.UsageError("name the application: -A module[:app] (or set LAVORO_APP)")
+    commands.name_app(str(name))
+    return str(name)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 import click
 
 from lavoro import log
-from lavoro.cli.common import app_name
 from lavoro.cli.options import (
     APP_OPTION,
     Grouped,
     Output,
+    app_name,
     comma_separated,
     ignored,
     liveness_option,

@@ -27,7 +27,7 @@ OWN_SESSION = (
 """For a session of our own. The server keeps the plans of prepared statements: one made while the tables are empty
 would read them from one end to the other, until the next ANALYZE comes by. After a quiet night a flood of 200,000 tasks
 was claimed 100 times slower, up to a minute long. No values could make a better plan, so the first is kept.
-The sessions of resting workers are idle by design. Every statement is written for read committed: a stricter level,
+The sessions of sleeping workers are idle by design. Every statement is written for read committed: a stricter level,
 which may be the database's default, would refuse some of them.
 Number and start of the session are read so that it can be ended once it is abandoned."""
 

@@ -13,7 +13,7 @@ from lavoro.store.tx import Tx
 
 _TWO_PHASE = (
     "a task cannot join a two-phase transaction: PostgreSQL does not prepare one that has notified workers."
-    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): resting workers find it"
+    " Send the task after the commit, or in it by select lavoro.enqueue(..., wake => false): sleeping workers find it"
     " within two minutes"
 )
 _BUSY = (

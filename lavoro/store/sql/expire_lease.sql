@@ -1,6 +1,6 @@
 -- Ends one expired lease that was not renewed for half of its length, and returns its worker.
 -- The same transaction must rescue that worker's tasks.
-update {schema}.worker set stopped_at = clock_timestamp(), end_reason = 'lease ran out'
+update {schema}.worker set stopped_at = clock_timestamp(), end_reason = 'lease expired'
 where id in (
     select id from {schema}.worker
     where stopped_at is null

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lavoro.exceptions import ImproperlyConfigured, OperationalError
+from lavoro.runtime.handlers import signals_put_off
 from lavoro.store.embedded_place import OTHER_PLACE, Place, socket_folder
 
 SUPERUSER = "postgres"
@@ -160,17 +161,20 @@ def _run(place: Place, program: str, *arguments: str, data: Path) -> tuple[int, 
     environment["PGDATA"] = str(data)
     # A file, for the server that pg_ctl leaves behind would hold the end of a pipe.
     with tempfile.TemporaryFile() as output:
-        # In a session of its own: a terminal sends Ctrl-C to all of ours, and we decide what ends.
-        process = subprocess.Popen(
-            [str(place.programs / program), *arguments], cwd=data, env=environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, **place.user,
-        )  # fmt: skip
+        process: subprocess.Popen[bytes] | None = None
         try:
+            with signals_put_off():  # else Ctrl-C could come when the program runs, and we have not got its number yet
+                # In a session of its own: a terminal sends Ctrl-C to all of ours, and we decide what ends.
+                process = subprocess.Popen(
+                    [str(place.programs / program), *arguments], cwd=data, env=environment, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, **place.user,
+                )  # fmt: skip
             code = process.wait()
         except BaseException:
-            if program == "initdb":
-                os.killpg(process.pid, signal.SIGTERM)  # and no harder: it waits for the server that it has started
-            process.wait()  # a server that is just being started can be stopped only when it answers
+            if process is not None:
+                if program == "initdb":
+                    os.killpg(process.pid, signal.SIGTERM)  # no harder: it waits for the server that it has started
+                process.wait()  # a server that is just being started can be stopped only when it answers
             raise
         output.seek(0)
         return code, output.read().decode(errors="replace")

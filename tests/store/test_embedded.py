@@ -190,6 +190,20 @@ exit 1
 """An initdb that lasts until it is told to end, so that a signal cannot come too late."""
 
 
+BUSY = """
+import subprocess, time
+from shop import app
+
+class Slow(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        time.sleep(1)
+
+subprocess.Popen = Slow
+"""
+"""An application on a machine so busy that a program is at work before the one that has started it goes on."""
+
+
 @pytest.fixture
 def slow_wheel(folder: Path) -> Path:
     """A folder to import from, with a wheel of PostgreSQL whose initdb lasts."""
@@ -201,6 +215,7 @@ def slow_wheel(folder: Path) -> Path:
     (programs / "initdb").write_text(LASTING_INITDB.format(initdb=real / "initdb"))
     (programs / "initdb").chmod(0o755)
     (home / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
+    (home / "busy.py").write_text(BUSY)
     return home
 
 
@@ -232,12 +247,13 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_ctrl_c_while_it_is_made(folder: Path, slow_wheel: Path) -> None:
+@pytest.mark.parametrize("app", ["shop", "busy"])
+def test_ctrl_c_while_it_is_made(folder: Path, slow_wheel: Path, app: str) -> None:
     """Nothing is left of it, and it is told in one line."""
     lavoro = [sys.executable, "-m", "lavoro"]
-    migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", "shop", cwd=slow_wheel)
+    migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", app, cwd=slow_wheel)
     assert (migrate.returncode, migrate.stderr.splitlines()[-1]) == (1, "lavoro: aborted")
-    worker = interrupt_initdb(folder, *lavoro, "worker", "-A", "shop", cwd=slow_wheel)
+    worker = interrupt_initdb(folder, *lavoro, "worker", "-A", app, cwd=slow_wheel)
     assert worker.returncode == 0
     said = [line.partition("] ")[2] for line in worker.stderr.splitlines()]
     assert said[-2:] == ["told to stop before the start was complete", "stopped"]

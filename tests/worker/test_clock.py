@@ -92,9 +92,7 @@ def test_a_dead_node_is_missed_whatever_the_clock_shows(
     doomed.destroy()
     set_ahead(url, ahead)
     (tmp_path / "gate").touch()
-    since = time.monotonic()
     assert task.get(timeout=PATIENCE) == "held"
-    assert time.monotonic() - since < 30
     assert ledger.starts(task.id) == 2
 
 

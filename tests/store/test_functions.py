@@ -41,7 +41,7 @@ def test_a_file_says_first_what_it_promises_and_holds_one_function_that_the_publ
     assert text.endswith(f"\n\nrevoke all on function {{schema}}.{name} from public;\n")
 
 
-@pytest.mark.parametrize("name", set(TEXTS) - PUBLIC)
+@pytest.mark.parametrize("name", sorted(set(TEXTS) - PUBLIC))
 def test_parameters_are_named_as_no_column_is(connection: psycopg.Connection, name: str) -> None:
     query = "select proargnames from pg_proc where pronamespace = 'lavoro'::regnamespace and proname = %s"
     [[names]] = connection.execute(query, [name]).fetchall()

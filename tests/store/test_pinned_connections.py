@@ -124,7 +124,7 @@ def test_a_fork_does_not_wait_for_locks_of_threads_that_it_does_not_have(migrate
         held, over = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with app._lock, app.conf._lock, app.database._making_engine, app.result_listener._lock:
+            with app._lock.held, app.conf._lock, app.database._making_engine, app.result_listener._lock:
                 app.conf._reading = True
                 held.set()
                 over.wait(60)

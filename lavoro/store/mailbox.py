@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 
+import psycopg
 from psycopg import Notify
 from psycopg.pq.abc import PGconn
 
@@ -58,12 +60,18 @@ class Mailbox:
         return came
 
     def wait(self, seconds: float | None) -> None:
-        """Wait for a notification or for ``ring``, where ``listening``."""
+        """Wait for a notification or for ``ring``, where ``listening``; abandon a connection on which waiting fails.
+
+        A task may have closed the descriptors of its process, as code does that makes itself a daemon.
+        """
         if self._came:
             return  # with the answer of the last statement
-        socket, alarm = self._pgconn.socket, self._alarm.fileno()
-        if alarm in select.select([socket, alarm], [], [], seconds)[0]:
-            self._alarm.silence()
+        try:
+            if self._alarm.fileno() in select.select(self.descriptors, [], [], seconds)[0]:
+                self._alarm.silence()
+        except (psycopg.Error, OSError, ValueError):
+            self._session.lose()
+            self.close()
 
     def ring(self) -> None:
         """End the wait, or else the next one."""
@@ -71,7 +79,13 @@ class Mailbox:
 
     def close(self) -> None:
         """Close the alarm; the session stays."""
-        self._alarm.close()
+        with suppress(OSError):
+            self._alarm.close()
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """Those that are waited for: of the connection, and of the alarm."""
+        return self._pgconn.socket, self._alarm.fileno()
 
     @property
     def _pgconn(self) -> PGconn:

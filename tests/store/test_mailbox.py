@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -85,6 +86,17 @@ def test_after_it_has_left_nothing_comes(mailbox: Mailbox, session: Session, tx:
     notify(tx, "two")
     mailbox.wait(LONG)
     assert mailbox.collect() == ["two"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_descriptors_that_a_task_has_closed_end_no_loop(mailbox: Mailbox, session: Session, tx: Tx, which: int) -> None:
+    os.close(mailbox.descriptors[which])
+    mailbox.wait(LONG)
+    assert not mailbox.listening
+    assert mailbox.open(session.open())
+    notify(tx, "one")
+    mailbox.wait(LONG)
+    assert mailbox.collect() == ["one"]
 
 
 def test_behind_a_pooler_it_does_not_listen(migrated_url: str) -> None:

@@ -1,10 +1,27 @@
-"""A pipe by which other threads wake a thread that waits in select()."""
+"""A pipe by which other threads wake a thread that waits for descriptors, and that wait."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import threading
+from collections.abc import Iterable
+
+
+def readable(descriptors: Iterable[int], seconds: float | None) -> set[int]:
+    """Wait until some of the descriptors can be read or are closed at the other end; return them.
+
+    By ``poll``: ``select`` fails from descriptor 1024 on. Raises ``ValueError`` for one that is not open.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    ready = poll.poll(None if seconds is None else math.ceil(seconds * 1000))
+    if closed := [descriptor for descriptor, events in ready if events & select.POLLNVAL]:
+        raise ValueError(f"descriptor {closed[0]} is not open")
+    return {descriptor for descriptor, _ in ready}
 
 
 class Alarm:

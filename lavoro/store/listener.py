@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import psycopg
 
 from lavoro.exceptions import OperationalError
-from lavoro.runtime.alarm import Alarm
+from lavoro.runtime.alarm import Alarm, readable
 from lavoro.runtime.service import Service
 from lavoro.store.database import Database
 from lavoro.store.errors import LOST, first_line
@@ -148,7 +147,7 @@ class Listener(Service):
     def _wait(self, connection: psycopg.Connection[Any]) -> None:
         silent_for = time.monotonic() - self._spoke
         socket, alarm = connection.fileno(), self._alarm.fileno()
-        ready, _, _ = select.select([socket, alarm], [], [], max(0.0, PROBE - silent_for))
+        ready = readable([socket, alarm], max(0.0, PROBE - silent_for))
         if alarm in ready:
             self._alarm.silence()
         if not ready and silent_for >= PROBE:

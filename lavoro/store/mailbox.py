@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import select
 from contextlib import suppress
 
 import psycopg
 from psycopg import Notify
 from psycopg.pq.abc import PGconn
 
-from lavoro.runtime.alarm import Alarm
+from lavoro.runtime.alarm import Alarm, readable
 from lavoro.store.session import Session
 from lavoro.store.tx import Tx
 
@@ -67,7 +66,7 @@ class Mailbox:
         if self._came:
             return  # with the answer of the last statement
         try:
-            if self._alarm.fileno() in select.select(self.descriptors, [], [], seconds)[0]:
+            if self._alarm.fileno() in readable(self.descriptors, seconds):
                 self._alarm.silence()
         except (psycopg.Error, OSError, ValueError):
             self._session.lose()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import select
 from pathlib import Path
 
-from lavoro.runtime.alarm import Alarm
+import pytest
+
+from lavoro.runtime.alarm import Alarm, readable
 
 
 def rings(alarm: Alarm) -> bool:
@@ -53,3 +57,21 @@ def test_nothing_is_open_before_and_after() -> None:
         os.close(end)
     alarm.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_descriptors_beyond_those_that_select_knows_can_be_waited_for() -> None:
+    reader, writer = os.pipe()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 2000), limit[1]))
+    try:
+        high = fcntl.fcntl(reader, fcntl.F_DUPFD, 1500)
+        os.write(writer, b"!")
+        assert readable([high], 60.0) == {high}
+        assert readable([high, writer], 60.0) == {high}
+        os.close(high)
+        with pytest.raises(ValueError, match=f"descriptor {high} is not open"):
+            readable([high], 60.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        os.close(reader)
+        os.close(writer)

@@ -49,6 +49,19 @@ class Clock:
         self._skipped += seconds
 
 
+class Hearing(Offers):
+    """Offers that note the notifications of assigned tasks."""
+
+    def __init__(self, in_flight: InFlight, *, worker_id: int, clock: Clock) -> None:
+        super().__init__(in_flight, worker_id=worker_id, slots=SLOTS, clock=clock)
+        self.heard: list[str] = []
+
+    def tell(self, payload: str) -> None:
+        """Note it."""
+        self.heard.append(payload)
+        super().tell(payload)
+
+
 class Node:
     """A claimer whose steps the test takes itself, and whose supervisor listens as soon as it is told to."""
 
@@ -56,7 +69,7 @@ class Node:
         self.asked: list[bool] = []
         self.clock = Clock()
         self.pool, self.in_flight = ThreadPool(SLOTS, lambda job, slot, call: None), InFlight()
-        self.offers = Offers(self.in_flight, worker_id=worker_id, slots=SLOTS, clock=self.clock)
+        self.offers = Hearing(self.in_flight, worker_id=worker_id, clock=self.clock)
         self.worker_id = worker_id
         self.claimer = Claimer(
             database, self.offers,
@@ -76,9 +89,11 @@ class Node:
         return self.in_flight.find(job.id) is not None
 
     def hear(self) -> None:
-        """Wait for a notification, as the loop does, then take a step, be it time for a claim or not."""
-        self.claimer.pause(PATIENCE)
-        self.claimer.step()
+        """Pause and take steps, as the loop does, until one has taken in a notification."""
+        before = len(self.offers.heard)
+        while len(self.offers.heard) == before:
+            self.claimer.pause(PATIENCE)
+            self.claimer.step()
 
     def sleep(self) -> None:
         """Take the first step, and give the supervisor's answer to the claimer, which asks to sleep."""
@@ -288,12 +303,17 @@ def test_what_was_handed_over_untold_is_found_when_the_offers_are_over(
     assert offered(tx) == warm.offers.open == 0
 
 
-def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx) -> None:
+def test_what_was_handed_over_is_found_by_a_new_connection(warm: Node, tx: Tx, eventually: Eventually) -> None:
     ran = warm.pool.outstanding
     assigned_task(tx, warm)
     rows(tx, "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'lavoro-claimer'")
-    warm.hear()
-    assert warm.pool.outstanding == ran + 1
+
+    def found() -> bool:
+        warm.claimer.pause(POLL)
+        warm.claimer.step()
+        return warm.pool.outstanding == ran + 1
+
+    eventually(found, timeout=PATIENCE, why="it is found")
     assert offered(tx) == 0
 
 

@@ -59,6 +59,11 @@ class Service:
         """Make the next step come now; a wake-up during a step leads to another step."""
         self._wakeup.set()
 
+    @property
+    def woken(self) -> bool:
+        """Whether it was woken since the current step began."""
+        return self._wakeup.is_set()
+
     def pause(self, seconds: float | None) -> None:
         """Wait so long, or until it is woken."""
         self._wakeup.wait(seconds)

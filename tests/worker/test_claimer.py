@@ -16,6 +16,7 @@ from lavoro.protocol.message import Job, Message
 from lavoro.store import session, tasks
 from lavoro.store.database import Database
 from lavoro.store.errors import OUTAGE
+from lavoro.store.mailbox import Mailbox
 from lavoro.store.offers import channel
 from lavoro.store.tasks import Lane
 from lavoro.store.tx import Tx
@@ -338,6 +339,25 @@ def test_a_call_that_is_slow_to_commit_does_not_keep_it_from_claiming(
         assert warm.pool.outstanding == ran + 1
     warm.step()
     assert warm.pool.outstanding == ran + 2
+
+
+def test_a_wake_up_before_the_mailbox_is_open_is_not_lost(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots become free during the step that opens it: nothing was rung then."""
+    opened: list[bool] = []
+    open_mailbox = Mailbox.open
+
+    def wake_first(self: Mailbox, tx: Tx) -> bool:
+        node.claimer.wake()
+        opened.append(open_mailbox(self, tx))
+        return True
+
+    monkeypatch.setattr(Mailbox, "open", wake_first)
+    node.sleep()
+    while not opened:
+        node.step()
+    began = time.monotonic()
+    node.claimer.pause(PATIENCE)
+    assert time.monotonic() - began < PATIENCE / 2
 
 
 def test_at_its_end_it_withdraws_its_offers_and_takes_what_was_assigned_task(warm: Node, tx: Tx) -> None:

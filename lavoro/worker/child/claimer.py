@@ -105,10 +105,10 @@ class Claimer(Service):
 
     def pause(self, seconds: float | None) -> None:
         """Wait so long, or until it is woken, or until a call has assigned a task to us."""
-        if self._mailbox.listening:
-            self._mailbox.wait(seconds)
-        else:
+        if not self._mailbox.listening:
             super().pause(seconds)
+        elif not self.woken:  # a wake-up before the mailbox was open has rung nothing
+            self._mailbox.wait(seconds)
 
     def close(self) -> None:
         """Withdraw all offers, and take in what calls have assigned until then; close the connection."""

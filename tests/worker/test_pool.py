@@ -93,3 +93,21 @@ def test_the_run_gets_what_was_made_of_its_job_at_receipt() -> None:
     assert ended.wait(30)
     assert got == [("urgent", "URGENT"), ("a", "A"), ("last", "LAST")]
     pool.stop()
+
+
+def test_room_is_told_of_once_the_slot_is_free() -> None:
+    """A claimer that counted the slot as taken would wait for ever: nothing else tells it."""
+    told: list[int] = []
+    ended = threading.Event()
+    pool = ThreadPool(1, lambda job, slot, call: None)
+
+    def room_made() -> None:
+        told.append(pool.outstanding)
+        ended.set()
+
+    pool.room_made = room_made
+    pool.start()
+    pool.add([job("only")])
+    assert ended.wait(30)
+    assert told == [0]
+    pool.stop()

@@ -36,7 +36,7 @@ class Slot:
         policy = RecyclePolicy(most_tasks=most_tasks, most_memory=0)
         self.runner = TaskRunner(self._app().tasks, self.scoreboard, self.finisher, policy)
         self.runner.settings = RunSettings("node@test", limits_hard=True)
-        self.runner.room_made, self.runner.recycle = lambda: None, self.reasons.append
+        self.runner.recycle = self.reasons.append
 
     def _app(self) -> Lavoro:
         app = Lavoro("slot", broker="postgresql://h/d", set_as_current=False)

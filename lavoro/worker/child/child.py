@@ -240,7 +240,7 @@ class Child:
         )  # fmt: skip
         prefetched = Prefetched(capacity, finisher, offers, database)
         settings = self._run_settings(pool, progress)
-        finisher.stored = runner.room_made = claimer.room_made
+        finisher.stored = pool.room_made = claimer.room_made
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,

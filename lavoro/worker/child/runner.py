@@ -31,12 +31,10 @@ HARD_LIMIT_GRACE = 1.0
 class TaskRunner:
     """Runs one task at a time in each slot; knows which tasks are cancelled.
 
-    ``settings``, ``room_made`` and ``recycle`` are set before the pool starts: those parts need the runner's pool.
+    ``settings`` and ``recycle`` are set before the pool starts: those parts need the runner's pool.
     """
 
     settings: RunSettings
-    room_made: Callable[[], object]
-    """Called when a task has ended."""
     recycle: Callable[[str], object]
     """Called once, with the reason, when this process has to make room for a fresh one."""
 
@@ -69,7 +67,6 @@ class TaskRunner:
         if result.job is not job:  # it was marked as revoked; in-flight is the claimed one
             result = result._replace(job=job)
         self._finisher.put(result)
-        self.room_made()
         if self._policy.limited and (reason := self._policy.count()) is not None:
             self._recycled = True
             self.recycle(reason)

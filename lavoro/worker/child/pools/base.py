@@ -51,6 +51,8 @@ class Pool:
         self._available: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._running: dict[uuid.UUID, Any] = {}
+        self.room_made: Callable[[], object] = lambda: None
+        """Called when a slot has become free; the claimer, which needs the pool, sets it."""
 
     def start(self) -> None:
         """Start the slots."""
@@ -145,6 +147,7 @@ class Pool:
             self._run(job, slot, call)
         finally:
             self._running.pop(job.id, None)
+            self.room_made()  # not sooner: a claimer that counts the slots before this waits for room that is there
 
     # Where they differ
 

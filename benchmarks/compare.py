@@ -24,6 +24,7 @@ import psutil
 from benchmarks.stage.hits import Hits, new_hits
 from benchmarks.stage.processes import ROOT, Group, run, running, worker
 from benchmarks.stage.server import connect, empty_database, throwaway_server
+from benchmarks.stage.watch import is_empty
 
 PARTNER = str(ROOT / "benchmarks/subjects/partner.py")
 
@@ -78,8 +79,7 @@ class Checkout:
         """Wait until all outcomes are stored."""
         assert self.group is not None
         with connect(self.dsn) as connection:
-            left = "select exists (select from lavoro.waiting) or exists (select from lavoro.running)"
-            self.group.wait_until(lambda: not connection.execute(left).fetchall()[0][0], "the last task finished")
+            self.group.wait_until(lambda: is_empty(connection), "the last task finished")
 
     def empty(self) -> None:
         """Drop what waits."""

@@ -1,0 +1,116 @@
+"""``chain``: tasks one after the other, each called with the result of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lavoro.canvas.joining import folded, is_empty_group, unrolled
+from lavoro.canvas.kinds import register_type
+from lavoro.canvas.signature import R, Signature, as_list, field, maybe_signature
+from lavoro.canvas.stamping import stamp_links, stamps_of
+
+
+@register_type("chain")
+class Chain(Signature[R]):
+    """The steps of a chain; ``chain(...)`` makes one."""
+
+    tasks = field("kwargs", "tasks")
+
+    def __init__(self, *tasks: Any, **options: Any) -> None:
+        given = tasks[0] if len(tasks) == 1 and _is_iterable(tasks[0]) else tasks
+        super().__init__("celery.chain", (), {"tasks": list(given)}, subtask_type="chain", **options)
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any], app: Any = None) -> Chain[Any]:
+        """Make the chain of its dict."""
+        form["kwargs"]["tasks"] = tasks = [maybe_signature(task, app=app) for task in form["kwargs"]["tasks"]]
+        made = cls(tasks, app=app, **form["options"])
+        made.update(args=form.get("args", ()), immutable=form.get("immutable", False))
+        return made
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Send it; nothing for a chain without steps."""
+        return self.apply_async(args, kwargs) if self.tasks else None
+
+    def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Return a copy, whose steps are copies too."""
+        copy = super().clone(args, kwargs, **options)
+        copy.kwargs["tasks"] = [maybe_signature(task, app=self._app, clone=True) for task in copy.kwargs["tasks"]]
+        return copy
+
+    def unchain_tasks(self) -> list[Any]:
+        """Return copies of the steps: the last with the chain's callbacks, each with its error callbacks."""
+        steps = [task.clone() for task in self.tasks]
+        for callback in as_list(self.options.get("link")) if steps else ():
+            steps[-1].link(callback)
+        for errback in as_list(self.options.get("link_error")):
+            for step in steps:
+                step.link_error(errback)
+        return steps
+
+    def steps(self) -> list[Any]:
+        """Return copies of what is sent one after the other: tasks, chords, and perhaps a group at the end."""
+        flat = list(_spliced(self.tasks, self.app))
+        last_empty = flat[-1:] if flat and is_empty_group(flat[-1]) else []
+        found: list[Any] = []
+        for each in (kept for kept in flat if not is_empty_group(kept)):
+            if found and found[-1].subtask_type == "group":
+                found[-1] = Signature.TYPES["chord"](found[-1], body=each, app=self._app)
+            else:
+                found.append(each)
+        return found or last_empty
+
+    def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> None:
+        """Add headers to each step."""
+        asked = (visitor.on_chain_start(self, **headers) or {}) if visitor is not None else None
+        headers = stamps_of(self, asked, append_stamps, headers)
+        stamp_links(self, visitor, False, headers)
+        for task in self.tasks:
+            task.stamp(visitor, append_stamps, **headers)
+        if visitor is not None:
+            visitor.on_chain_end(self, **headers)
+
+    @property
+    def app(self) -> Any:
+        """The application: its own, else that of its first step."""
+        if self._app is None and self.tasks and isinstance(self.tasks[0], Signature):
+            return self.tasks[0].app
+        return super().app
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.tasks)) if self.tasks else f"<{type(self).__name__}: empty>"
+
+
+class chain(Chain[R]):
+    """Chain tasks: each is called with the result of the one before; the chain's result is that of the last.
+
+    A group that another step follows becomes a chord with it, and so ``chain(group, task)`` is a chord::
+
+        chain(add.s(2, 3), add.s(4))().get()     # 9
+        (add.s(2, 3) | add.s(4)).delay()
+    """
+
+    def __new__(cls, *tasks: Any, **options: Any) -> Any:
+        if options or not tasks or (len(tasks) == 1 and not _is_iterable(tasks[0])):
+            return super().__new__(cls)
+        made = folded(tasks[0] if len(tasks) == 1 else tasks)
+        if cls is not chain and isinstance(made, Chain) and not isinstance(made, cls):
+            own = super().__new__(cls)
+            own.__init__(made.tasks, app=made._app)  # type: ignore[misc]
+            return own
+        return made
+
+
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (Mapping, str))
+
+
+def _spliced(tasks: Iterable[Any], app: Any) -> Iterator[Any]:
+    """Yield copies of the steps, those of inner chains in their place, and a group of one as its member."""
+    for task in tasks:
+        step = unrolled(maybe_signature(task, app=app, clone=True))
+        if step.subtask_type == "chain":
+            yield from _spliced(step.unchain_tasks(), app)
+        else:
+            yield step

@@ -1,0 +1,35 @@
+"""The registry of the kinds of signatures: a dict's ``subtask_type`` names the class that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=type)
+
+TYPES: dict[str, Any] = {}
+"""The class of each kind."""
+FIELDS = frozenset({"task", "args", "kwargs", "options", "subtask_type", "immutable", "chord_size"})
+"""The keys of a signature. Some releases of Celery write ``chord_size``; nothing reads it."""
+
+
+def register_type(name: str | None = None) -> Callable[[T], T]:
+    """Register a class of signatures under the name, or under its own; a decorator."""
+
+    def register(cls: T) -> T:
+        TYPES[name or cls.__name__] = cls
+        return cls
+
+    return register
+
+
+def class_of(form: Mapping[str, Any]) -> Any:
+    """Return the class of a signature's dict, None for that of one task; raises ``ValueError`` for another dict."""
+    if not isinstance(form.get("task"), str):
+        raise ValueError(f"not a signature, because the key 'task' is missing or no name: {dict(form)!r:.200}")
+    if unknown := form.keys() - FIELDS:
+        raise ValueError(f"the signature of {form['task']} has unknown keys: {', '.join(sorted(map(str, unknown)))}")
+    kind = form.get("subtask_type")
+    if kind and kind not in TYPES:
+        raise ValueError(f"the signature of {form['task']} has an unknown subtask_type {kind!r}: {', '.join(TYPES)}")
+    return TYPES[kind] if kind else None

@@ -70,7 +70,7 @@ class MessageBuilder(NamedTuple):
         id = uuid7() if self.task_id is None else task_uuid(self.task_id)
         return _message(Message, (
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
-            self.expires_in, text, keywords, options, payload,
+            self.expires_in, text, keywords, options, payload, None,
         ))  # fmt: skip
 
     def _payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str | None]:

@@ -130,5 +130,5 @@ def _header(header: Any, app: Any) -> Any:
     if isinstance(header, Mapping):
         header = signature(header, app=app)
     if isinstance(header, Signature):
-        return header.tasks if header.subtask_type in ("group", "chain") else [header]
+        return header.kwargs["tasks"] if header.subtask_type in ("group", "chain") else [header]
     return [signature(task, app=app) for task in header or ()]

@@ -1,4 +1,4 @@
-"""What ``|`` makes of two signatures: Celery's rules, by which a group that something follows becomes a chord."""
+"""The rules of ``|``, which are those of Celery: a group that something follows becomes a chord."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _extended(steps: list[Any], right: Any, *, clone: bool) -> Any:
     own = right.clone() if clone else right
     if last == "group" and right.subtask_type != "group":
         made = TYPES["chord"](steps.pop(), body=own, app=own._app)
-        if steps and steps[-1].subtask_type == "chord":  # two chords in sequence: the second goes on from the first's body
+        if steps and steps[-1].subtask_type == "chord":  # of two chords in sequence the first's body goes on
             steps[-1].body = joined(steps[-1].body, made)
         else:
             steps.append(made)

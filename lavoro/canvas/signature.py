@@ -144,9 +144,7 @@ class Signature(dict[str, Any], Generic[R]):
             (*args, *self.args) if args else self.args, {**self.kwargs, **kwargs} if kwargs else self.kwargs, merged
         )  # fmt: skip
 
-    def clone(
-        self: S, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> S:
+    def clone(self: S, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> S:
         """Return a copy, with these arguments before its own, and these options over its own."""
         args, kwargs, merged = self._merged(args, kwargs, options)
         form = {**self, "args": tuple(args), "kwargs": dict(kwargs), "options": deepcopy(merged)}
@@ -249,10 +247,10 @@ class Signature(dict[str, Any], Generic[R]):
         """Chain the two: ``a | b`` calls ``b`` with the result of ``a``."""
         return joined(self, other) if isinstance(other, Signature) else NotImplemented
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[misc,override]
+    def __ior__(self, other: Any) -> Any:
         return self.__or__(other)
 
-    # What it is
+    # Its attributes
 
     @property
     def name(self) -> str:

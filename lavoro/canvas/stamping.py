@@ -30,14 +30,14 @@ class StampingVisitor(ABC):
         """A group, before its members."""
         return {}
 
-    def on_group_end(self, group: Any, **headers: Any) -> None:
+    def on_group_end(self, group: Any, **headers: Any) -> None:  # noqa: B027
         """A group, after its members."""
 
     def on_chain_start(self, chain: Any, **headers: Any) -> Stamps:
         """A chain, before its steps."""
         return {}
 
-    def on_chain_end(self, chain: Any, **headers: Any) -> None:
+    def on_chain_end(self, chain: Any, **headers: Any) -> None:  # noqa: B027
         """A chain, after its steps."""
 
     def on_chord_header_start(self, sig: Any, **header: Any) -> Stamps:
@@ -70,7 +70,7 @@ def stamps_of(
     With ``append`` a header that stands in two of them becomes a list of both; else the first of the three wins.
     """
     found: Stamps = {**headers}
-    names = {name: None for name in found.setdefault("stamped_headers", list(headers))}
+    names = dict.fromkeys(found.setdefault("stamped_headers", list(headers)))
     if asked is not None:
         names |= dict.fromkeys(asked.get("stamped_headers", list(asked)))
         _merge(found, {name: value for name, value in asked.items() if name != "stamped_headers"}, append)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lavoro import serialization
+from lavoro.protocol.place import Place
 
 VERSION = 1
 """The version of messages: a later release puts a higher ``v`` in the options when this one would misread them."""
@@ -35,6 +36,8 @@ class Message(NamedTuple):
     """JSON object of the other options that the worker needs; None for none."""
     payload: bytes | None
     """``(args, kwargs)`` in another serializer, named by ``content_type`` in the options."""
+    place: Place | None = None
+    """Its place in a canvas; None for a task without."""
 
 
 class Job(NamedTuple):

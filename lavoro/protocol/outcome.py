@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lavoro import states
 from lavoro.protocol.message import Job
+from lavoro.protocol.place import Follow
 
 
 class Finished(NamedTuple):
@@ -22,6 +23,8 @@ class Finished(NamedTuple):
     runtime: float | None = None
     children: str | None = None
     """JSON array of the ids of the tasks it sent."""
+    follow: Follow | None = None
+    """The messages that are stored with it; None for a task that nothing follows."""
 
 
 class Requeued(NamedTuple):
@@ -55,7 +58,7 @@ Outcome = Finished | Requeued
 def weight(outcome: Outcome) -> int:
     """About how many bytes it takes to store an outcome, beyond what each takes."""
     if type(outcome) is Finished:
-        _, _, result, payload, traceback, _, children = outcome
+        _, _, result, payload, traceback, _, children, _ = outcome
         return len(result or "") + len(payload or b"") + len(traceback or "") + len(children or "")
     return sum(len(value) for value in outcome if isinstance(value, (str, bytes)))
 

@@ -39,7 +39,7 @@ def insert(
     """
     if len(messages) == 1 and not (repeated or always_wake) and tx.connection.autocommit and _is_plain(messages[0]):
         # Written out: each further function costs every call 0.1 us.
-        id, name, queue, priority, _, _, _, _, _, args, kwargs, options, _ = messages[0]
+        id, name, queue, priority, _, _, _, _, _, args, kwargs, options, _, _ = messages[0]
         values = (
             id.int.to_bytes(16, "big"), queue.encode(), b"%d" % priority, name.encode(),
             None if args is None else args.encode(), None if kwargs is None else kwargs.encode(),
@@ -72,10 +72,11 @@ def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
 
 def _is_plain(message: Message) -> bool:
     """Whether a message has an id of our own, is due at once, and has no rare option."""
-    id, _, _, _, retries, eta, countdown, expires, expires_in, _, _, _, payload = message
+    id, _, _, _, retries, eta, countdown, expires, expires_in, _, _, _, payload, place = message
     return (
         id.int >> 76 & 0xF == 7
         and payload is None
+        and place is None
         and not (countdown or retries)
         and eta is None
         and expires is None
@@ -100,7 +101,7 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
 def _insert_any(
     tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, assigned: bool = False
 ) -> None:
-    columns = zip(*messages, strict=True)
+    *columns, _places = zip(*messages, strict=True)
     parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
     parameters["always"] = always
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
@@ -188,6 +189,7 @@ def _settle(
     fields: Sequence[tuple[str, Callable[[Any], Any]]],
 ) -> int:
     jobs, *columns = zip(*outcomes, strict=True)
+    columns = columns[: len(fields)]  # without what follows
     parameters = {name: column(values) for (name, column), values in zip(fields, columns, strict=True)}
     ids, attempts = uuids([job.id for job in jobs]), integers([job.attempt for job in jobs])
     parameters |= {"ids": ids, "attempts": attempts, "worker_id": worker_id}

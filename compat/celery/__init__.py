@@ -6,8 +6,10 @@ Lavoro is compared with, because libraries decide by it; ``lavoro.__version__`` 
 
 from typing import NamedTuple
 
-from celery import _loggers
+from celery import _alone, _loggers
 from celery._answer import answer
+
+_alone.check()
 
 
 class version_info_t(NamedTuple):

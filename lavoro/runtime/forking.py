@@ -28,6 +28,12 @@ def in_each_fork(drop: Callable[[], object]) -> None:
     _drops.append(weakref.WeakMethod(drop) if isinstance(drop, MethodType) else lambda: drop)
 
 
+def count_from_here() -> None:
+    """Count forks from this process on: it was perhaps forked itself, and runs tasks as the first one would."""
+    global depth
+    depth = 0
+
+
 class ForkedLock:
     """A reentrant lock, ``with lock.held:``; a forked process has a new one, for the thread that held it is gone."""
 

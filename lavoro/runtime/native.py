@@ -24,20 +24,24 @@ class NativeThread:
     """A loop in a thread of the operating system, also under gevent, so that a blocked loop does not stop it.
 
     ``step`` does one round and returns the seconds until the next. An error is logged, once until a step succeeds, and
-    the loop continues. It ends with its process, and a fork does not have it.
+    the loop continues. It ends with its process or after ``stop``, and a fork does not have it.
     """
 
     def __init__(self, name: str, step: Callable[[], float]) -> None:
         self._name, self._step = name, step
-        self._failed = False
+        self._failed = self._stopped = False
 
     def start(self) -> None:
         """Start the loop."""
         unpatched("_thread", "start_new_thread")(self._run, ())
 
+    def stop(self) -> None:
+        """Let the loop end before its next step."""
+        self._stopped = True
+
     def _run(self) -> None:
         sleep: Callable[[float], object] = unpatched("time", "sleep")
-        while True:
+        while not self._stopped:
             sleep(self._guarded_step())
 
     def _guarded_step(self) -> float:

@@ -43,7 +43,7 @@ from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import LaneScanner
-from lavoro.worker.child.leaving import Leaving
+from lavoro.worker.child.leaving import Leaving, end_process
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.orders import obey
 from lavoro.worker.child.parts import Parts
@@ -101,6 +101,7 @@ def _main(start: dict[str, Any]) -> None:
         os._exit(1)
     pipe.send("hello", config=asdict(config))
     Child(app, config, options, pipe, start).run(orders)
+    threading.Event().wait()
 
 
 def _set_up_signals(stacks: int) -> None:
@@ -116,6 +117,12 @@ def _load(options: WorkerOptions) -> tuple[Lavoro, WorkerConfig]:
     sys.path.insert(0, str(Path.cwd()))
     app = find_app(options.app)
     app.set_default()
+    config = configure(app, options)
+    return app, replace(config, notes=tuple(start_warnings.of_the_application(app, options, config)))
+
+
+def configure(app: Lavoro, options: WorkerOptions) -> WorkerConfig:
+    """Give an application the settings of the command line, have its tasks defined, and return the configuration."""
     if options.database:
         app.conf.broker_url = options.database
     app.conf.update(options.settings)
@@ -130,8 +137,7 @@ def _load(options: WorkerOptions) -> tuple[Lavoro, WorkerConfig]:
         node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=options.as_dict()
     )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
-    config = make_config(app, options)
-    return app, replace(config, notes=tuple(start_warnings.of_the_application(app, options, config)))
+    return make_config(app, options)
 
 
 def _one_line(error: BaseException, app: str) -> str:
@@ -149,46 +155,77 @@ def _where(error: BaseException) -> str:
 
 
 class Child:
-    """The running child: its parts, and the pipe to its supervisor. It is the sender of worker signals."""
+    """The running child: its parts, and the pipe to its supervisor. It is the sender of worker signals.
+
+    It makes its process a worker's, and ends it; a child of threads (`lavoro.testing`) does neither.
+    """
 
     def __init__(
         self, app: Lavoro, config: WorkerConfig, options: WorkerOptions, pipe: Pipe, start: dict[str, Any]
     ) -> None:
         self.app, self.options, self.pipe, self.number = app, options, pipe, start["number"]
         self.hostname = ""
+        self.leaving: Leaving | None = None
         self._config, self._scoreboard = config, start["scoreboard"]
 
     def run(self, orders: Iterator[Message]) -> None:
-        """Wait for the lease, then work until told to stop; never returns."""
+        """Wait for the lease, then begin to work, until told to stop."""
         first = next(orders, None)
         if first is None or first["kind"] != "lease":
-            os._exit(0)
+            self._give_up(0)
+            return
         try:
             parts = self._begin(first)
         except BaseException as error:
             leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
             self.pipe.send("failed", error=_one_line(error, self.options.app), traceback=traceback_of(error))
-            os._exit(1)
-        leaving = Leaving(parts, self.pipe, number=self.number, grace=self._config.grace)
+            self._give_up(1)
+            return
+        self.leaving = Leaving(parts, self.pipe, self._end, number=self.number, grace=self._config.grace)
         obeying = threading.Thread(
-            target=inherited(), args=(obey, orders, parts, leaving), name="lavoro-orders", daemon=True
+            target=inherited(), args=(obey, orders, parts, self.leaving), name="lavoro-orders", daemon=True
         )
         obeying.start()
         parts.pool.work()
-        threading.Event().wait()
+
+    # The process
+
+    def _give_up(self, code: int) -> None:
+        """End the process before it has begun to work."""
+        os._exit(code)
+
+    def _end(self) -> None:
+        """End the process once its parts are stopped."""
+        end_process()
+
+    def _prepare(self) -> None:
+        """Make the process a worker's, before there are parts."""
+        self._set_up_logging()
+        if self.app.conf.database_url is None:  # keeps the server running; the supervisor has logged its folder
+            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_dir).told = True
+
+    def _guard(self, parts: Parts) -> None:
+        """Take the states of tasks in, and have the process end with its lease, before any task runs."""
+        context.report_by_id = partial(report_by_id, parts)
+        parts.self_fence.start()
+
+    def _settle(self) -> None:
+        """Take what the application has made out of collections: full ones would cost a tenth of the CPU."""
+        gc.collect()
+        gc.freeze()
+
+    def _make_pool(self, lease: Message, runner: TaskRunner) -> Pool:
+        return pool_class(lease["pool"])(lease["slots"], runner.run, received=runner.receive)
 
     # Beginning
 
     def _begin(self, lease: Message) -> Parts:
         """Start the parts, each after those that it uses."""
         self.hostname = lease["hostname"]
-        self._set_up_logging()
-        if self.app.conf.database_url is None:  # keeps the server running; the supervisor has logged its folder
-            embedded.EmbeddedPostgres.at(self.app.conf.lavoro_data_dir).told = True
+        self._prepare()
         parts = self._make_parts(lease)
-        context.report_by_id = partial(_report, parts)
-        parts.self_fence.start()  # first: no task may outlive the lease
+        self._guard(parts)
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
@@ -199,8 +236,7 @@ class Child:
         parts.pool.start()
         if parts.pool.shares_loop:
             parts.prefetched.watch(parts.scoreboard)
-        gc.collect()
-        gc.freeze()  # the application stays; full collections that traverse it would cost a tenth of the CPU
+        self._settle()
         self.pipe.send("ready")
         parts.claimer.within = inherited()
         parts.claimer.start()  # last: the tasks that it claims need all other parts
@@ -227,7 +263,7 @@ class Child:
         finisher = Finisher(database, in_flight, worker_id=worker_id)
         progress = Progress(database, worker_id=worker_id, longest=conf.lavoro_max_progress_size)
         runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy())
-        pool = pool_class(lease["pool"])(slots, runner.run, received=runner.receive)
+        pool = self._make_pool(lease, runner)
         capacity = Capacity(
             pool, in_flight, offers, prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch
         )
@@ -278,7 +314,7 @@ class Child:
         self.pipe.send("recycle", reason=reason)
 
 
-def _report(parts: Parts, task_id: str, state: str, meta: Any) -> bool:
+def report_by_id(parts: Parts, task_id: str, state: str, meta: Any) -> bool:
     """Store a state for the task of that id; return whether it is in flight here."""
     job = parts.in_flight.find(task_uuid(task_id))
     if job is not None:

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from lavoro import signals
 from lavoro.store import embedded
@@ -22,11 +23,13 @@ LATECOMERS = 1.0
 
 
 class Leaving:
-    """Stops the parts of a child in order, and ends its process; ``grace`` is for a stop without a supervisor."""
+    """Stops the parts of a child in order, then calls ``end``; ``grace`` is for a stop without a supervisor."""
 
-    def __init__(self, parts: Parts, pipe: Pipe, *, number: int, grace: float) -> None:
-        self._parts, self._pipe, self._number, self._grace = parts, pipe, number, grace
+    def __init__(self, parts: Parts, pipe: Pipe, end: Callable[[], object], *, number: int, grace: float) -> None:
+        self._parts, self._pipe, self._end, self._number, self._grace = parts, pipe, end, number, grace
         self._order: Message | None = None
+        self.over = False
+        """Whether there is nothing left to stop."""
         self._leave_by = math.inf
         self._recheck = threading.Event()
         """Set when there may be no task left to wait for, or less time."""
@@ -45,12 +48,14 @@ class Leaving:
 
     def supervisor_gone(self) -> None:
         """Stop without the supervisor, which renewed the lease: tasks get half of the time that is left of it."""
+        if self.over:
+            return
         logger.error("the supervisor is gone; leaving")
         grace = max(0.0, min(self._grace, self._parts.self_fence.left / 2))
         self.stop({"grace": grace, "how": "warm", "sig": None, "node": False})
 
     def _leave(self) -> None:
-        """Stop the parts in this order, then exit at once: a task that still runs must not go on."""
+        """Stop the parts in this order, then end at once: a task that still runs must not go on."""
         parts = self._parts
         self._stop_claiming()
         self._wait_for_tasks()
@@ -60,9 +65,8 @@ class Leaving:
             running = set(parts.pool.running)
             parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])
         parts.finisher.stop(parts.finisher.stop_timeout + 1)
-        logging.shutdown()
-        _leave_embedded()
-        os._exit(0)
+        self.over = True
+        self._end()
 
     def _stop_claiming(self) -> None:
         parts = self._parts
@@ -92,6 +96,9 @@ class Leaving:
             signals.worker_shutdown.send(settings.consumer)
 
 
-def _leave_embedded() -> None:
+def end_process() -> None:
+    """End this process at once, after its log is written."""
+    logging.shutdown()
     for handle in list(embedded.EmbeddedPostgres._open.values()):
         handle.leave()
+    os._exit(0)

@@ -41,6 +41,7 @@ class Prefetched:
         self._session = Session(database, "lavoro-release", patience=ANSWER)
         """Only for a release while the loop is blocked: the finisher is in that loop."""
         self._ran_before: list[uuid.UUID] | None = None
+        self._watch: NativeThread | None = None
         self._withdrawn = 0.0
         """The last turn of a loop that was blocked: offers are withdrawn once for each time it is."""
 
@@ -72,7 +73,13 @@ class Prefetched:
 
     def watch(self, scoreboard: Scoreboard) -> None:
         """Release all whenever the loop is blocked, from a thread of the operating system: a greenlet could not."""
-        NativeThread("release of prefetched tasks", partial(self._check, scoreboard)).start()
+        self._watch = NativeThread("release of prefetched tasks", partial(self._check, scoreboard))
+        self._watch.start()
+
+    def watch_no_longer(self) -> None:
+        """End that thread, if there is one."""
+        if self._watch is not None:
+            self._watch.stop()
 
     def _check(self, scoreboard: Scoreboard) -> float:
         ticked = scoreboard.ticked

@@ -51,11 +51,16 @@ class Children:
     """All children that have not been reaped, and those still to be started; the main thread's alone.
 
     ``handlers`` has a function for each kind of message; ``on_exit`` gets a child that is gone, and the rescue of its
-    tasks.
+    tasks. ``spawn`` starts a child.
     """
 
-    def __init__(self, options: WorkerOptions, loop: Loop) -> None:
-        self._options, self._loop = options, loop
+    def __init__(
+        self,
+        options: WorkerOptions,
+        loop: Loop,
+        spawn: Callable[[WorkerOptions, str, int], ChildProcess] = ChildProcess,
+    ) -> None:
+        self._options, self._loop, self._spawn = options, loop, spawn
         self.handlers: Mapping[str, Handler] = {}
         self.on_exit: Callable[[ChildProcess, Rescue | None], object] = lambda child, rescue: None
         self._shape = Shape(options.pool or "gevent", 1, 0.0)
@@ -91,7 +96,7 @@ class Children:
 
     def start(self, number: int) -> None:
         """Start a child; it sends ``hello`` when it has loaded the application."""
-        child = ChildProcess(self._options, pool=self._shape.pool, number=number)
+        child = self._spawn(self._options, self._shape.pool, number)
         self.present.append(child)
         self._loop.watch(child.pipe, lambda: self._receive(child))
 

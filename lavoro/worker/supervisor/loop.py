@@ -14,7 +14,7 @@ from lavoro.runtime.alarm import Alarm
 
 
 class Loop:
-    """The events of the main thread. All methods are called in that thread; only ``post`` is for the others."""
+    """The events of the main thread, which calls all methods; ``post`` and ``order`` are for the others."""
 
     def __init__(self) -> None:
         self.turned = time.monotonic()
@@ -23,13 +23,15 @@ class Loop:
         self._interruption: BaseException | None = None
         self._interrupting: Collection[int] = ()
         self._posted: deque[Callable[[], object]] = deque()
+        self._catches = False
         self._alarm = Alarm()
         self._alarm.open()
         self._selector = selectors.DefaultSelector()
         self.watch(self._alarm, self._alarm.silence)
 
     def catch(self, numbers: Iterable[int]) -> None:
-        """Note these signals for ``caught``, and wake up for the end of a child too."""
+        """Note these signals for ``caught``, and wake up for the end of a child too; only in the main thread."""
+        self._catches = True
         for number in numbers:
             signal.signal(number, self._note)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # for the alarm only
@@ -39,6 +41,11 @@ class Loop:
         self._signals.append(number)
         if self._interruption is not None and number in self._interrupting:
             raise self._interruption
+
+    def order(self, number: int) -> None:
+        """Take a signal in as if it had come from the system; for the other threads."""
+        self._signals.append(number)
+        self._alarm.ring()
 
     @contextmanager
     def interrupted(self, error: BaseException, *, by: Collection[int]) -> Iterator[None]:
@@ -85,6 +92,7 @@ class Loop:
 
     def close(self) -> None:
         """Close the descriptors."""
-        signal.set_wakeup_fd(-1)
+        if self._catches:
+            signal.set_wakeup_fd(-1)
         self._selector.close()
         self._alarm.close()

@@ -11,18 +11,30 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 from lavoro.store.workers import Ending, Rescue
 from lavoro.worker.config import WorkerOptions
 from lavoro.worker.pipe import Message, Pipe
 from lavoro.worker.scoreboard import Scoreboard, unnamed_file
+from lavoro.worker.supervisor.fencing_process import FencingProcess
 from lavoro.worker.supervisor.lifecycle import Lifecycle, State
 from lavoro.worker.supervisor.stack_dumps import StackDumps
 
 _PATCH = "from gevent import monkey; monkey.patch_all(); "
 """Before any other import: psycopg chooses its way of waiting when it is imported."""
 _RUN = "import sys; from lavoro.worker.child.child import main; main(sys.argv[1])"
+
+
+class Process(Protocol):
+    """The part of ``Popen`` that is used here."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 class ChildProcess:
@@ -33,7 +45,7 @@ class ChildProcess:
     are killed with it.
     """
 
-    def __init__(self, options: WorkerOptions, *, pool: str, number: int) -> None:
+    def __init__(self, options: WorkerOptions, pool: str, number: int) -> None:
         self.number, self.pool = number, pool
         self.life = Lifecycle()
         self.scoreboard: Scoreboard | None = None
@@ -48,10 +60,10 @@ class ChildProcess:
         self._memory = unnamed_file()
         self.pipe, theirs = Pipe.pair()
         with theirs:
-            self._process = self._start(theirs.fileno())
+            self._process: Process = self._start(theirs.fileno())
         self.pipe.send("options", **options.as_dict())  # not as an argument, which all users of the machine can list
 
-    def _start(self, pipe: int) -> subprocess.Popen[bytes]:
+    def _start(self, pipe: int) -> Process:
         descriptors = {"pipe": pipe, "scoreboard": self._memory, "stacks": self.stack_dumps.descriptor}
         argument = json.dumps({**descriptors, "number": self.number, "pool": self.pool})
         code = (_PATCH if self.pool == "gevent" else "") + _RUN
@@ -99,6 +111,10 @@ class ChildProcess:
         """Have it write a stack dump, which it does even while its loop is blocked."""
         if self.life.loaded:  # earlier, the signal would end it
             self._send_signal(signal.SIGUSR1)
+
+    def fence(self, until: float) -> FencingProcess | None:
+        """Start a process that ends it at that moment (monotonic), even if this one is dead or stopped."""
+        return FencingProcess(self.pid, until=until)
 
     # Its end
 

@@ -226,14 +226,21 @@ def run(
 
     ``tell`` gets the lines about its start and its stop, which are in the log too.
     """
-    hostname = node_name(options.hostname)
-    loop, announcements, exitcode = Loop(), Announcements(tell), 0
-    children, parent = Children(options, loop), Parent(loop, parent_descriptor)
+    loop = Loop()
     loop.catch(CAUGHT)
+    return supervise(
+        options, Process(loop, Children(options, loop), Parent(loop, parent_descriptor), Announcements(tell))
+    )
+
+
+def supervise(options: WorkerOptions, process: Process) -> int:
+    """Run a worker with these objects, which it ends, until its loop has an order to stop; return the exit code."""
+    loop, children, parent, announcements = process
+    exitcode = 0
     try:
+        hostname = node_name(options.hostname)
         started = Startup(loop, children, parent).run()
-        supervisor = Supervisor(options, hostname, started, Process(loop, children, parent, announcements))
-        exitcode = supervisor.run()
+        exitcode = Supervisor(options, hostname, started, process).run()
     except StoppedEarly:
         announcements.say("told to stop before the start was complete")
     finally:

@@ -139,7 +139,7 @@ class Watch:
 
     def _start_fencing_process(self) -> None:
         try:
-            self._fencing_process = FencingProcess(self._child.pid, until=self._scoreboard.trusted_until - self._margin)
+            self._fencing_process = self._child.fence(self._scoreboard.trusted_until - self._margin)
         except OSError as error:
             logger.warning("process %d has no fencing process while it is blocked: %s", self._child.pid, error)
 

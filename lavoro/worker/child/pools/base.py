@@ -125,6 +125,11 @@ class Pool:
             heappush(self._jobs, (math.inf, next(self._order), None, None))  # after all jobs
             self._available.put(None)
 
+    def join(self, timeout: float) -> None:
+        """Wait for each slot to end after ``stop``, at most so many seconds."""
+        for thread in self._threads:
+            thread.join(timeout)
+
     def _work(self, slot: int) -> None:
         work_on = _named_after_slot(Pool._work_on, slot)
         while True:

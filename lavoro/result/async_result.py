@@ -15,7 +15,7 @@ from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.lineage import Lineage
-from lavoro.result.stored import UNKNOWN, call_of, is_over, raisable, state_of, value_of
+from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
 from lavoro.result.waiting import Waiting
 from lavoro.runtime import current_app
 from lavoro.store import results
@@ -56,6 +56,7 @@ class AsyncResult(Lineage, Generic[R]):
     parent: AsyncResult[Any] | None = None
     _ignored = False
     _final: StoredTask | None = None
+    _outcome: results.StoredOutcome | None = None
 
     @property
     def id(self) -> str:
@@ -72,14 +73,14 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def state(self) -> str:
         """Celery's state; PENDING also for an unknown id (``exists`` tells the difference)."""
-        return state_of(self._fetch(), self.app, self.site)
+        return state_of(self._known(), self.app, self.site)
 
     status = state
 
     @property
     def result(self) -> Any:
         """The return value, the exception of a failed task, or the metadata of a custom state."""
-        return value_of(self._fetch(), self.app, self.site)
+        return value_of(self._known(), self.app, self.site)
 
     info = result
 
@@ -163,7 +164,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def ready(self) -> bool:
         """Tell whether the task is over."""
-        return is_over(self._fetch())
+        return is_over(self._known())
 
     def successful(self) -> bool:
         """Tell whether the task returned."""
@@ -207,10 +208,11 @@ class AsyncResult(Lineage, Generic[R]):
         if self.parent is not None and propagate and follow_parents:
             self._raise_of_parents()
             on_interval = self._raising_of_parents(on_interval)
-        task = self._final
+        task: Known | None = self._final or self._outcome
         if task is None:
             deadline = None if timeout is None else time.monotonic() + timeout
-            task = Waiting(self.site, self.id, self._name, self._fetch, deadline).wait(interval, on_interval)
+            waiting = Waiting(self.site, self.id, self._name, self._fetch, self._fetch_outcome, deadline)
+            task = waiting.wait(interval, on_interval)
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
@@ -236,7 +238,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def forget(self) -> None:
         """Drop the stored outcome, and those of its parents."""
-        self._final = None
+        self._final = self._outcome = None
         if self.parent is not None:
             self.parent.forget()
         with self.site.database.tx() as tx:
@@ -261,11 +263,11 @@ class AsyncResult(Lineage, Generic[R]):
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
         """Raise the task's exception if it failed, else return its value; does not wait."""
-        return self._unpacked(self._fetch(), propagate, callback)
+        return self._unpacked(self._known(), propagate, callback)
 
     maybe_reraise = maybe_throw
 
-    def _unpacked(self, task: StoredTask | None, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:
+    def _unpacked(self, task: Known | None, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:
         value, state = value_of(task, self.app, self.site), state_of(task, self.app, self.site)
         if propagate and state in states.PROPAGATE_STATES and isinstance(value, BaseException):
             raise raisable(value, self.id)
@@ -321,6 +323,15 @@ class AsyncResult(Lineage, Generic[R]):
         if task is not None and task.stage == "finished":
             self._final = task
         return task
+
+    def _fetch_outcome(self) -> results.StoredOutcome | None:
+        with self.site.database.tx() as tx:
+            self._outcome = results.fetch_outcome(tx, task_uuid(self.id))
+        return self._outcome
+
+    def _known(self) -> Known | None:
+        """Return the outcome if it was read, else read the row."""
+        return self._outcome or self._fetch()
 
     def _look(self) -> StoredTask:
         """Read the row of the task; all columns of an unknown task are None."""

@@ -6,23 +6,29 @@ from typing import Any
 
 from lavoro import serialization, states
 from lavoro.exceptions import Reject, TaskError, TaskPredicate
-from lavoro.store.results import StoredTask
+from lavoro.store.results import StoredOutcome, StoredTask
 from lavoro.text.printable import described
 
 UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 """All that is known of a task without a row."""
 
 
-def is_over(task: StoredTask | None) -> bool:
+Known = StoredTask | StoredOutcome
+"""The row of a task, or its outcome alone."""
+
+
+def is_over(task: Known | None) -> bool:
     """Tell whether a task has ended, or has set a final state itself."""
+    if isinstance(task, StoredOutcome):
+        return True
     return task is not None and (task.stage == "finished" or task.state in states.READY_STATES)
 
 
-def state_of(task: StoredTask | None, app: Any, site: Any) -> str:
+def state_of(task: Known | None, app: Any, site: Any) -> str:
     """Return the state; that a task has started is told only where its application wants that to be known."""
     if task is None:
         return states.PENDING
-    if task.stage != "running" or task.state is not None:
+    if isinstance(task, StoredOutcome) or task.stage != "running" or task.state is not None:
         return task.state or states.PENDING
     return states.STARTED if _tracks_start(task.name, app, site) else states.PENDING
 
@@ -32,11 +38,13 @@ def _tracks_start(name: str, app: Any, site: Any) -> bool:
     return bool(site.conf["task_track_started"] if known is None else known.track_started)
 
 
-def value_of(task: StoredTask | None, app: Any, site: Any) -> Any:
+def value_of(task: Known | None, app: Any, site: Any) -> Any:
     """Return what the task has returned or raised, or the metadata of its state."""
     if task is None:
         return None
     if task.result is None:
+        if isinstance(task, StoredOutcome):
+            return None
         started = state_of(task, app, site) == states.STARTED
         return {"pid": task.pid, "hostname": task.worker} if started else None
     if task.result_payload is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lavoro.exceptions import LavoroError, OperationalError, TimeoutError
 from lavoro.protocol.ids import task_uuid
-from lavoro.result.stored import is_over
+from lavoro.result.stored import Known, is_over
 from lavoro.store import queues
-from lavoro.store.results import StoredTask
+from lavoro.store.results import StoredOutcome, StoredTask
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
+
+T = TypeVar("T")
 
 
 class Waiting(NamedTuple):
@@ -23,46 +26,50 @@ class Waiting(NamedTuple):
     name: str | None
     """The task's name, where it is known here."""
     look: Callable[[], StoredTask | None]
-    """Reads the row."""
+    """Reads the row of the task."""
+    look_for_outcome: Callable[[], StoredOutcome | None]
+    """Reads its outcome, in half of the time; None while it is not over."""
     deadline: float | None
     """By the monotonic clock; None: without end."""
 
-    def wait(self, interval: float, on_interval: Callable[[], Any] | None) -> StoredTask:
-        """Return the row of the task that is over; look every ``interval`` seconds in case a notification is lost."""
+    def wait(self, interval: float, on_interval: Callable[[], Any] | None) -> Known:
+        """Return the outcome, or the row, of the task that is over; without a notification read the row again."""
         id, listener = task_uuid(self.id), self.site.result_listener
         first = listener.listening
-        if not first and (task := self.look()) is not None and is_over(task):
-            return task  # without a listening connection
-        event = listener.subscribe(id, timeout=interval if self.deadline is None else min(interval, self._left()))
+        if not first and (outcome := self.look_for_outcome()) is not None:
+            return outcome  # without a listening connection
+        event = listener.subscribe(id, timeout=min(interval, self._left()))
         try:
-            while True:
-                task, first = self.look() if first else self._look_patiently(), False
-                if task is not None and is_over(task):
-                    return task
-                event.wait(self._pause(task, interval))
+            task: Known | None = self.look_for_outcome() if first else self._patiently(self.look_for_outcome)
+            while task is None or not is_over(task):
+                if not (left := self._left()):
+                    return self._last_look()
+                heard = event.wait(min(interval, left))
                 event.clear()
                 if on_interval:
                     on_interval()
+                task = self._patiently(self.look_for_outcome) if heard else None
+                if task is None:  # a state that the task has set itself may be final too
+                    task = self._patiently(self.look)
+            return task
         finally:
             listener.unsubscribe(id, event)
 
     def _left(self) -> float:
-        return max(0.0, (self.deadline or 0.0) - time.monotonic())
+        return math.inf if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
-    def _pause(self, task: StoredTask | None, interval: float) -> float:
-        if self.deadline is None:
-            return interval
-        left = self._left()
-        if not left:
-            raise TimeoutError(f"task {self._described(task)}")
-        return min(interval, left)
+    def _last_look(self) -> StoredTask:
+        task = self._patiently(self.look)
+        if task is not None and is_over(task):
+            return task
+        raise TimeoutError(f"task {self._described(task)}")
 
-    def _look_patiently(self) -> StoredTask | None:
+    def _patiently(self, look: Callable[[], T | None]) -> T | None:
         """Look; an outage of the database is waited for."""
         try:
-            return self.look()
+            return look()
         except OperationalError:
-            if self.deadline is not None and not self._left():
+            if not self._left():
                 raise
             return None
 

@@ -1,4 +1,4 @@
-"""A prepared statement on libpq's level, for the insert of every call: psycopg's cursor would take 45 us longer."""
+"""A prepared statement on libpq's level, for single tasks on their way: psycopg's cursor would take 45 us longer."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ class Prepared:
     """One statement on one connection in autocommit, prepared where the session is our own.
 
     Values are bytes in the order in which the statement first names its parameters; ``formats`` says of each whether
-    it is text or binary. There is no cursor, no lookup of types and no copy; waiting, deadlines and errors are
-    psycopg's.
+    it is text or binary, and ``answer_format`` says it of the columns of the answer. There is no cursor, no lookup of
+    types and no copy; waiting, deadlines and errors are psycopg's.
     """
 
     __slots__ = ("_connection", "_name", "_sql", "send")
 
-    def __init__(self, connection: psycopg.Connection[Any], name: str, schema: str, formats: Sequence[int]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], name: str, schema: str, formats: Sequence[int], *,
+        answer_format: int = pq.Format.TEXT,
+    ) -> None:  # fmt: skip
         self._connection, pgconn = connection, connection.pgconn
         self._name, self._sql = f"lavoro_{name}".encode(), numbered(name, schema)[0]
         self.send: Callable[[Values], None]
         """Sends the statement with these values, from C to C; ``answer`` must follow."""
         if connection.prepare_threshold is None:  # a pooler's session is not our own
-            self.send = partial(pgconn.send_query_params, self._sql, param_formats=formats)
+            self.send = partial(pgconn.send_query_params, self._sql, param_formats=formats, result_format=answer_format)
         else:
             self.prepare()
-            self.send = partial(pgconn.send_query_prepared, self._name, param_formats=formats)
+            self.send = partial(
+                pgconn.send_query_prepared, self._name, param_formats=formats, result_format=answer_format
+            )
 
     def prepare(self) -> None:
         """Have the server prepare the statement."""

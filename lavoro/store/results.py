@@ -7,6 +7,7 @@ import uuid
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from psycopg import pq
 
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
@@ -43,6 +44,24 @@ class StoredTask(NamedTuple):
     children: str | None
     """JSON array of the ids of the tasks it sent."""
     reason: str | None
+
+
+class StoredOutcome(NamedTuple):
+    """The outcome of a finished task."""
+
+    state: str
+    result: str | None
+    result_payload: bytes | None
+
+
+def fetch_outcome(tx: Tx, id: uuid.UUID) -> StoredOutcome | None:
+    """Read the outcome of a finished task; None while it is not over."""
+    found = tx.run_prepared("fetch_outcome", [id.bytes], (pq.Format.BINARY,), answer_format=pq.Format.BINARY)
+    if not found.ntuples:
+        return None
+    state, result, payload = (found.get_value(0, column) for column in range(3))
+    assert state is not None
+    return StoredOutcome(state.decode(), None if result is None else result.decode(), payload)
 
 
 def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:

@@ -161,7 +161,26 @@ def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]
 
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
+    if len(outcomes) == 1 and outcomes[0].follow is None and _finish_one(tx, worker_id, outcomes[0]):
+        return 1
     return _settle(tx, "finish_tasks", worker_id, outcomes, _FINISHED)
+
+
+def _finish_one(tx: Tx, worker_id: int, outcome: Finished) -> bool:
+    """Store one outcome by the short form; a row that it does not see may still be found by the long one."""
+    job, state, result, payload, traceback, runtime, children, _ = outcome
+    values = (
+        job.id.bytes, b"%d" % worker_id, b"%d" % job.attempt, state.encode(),
+        None if runtime is None else repr(runtime).encode(), None if result is None else result.encode(),
+        payload, None if traceback is None else traceback.encode(), None if children is None else children.encode(),
+    )  # fmt: skip
+    return tx.run_prepared("finish_task", values, _OUTCOME_FORMATS).ntuples == 1
+
+
+_OUTCOME_FORMATS = (
+    pq.Format.BINARY, pq.Format.TEXT, pq.Format.TEXT, pq.Format.BINARY, pq.Format.TEXT, *[pq.Format.BINARY] * 4,
+)  # fmt: skip
+"""Of the parameters of finish_task; texts are sent as binary, so that the server refuses a zero byte in one."""
 
 
 def requeue(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:

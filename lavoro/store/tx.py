@@ -58,11 +58,16 @@ class Tx:
             self._must_be_alone(error)
             return self._again(partial(self.cursor.execute, text, parameters))
 
-    def run_prepared(self, name: str, values: Sequence[bytes | None], formats: Sequence[int]) -> PGresult:
+    def run_prepared(
+        self, name: str, values: Sequence[bytes | None], formats: Sequence[int], *,
+        answer_format: int = pq.Format.TEXT,
+    ) -> PGresult:  # fmt: skip
         """Run the statement of that name with values as libpq takes them; not in a caller's connection."""
         known = self.prepared.get(name)
         if known is None:
-            known = self.prepared[name] = Prepared(self.connection, name, self.schema, formats)
+            known = self.prepared[name] = Prepared(
+                self.connection, name, self.schema, formats, answer_format=answer_format
+            )
         try:
             known.send(values)
             return known.answer()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from tests.faults.observer import Observer, watch_quietly
+from tests.faults.plugin.rig_changes import FINISH
 from tests.faults.proxy import Proxy
 from tests.faults.trial import Trial
 from tests.faults.violation import Violation
@@ -34,8 +35,8 @@ def lost_answers(trial: Trial, *, patience: float = 60, **rig: Any) -> list[Viol
     """Answers of statements are lost, a few of each: of claims, finishes, returns."""
     points = [
         {"statement": "claim_tasks", "kind": "after", "rows": 1, "skip": 3, "times": 2},
-        {"statement": "finish_tasks", "kind": "after", "skip": 1, "times": 2},
-        {"statement": "finish_tasks", "kind": "before", "skip": 6, "times": 2},
+        {"statement": FINISH, "kind": "after", "skip": 1, "times": 2},
+        {"statement": FINISH, "kind": "before", "skip": 6, "times": 2},
         {"statement": "requeue_tasks", "kind": "after", "times": 1},
     ]
     trial.worker("-c", "4", points=points, **rig)

@@ -126,6 +126,14 @@ def finish_twice(stage: Stage) -> None:
     stage.finish(worker, job, result)
 
 
+def finish_two_twice(stage: Stage) -> None:
+    """The answer to a finish of two tasks is lost, and it is sent again."""
+    worker, _, _ = stage.worker(), stage.send(), stage.send()
+    results = [(job, stage.end(job, stage.start(job, worker))) for job in stage.claim(worker)]
+    stage.finish_all(worker, results, tx=stage.tx)
+    stage.finish_all(worker, results, tx=stage.tx)
+
+
 def plain(stage: Stage) -> None:
     """A task is sent and run."""
     stage.send({"a": [1, 2]})
@@ -169,8 +177,20 @@ MUTANTS = [
     Mutant("finishing is fenced without the attempt", "I3", met_again, "finish_tasks", "attempt"),
     Mutant("finishing is fenced without the worker", "I3", taken_back, "finish_tasks", "worker"),
     Mutant(
-        "finishing keeps the row", "I3", finish_twice,
+        "finishing keeps the row", "I3", finish_two_twice,
         "finish_tasks", "delete", "update {schema}.running r set state = r.state",
+    ),
+    Mutant(
+        "a task that ends alone is fenced without the attempt", "I3", met_again,
+        "finish_task", "attempt", "and %(attempt)s > 0",
+    ),
+    Mutant(
+        "a task that ends alone is fenced without the worker", "I3", taken_back,
+        "finish_task", "worker", "and %(worker_id)s > 0",
+    ),
+    Mutant(
+        "a task that ends alone keeps its row", "I3", finish_twice,
+        "finish_task", "delete", "update {schema}.running set state = state",
     ),
     Mutant("leases are ended without looking at them", "I5", lease_in_force, "expire_lease", "expired"),
     Mutant(

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.faults.checker import rejected_ends, spans
+from tests.faults.plugin.rig_changes import FINISH
 from tests.faults.trial import Trial
 from tests.worker.conftest import PATIENCE, Worker
 
@@ -61,7 +62,7 @@ def test_dead_child_is_noticed_within_a_second(trial: Trial) -> None:
 @pytest.mark.parametrize(("point", "starts"), [("die", 2), ("die after", 1)])
 def test_child_killed_between_the_end_of_a_task_and_its_commit(trial: Trial, point: str, starts: int) -> None:
     """Row 2: before the commit the task runs again, after it never."""
-    trial.worker("-c", "2", points=[{"statement": "finish_tasks", "kind": point, "times": 1}], lease=2)
+    trial.worker("-c", "2", points=[{"statement": FINISH, "kind": point, "times": 1}], lease=2)
     id = trial.producer().send("echo", 1)
     trial.until(lambda: trial.starts(id), why="it runs")
     trial.workers[0].until("was ended by signal 9")
@@ -78,7 +79,7 @@ def test_child_killed_between_the_end_of_a_task_and_its_commit(trial: Trial, poi
 @pytest.mark.parametrize("arguments", [[], ["-P", "prefork", "--max-tasks-per-child", "1"]])
 def test_task_that_ends_its_process_after_it_has_returned(trial: Trial, arguments: list[str]) -> None:
     """Rows 2 and 8: before its outcome is stored, each time; it ends as those do that end it while they run."""
-    trial.worker("-c", "2", *arguments, points=[{"statement": "finish_tasks", "kind": "die"}])
+    trial.worker("-c", "2", *arguments, points=[{"statement": FINISH, "kind": "die"}])
     id = trial.producer().send("echo", 1, expect=["FAILURE"])
     trial.drain()
     assert len(trial.starts(id)) == 3

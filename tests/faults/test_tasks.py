@@ -8,6 +8,7 @@ import platform
 import pytest
 
 from tests.faults.observer import Observer
+from tests.faults.plugin.rig_changes import FINISH
 from tests.faults.trial import Trial, thorough
 
 LEASE = 1.5
@@ -77,7 +78,7 @@ def test_locks_and_deadlocks(trial: Trial) -> None:
     """Row 22: statements that fail for a lock or a deadlock are tried again, and nothing is applied twice."""
     points = [
         {"kind": name, "rate": 0.1, "statement": statement}
-        for statement in ("claim_tasks", "finish_tasks", "requeue_tasks", "discover_lanes", "renew_leases")
+        for statement in ("claim_tasks", *FINISH, "requeue_tasks", "discover_lanes", "renew_leases")
         for name in ("DeadlockDetected", "LockNotAvailable", "SerializationFailure")
     ]
     worker = trial.worker("-c", "4", points=points)

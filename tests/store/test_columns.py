@@ -32,6 +32,7 @@ LEFT_OUT = {
     ("assign_task", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
     ("enqueue", "waiting"): NEW | {"payload", "retries", "expires_at", "options"},
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
+    ("finish_task", "finished"): {"finished_at"},
     ("finish_tasks", "finished"): {"finished_at"},
     ("requeue_tasks", "waiting"): set(),
     ("requeue_tasks", "attempt"): {"ended_at"},

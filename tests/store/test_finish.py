@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from lavoro import states
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished
-from lavoro.store import tasks, workers
+from lavoro.store import results, tasks, workers
 from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import heard, message, rows, send, sent_and_taken, stage_of, stored, succeeded, take, value
@@ -53,7 +54,8 @@ def test_each_state_has_its_retention(tx: Tx, make: Callable[..., Finished], sta
     ]
 
 
-def test_a_batch_of_all_kinds(tx: Tx) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_outcomes_of_all_kinds(tx: Tx, together: bool) -> None:
     tasks.insert(tx, [message() for _ in range(5)])
     jobs = take(tx)
     kinds = [
@@ -63,12 +65,31 @@ def test_a_batch_of_all_kinds(tx: Tx) -> None:
         outcome.succeeded(jobs[3], '"application/x-python-serialize"', 0.4, payload=b"\x00\x80"),
         outcome.succeeded(jobs[4], None, 0.5, children="[]"),
     ]
-    assert tasks.finish(tx, 1, kinds) == 5
+    for batch in [kinds] if together else [[kind] for kind in kinds]:
+        assert tasks.finish(tx, 1, batch) == len(batch)
     for ended in kinds:
         found = stored(tx, ended.job.id)
         assert (found.state, found.result, found.traceback, found.result_payload, found.children) == (
             ended.state, ended.result, ended.traceback, ended.payload, ended.children,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_zero_byte_is_refused(tx: Tx, count: int) -> None:
+    tasks.insert(tx, [message() for _ in range(count)])
+    ended = [outcome.failed(job, "{}", "before\0behind") for job in take(tx)]
+    with pytest.raises(psycopg.DataError, match="0x00"):
+        tasks.finish(tx, 1, ended)
+
+
+def test_the_outcome_of_a_finished_task_is_read_alone(tx: Tx) -> None:
+    jobs = [sent_and_taken(tx), sent_and_taken(tx)]
+    assert results.fetch_outcome(tx, jobs[0].id) is None
+    tasks.finish(tx, 1, [outcome.succeeded(jobs[0], '{"a":"\u00e4"}', 0.1)])
+    tasks.finish(tx, 1, [outcome.succeeded(jobs[1], '"application/x-python-serialize"', 0.1, payload=b"\0\x80")])
+    assert [results.fetch_outcome(tx, job.id) for job in jobs] == [
+        ("SUCCESS", '{"a":"\u00e4"}', None), ("SUCCESS", '"application/x-python-serialize"', b"\0\x80"),
+    ]  # fmt: skip
 
 
 def test_another_worker_is_refused(tx: Tx) -> None:

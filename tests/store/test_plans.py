@@ -99,6 +99,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         },
         "discover_lanes": {"queues": ["q0", "q1", "q2"]},
         "finish_tasks": batch | {"states": ["SUCCESS"] * len(running)},
+        "finish_task": {"id": first, "worker_id": 1, "attempt": 1, "state": "SUCCESS"},
         "requeue_tasks": batch | {"states": ["RETRY"] * len(running)},
         # A few, as people revoke: without statistics PostgreSQL 14 to 16 reads a table whole for hundreds of ids.
         "revoke_tasks": {"ids": [*running[:5], *waiting[:5]], "cancel": "{}"},
@@ -112,6 +113,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "workers_of_orphans": {"ever": False},
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
+        "fetch_outcome": {"id": first},
         "forget_task": {"id": first},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
         "renew_leases": {"ids": [1, 2], "back": 60.0, "factor": 1.0, "known": None, "shortening": False},
@@ -159,9 +161,9 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
-    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "forget_task",
-    "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
+    "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
+    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "fetch_outcome",
+    "forget_task", "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks"}
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
-    "fetch_assigned", "fetch_task", "workers_of_orphans",
+    "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans",
 }  # fmt: skip
 
 ANYBODY = {

@@ -74,12 +74,21 @@ def with_another_line(text: str, mark: str, new: str) -> str:
 
 # Fault points
 
+FINISH = ["finish_task", "finish_tasks"]
+"""The statements that store outcomes: of one task, and of a batch."""
+
+
+def _names(point: dict[str, Any], name: str) -> bool:
+    """Return whether the statement is one of the point's."""
+    statement = point.get("statement")
+    return statement is None or name in ([statement] if isinstance(statement, str) else statement)
+
 
 class Points:
     """Fault points at every statement of ``store/sql``: errors before and after it, delays, the end of the process.
 
-    A point is ``{"statement": name or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n, "seconds": s,
-    "rows": n}``; with ``rows`` it acts after answers of at least so many rows.
+    A point is ``{"statement": name, list of names, or null for all, "kind": kind, "rate": 0..1, "skip": n, "times": n,
+    "seconds": s, "rows": n}``; with ``rows`` it acts after answers of at least so many rows.
     Kinds: "before" (the statement is not run), "after" (it is, and its answer is lost with the connection), "delay",
     "die" and "die after", and the name of a class of psycopg.errors, which the server is made to have raised.
     """
@@ -105,9 +114,9 @@ class Points:
                 points.after(name, self.connection, module, rows=answer.rowcount)
                 return answer
 
-            def run_prepared(self, name: str, values: Any, formats: Any) -> Any:
+            def run_prepared(self, name: str, values: Any, formats: Any, **how: Any) -> Any:
                 points.before(name, self.connection, module)
-                answer = super().run_prepared(name, values, formats)
+                answer = super().run_prepared(name, values, formats, **how)
                 points.after(name, self.connection, module, rows=answer.ntuples)
                 return answer
 
@@ -117,7 +126,7 @@ class Points:
         """The points that act this time."""
         found = []
         for point in self._points:
-            if point.get("statement") not in (None, name) or (point["kind"] in ("after", "die after")) != after:
+            if not _names(point, name) or (point["kind"] in ("after", "die after")) != after:
                 continue
             if self._random.random() >= point.get("rate", 1) or rows < point.get("rows", 0):
                 continue

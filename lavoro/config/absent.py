@@ -349,11 +349,17 @@ ABSENT: dict[str, Absent] = {
     "celery.contrib.pytest": Absent("refused", _TESTING),
     "celery.contrib.testing": Absent("refused", _TESTING),
     "celery.events": Absent("refused", _EVENTS),
+    "celery.fixups": Absent(
+        "refused", "there are no fixups: call django.setup() in the module that makes the application"
+    ),
     "celery.loaders": Absent(
         "refused", "there are no loaders: app.config_from_object and app.import_modules are there"
     ),
     "celery.platforms": Absent("refused", _HELPERS),
     "celery.local": Absent("refused", _HELPERS),
+    "celery.maybe_patch_concurrency": Absent("refused", "the worker patches by itself: lavoro worker -P gevent"),
+    **dict.fromkeys(("celery.SERIES", "celery.VERSION_BANNER"), Absent("refused", "ask celery.__version__")),
+    **dict.fromkeys(("celery.exceptions", "celery.result", "celery.schedules"), Absent("refused", _HELPERS)),
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands

@@ -85,12 +85,22 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 raise AttributeError(name)
             if answer is not None:
                 try:
-                    return answer(name)
+                    found = answer(name)
                 except (ImportError, AttributeError):
                     pass
+                else:
+                    if not _is_absent(found):
+                        return found
             return sys.modules.get(full) or StandIn(full)
 
         module.__getattr__ = find  # type: ignore[method-assign]
+
+
+def _is_absent(value: Any) -> bool:
+    """Tell whether the alias answered with a stand-in of its own, which raises another error."""
+    from celery._stand_in import StandIn as Absent
+
+    return type(value) is Absent
 
 
 class _Completed(importlib.abc.Loader):

@@ -18,8 +18,9 @@ ALIAS = REPOSITORY / "compat" / "celery"
 MODULES = sorted(
     ".".join(("celery", *file.relative_to(ALIAS).with_suffix("").parts)).removesuffix(".__init__")
     for file in ALIAS.rglob("*.py")
-    if file.name not in ("_answer.py", "__main__.py")
+    if not file.name.startswith("_") or file.name == "__init__.py"
 )
+SURFACE = json.loads((ALIAS / "surface.json").read_text())
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -127,23 +128,129 @@ LATER = {
     "celery.events.state.State": "celery.events",
     "celery.app.control.Inspect": "celery.app.control",
     "celery.backends.redis.RedisBackend": "celery.backends",
+    "celery.backends.database.models.Task": "celery.backends",
+    "celery.concurrency.prefork.TaskPool": "celery.concurrency",
     "celery.contrib.testing.worker.start_worker": "celery.contrib.testing",
     "celery.utils.functional.noop": "celery.utils",
     "celery.worker.request.Request": "celery.worker",
 }
 
 
-def test_absent_name_raises_its_sentence() -> None:
+def test_absent_name_raises_its_sentence_when_it_is_used() -> None:
     code = f"""
 answer = {{}}
 for path in {list(LATER)!r}:
     module, _, name = path.rpartition(".")
+    names = {{}}
+    exec(f"from {{module}} import {{name}}", names)
     try:
-        exec(f"from {{module}} import {{name}}", {{}})
-    except ImportError as error:
+        names[name]("any", some="thing")
+    except NotImplementedError as error:
         answer[path] = str(error)
 """
     assert ask(code) == {path: f"{path}: {ABSENT[row].sentence}" for path, row in LATER.items()}
+
+
+def test_modules_can_be_written_with_absent_names() -> None:
+    """Only the use of them raises: a subclass, an annotation and a check of types are none."""
+    code = """
+from celery.beat import Scheduler
+from celery.utils.functional import LRUCache
+
+class Own(Scheduler):
+    interval = 5
+
+    def __init__(self, app: Scheduler | None, cache: LRUCache[str]) -> None: ...
+
+answer = {"interval": Own.interval, "instance": isinstance(Own, Scheduler), "has tick": hasattr(Scheduler, "tick")}
+for use in (Own, lambda: Scheduler.tick, lambda: list(Scheduler)):
+    try:
+        use()
+    except NotImplementedError as error:
+        answer[str(error).partition(":")[0]] = True
+"""
+    assert ask(code) == {
+        "interval": 5, "instance": False, "has tick": False, "celery.beat.Scheduler": True,
+        "celery.beat.Scheduler.tick": True,
+    }  # fmt: skip
+
+
+def test_name_that_others_replace_is_refused_at_import() -> None:
+    """Sentry puts a function of its own in the place of this one, and would report nothing."""
+    code = """
+answer = []
+try:
+    from celery.app.trace import build_tracer
+except ImportError as error:
+    answer.append(str(error))
+"""
+    assert ask(code) == [f"celery.app.trace.build_tracer: {ABSENT['celery.app.trace'].sentence}"]
+
+
+IMPORTED = {
+    "celery-once": "celery.Task, celery.states, celery.result.EagerResult, celery.exceptions.CeleryError",
+    "celery-singleton": "celery.Task, celery.exceptions.CeleryError, celery.result.AsyncResult",
+    "celery-batches": "celery.app.Celery, celery.app.task.Task, celery.concurrency.base.BasePool,"
+    " celery.utils.imports.symbol_by_name, celery.utils.log.get_logger, celery.worker.consumer.Consumer,"
+    " celery.worker.request.Request, celery.utils.nodenames.gethostname, celery.signals.task_postrun,"
+    " celery.exceptions.ImproperlyConfigured",
+    "celery-redbeat": "celery.beat.Scheduler, celery.beat.ScheduleEntry, celery.schedules.crontab,"
+    " celery.schedules.schedule, celery.signals.beat_init, celery.utils.log.get_logger,"
+    " celery.utils.time.humanize_seconds, celery.utils.time.timezone,"
+    " celery.app.app_or_default",
+    "django-celery-beat": "celery.current_app, celery.schedules, celery.beat.Scheduler, celery.beat.ScheduleEntry,"
+    " celery.utils.log.get_logger, celery.utils.time.maybe_make_aware, celery.utils.imports.qualname,"
+    " celery.schedules.crontab_parser, celery.schedules.solar, celery.signals.beat_init,"
+    " celery.utils.nodenames.nodename",
+    "django-celery-results": "celery.states, celery.result.AsyncResult, celery.result.GroupResult,"
+    " celery.result.allow_join_result, celery.result.result_from_tuple, celery.backends.base.BaseDictBackend,"
+    " celery.exceptions.ChordError, celery.utils.serialization.b64encode, celery.utils.serialization.b64decode,"
+    " celery.utils.log.get_logger, celery.canvas.maybe_signature, celery.five",
+    "django-structlog": "celery.bootsteps.Step, celery.current_app, celery.signals.after_task_publish,"
+    " celery.signals.before_task_publish, celery.signals.task_failure, celery.signals.task_prerun,"
+    " celery.signals.task_rejected, celery.signals.task_retry, celery.signals.task_revoked,"
+    " celery.signals.task_success, celery.signals.task_unknown",
+    "elastic-apm": "celery.signals, celery.states, celery.exceptions.Ignore",
+    "flask-celery-helper": "celery.Celery, celery.Task, celery._state.connect_on_app_finalize",
+    "flask-celeryext": "celery.Celery, celery.Task, celery.current_app",
+    "flower": "celery.VERSION, celery.current_app, celery.Celery, celery.bin.base.CeleryCommand,"
+    " celery.bin.base.LOG_LEVEL, celery.bin.celery.celery, celery.events.EventReceiver, celery.events.state.State,"
+    " celery.backends.base.DisabledBackend, celery.contrib.abortable.AbortableAsyncResult,"
+    " celery.result.AsyncResult, celery.states, celery.utils.time.humanize_seconds, celery.platforms.DaemonContext",
+    "opentelemetry": "celery.signals, celery.registry.tasks, celery.app.task.Task, celery.worker.request.Request",
+    "pytest-celery": "celery.Celery, celery.canvas.group, celery.app.base.Celery",
+    "sentry-sdk": "celery.VERSION, celery.app.task.Task, celery.beat.Scheduler, celery.schedules.crontab,"
+    " celery.schedules.schedule, celery.exceptions.Ignore, celery.exceptions.Reject, celery.exceptions.Retry,"
+    " celery.exceptions.SoftTimeLimitExceeded, celery.signals.task_failure, celery.signals.task_success",
+    "tests of applications": "celery.contrib.testing.app.TestApp, celery.contrib.testing.worker.start_worker,"
+    " celery.app.control.Control, celery.app.control.Inspect, celery.app.defaults.DEFAULTS,"
+    " celery.app.log.TaskFormatter, celery.app.log.Logging, celery.apps.worker.Worker,"
+    " celery.loaders.base.BaseLoader, celery.local.Proxy, celery.local.PromiseProxy, celery.platforms.pyimplementation,"
+    " celery.worker.control.control_command, celery.worker.state.revoked, celery.utils.saferepr.saferepr",
+}
+"""What libraries for Celery import of it."""
+OLDER = {"celery.five", "celery._state.connect_on_app_finalize"}
+"""Names that libraries import only for another version of Celery, or that are private."""
+
+
+def test_what_libraries_import_can_be_imported() -> None:
+    wanted = {
+        library: [name for name in map(str.strip, names.split(",")) if name not in OLDER]
+        for library, names in IMPORTED.items()
+    }
+    code = f"""
+from importlib import import_module
+
+answer = {{}}
+for library, names in {wanted!r}.items():
+    for path in names:
+        module, _, name = path.rpartition(".")
+        try:
+            exec(f"from {{module}} import {{name}}", {{}})
+        except ImportError as error:
+            answer.setdefault(library, []).append(str(error))
+"""
+    assert ask(code) == {}
 
 
 def test_name_that_celery_does_not_have_is_an_attribute_error() -> None:
@@ -152,8 +259,9 @@ def test_name_that_celery_does_not_have_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize("row", [name for name in ABSENT if name.startswith("celery.")])
-def test_each_row_for_a_module_names_one(row: str) -> None:
-    assert row in MODULES
+def test_each_row_names_a_module_or_a_name_of_celery(row: str) -> None:
+    module, _, name = row.rpartition(".")
+    assert row in SURFACE or name in SURFACE[module]
 
 
 def test_python_m_celery_is_the_command() -> None:

@@ -2,5 +2,5 @@
 
 from celery._answer import answer, forward
 
-__getattr__, __dir__ = answer("lavoro.task_log")
+__getattr__, __dir__ = answer("lavoro.task_log", replaced=True)
 forward("lavoro.task_log")

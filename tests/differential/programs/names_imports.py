@@ -94,9 +94,9 @@ def main():
 def told(module, name):
     """A name is there, or there is a sentence why it is not."""
     try:
-        getattr(module, name)
+        found = getattr(module, name)
     except NotImplementedError:
         return "comes later, and says so"
     except (AttributeError, ImportError) as error:
         return f"absent: {type(error).__name__}"
-    return "is there"
+    return "comes later, and says so" if type(found).__name__ == "StandIn" else "is there"

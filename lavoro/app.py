@@ -19,6 +19,7 @@ from lavoro.application.site import Site
 from lavoro.application.task_modules import TaskModules, import_discovered
 from lavoro.calling.joining import joined, joining
 from lavoro.calling.options import warn_of_unknown
+from lavoro.calling.outbox import Outbox
 from lavoro.calling.routing import queue_names
 from lavoro.calling.sending import begin, pauses
 from lavoro.config import absent, spelling
@@ -430,8 +431,18 @@ class Lavoro(Surface):
         """
         if keys := self.conf["lavoro_signing_keys"]:
             messages = [Keyring(keys).signed(message) for message in messages]
+        self.store(messages, connection=connection, retry=retry, retry_policy=retry_policy)
+
+    def store(
+        self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
+        retry_policy: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Store messages that are signed already, as ``publish`` does."""
         connection = joined(self) if connection is None else connection
         if connection is not None:
+            if type(connection) is Outbox:
+                connection.messages += messages
+                return
             with translated():
                 tasks.insert(self.site.database.join(connection), messages, always_wake=True)
             return

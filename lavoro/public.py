@@ -1,6 +1,7 @@
 """The public names of the package, which ``lavoro`` imports at the first use of one."""
 
 from lavoro.app import Lavoro
+from lavoro.canvas import Signature, chain, maybe_signature, signature, subtask
 from lavoro.execution.context import current as _request
 from lavoro.log import get_task_logger
 from lavoro.protocol.ids import uuid7 as _uuid7
@@ -34,12 +35,17 @@ __all__ = [
     "Celery",
     "EagerResult",
     "Lavoro",
+    "Signature",
     "Task",
     "allow_join_result",
     "bugreport",
+    "chain",
     "current_app",
     "current_task",
     "get_task_logger",
+    "maybe_signature",
     "shared_task",
+    "signature",
+    "subtask",
     "uuid",
 ]

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lavoro.calling import redaction
 from lavoro.calling.eager import run_eagerly, send_eagerly
@@ -17,6 +17,7 @@ from lavoro.calling.message_builder import Call, split_call
 from lavoro.calling.options import NAMES, TASKS, check_limits, checked
 from lavoro.calling.retrying import Asked, retry
 from lavoro.calling.sending import begin, send_many, together
+from lavoro.canvas.calls import Signatures
 from lavoro.config import spelling
 from lavoro.config.absent import mark_missing
 from lavoro.definition.annotations import prepare, resolve_all
@@ -42,7 +43,7 @@ CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires")
 """Attributes of tasks that are options of every call."""
 
 
-class Task(Generic[P, R]):
+class Task(Signatures[P, R]):
     """A function that can be sent to a worker; made by ``@app.task``, subclassed for a behaviour of one's own.
 
     Options of the decorator become attributes. The names and defaults are Celery's::

@@ -121,9 +121,8 @@ def _run(
     routed = app.site.builders.routed(task, task.name, *(call or sent), options)
     message = message_builder(app.conf, task, task.name, routed, calling_task()).build(*(((), {}) if call else sent))
     job = _job_of(message)
-    way = Way(
-        _settings(app.conf), _fields(options), throw=app.conf["task_eager_propagates"] if throw is None else throw
-    )
+    throw = app.conf["task_eager_propagates"] if throw is None else throw
+    way = Way(_settings(app.conf, task.__follow__), _fields(options), throw)
     while True:
         run = EagerRun(task, job, way, Call(job, *call, job.read_options()) if call else None)
         ended = run.outcome()
@@ -140,9 +139,9 @@ def _run(
     return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
 
 
-def _settings(conf: Any) -> RunSettings:
+def _settings(conf: Any, follow: Any) -> RunSettings:
     return RunSettings(
-        hostname(), accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
+        hostname(), follow=follow, accept=frozenset(conf.accept_content), max_result_size=conf.lavoro_max_result_size,
         max_error_size=conf.lavoro_max_error_size, eager=True,
     )  # fmt: skip
 

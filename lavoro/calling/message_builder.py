@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from lavoro import serialization
-from lavoro.calling.options import CALLS, CONSUMED, IGNORED, KEPT, OPTIONS, check_call, check_limits
+from lavoro.calling.options import CALLS, CONSUMED, IGNORED, KEPT, LISTS, OPTIONS, check_call, check_limits
+from lavoro.calling.places import place_of
 from lavoro.calling.routing import checked_name
 from lavoro.calling.unsendable import unsendable
 from lavoro.config import absent, spelling
@@ -19,6 +21,7 @@ from lavoro.execution.context import Context, current
 from lavoro.protocol.durations import later, seconds
 from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
+from lavoro.protocol.place import Place
 
 _message = tuple.__new__
 """The function that ``Message()`` calls in the end; called directly, it takes half of the time."""
@@ -51,6 +54,7 @@ class MessageBuilder(NamedTuple):
     """The names of positional arguments, as far as they are known here."""
     ignored: bool
     """Whether the call, or else its task, ignores the result."""
+    place: Place | None
 
     def build(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
         """Encode one call; raises ``TypeError`` or ``ValueError`` if it cannot be encoded or is too long."""
@@ -70,8 +74,13 @@ class MessageBuilder(NamedTuple):
         id = uuid7() if self.task_id is None else task_uuid(self.task_id)
         return _message(Message, (
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
-            self.expires_in, text, keywords, options, payload, None,
+            self.expires_in, text, keywords, options, payload, None if self.place is None else self._place(id),
         ))  # fmt: skip
+
+    def _place(self, id: uuid.UUID) -> Place | None:
+        """Return the place of a call of this id: with blockers it waits for a barrier of its own."""
+        assert self.place is not None
+        return self.place._replace(held_for=id) if self.place.blockers else self.place
 
     def _payload(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[bytes, str | None]:
         encoded = serialization.encode((list(args), dict(kwargs)), self.serializer)
@@ -114,9 +123,10 @@ def message_builder(
         options.get("serializer") or getattr(task, "serializer", None) or settings["task_serializer"],
         extra,
         _packed(extra),
-        settings["lavoro_max_argument_size"],
+        settings["lavoro_max_argument_size"] * (1 + len(extra.get("chain", ()))),
         arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
         bool(getattr(task, "ignore_result", False) if (ignore := extra.get("ignore_result")) is None else ignore),
+        place_of(extra, options),
     )
 
 
@@ -213,7 +223,9 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
         if key in CONSUMED or key in IGNORED:
             continue
         if key in KEPT:
-            extra[key] = as_seconds(value) if key in ("time_limit", "soft_time_limit") else value
+            if key in _FORMS and (value := _FORMS[key](value)) == []:
+                continue
+            extra[key] = value
         else:
             if value:
                 absent.missing(f"apply_async.{key}")
@@ -225,6 +237,14 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id or request.id)
     return extra
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, Mapping) else list(value)
+
+
+_FORMS = {"time_limit": as_seconds, "soft_time_limit": as_seconds, **dict.fromkeys((*LISTS, "chain"), _listed)}
+"""Options that travel in another form than they may be given in."""
 
 
 def _priority(options: Mapping[str, Any], settings: Settings, request: Context | None) -> Any:

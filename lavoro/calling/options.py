@@ -13,11 +13,13 @@ from lavoro.exceptions import ImproperlyConfigured
 
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
-    "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr",
+    "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr", "link", "link_error", "chain", "chord",
+    "gathers", "replaced_task_nesting",
 })  # fmt: skip
 """Options that travel with the task."""
 CONSUMED = frozenset({
     "countdown", "eta", "expires", "queue", "priority", "serializer", "retries", "acks_late", "properties", "task_id",
+    "awaits", "blockers", "failure_policy",
 })  # fmt: skip
 """Options that become columns of the message, or change how it is made."""
 IGNORED = frozenset({
@@ -28,6 +30,8 @@ IGNORED = frozenset({
 """Options of Celery that have no effect when the message is a row."""
 OPTIONS = KEPT | CONSUMED | IGNORED
 """All options of a call that are known."""
+LISTS = ("link", "link_error")
+"""Options that are one signature or a list of them, and travel as a list."""
 RETRY = OPTIONS | {"args", "kwargs", "max_retries"}
 """All options of ``retry`` that are known and that ``retry_kwargs`` may have."""
 
@@ -59,6 +63,15 @@ def _are_retry_options(value: Any) -> bool:
     return all(rule.accepts(value[name]) for name, rule in rules.items() if value.get(name) is not None)
 
 
+def _is_signature(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("task"), str)
+
+
+def _are_signatures(value: Any) -> bool:
+    return _is_signature(value) or (isinstance(value, (list, tuple)) and all(map(_is_signature, value)))
+
+
+_SIGNATURES = Rule("a signature or a list of them", _are_signatures)
 _TIME = Rule("a number of seconds or a timedelta", lambda value: not math.isnan(as_seconds(value)))
 _ERRORS = Rule("an exception class, or a tuple or list of them", _are_exceptions)
 _LIMIT = Rule("a number, 0 or more; None: without end", _is_limit)
@@ -79,6 +92,12 @@ CALLS: dict[str, Rule] = {
     "shadow": TEXT,
     "serializer": TEXT,
     "retry_policy": MAPPING,
+    "link": _SIGNATURES,
+    "link_error": _SIGNATURES,
+    "chain": _SIGNATURES,
+    "chord": _SIGNATURES,
+    "blockers": Rule("a list of results or ids of tasks", lambda value: isinstance(value, (list, tuple))),
+    "failure_policy": Rule("'fail', 'wait' or 'run'", lambda value: value in ("fail", "wait", "run")),
 }
 """Options of ``apply_async`` and of ``retry``; None always stands for the default. ``message_builder`` reads times."""
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lavoro import signals
 from lavoro.calling.joining import joined, joining
 from lavoro.calling.message_builder import Call, MessageBuilder, calling_task, retry_under_way, split_call
+from lavoro.calling.outbox import HOW, Outbox
 from lavoro.calling.publish_signals import Announcement, announced, tell_published
 from lavoro.execution.context import Context
 from lavoro.protocol.message import Message
@@ -36,8 +37,8 @@ class Sending(NamedTuple):
 
     def end(self, app: Any) -> AsyncResult[Any]:
         """Send the signal, note the child at the calling task, and return the result object."""
-        if self.shown is not None and (self.resent or not _joins(app, self.options)):
-            tell_published([self.shown])
+        if self.shown is not None:
+            self._tell(app, self.shown)
         result = self._result(app)
         if self.options.get("ignore_result"):
             result.ignored = True
@@ -45,6 +46,14 @@ class Sending(NamedTuple):
         if caller is not None and self.options.get("add_to_parent", True) and getattr(caller.declared, "trail", True):
             caller.children.append(result)
         return result
+
+    def _tell(self, app: Any, shown: Announcement) -> None:
+        """Send the signal, unless the call is not stored yet: in an outbox it is sent later, in a transaction never."""
+        joins = self.options.get("connection") or joined(app)
+        if type(joins) is Outbox:
+            joins.shown.append(shown)
+        elif self.resent or joins is None:
+            tell_published([shown])
 
     def _result(self, app: Any) -> AsyncResult[Any]:
         id = self.builder.extra.get("task_id") or self.message.id
@@ -71,11 +80,10 @@ def begin(
     message = builder.build(args, kwargs)
     if resent is not None:
         resent.append(message)
-    how = {name: options[name] for name in _HOW if name in options} if options else _ALONE
+    how = {name: options[name] for name in HOW if name in options} if options else _ALONE
     return Sending(message, builder, options, how, caller, resent is not None, shown)
 
 
-_HOW = ("connection", "retry", "retry_policy")
 _ALONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -154,11 +162,6 @@ def own_transaction(app: Any) -> Iterator[Any]:
     """Begin a transaction on a connection of the application's pool, and yield the connection."""
     with app.database.tx() as tx, tx.connection.transaction():
         yield tx.connection
-
-
-def _joins(app: Any, options: Mapping[str, Any]) -> bool:
-    """Return whether a call joins a caller's transaction, which may still be rolled back."""
-    return options.get("connection") is not None or joined(app) is not None
 
 
 def pauses(conf: Mapping[str, Any], retry: bool | None, policy: Mapping[str, Any] | None) -> Iterator[float]:

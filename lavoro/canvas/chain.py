@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.joining import folded, is_empty_group, unrolled
 from lavoro.canvas.kinds import register_type
-from lavoro.canvas.signature import R, Signature, as_list, field, maybe_signature
+from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
+from lavoro.result import allow_join_result
+from lavoro.states import IGNORED, REJECTED
 
 
 @register_type("chain")
@@ -48,6 +51,71 @@ class Chain(Signature[R]):
             for step in steps:
                 step.link_error(errback)
         return steps
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, route_name: Any = None, **options: Any) -> Any:
+        """Send it: one message for the first step, which holds the others; return the result of the last."""
+        app = self.app
+        if app.conf["task_always_eager"]:
+            with allow_join_result():
+                return self.apply(args, kwargs, **options)
+        options = {**self.options, **given(options)}
+        with gathered(app, taken(options, HOW)):
+            return self._send_steps((*(args or ()), *self.args) if not self.immutable else self.args, kwargs, options)
+
+    def _send_steps(self, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+        steps = self.steps()
+        if not steps:
+            return None
+        if args or kwargs:
+            steps[0] = steps[0].clone(args, kwargs)
+        links, errbacks = as_list(options.pop("link", None)), as_list(options.pop("link_error", None))
+        of_last = taken(options, ("task_id", "group_id", "chord", "group_index"))
+        results = frozen(steps, root_id=options.get("root_id"), **of_last)
+        for step in steps:
+            for errback in errbacks:
+                step.append_to_list_option("link_error", errback)
+                if step.subtask_type == "chord":
+                    step.body.append_to_list_option("link_error", errback)
+        for callback in links:
+            steps[-1].append_to_list_option("link", callback)
+        if rest := [*options.pop("chain", ()), *steps[:0:-1]]:
+            options["chain"] = rest
+        sent = steps[0].apply_async(**options)
+        return results[-1] if len(steps) > 1 else sent
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Run it here, now, one step after the other; return the result of the last."""
+        last, given_now = None, (args or (), kwargs or {})
+        options = {**self.options, **options}
+        links = as_list(options.pop("link", None))
+        steps = [step.clone() for step in self.tasks]
+        kept = [step for step in steps if not is_empty_group(step)] or steps[-1:]
+        for number, step in enumerate(kept):
+            if number == len(kept) - 1:
+                target = step.body if step.subtask_type == "chord" else step
+                target.extend_list_option("link", links) if links else None
+            if last is not None:
+                given_now = (last.get(),), {}
+            result = step.apply(*given_now, **options)
+            result.parent, last = last, result
+            if getattr(result, "state", None) in (IGNORED, REJECTED):
+                break
+        return last
+
+    def freeze(
+        self, _id: str | None = None, group_id: str | None = None, chord: Any = None, root_id: str | None = None,
+        parent_id: str | None = None, group_index: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Fix the ids of the steps, in place, and return the result of the last."""
+        self.tasks = steps = self.steps()
+        if steps and self.args:
+            steps[0] = steps[0].clone(self.args)
+            self["args"] = ()
+        results = frozen(steps, root_id=root_id, task_id=_id, group_id=group_id, chord=chord, group_index=group_index)
+        self.id = results[-1].id if results else _id
+        return results[-1] if results else None
+
+    _freeze = freeze
 
     def steps(self) -> list[Any]:
         """Return copies of what is sent one after the other: tasks, chords, and perhaps a group at the end."""
@@ -100,6 +168,23 @@ class chain(Chain[R]):
             own.__init__(made.tasks, app=made._app)  # type: ignore[misc]
             return own
         return made
+
+
+def frozen(
+    steps: Sequence[Any], *, root_id: str | None, task_id: str | None = None, **of_last: Any
+) -> list[Any]:  # fmt: skip
+    """Fix the ids of steps, and return their results: each has that of the one before as its parent."""
+    results: list[Any] = []
+    for step in steps:
+        last = {"_id": task_id, **of_last} if step is steps[-1] else {}
+        result = step.freeze(root_id=root_id, **last)
+        if results:
+            first = result  # of a chord whose body is a chain
+            while first.parent is not None:
+                first = first.parent
+            first.parent = results[-1]
+        results.append(result)
+    return results
 
 
 def _is_iterable(value: Any) -> bool:

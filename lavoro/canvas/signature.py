@@ -106,16 +106,16 @@ class Signature(dict[str, Any], Generic[R]):
         route_name: str | None = None, **options: Any,
     ) -> Any:  # fmt: skip
         """Send the task with these arguments before its own, and these options over its own; None leaves an option."""
-        given = {name: value for name, value in options.items() if value is not None}
         if route_name is not None:
-            given["route_name"] = route_name
-        args, kwargs, merged = self._merged(args, kwargs, given)
+            options["route_name"] = route_name
+        args, kwargs, merged = self._merged(args, kwargs, given(options))
+        if self.immutable:
+            merged.pop("gathers", None)
         return self._send(args, kwargs, **merged)
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run the task here, now, as eager mode does; return its ``EagerResult``."""
-        given = {name: value for name, value in options.items() if value is not None}
-        args, kwargs, merged = self._merged(args, kwargs, given)
+        args, kwargs, merged = self._merged(args, kwargs, given(options))
         return self.type.apply(args, kwargs, **merged)
 
     def __invert__(self) -> Any:
@@ -318,6 +318,16 @@ def maybe_signature(form: Any, app: Any = None, clone: bool = False) -> Any:
     if form is not None and app is not None:
         form._app = app
     return form
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those that are None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def taken(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Take options of these names out of a dict."""
+    return {name: options.pop(name) for name in tuple(names) if name in options}
 
 
 def as_list(value: Any) -> list[Any]:

@@ -261,28 +261,18 @@ ABSENT: dict[str, Absent] = {
     ),
     "@task.store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "@task.store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
-    # Options of calls
-    **dict.fromkeys(
-        ("apply_async.link", "apply_async.link_error", "apply_async.chain", "apply_async.chord"),
-        Absent("refused", _WORKFLOWS),
-    ),
     # Attributes of tasks
-    **dict.fromkeys(("task.s", "task.si", "task.signature", "task.subtask"), Absent("refused", _WORKFLOWS)),
-    **dict.fromkeys(("task.map", "task.starmap", "task.chunks"), Absent("refused", _MANY)),
     **dict.fromkeys(("task.replace", "task.add_to_chord"), Absent("refused", _WORKFLOWS)),
-    **dict.fromkeys(
-        ("task.signature_from_request", "task.subtask_from_request", "task.on_replace"), Absent("refused", _WORKFLOWS)
-    ),
     **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),
     "task.request_stack": Absent("refused", "requests are in the context: task.push_request and task.pop_request"),
     "task.send_event": Absent("refused", _EVENTS),
-    **dict.fromkeys(("task.signature_from_request", "task.on_replace"), Absent("refused", _WORKFLOWS)),
+    "task.on_replace": Absent("refused", _WORKFLOWS),
     **dict.fromkeys(
         ("task.Strategy", "task.Request", "task.start_strategy", "task.request_stack"),
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    **dict.fromkeys(("app.signature", "app.canvas", "app.GroupResult", "app.ResultSet"), Absent("refused", _WORKFLOWS)),
+    **dict.fromkeys(("app.canvas", "app.GroupResult", "app.ResultSet"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
     "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
@@ -306,8 +296,7 @@ ABSENT: dict[str, Absent] = {
     # Names of the package
     **dict.fromkeys(
         (
-            "lavoro.chain", "lavoro.group", "lavoro.chord", "lavoro.signature", "lavoro.Signature", "lavoro.subtask",
-            "lavoro.maybe_signature",
+            "lavoro.group", "lavoro.chord",
         ),
         Absent("refused", _WORKFLOWS),
     ),

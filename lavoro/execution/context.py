@@ -194,8 +194,11 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "argsrepr": lambda self: _shown(self, "argsrepr"),
     "kwargsrepr": lambda self: _shown(self, "kwargsrepr"),
     "group": _option("group_id"),
+    "callbacks": _option("link"),
+    "errbacks": _option("link_error"),
+    "replaced_task_nesting": lambda self: self.options.get("replaced_task_nesting") or 0,
     "stamps": lambda self: {},
-    **{name: _option(name) for name in ("group_index", "origin", "reply_to", "shadow")},
+    **{name: _option(name) for name in ("chain", "chord", "group_index", "origin", "reply_to", "shadow")},
 }
 _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys((

@@ -29,8 +29,10 @@ from lavoro.protocol import outcome
 from lavoro.protocol.durations import later
 from lavoro.protocol.failure import ExceptionInfo, release
 from lavoro.protocol.message import Job, pack_options
-from lavoro.protocol.outcome import Outcome, Requeued
+from lavoro.protocol.outcome import Finished, Outcome, Requeued
+from lavoro.protocol.place import FOLLOWED, Follow
 from lavoro.runtime import forking
+from lavoro.states import REJECTED, SUCCESS
 from lavoro.text.printable import told
 
 logger = logging.getLogger("lavoro.task")
@@ -110,7 +112,7 @@ class Run:
         if self.job.revoked or self.job.expired:
             report.report_refused(self)
             revoked = TaskRevokedError("revoked" if self.job.revoked else "expired")
-            return outcome.revoked(self.job, serialization.dumps_exception(revoked))
+            return self._ended(outcome.revoked(self.job, serialization.dumps_exception(revoked)), revoked)
         current.set(self.request)
         try:
             self.value = self.enter()
@@ -188,10 +190,32 @@ class Run:
             text, payload = "null", None
             warn_of_null(self.job.name, error)
         self.runtime = perf_counter() - self.started
+        follow = None
+        if (options := self.call.options) and not FOLLOWED.isdisjoint(options):
+            try:
+                follow = self._follow(SUCCESS, value)
+            except Exception as error:
+                self.raised = error
+                return self._failed(error)
         report.report(self, report.SUCCEEDED, value)
         sent = vars(self.request).get("children")
         children = serialization.dumps([result.id for result in sent]) if sent else None
-        return outcome.succeeded(self.job, text, self.runtime, payload=payload, children=children)
+        return outcome.succeeded(
+            self.job, text, self.runtime, payload=payload, children=children, follow=follow
+        )  # fmt: skip
+
+    def _follow(self, state: str, value: Any, info: ExceptionInfo | None = None) -> Follow | None:
+        """Return what follows the run, which has options that say so."""
+        follow, traceback = self.settings.follow, info.traceback if info is not None else None
+        return follow(self.request, state, value, traceback) if follow is not None else None
+
+    def _ended(
+        self, ended: Finished, error: BaseException, info: ExceptionInfo | None = None, *, state: str | None = None
+    ) -> Finished:
+        """Return the outcome of a run that has not returned, with what follows it."""
+        if FOLLOWED.isdisjoint(self.call.options):
+            return ended
+        return ended._replace(follow=self._follow(state or ended.state, error, info))
 
     def _unstorable(self, error: Exception) -> Outcome:
         """Fail a task whose result cannot be stored, without a traceback, which would show only Lavoro's code."""
@@ -217,7 +241,8 @@ class Run:
             case Cancelled():
                 terminated = TaskRevokedError("terminated")
                 report.report(self, report.CANCELLED, terminated)
-                return outcome.revoked(self.job, serialization.dumps_exception(terminated), self.runtime)
+                ended = outcome.revoked(self.job, serialization.dumps_exception(terminated), self.runtime)
+                return self._ended(ended, terminated)
             case OutOfTime():
                 return self._failed(TimeLimitExceeded(*error.args).with_traceback(error.__traceback__))
             case _:
@@ -258,13 +283,16 @@ class Run:
             return outcome.requeued(self.job, f"rejected: {decode.reason(reject.reason)}")
         if signals.task_failure and not self.settings.eager:
             report.tell_failure(self, reject, ExceptionInfo(reject, self.settings.max_error_size))
-        return outcome.failed(self.job, self._dumped(reject), None, self.runtime)
+        ended = outcome.failed(self.job, self._dumped(reject), None, self.runtime)
+        return self._ended(ended, reject, state=REJECTED)
 
     def _failed(self, error: BaseException) -> Outcome:
         self.error = error
         info = ExceptionInfo(error, self.settings.max_error_size)
+        traceback = info.traceback if info.tb else None
+        ended = self._ended(outcome.failed(self.job, self._dumped(error), traceback, self.runtime), error, info)
         report.report(self, report.FAILED, error, info)
-        return outcome.failed(self.job, self._dumped(error), info.traceback if info.tb else None, self.runtime)
+        return ended
 
     def _dumped(self, error: BaseException) -> str:
         return serialization.dumps_exception(error, self.settings.max_error_size)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lavoro.protocol.failure import MOST
 from lavoro.protocol.message import Job
+from lavoro.protocol.place import Follow
 from lavoro.protocol.signing import Keyring
 
 _no_limit: AbstractContextManager[None] = contextlib.nullcontext()
@@ -37,5 +38,7 @@ class RunSettings(NamedTuple):
     """Seconds until the next try of a task that only another release knows, and the most to which they grow."""
     consumer: Any = None
     """The sender of signals that have no known task."""
+    follow: Callable[[Any, str, Any, str | None], Follow | None] | None = None
+    """Composes what follows a run, from its request, its state, its value or exception, and its traceback."""
     keyring: Keyring | None = None
     """Verifies signatures; None: they are ignored."""

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import NamedTuple
 
 from lavoro import states
-from lavoro.protocol.message import Job
+from lavoro.protocol.message import Job, Message
 from lavoro.protocol.place import Follow
 
 
@@ -58,16 +58,22 @@ Outcome = Finished | Requeued
 def weight(outcome: Outcome) -> int:
     """About how many bytes it takes to store an outcome, beyond what each takes."""
     if type(outcome) is Finished:
-        _, _, result, payload, traceback, _, children, _ = outcome
-        return len(result or "") + len(payload or b"") + len(traceback or "") + len(children or "")
+        _, _, result, payload, traceback, _, children, follow = outcome
+        size = len(result or "") + len(payload or b"") + len(traceback or "") + len(children or "")
+        return size if follow is None else size + sum(map(_weight_of_message, follow.messages))
     return sum(len(value) for value in outcome if isinstance(value, (str, bytes)))
 
 
+def _weight_of_message(message: Message) -> int:
+    return sum(len(value) for value in message if isinstance(value, (str, bytes)))
+
+
 def succeeded(
-    job: Job, result: str | None, runtime: float, *, payload: bytes | None = None, children: str | None = None
-) -> Finished:
+    job: Job, result: str | None, runtime: float, *, payload: bytes | None = None, children: str | None = None,
+    follow: Follow | None = None,
+) -> Finished:  # fmt: skip
     """The task returned a value."""
-    return Finished(job, states.SUCCESS, result, payload, None, runtime, children)
+    return Finished(job, states.SUCCESS, result, payload, None, runtime, children, follow)
 
 
 def failed(job: Job, error: str, traceback: str | None, runtime: float | None = None) -> Finished:

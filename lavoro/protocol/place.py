@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from lavoro.protocol.message import Message
 
 
+FOLLOWED = frozenset({"link", "link_error", "chain"})
+"""The options of a task that others follow."""
+
+
 class Place(NamedTuple):
     """The place of a message in a canvas; a task without canvas has none."""
 

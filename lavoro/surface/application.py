@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import lavoro
 from lavoro import signals
+from lavoro.canvas import Signature, signature
 from lavoro.config.from_text import settings_of
 from lavoro.config.lookup import first
 from lavoro.config.settings import symbol
@@ -100,6 +101,13 @@ class Surface:
     def log(self) -> Any:
         """The setup of the log."""
         return self._once("log", lambda: self.log_cls(self))
+
+    def signature(self, varies: Any, *args: Any, **options: Any) -> Signature[Any]:
+        """Return a signature of this application: of a task or its name, or of a signature's dict."""
+        options["app"] = self
+        return signature(varies, *args, **options)
+
+    subtask = signature
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
         """Return what tells whether the database answers; arguments of brokers are passed over."""

@@ -128,3 +128,47 @@ def forgotten() -> int:
 @shared_task(name="tests.api.shared")
 def shared(x: int) -> int:
     return 2 * x
+
+
+@app.task
+def identity(value: Any) -> Any:
+    return value
+
+
+@app.task(bind=True)
+def lineage(self: Task[..., Any], *args: Any) -> dict[str, Any]:
+    """Return what the request says of the task's canvas."""
+    request = self.request
+    names = ("id", "root_id", "parent_id", "group", "group_index", "replaced_task_nesting")
+    chain = [step["options"]["task_id"] for step in request.chain or ()]
+    return {name: request.get(name) for name in names} | {"args": list(args), "chain": chain}
+
+
+@app.task
+def note(value: Any, key: str) -> Any:
+    """Store a value under a task id that the test chose."""
+    app.send_task("tests.api.tasks.identity", (value,), task_id=key)
+    return value
+
+
+@app.task
+def note_error(request: Any, exc: BaseException, traceback: str, key: str = "") -> None:
+    """An error callback that is called in the worker of the failed task."""
+    said = [request.id, request.task, list(request.args), repr(exc), traceback.strip().splitlines()[-1]]
+    app.send_task("tests.api.tasks.identity", (said,), task_id=key)
+
+
+@app.task
+def note_id(task_id: str, key: str) -> None:
+    """An error callback that is sent as a task."""
+    app.send_task("tests.api.tasks.identity", (task_id,), task_id=key)
+
+
+@app.task
+def boom(*args: Any) -> None:
+    raise LocalError(len(args), "boom")
+
+
+@app.task
+def raising_errback(request: Any, exc: BaseException, traceback: str) -> None:
+    raise RuntimeError("in the errback")

@@ -171,15 +171,6 @@ def test_names_of_the_package(name: str) -> None:
     assert importlib.reload(lavoro)
 
 
-@pytest.mark.parametrize("option", ["link", "link_error", "chain", "chord"])
-def test_options_of_calls(option: str) -> None:
-    shop = app(task_always_eager=True)
-    task = shop.task(name="a.task")(f)
-    with pytest.raises(NotSupported, match=rf"^apply_async.{option}: signatures, chains"):
-        task.apply_async(**{option: [1]})
-    task.apply_async(**{option: []})
-
-
 # Names that are nearly known
 
 

@@ -17,7 +17,6 @@ ATTRIBUTES: dict[str, str] = {}
 """Classes that keep more than 12 attributes, and why."""
 
 PARAMETERS: dict[str, str] = {
-    "Signature": "users write it as Celery's",
     "chord": "users write it as Celery's",
 }
 """Classes outside the public API whose constructors take more than 5 parameters, and why."""

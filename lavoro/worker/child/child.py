@@ -23,6 +23,7 @@ from typing import Any
 
 from lavoro import log, signals
 from lavoro.app import Lavoro
+from lavoro.canvas import continuation
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
 from lavoro.execution import context, prints
@@ -304,6 +305,7 @@ class Child:
             unknown_task_delay=(
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),
+            follow=partial(continuation.follow, self.app),
             keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 

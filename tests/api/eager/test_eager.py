@@ -12,7 +12,6 @@ import pytest
 from lavoro import EagerResult, Lavoro, Task, allow_join_result, current_task, signals
 from lavoro.exceptions import (
     Ignore,
-    NotSupported,
     Reject,
     Retry,
     SoftTimeLimitExceeded,
@@ -150,7 +149,7 @@ def test_fields_of_an_eager_request(app: Lavoro) -> None:
     assert result.get() == [None, None, info, [10, 5], 10, 3, None, {"trace": "t"}, "t"]
     assert app.task(lambda self: self.request.timelimit, bind=True, name="plain").apply().get() is None
     assert app.task(lambda self: self.request.hostname, bind=True, name="host").apply().get() == socket.gethostname()
-    with pytest.raises(NotSupported, match="link"):
+    with pytest.raises(ValueError, match="link must be a signature or a list of them"):
         describe.apply(link=describe)
 
 

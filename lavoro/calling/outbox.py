@@ -1,0 +1,49 @@
+"""Gathers the messages of one canvas, so that they are stored together or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lavoro.calling.joining import joined, joining
+from lavoro.calling.publish_signals import Announcement, tell_published
+from lavoro.protocol.message import Message
+
+HOW = ("connection", "retry", "retry_policy")
+"""The options that say how messages are published."""
+_USUAL: Mapping[str, Any] = MappingProxyType({})
+
+
+class Outbox:
+    """Messages that are composed and not stored yet, and their announcements for receivers of signals."""
+
+    __slots__ = ("messages", "shown")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.shown: list[Announcement] = []
+
+
+@contextlib.contextmanager
+def gathered(app: Any, how: Mapping[str, Any] = _USUAL) -> Iterator[None]:
+    """Let the calls of a block be stored together at its end, or with those of the block around it."""
+    outer = joined(app)
+    if isinstance(outer, Outbox):
+        yield
+        return
+    with composed(app) as outbox:
+        yield
+    if outbox.messages:
+        app.store(outbox.messages, **how)
+        if how.get("connection") is None and outer is None:
+            tell_published(outbox.shown)
+
+
+@contextlib.contextmanager
+def composed(app: Any) -> Iterator[Outbox]:
+    """Let the calls of a block be kept, and yield where; the caller stores them."""
+    outbox = Outbox()
+    with joining(app, outbox):
+        yield outbox

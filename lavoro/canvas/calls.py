@@ -1,0 +1,67 @@
+"""The methods of tasks that make signatures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from lavoro.canvas import continuation
+from lavoro.canvas.maps import chunks, xmap, xstarmap
+from lavoro.canvas.signature import Signature
+from lavoro.execution.context import Context
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class Signatures(Generic[P, R]):
+    """Base of tasks: ``add.s(2, 3)`` is a call that is not made yet."""
+
+    app: Any
+    request: Any
+
+    def signature(self, args: Sequence[Any] | None = None, *starargs: Any, **starkwargs: Any) -> Signature[R]:
+        """Return a signature: ``add.signature((2, 3), countdown=10)``."""
+        return Signature(self, args, *starargs, **{"app": self.app, **starkwargs})
+
+    subtask = signature
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+        """Return a signature with these arguments: ``add.s(2)``, called with 3, adds 3 and 2."""
+        return Signature(self, args, kwargs, app=self.app)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+        """Return a signature with these arguments and no others: results of tasks before it are not passed on."""
+        return Signature(self, args, kwargs, immutable=True, app=self.app)
+
+    def map(self, it: Iterable[Any]) -> xmap:
+        """Return a signature of one message that calls the task for each item."""
+        return xmap(self.s(), it, app=self.app)
+
+    def starmap(self, it: Iterable[Any]) -> xstarmap:
+        """Return a signature of one message that calls the task with the arguments of each item."""
+        return xstarmap(self.s(), it, app=self.app)
+
+    def chunks(self, it: Iterable[Any], n: int) -> chunks:
+        """Return a signature of many calls, ``n`` in each message."""
+        return chunks(self.s(), it, n, app=self.app)
+
+    def signature_from_request(
+        self, request: Context | None = None, args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None, queue: str | None = None, **extra_options: Any,
+    ) -> Signature[R]:  # fmt: skip
+        """Return the signature of a call like the one of a request, by default that of this run."""
+        request = self.request if request is None else request
+        args = request.args if args is None else args
+        kwargs = request.kwargs if kwargs is None else kwargs
+        options = {**request.as_execution_options(), **extra_options}
+        if queue or (queue := request.queue):
+            options["queue"] = queue
+        options.setdefault("priority", request.priority)
+        return self.signature(args, kwargs, {name: value for name, value in options.items() if value is not None})
+
+    subtask_from_request = signature_from_request
+
+    def __follow__(self, request: Any, state: str, value: Any, traceback: str | None) -> None:
+        """Call what follows a run in the calling process."""
+        continuation.call(self.app, request, state, value, traceback)

@@ -1,0 +1,139 @@
+"""The tasks that follow a run: its callbacks and the next step of its chain, or its error callbacks."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lavoro.calling.outbox import composed
+from lavoro.calling.places import barriers_of
+from lavoro.calling.publish_signals import tell_published
+from lavoro.canvas.errbacks import called_here
+from lavoro.canvas.signature import maybe_signature
+from lavoro.exceptions import NotRegistered
+from lavoro.protocol.ids import task_uuid, uuid7
+from lavoro.protocol.message import Message
+from lavoro.protocol.place import Follow
+from lavoro.states import FAILURE, SUCCESS
+from lavoro.text.printable import described
+
+logger = logging.getLogger("lavoro.task")
+
+Options = Mapping[str, Any]
+
+
+class Call(NamedTuple):
+    """A signature that is called after a run, and the options of the call beside those that all of them have."""
+
+    signature: Any
+    options: Options = {}  # noqa: RUF012  # nothing changes it
+
+
+def after(options: Options, state: str) -> list[Call]:
+    """Return the calls that follow a run with these options and of this outcome, in their order."""
+    if state == SUCCESS:
+        return [*_together(options.get("link") or ()), *_next_step(options.get("chain") or ())]
+    return list(map(Call, options.get("link_error") or ())) if state == FAILURE else []
+
+
+def _together(links: Sequence[Any]) -> Iterator[Call]:
+    """Yield the callbacks: groups first, and several others as members of one group, as Celery sends them."""
+    others = [link for link in links if link.get("subtask_type") != "group"]
+    yield from (Call(link) for link in links if link.get("subtask_type") == "group")
+    together = str(uuid7()) if len(others) > 1 else None
+    for index, link in enumerate(others):
+        yield Call(link, {"group_id": together, "group_index": index} if together else {})
+
+
+def _next_step(chain: Sequence[Any]) -> Iterator[Call]:
+    if chain:
+        yield Call(chain[-1], {"chain": list(chain[:-1])} if len(chain) > 1 else {})
+
+
+def never(options: Options) -> tuple[tuple[uuid.UUID, str], ...]:
+    """Return ids and names of the tasks of the chain that are not sent after a failure."""
+    return tuple(pair for step in reversed(options.get("chain") or ()) for pair in _tasks_of(step))
+
+
+def _tasks_of(signature: Mapping[str, Any]) -> Iterator[tuple[uuid.UUID, str]]:
+    """Yield ids and names of the tasks of a frozen signature, those inside of chains, groups and chords too."""
+    left = [signature]
+    while left:
+        each = left.pop()
+        parts = each.get("kwargs") or {}
+        match each.get("subtask_type"):
+            case "chain" | "group":
+                left += reversed(parts["tasks"])
+            case "chord":
+                header = parts["header"]
+                left.append(parts["body"])
+                left += reversed(header["kwargs"]["tasks"] if isinstance(header, Mapping) else header)
+            case _ if (id := each["options"].get("task_id")) is not None:
+                yield task_uuid(id), each["task"]
+
+
+def follow(app: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> Follow | None:
+    """Compose the messages that follow a run; ``value`` is what it returned or raised.
+
+    After a failure an error of an error callback is logged. After a success an error is raised: the result cannot be
+    passed on.
+    """
+    options = request.options
+    if state != SUCCESS:
+        messages = _errbacks(app, request, value, traceback) if state == FAILURE and options.get("link_error") else ()
+        return Follow(messages, never=never(options))
+    messages = _composed(app, request, after(options, state), (value,))
+    barriers = barriers_of(options)
+    heir = next((each.id for each in messages if barriers and each.place and each.place.barriers == barriers), None)
+    return Follow(messages, heir)
+
+
+def call(app: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> None:
+    """Call what follows a run in the calling process: here and now in eager mode, else it is sent."""
+    if state == SUCCESS:
+        _call(app, request, after(request.options, state), (value,))
+    elif state == FAILURE:
+        _errbacks(app, request, value, traceback, eagerly=True)
+
+
+def _call(app: Any, request: Any, calls: Sequence[Call], args: tuple[Any, ...]) -> None:
+    common: dict[str, Any] = {"parent_id": request.id, "root_id": request.root_id}
+    if app.conf["task_inherit_parent_priority"]:
+        common["priority"] = request.priority
+    for each in calls:
+        maybe_signature(each.signature, app=app).apply_async(args, **common, **each.options)
+
+
+def _composed(app: Any, request: Any, calls: Sequence[Call], args: tuple[Any, ...]) -> tuple[Message, ...]:
+    with composed(app) as outbox:
+        _call(app, request, calls, args)
+    tell_published(outbox.shown)
+    return tuple(outbox.messages)
+
+
+def _errbacks(
+    app: Any, request: Any, error: BaseException, traceback: str | None, *, eagerly: bool = False
+) -> tuple[Message, ...]:
+    """Call the error callbacks that take the request, here; compose messages for those that take an id."""
+    sent: list[Message] = []
+    for each in after(request.options, FAILURE):
+        try:
+            errback = maybe_signature(each.signature, app=app)
+            if _is_called_here(errback):
+                errback(request, error, traceback)
+            elif eagerly:
+                errback.apply((request.id,), parent_id=request.id, root_id=request.root_id)
+            else:
+                sent += _composed(app, request, [Call(errback)], (request.id,))
+        except Exception as raised:
+            logger.exception("Errback %r raised an exception: %s", each.signature.get("task"), described(raised))
+    return tuple(sent)
+
+
+def _is_called_here(errback: Any) -> bool:
+    try:
+        return called_here(errback.type, errback)
+    except (NotRegistered, KeyError):
+        return False

@@ -1,0 +1,1 @@
+"""Tests of canvases through a real worker."""

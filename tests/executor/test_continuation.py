@@ -1,0 +1,214 @@
+"""What follows a run."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+
+from lavoro import Lavoro, chain, signals, signature
+from lavoro.calling.outbox import composed
+from lavoro.canvas import continuation
+from lavoro.canvas.continuation import after, never
+from lavoro.exceptions import Ignore, Reject
+from lavoro.execution.run_settings import RunSettings
+from lavoro.protocol.ids import task_uuid, uuid7
+from lavoro.protocol.message import Message
+from lavoro.protocol.outcome import Finished
+from lavoro.serialization import dumps, loads
+from lavoro.states import FAILURE, IGNORED, RETRY, REVOKED, SUCCESS
+from tests.executor.run import error_of, finished, given_back
+
+
+def first_message(app: Lavoro, canvas: Any) -> Message:
+    """The message of the first step."""
+    with composed(app) as outbox:
+        canvas.apply_async()
+    (message,) = outbox.messages
+    return message
+
+
+def ended(app: Lavoro, task: Any, *args: Any, **options: Any) -> Finished:
+    settings = RunSettings("node@test", follow=partial(continuation.follow, app))
+    return finished(task, *args, node=settings, options=dumps(options))
+
+
+def sent(outcome: Finished) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Name, arguments and options of the messages that follow."""
+    assert outcome.follow is not None
+    return [(each.name, loads(each.args or "[]"), loads(each.options or "{}")) for each in outcome.follow.messages]
+
+
+def test_the_rules() -> None:
+    callback, errback = dict(signature("a.callback")), dict(signature("an.errback"))
+    steps = [dict(signature(f"step.{number}")) for number in (3, 2, 1)]
+    options = {"link": [callback], "link_error": [errback], "chain": steps}
+    assert [(call.signature["task"], call.options) for call in after(options, SUCCESS)] == [
+        ("a.callback", {}), ("step.1", {"chain": steps[:2]}),
+    ]  # fmt: skip
+    assert [call.signature["task"] for call in after(options, FAILURE)] == ["an.errback"]
+    assert [after(options, state) for state in (RETRY, REVOKED, IGNORED)] == [[], [], []]
+    assert after({"chain": steps[:1]}, SUCCESS)[0].options == {}
+
+
+def test_several_callbacks_are_a_group() -> None:
+    calls = after({"link": [dict(signature("a.one")), dict(signature("a.two"))]}, SUCCESS)
+    assert [call.options["group_index"] for call in calls] == [0, 1]
+    assert len({call.options["group_id"] for call in calls}) == 1
+
+
+def test_a_step_takes_the_rest_of_the_chain_along(app: Lavoro) -> None:
+    add = app.task(name="add")(lambda x, y: x + y)
+    message = first_message(app, add.s(1, 2) | add.s(3) | add.s(4))
+    ids = [step["options"]["task_id"] for step in loads(message.options or "")["chain"]]
+    outcome = ended(app, add, 1, 2, **loads(message.options or ""))
+    own = str(outcome.job.id)
+    ((name, args, options),) = sent(outcome)
+    assert (name, args, options["parent_id"], options["root_id"]) == ("add", [3, 3], own, own)
+    assert [step["options"]["task_id"] for step in options["chain"]] == ids[:1]
+    assert outcome.follow is not None
+    assert (str(outcome.follow.messages[0].id), outcome.children) == (ids[1], f'["{ids[1]}"]')
+
+
+def test_a_long_chain_is_composed_and_followed_in_linear_size(app: Lavoro) -> None:
+    add = app.task(name="add")(lambda x, y: x + y)
+    sizes = []
+    for length in (1000, 10000):
+        message = first_message(app, signature("add", args=(1, 2), app=app) | _chain_of(add, length))
+        sizes.append(len(message.options or ""))
+        ((_, args, options),) = sent(ended(app, add, 1, 2, **loads(message.options or "")))
+        assert (args, len(options["chain"])) == ([3, 1], length - 1)
+    assert sizes[1] < 10.1 * sizes[0]
+
+
+def _chain_of(task: Any, length: int) -> Any:
+    return chain([task.s(1) for _ in range(length)])
+
+
+def test_the_rest_of_a_failed_chain_is_named(app: Lavoro) -> None:
+    @app.task(name="fails")
+    def fails() -> None:
+        raise ValueError
+
+    message = first_message(app, fails.s() | fails.s().set(task_id="mine"))
+    outcome = ended(app, fails, **loads(message.options or ""))
+    assert outcome.follow is not None
+    assert (outcome.follow.messages, outcome.follow.never) == ((), ((task_uuid("mine"), "fails"),))
+
+
+def test_tasks_inside_of_the_rest_are_named_too() -> None:
+    ids = [uuid7() for _ in range(5)]
+
+    def task(number: int) -> dict[str, Any]:
+        return dict(signature(f"t{number}", options={"task_id": str(ids[number])}))
+
+    group = {**signature("celery.group"), "kwargs": {"tasks": [task(1), task(2)]}, "subtask_type": "group"}
+    chord = {
+        **signature("celery.chord"), "kwargs": {"header": group, "body": task(3), "kwargs": {}},
+        "subtask_type": "chord",
+    }  # fmt: skip
+    assert never({"chain": [task(4), chord, task(0)]}) == tuple((id, f"t{number}") for number, id in enumerate(ids))
+
+
+@pytest.mark.parametrize("error", [Ignore(), Reject("no")])
+def test_a_task_that_is_ignored_or_rejected_calls_nothing(app: Lavoro, error: Exception) -> None:
+    @app.task(name="raises")
+    def raises() -> None:
+        raise error
+
+    outcome = ended(app, raises, link=[signature("a.b")], link_error=[signature("a.c")], chain=[signature("a.d")])
+    assert outcome.follow is None or outcome.follow.messages == ()
+
+
+def test_a_retry_keeps_what_follows(app: Lavoro) -> None:
+    @app.task(name="again", bind=True)
+    def again(self: Any) -> None:
+        raise self.retry(countdown=1, priority=3)
+
+    options = dumps({"link": [signature("a.b")], "chain": [signature("a.d")], "link_error": [signature("a.c")]})
+    back = given_back(again, options=options)
+    kept = loads(back.options or options)
+    assert {name: kept[name][0]["task"] for name in ("link", "chain", "link_error")} == {
+        "link": "a.b", "chain": "a.d", "link_error": "a.c",
+    }  # fmt: skip
+
+
+def test_error_callbacks_of_one_argument_are_sent_and_others_called(app: Lavoro) -> None:
+    heard: list[Any] = []
+    app.task(name="new")(lambda request, exc, traceback: heard.append((request.id, str(exc), traceback[-13:])))
+    app.task(name="old")(lambda task_id: None)
+    app.task(name="bound", bind=True)(lambda self, one, two=None: None)
+    app.task(name="partial")(lambda first, task_id: None)
+
+    @app.task(name="fails")
+    def fails() -> None:
+        raise ValueError("wrong")
+
+    errbacks = [
+        signature("new"), signature("old"), signature("bound"), signature("elsewhere"), signature("partial", args=(1,)),
+        signature("old", args=(9,), immutable=True),
+    ]  # fmt: skip
+    outcome = ended(app, fails, link_error=errbacks)
+    id = str(outcome.job.id)
+    assert heard == [(id, "wrong", "Error: wrong\n")]
+    assert [(name, args) for name, args, _ in sent(outcome)] == [
+        ("old", [id]), ("bound", [id]), ("elsewhere", [id]), ("partial", [id, 1]), ("old", [9]),
+    ]  # fmt: skip
+    assert {options["parent_id"] for _, _, options in sent(outcome)} == {id}
+
+
+def test_an_error_callback_that_raises_hinders_no_other(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    app.task(name="new")(lambda request, exc, traceback: 1 / 0)
+
+    @app.task(name="fails")
+    def fails() -> None:
+        raise ValueError("wrong")
+
+    with caplog.at_level(logging.ERROR):
+        outcome = ended(app, fails, link_error=[signature("new"), signature("elsewhere")])
+    assert [name for name, _, _ in sent(outcome)] == ["elsewhere"]
+    assert "Errback 'new' raised an exception" in caplog.text
+    assert str(error_of(outcome)) == "wrong"
+
+
+def test_a_value_that_cannot_be_passed_on_fails_the_task(app: Lavoro) -> None:
+    obj = app.task(name="obj", ignore_result=True)(lambda *args: object())
+    errbacks: list[str] = []
+    app.task(name="errback")(lambda request, exc, traceback: errbacks.append(str(exc)))
+    outcome = ended(app, obj, chain=[signature("obj", options={"task_id": "next"})], link_error=[signature("errback")])
+    assert outcome.state == FAILURE
+    assert "obj: the argument number 1 cannot be sent" in str(error_of(outcome))
+    assert outcome.follow is not None
+    assert outcome.follow.never == ((task_uuid("next"), "obj"),)
+    assert errbacks == [str(error_of(outcome))]
+
+
+def test_callbacks_are_sent_before_the_task_tells_of_its_success(app: Lavoro) -> None:
+    order: list[str] = []
+    ok = app.task(name="ok")(lambda: 1)
+
+    def hear_sent(sender: Any, **named: Any) -> None:
+        order.append(f"sent {sender}")
+
+    def hear_success(sender: Any, **named: Any) -> None:
+        order.append("success")
+
+    signals.after_task_publish.connect(hear_sent)
+    signals.task_success.connect(hear_success)
+    try:
+        ended(app, ok, link=[signature("a.callback")], chain=[signature("a.step")])
+    finally:
+        signals.after_task_publish.disconnect(hear_sent)
+        signals.task_success.disconnect(hear_success)
+    assert order == ["sent a.callback", "sent a.step", "success"]
+
+
+def test_the_priority_is_inherited_where_the_setting_says_so(app: Lavoro) -> None:
+    ok = app.task(name="ok")(lambda: 1)
+    app.conf.task_inherit_parent_priority = True
+    settings = RunSettings("node@test", follow=partial(continuation.follow, app))
+    outcome = finished(ok, node=settings, options=dumps({"link": [signature("a.b")]}), priority=7)
+    assert outcome.follow is not None
+    assert outcome.follow.messages[0].priority == 7

@@ -18,7 +18,7 @@ OF_VERSIONS = $(CHECKED) tests/api tests/doors/test_doctor.py tests/worker/test_
 PROJECT = setup.cfg pyproject.toml
 
 .PHONY: check test test-all test-versions fuzz faults soak lint format demo bench bench-smoke bench-record \
-	bench-publish bench-profile coverage differential celery-suite lock clean
+	bench-publish bench-profile coverage differential celery-suite surface lock clean
 
 # Before a commit, in 90 seconds: lint, types, and the tests that need no worker, and no server for themselves.
 check: lint
@@ -102,6 +102,11 @@ differential: $(VENV)/.test $(VENV)-celery/.done
 celery-suite: $(VENV)-celery-suite/.done
 	$(VENV)-celery-suite/bin/python -m tests.celery_suite $(ARGS)
 	$(if $(ARGS),,$(VENV)-celery-suite/bin/python -m pytest -n0 -q tests/applications/packages.py)
+
+# Celery's names and signatures into compat/celery/surface.json, and the table of compat/README.md.
+surface: $(VENV)/.test $(VENV)-celery/.done
+	$(VENV)-celery/bin/python -I compat/record_surface.py compat/celery/surface.json
+	$(VENV)/bin/python compat/surface.py
 
 # Newest versions into the lock files, for every Python the package supports.
 lock:

@@ -52,7 +52,7 @@ def _names_of(name: str, file: Path) -> dict[str, Any]:
         module = None
     found.update(getattr(module, "__all__", ()))
     values = {each: getattr(module, each, None) for each in found if not each.startswith("_")}
-    return {each: _entry(name, value) for each, value in values.items() if not inspect.ismodule(value)}
+    return {each: _entry(f"{name}.{each}", value) for each, value in values.items() if not inspect.ismodule(value)}
 
 
 def _defined(tree: ast.Module) -> set[str]:
@@ -67,14 +67,13 @@ def _defined(tree: ast.Module) -> set[str]:
     return found
 
 
-def _entry(module: str, value: Any) -> Any:
+def _entry(path: str, value: Any) -> Any:
     """A signature; for a class its constructor's, and those of what it defines; null for all other values.
 
-    A class or function of another module of Celery is given as its path there.
+    A class or function that has another name too, there or in another module of Celery, is given as that path.
     """
     home = _home(value)
-    place = home.rpartition(".")[0]
-    if place not in ("", module) and not PRIVATE_PARTS.search(place):
+    if home not in ("", path) and not PRIVATE_PARTS.search(home):
         return home
     if inspect.isclass(value):
         return {"signature": signature(value), "members": _members(value)}
@@ -100,7 +99,7 @@ def _members(cls: type) -> dict[str, str | None]:
 
 
 def signature(value: Any) -> str | None:
-    """A callable's parameters, without annotations; None for what has none."""
+    """A callable's parameters as Python text, without annotations; None for what has none."""
     if not callable(value):
         return None
     try:
@@ -108,14 +107,22 @@ def signature(value: Any) -> str | None:
     except (TypeError, ValueError):
         return None
     plain = [
-        parameter.replace(
-            annotation=parameter.empty,
-            default=sorted(parameter.default) if isinstance(parameter.default, frozenset) else parameter.default,
-        )
+        parameter.replace(annotation=parameter.empty, default=_shown(parameter.default))
         for parameter in found.parameters.values()
     ]
-    text = str(found.replace(parameters=plain, return_annotation=found.empty))
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    return str(found.replace(parameters=plain, return_annotation=found.empty))
+
+
+class _Other:
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _shown(default: Any) -> Any:
+    """A default that is the same at each run: sets in order, and dots for objects that have no text of their own."""
+    if isinstance(default, frozenset):
+        return sorted(default)
+    return _Other() if default is not inspect.Parameter.empty and "<" in repr(default) else default
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ class Lavoro(Surface):
         self.conf.add_defaults(defaults)
 
     def config_from_object(
-        self, obj: Any, *, silent: bool = False, force: bool = False, namespace: str | None = None
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
     ) -> Settings | None:
         """Take settings from a module, class, object, dict, or the dotted path of one.
 

@@ -41,7 +41,7 @@ def answer_for(
         if name.startswith("_"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         for candidate in (name, renamed.get(name)):
-            for source in _existing(sources):
+            for source in _existing(() if f"lavoro.{name}" in ABSENT else sources):
                 if candidate and _is_public(source, candidate):
                     return getattr(source, candidate)
         full = f"{module}.{name}"

@@ -43,6 +43,9 @@ SAME = {
     "celery.shared_task": "lavoro.shared_task",
     "celery.current_app": "lavoro.current_app",
     "celery.current_task": "lavoro.current_task",
+    "celery.chain": "lavoro.chain",
+    "celery.canvas.Signature": "lavoro.canvas.Signature",
+    "celery.canvas.subtask": "lavoro.canvas.signature",
     "celery.uuid": "lavoro.uuid",
     "celery.app.shared_task": "lavoro.shared_task",
     "celery.app.base.Celery": "lavoro.Lavoro",
@@ -121,8 +124,6 @@ def test_submodules_need_no_import_of_their_own() -> None:
 
 
 LATER = {
-    "celery.chain": "lavoro.chain",
-    "celery.canvas.Signature": "celery.canvas",
     "celery.beat.Scheduler": "celery.beat",
     "celery.bootsteps.StartStopStep": "celery.bootsteps",
     "celery.events.state.State": "celery.events",

@@ -171,6 +171,9 @@ DEFAULTS: dict[str, Default] = {
     "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", ANY),
     "task_track_started": Default(False, "Report the state STARTED while a task runs.", FLAG),
     "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", FLAG),
+    "lavoro_max_gathered": Default(
+        268_435_456, "Bytes of results that the body of a chord may get; with more it fails.", _POSITIVE
+    ),
     "lavoro_max_crashes": Default(3, "A task that was running in so many crashes becomes FAILURE.", _POSITIVE),
     "lavoro_unknown_task_delay": Default(1.0, "Seconds until an unknown task is offered again; doubles.", _DURATION),
     "lavoro_unknown_task_delay_max": Default(300.0, "Most seconds `lavoro_unknown_task_delay` grows to.", _DURATION),

@@ -79,6 +79,11 @@ def uuids(values: Sequence[uuid.UUID]) -> Array:
     return _array(Uuids, [b"\x00\x00\x00\x10" + value.bytes for value in values], len(values))
 
 
+def optional_uuids(values: Sequence[uuid.UUID | None]) -> Array:
+    """Return a ``uuid[]`` with nulls."""
+    return _repeating(Uuids, values, lambda value: value.bytes)
+
+
 def texts(values: Sequence[str | None]) -> Array:
     """Return a ``text[]``."""
     return _repeating(Texts, values, str.encode)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg import pq
-from psycopg.errors import UniqueViolation
+from psycopg.errors import InvalidParameterValue, UniqueViolation
 
 from lavoro.protocol.message import Job, Message
-from lavoro.protocol.outcome import Finished, Outcome, Requeued
+from lavoro.protocol.outcome import Finished, Requeued
+from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
 
@@ -54,11 +56,16 @@ def insert(
         return False
     if not messages:
         return False
-    if repeated or not _are_new(messages, joined=always_wake):
+    if any(map(_PLACE, messages)):
+        _insert_placed(tx, messages, always=always_wake, repeated=repeated)
+    elif repeated or not _are_new(messages, joined=always_wake):
         _insert_any(tx, messages, always=always_wake, repeated=repeated, assigned=assigned)
     else:
         _insert_new(tx, messages, always=always_wake)
     return False
+
+
+_PLACE = attrgetter("place")
 
 
 def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
@@ -85,11 +92,11 @@ def _is_plain(message: Message) -> bool:
 
 
 def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
-    columns = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
-    if columns["payload"][0] is not None or any(len(set(columns[name])) > 1 for name in _SHARED):
+    fields = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
+    if fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
         return _insert_any(tx, messages, always=always)
-    parameters: dict[str, Any] = {name: columns[name][0] for name in _SHARED}
-    parameters |= {"ids": uuids(columns["id"]), "args": texts(columns["args"]), "kwargs": texts(columns["kwargs"])}
+    parameters: dict[str, Any] = {name: fields[name][0] for name in _SHARED}
+    parameters |= {"ids": uuids(fields["id"]), "args": texts(fields["args"]), "kwargs": texts(fields["kwargs"])}
     try:
         tx.execute("insert_calls", parameters | {"always": always})
     except UniqueViolation:
@@ -101,26 +108,31 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
 def _insert_any(
     tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, assigned: bool = False
 ) -> None:
-    *columns, _places = zip(*messages, strict=True)
-    parameters = {name: column(values) for (name, column), values in zip(_MESSAGES, columns, strict=True)}
-    parameters["always"] = always
+    parameters = columns.of_messages(messages) | {"always": always, "repeated": repeated}
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
         if repeated:
-            _await_first(tx, parameters, assigned=assigned)
-        _insert_columns(tx, parameters, repeated=repeated)  # its snapshot shows the calls that were waited for
+            _await_first(tx, "insert_tasks", parameters, assigned=assigned)
+        tx.execute("insert_tasks", parameters)  # its snapshot shows the calls that were waited for
 
 
-def _insert_columns(tx: Tx, parameters: Mapping[str, Any], *, repeated: bool) -> None:
-    tx.execute("insert_tasks", {**parameters, "repeated": repeated})
+def _insert_placed(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool) -> None:
+    """Store the tasks of canvases: all or none, in one statement."""
+    parameters = columns.of_messages(messages) | columns.of_places(messages)
+    parameters |= {"always": always, "repeated": repeated}
+    with tx.connection.transaction() if repeated else contextlib.nullcontext():
+        if repeated:
+            _await_first(tx, "insert_placed", parameters, assigned=False)
+        tx.execute("insert_placed", parameters)
 
 
-def _await_first(tx: Tx, parameters: Mapping[str, Any], *, assigned: bool) -> None:
+def _await_first(tx: Tx, statement: str, parameters: Mapping[str, Any], *, assigned: bool) -> None:
     """Wait for calls of these ids that are under way, where they may meet us: at their lock, and in waiting's index."""
     tx.connection.execute("set transaction isolation level read committed")  # one snapshot for all would hide them
     if assigned:
         tx.execute("await_calls", {"ids": parameters["ids"]})
     tx.connection.execute("savepoint waiting")
-    _insert_columns(tx, parameters, repeated=False)
+    with contextlib.suppress(UniqueViolation, InvalidParameterValue):  # a canvas is stored, perhaps over
+        tx.execute(statement, {**parameters, "repeated": False})
     tx.connection.execute("rollback to waiting")
     tx.execute("mark_repeat")
 
@@ -131,12 +143,6 @@ _SHARED = (
     "name", "queue", "priority", "retries", "eta", "countdown", "expires", "expires_in", "options", "payload",
 )  # fmt: skip
 """The fields that calls share which differ only in their arguments."""
-_MESSAGES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", integers),
-    ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),
-    ("kwargs", texts), ("options", texts), ("payloads", payloads),
-)  # fmt: skip
-"""Each field of a message: its parameter and how a column of them is sent."""
 
 
 def claim(tx: Tx, worker_id: int, *, lanes: Sequence[Lane], limit: int) -> list[Job]:
@@ -163,7 +169,11 @@ def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
     if len(outcomes) == 1 and outcomes[0].follow is None and _finish_one(tx, worker_id, outcomes[0]):
         return 1
-    return _settle(tx, "finish_tasks", worker_id, outcomes, _FINISHED)
+    jobs, *values, follows = zip(*outcomes, strict=True)
+    parameters = columns.of_batch(worker_id, jobs, _FINISHED, values)
+    if not any(follows):
+        return _settle(tx, "finish_tasks", len(jobs), parameters)
+    return _settle(tx, "finish_and_follow", len(jobs), parameters | columns.of_follows(jobs, follows))
 
 
 def _finish_one(tx: Tx, worker_id: int, outcome: Finished) -> bool:
@@ -185,7 +195,8 @@ _OUTCOME_FORMATS = (
 
 def requeue(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:
     """Put tasks back on their queues where their fence holds; return how many went."""
-    return _settle(tx, "requeue_tasks", worker_id, outcomes, _REQUEUED)
+    jobs, *values = zip(*outcomes, strict=True)
+    return _settle(tx, "requeue_tasks", len(jobs), columns.of_batch(worker_id, jobs, _REQUEUED, values))
 
 
 _FINISHED = (
@@ -200,20 +211,9 @@ _REQUEUED = (
 )  # fmt: skip
 
 
-def _settle(
-    tx: Tx,
-    statement: str,
-    worker_id: int,
-    outcomes: Sequence[Outcome],
-    fields: Sequence[tuple[str, Callable[[Any], Any]]],
-) -> int:
-    jobs, *columns = zip(*outcomes, strict=True)
-    columns = columns[: len(fields)]  # without what follows
-    parameters = {name: column(values) for (name, column), values in zip(fields, columns, strict=True)}
-    ids, attempts = uuids([job.id for job in jobs]), integers([job.attempt for job in jobs])
-    parameters |= {"ids": ids, "attempts": attempts, "worker_id": worker_id}
+def _settle(tx: Tx, statement: str, number: int, parameters: Mapping[str, Any]) -> int:
     settled = _count(tx.row(statement, parameters))
-    if settled < len(jobs):
+    if settled < number:
         # Refused, or not seen: a row that a revoke changed while the statement waited for it is found by the next one.
         settled += _count(tx.row(statement, parameters))
     return settled

@@ -21,38 +21,50 @@ from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import lane, registered, rows, succeeded, take
 
-TABLES = {name: tables_of().metadata.tables[f"lavoro.{name}"] for name in ("waiting", "running", "finished", "attempt")}
-NEW = {"attempt", "crashes", "created_at", "reason"}
+NAMES = ("waiting", "running", "finished", "attempt", "held")
+TABLES = {name: tables_of().metadata.tables[f"lavoro.{name}"] for name in NAMES}
+NEW = {"attempt", "crashes", "created_at", "reason", "barriers"}
 """What `waiting` gives a task that is sent."""
-LEFT_OUT = {
+NEVER_RAN = {
+    "finished_at", "runtime", "result_payload", "children", "traceback", "worker_id", "started_at",
+}  # fmt: skip
+STEP = {"runtime", "result_payload", "children", "traceback", "started_at", "args", "kwargs", "options", "payload"}
+"""What is unknown of a step that was not sent."""
+LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("insert_tasks", "waiting"): NEW,
     ("insert_calls", "waiting"): NEW | {"payload"},
     ("insert_task_quietly", "waiting"): NEW | {"payload", "retries", "due_at", "expires_at"},
     ("assign_task", "waiting"): NEW | {"payload", "retries", "due_at", "expires_at"},
-    ("assign_task", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
+    ("assign_task", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at", "barriers"},
+    ("assign", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
+    ("admit", "waiting"): set(),
+    ("store_messages", "held"): {"created_at", "crashes", "reason"},
     ("enqueue", "waiting"): NEW | {"payload", "retries", "expires_at", "options"},
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
     ("finish_task", "finished"): {"finished_at"},
     ("finish_tasks", "finished"): {"finished_at"},
+    ("finish_and_follow", "finished"): {"finished_at"},
+    ("finish_and_follow", "attempt"): {"ended_at", "reason", "error", "traceback"},
+    ("finish_and_follow, steps", "finished"): STEP | {"finished_at"},
+    ("fail_held", "finished"): NEVER_RAN,
+    ("fail_held, steps", "finished"): STEP | NEVER_RAN,
     ("requeue_tasks", "waiting"): set(),
     ("requeue_tasks", "attempt"): {"ended_at"},
     ("rescue_tasks", "waiting"): set(),
     ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback"},
     ("rescue_tasks", "finished"): {"finished_at", "runtime", "result_payload", "children", "traceback"},
-    ("revoke_tasks", "finished"): {
-        "finished_at", "runtime", "result_payload", "children", "traceback", "worker_id", "started_at",
-    },
+    ("revoke_tasks", "finished"): NEVER_RAN,
 }  # fmt: skip
 """By statement and table, the columns that it leaves to their defaults. A new column is added to a list, or here."""
 
 
 def lists() -> list[tuple[str, str, list[str]]]:
     """Each list of columns of a task's table that is inserted into: statement, table, columns."""
-    insert = re.compile(r"insert into \{schema\}\.(\w+) \(([^)]*)\)")
+    insert = re.compile(r"(never as \(\s*)?insert into \{schema\}\.(\w+) \(([^)]*)\)")
     return [
-        (name, table, re.findall(r"\w+", columns))
+        (f"{name}, steps" if never else name, table, re.findall(r"\w+", columns))
         for name, text in {**TEXTS, **functions()}.items()
-        for table, columns in insert.findall(text)
+        for never, table, columns in insert.findall(text)
         if table in TABLES
     ]
 
@@ -114,6 +126,8 @@ def value_for(column: sa.Column[Any]) -> str:
         return str(number)
     if kind == "uuid":
         return "gen_random_uuid()"
+    if kind == "jsonb":
+        return f"jsonb_build_object(gen_random_uuid(), {number})"
     if kind in ("json", "bytea"):
         return f"""'{{"acks_late": {number}}}'"""
     return f"now() - interval '{number} days'" if column.name.endswith("_at") else f"'celery{number}'"

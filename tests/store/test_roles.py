@@ -24,10 +24,10 @@ STRANGER = "lavoro_stranger"
 EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worker", "lavoro_readonly", STRANGER}
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks"}
+SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks", "insert_placed"}
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
-    "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans",
+    "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",
 }  # fmt: skip
 
 ANYBODY = {
@@ -130,6 +130,8 @@ def test_everything_is_the_owners_and_nothing_the_publics(act: Act) -> None:
         select distinct pg_get_userbyid(owner) from (
             select relowner from pg_class where relnamespace = 'lavoro'::regnamespace
             union all select proowner from pg_proc where pronamespace = 'lavoro'::regnamespace
+            union all select typowner from pg_type
+            where typnamespace = 'lavoro'::regnamespace and typtype in ('d', 'c')
             union all select nspowner from pg_namespace where nspname = 'lavoro') x (owner)"""
     assert rows(tx, owners) == [("lavoro_owner",)]
     functions = "select proname, has_function_privilege('public', oid, 'execute') from pg_proc"

@@ -24,7 +24,10 @@ LIMITED = ("producer", "worker", "readonly")
 
 FUNCTIONS = {
     **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
-    **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
+    "store_messages": ("producer", "worker"),
+    **dict.fromkeys(("make_partition", "drop_partition", "count_members", "follow"), ("worker",)),
+    # Called by those above alone, which run as the owner.
+    **dict.fromkeys(("admit", "assign", "fail_held", "join_barriers", "release", "steps_behind", "told_error"), ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""
 

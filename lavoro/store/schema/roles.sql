@@ -22,6 +22,10 @@ begin
         where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v') loop
         execute format('alter table %s owner to {owner}', thing.name);
     end loop;
+    for thing in select t.oid::regtype as name from pg_type t left join pg_class c on c.oid = t.typrelid
+        where t.typnamespace = '{schema}'::regnamespace and (t.typtype = 'd' or c.relkind = 'c') loop
+        execute format('alter type %s owner to {owner}', thing.name);
+    end loop;
     for thing in select p.oid::regprocedure as name from pg_proc p
         where p.pronamespace = '{schema}'::regnamespace loop
         execute format('alter routine %s owner to {owner}', thing.name);

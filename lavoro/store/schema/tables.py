@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOMAIN, JSON, REAL, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOMAIN, JSON, JSONB, REAL, TIMESTAMP, UUID
 
 from lavoro.store.statements import check_schema
 
@@ -56,21 +56,24 @@ _DOMAINS = (
 
 
 class Tables:
-    """The tables of one schema, as attributes; ``metadata`` holds them all."""
+    """The tables of one schema: ``metadata`` holds them all, and those of tasks are attributes, too."""
 
     def __init__(self, schema: str = "lavoro") -> None:
         self.metadata = sa.MetaData(schema=check_schema(schema))
-        self.meta = self._table(
+        self._table(
             "meta",
             sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
             _text("name", required=True),
             _time("applied_at", default=True),
         )
         self.waiting = self._waiting()
+        self.held = self._held()
+        self._barrier()
+        self._member()
         self.running = self._running()
         self.finished = self._finished()
         self.attempt = self._attempt()
-        self.unhandled = self._table(
+        self._table(
             "unhandled",
             sa.Column("id", UUID, primary_key=True),
             _text("name", required=True),
@@ -80,8 +83,8 @@ class Tables:
             sa.Column("worker_id", sa.BigInteger),
         )
         self.worker = self._worker()
-        self.offer = self._offer()
-        self.leader = self._table(
+        self._offer()
+        self._table(
             "leader",
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("term", sa.BigInteger, nullable=False),
@@ -89,7 +92,7 @@ class Tables:
             _time("until", nullable=False),
         )
         self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused_at"))
-        self.revoked = self._table(
+        self._table(
             "revoked",
             sa.Column("id", UUID, primary_key=True),
             _time("revoked_at", default=True),
@@ -104,8 +107,23 @@ class Tables:
         return domain
 
     def _waiting(self) -> sa.Table:
+        table = self._not_started("waiting")
+        sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due_at)
+        return table
+
+    def _held(self) -> sa.Table:
+        table = self._not_started(
+            "held",
+            sa.Column("barrier", UUID, nullable=False),
+            sa.Column("countdown", sa.Double),
+            sa.Column("expires_in", sa.Double),
+        )
+        sa.Index("held_expires", table.c.expires_at, postgresql_where=table.c.expires_at.is_not(None))
+        return table
+
+    def _not_started(self, name: str, *more: sa.schema.SchemaItem) -> sa.Table:
         table = self._table(
-            "waiting",
+            name,
             sa.Column("id", UUID, primary_key=True),
             _text("queue", required=True),
             *_counters(default=True),
@@ -114,13 +132,40 @@ class Tables:
             _time("expires_at"),
             *_call(),
             _text("reason"),
+            sa.Column("barriers", JSONB),
+            *more,
         )
-        for name, columns, check in _DOMAINS:
-            domain = self._domain(name, table.c[columns[0]].type, check)
+        for domain_name, columns, check in _DOMAINS:
+            domain = self._domain(domain_name, table.c[columns[0]].type, check)
             for column in columns:
                 table.c[column].type = domain
-        sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due_at)
         return table
+
+    def _barrier(self) -> sa.Table:
+        table = self._table(
+            "barrier",
+            sa.Column("id", UUID, primary_key=True),
+            sa.Column("task_id", UUID, nullable=False),
+            sa.Column("size", sa.Integer, nullable=False),
+            sa.Column("remaining", sa.Integer, nullable=False),
+            _text("policy"),
+            sa.Column("generation", sa.Integer, nullable=False, server_default=sa.text("1")),
+            _time("created_at", default=True),
+            _time("ended_at"),
+        )
+        sa.Index("barrier_ended", table.c.ended_at, postgresql_where=table.c.ended_at.is_not(None))
+        return table
+
+    def _member(self) -> sa.Table:
+        return self._table(
+            "member",
+            sa.Column("barrier", UUID, primary_key=True),
+            sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("task_id", UUID, nullable=False),
+            _text("state", required=True),
+            sa.Column("result", JSON),
+            sa.Column("result_payload", BYTEA),
+        )
 
     def _running(self) -> sa.Table:
         table = self._table(
@@ -136,6 +181,7 @@ class Tables:
             _text("state"),
             sa.Column("progress", JSON),
             _text("cancel"),
+            sa.Column("barriers", JSONB),
         )
         sa.Index("running_cancelled", table.c.worker_id, postgresql_where=table.c.cancel.is_not(None))
         return table

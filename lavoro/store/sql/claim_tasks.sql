@@ -23,14 +23,14 @@ with lane as materialized (
     insert into {schema}.running (
         id, worker_id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload
+        name, args, kwargs, options, payload, barriers
     )
     select
         id, %(worker_id)s, queue, priority,
         attempt + 1, --@start
         retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload
+        name, args, kwargs, options, payload, barriers
     from taken
 )
 select

@@ -24,4 +24,12 @@ with done as (
     from done
 )
 -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
-select case when not {schema}.nobody_waits('{prefix}_results') then pg_notify('{prefix}_done', id::text) end from done
+select
+    case when not {schema}.nobody_waits('{prefix}_results') then pg_notify('{prefix}_done', id::text) end,
+    case when barriers is not null then {schema}.count_members(array[row(
+        id, case when %(state)s <> 'SUCCESS' then options->>'task_id' end, barriers,
+        case when %(state)s = 'IGNORED' then coalesce(state, %(state)s) else %(state)s end,
+        case when %(state)s = 'IGNORED' then progress else %(result)s::json end,
+        %(payload)s
+    )::{schema}.ending]) end --@count
+from done

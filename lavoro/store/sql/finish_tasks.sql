@@ -43,5 +43,15 @@ select count(*), (
     select count(pg_notify('{prefix}_done', page.ids)) from (
         select string_agg(n.id::text, ',') as ids
         from (select id, row_number() over () / 200 as page from done) n group by n.page
-    ) page where (select by_callers from awaited))
+    ) page where (select by_callers from awaited)),
+    {schema}.count_members((
+        select array_agg(row(
+            d.id, case when g.state <> 'SUCCESS' then d.options->>'task_id' end, d.barriers,
+            case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
+            case when g.state = 'IGNORED' then d.progress else g.result::json end,
+            g.payload
+        )::{schema}.ending)
+        from done d join given g on g.id = d.id
+        where d.barriers is not null
+    )) --@count
 from done

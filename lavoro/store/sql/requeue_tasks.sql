@@ -27,7 +27,7 @@ with given as materialized (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason
+        name, args, kwargs, options, payload, reason, barriers
     )
     select
         r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority),
@@ -49,11 +49,13 @@ with given as materialized (
         case when g.args is null and g.payload is null then r.kwargs else g.kwargs::json end,
         coalesce(g.options::json, r.options),
         coalesce(g.payload, case when g.args is null then r.payload end),
-        g.reason
+        g.reason,
+        r.barriers --@kept
     from requeued r join given g
     on g.id = r.id --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
-    on conflict (id) do nothing
+    on conflict (id) do update set barriers = coalesce(waiting.barriers, '{}') || excluded.barriers
+    where excluded.barriers is not null
     returning queue
 ), woken as (
     -- "back" makes claimers scan below their lower bounds: a requeued task may be older than their last claim.

@@ -66,7 +66,7 @@ with lost as (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason
+        name, args, kwargs, options, payload, reason, barriers
     )
     select
         id, queue, priority, attempt - %(by_order)s::int, retries,
@@ -79,11 +79,12 @@ with lost as (
             else least(due_at, clock_timestamp())
         end,
         least(created_at, clock_timestamp()), expires_at,
-        name, args, kwargs, options, payload, (select reason from blamed)
+        name, args, kwargs, options, payload, (select reason from blamed), barriers
     from judged
     where verdict is null --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
-    on conflict (id) do nothing
+    on conflict (id) do update set barriers = coalesce(waiting.barriers, '{}') || excluded.barriers
+    where excluded.barriers is not null
     returning queue
 ), woken as (
     select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from requeued) q

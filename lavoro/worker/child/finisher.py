@@ -137,22 +137,10 @@ class Finisher(Service):
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A requeued, uncounted start has the fence of the next start. If the task is in flight anew, it was stored.
         back = [outcome for outcome in batch if type(outcome) is Requeued and self._in_flight.holds(outcome.job)]
-        followed = [outcome for outcome in finished if outcome.follow is not None]
-        finished = [outcome for outcome in finished if outcome.follow is None] if followed else finished
         accepted = tasks.finish(tx, self._worker_id, finished) if finished else 0
-        accepted += sum(self._finish_with_messages(tx, outcome) for outcome in followed)
         accepted += tasks.requeue(tx, self._worker_id, back) if back else 0
         if accepted < len(batch):
             self._explain(tx, batch)
-
-    def _finish_with_messages(self, tx: Tx, outcome: Finished) -> int:
-        """Store an outcome and the messages that follow it in one transaction, if the fence accepts it."""
-        assert outcome.follow is not None
-        with tx.connection.transaction():
-            accepted = tasks.finish(tx, self._worker_id, [outcome])
-            if accepted and outcome.follow.messages:
-                tasks.insert(tx, outcome.follow.messages)
-        return accepted
 
     def _explain(self, tx: Tx, batch: Sequence[Outcome]) -> None:
         """Log outcomes that the fence refused; others were stored before, by a commit whose answer was lost."""

@@ -1,0 +1,72 @@
+"""Batches as the parameters of a statement: an array for each field of their messages, outcomes and places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.place import Follow, Place
+from lavoro.store.arrays import doubles, integers, optional_uuids, payloads, smallints, texts, uuids
+
+Fields = tuple[tuple[str, Callable[[Any], Any]], ...]
+"""Each field of a value: its parameter, and how a column of them is sent."""
+
+_MESSAGES: Fields = (
+    ("ids", uuids), ("names", texts), ("queues", texts), ("priorities", smallints), ("retries", integers),
+    ("etas", list), ("countdowns", doubles), ("expires", list), ("expires_in", doubles), ("args", texts),
+    ("kwargs", texts), ("options", texts), ("payloads", payloads),
+)  # fmt: skip
+_PLACES: Fields = (
+    ("barriers", texts), ("held_for", optional_uuids), ("expects", integers), ("blockers", texts), ("policies", texts),
+)  # fmt: skip
+_NOWHERE = Place()
+
+
+def of_messages(messages: Sequence[Message]) -> dict[str, Any]:
+    """Return the columns of messages, without their places."""
+    *values, _places = zip(*messages, strict=True)
+    return _columns(_MESSAGES, values)
+
+
+def of_places(messages: Sequence[Message]) -> dict[str, Any]:
+    """Return the columns of the places of messages."""
+    places = [message.place or _NOWHERE for message in messages]
+    texted = [place._replace(blockers=_array_text(place)) for place in places]
+    return _columns(_PLACES, list(zip(*texted, strict=True)))
+
+
+def _array_text(place: Place) -> Any:
+    return "{{{}}}".format(",".join(map(str, place.blockers))) if place.blockers else None
+
+
+def of_batch(worker_id: int, jobs: Sequence[Job], fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return the columns of outcomes, with what their fence needs."""
+    ids, attempts = uuids([job.id for job in jobs]), integers([job.attempt for job in jobs])
+    return _columns(fields, values) | {"ids": ids, "attempts": attempts, "worker_id": worker_id}
+
+
+def of_follows(jobs: Sequence[Job], follows: Sequence[Follow | None]) -> dict[str, Any]:
+    """Return the columns of the messages that follow outcomes."""
+    pairs = [(job.id, follow) for job, follow in zip(jobs, follows, strict=True) if follow is not None]
+    messages = [(parent, message) for parent, follow in pairs for message in follow.messages]
+    never = [(parent, id, name) for parent, follow in pairs for id, name in follow.never]
+    found: dict[str, Any] = {
+        "heirs": optional_uuids([follow and follow.heir for follow in follows]),
+        "replaced": [bool(follow and follow.replaced) for follow in follows],
+        "parents": uuids([parent for parent, _ in messages]),
+        "never_parents": uuids([parent for parent, _, _ in never]),
+        "never_ids": uuids([id for _, id, _ in never]),
+        "never_names": texts([name for _, _, name in never]),
+    }
+    sent = [message for _, message in messages]
+    columns = of_messages(sent) | of_places(sent) if sent else _columns(_MESSAGES + _PLACES, [()] * 18)
+    # The outcomes have columns of these names themselves.
+    return found | {_OTHER_NAMES.get(name, name): column for name, column in columns.items()}
+
+
+_OTHER_NAMES = {"ids": "message_ids", "payloads": "message_payloads"}
+
+
+def _columns(fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    return {name: column(found) for (name, column), found in zip(fields, values, strict=True)}

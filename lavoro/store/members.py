@@ -1,0 +1,46 @@
+"""Reads the results of the members that a barrier has counted: the first argument of a chord's body."""
+
+from __future__ import annotations
+
+import uuid
+from typing import NamedTuple
+
+from lavoro.exceptions import ChordError
+from lavoro.store.tx import Tx
+
+
+class Member(NamedTuple):
+    """A member whose result the JSON array does not hold: it has failed, or used another serializer."""
+
+    position: int
+    """In the array."""
+    id: uuid.UUID
+    state: str
+    result: str | None
+    """JSON: the exception of a failure, or the content type of the payload."""
+    payload: bytes | None
+
+
+class Gathered(NamedTuple):
+    """The results of a barrier's members, in the order of their indexes."""
+
+    number: int
+    size: int
+    """In bytes."""
+    results: str
+    """JSON array; null stands for each of the others."""
+    others: tuple[Member, ...]
+
+
+def gather(tx: Tx, barrier: uuid.UUID, *, limit: int) -> Gathered:
+    """Read the results; raises ``ChordError`` if they have more than ``limit`` bytes (lavoro_max_gathered)."""
+    row = tx.row("gather_members", {"barrier": barrier, "limit": limit})
+    assert row is not None
+    number, size, results = row
+    if results is None:
+        raise ChordError(
+            f"the {number} results that this task gathers have {size} bytes, and lavoro_max_gathered is {limit}:"
+            " raise it, or have the members return less (an id, the name of a file)"
+        )
+    others = tx.run("fetch_members", {"barrier": barrier})
+    return Gathered(number, size, results, tuple(Member._make(row) for row in others))

@@ -1,0 +1,73 @@
+-- Counts ends of tasks for their barriers; releases or ends the tasks that these hold. Returns how many it released.
+-- Called by each statement that moves a task to finished, or deletes it for good.
+-- Each of its statements has a snapshot newer than the locks: it sees what others stored before they released them.
+create or replace function {schema}.count_members(p_ends {schema}.ending[]) returns integer
+language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    ends {schema}.ending[] := p_ends;
+    next_ends {schema}.ending[];
+    counted record;
+    held_by {schema}.barrier;
+    blamed integer;
+    open uuid[];
+    released integer := 0;
+begin
+    -- All barriers that this may change, in the order of their ids: those of held tasks, which may end here, too.
+    perform from {schema}.barrier b where b.id = any (array(
+        with recursive reached (barrier) as (
+            select key.barrier::uuid
+            from unnest(ends) e cross join lateral jsonb_object_keys(e.barriers) key (barrier)
+            union
+            select key.barrier::uuid
+            from reached r
+            cross join lateral (select b.task_id from {schema}.barrier b where b.id = r.barrier offset 0) b
+            cross join lateral (select h.barriers from {schema}.held h where h.id = b.task_id offset 0) h
+            cross join lateral jsonb_object_keys(h.barriers) key (barrier)
+        )
+        select barrier from reached
+    )) order by b.id for update;
+    while ends is not null loop
+        next_ends := null;
+        open := null;
+        for counted in
+            with noted as (
+                insert into {schema}.member (barrier, index, task_id, state, result, result_payload)
+                select m.barrier, m.index, e.id, e.state, e.result, e.result_payload
+                from unnest(ends) e
+                cross join lateral (
+                    select key::uuid as barrier,
+                        case when jsonb_typeof(value) = 'array' then value->0 else value end::integer as index
+                    from jsonb_each(e.barriers)
+                ) m
+                cross join lateral (select from {schema}.barrier b where b.id = m.barrier offset 0) b
+                order by m.barrier, m.index
+                on conflict (barrier, index) do nothing --@once
+                returning barrier, index, state
+            )
+            select n.barrier, count(*)::integer as members, min(n.index) filter (where n.state <> 'SUCCESS') as failed
+            from noted n group by n.barrier order by n.barrier
+        loop
+            update {schema}.barrier b set remaining = b.remaining - counted.members
+            where b.id = counted.barrier
+            returning b.* into held_by;
+            continue when held_by.ended_at is not null;
+            blamed := case
+                when held_by.policy is null then counted.failed
+                when held_by.policy = 'wait' and held_by.remaining <= 0 then (
+                    select m.index from {schema}.member m where m.barrier = held_by.id and m.state <> 'SUCCESS'
+                    order by m.index limit 1
+                )
+            end;
+            if blamed is not null then
+                next_ends := next_ends || {schema}.fail_held(held_by.id, blamed, ends);
+            elsif held_by.remaining <= 0 then --@zero
+                open := open || held_by.id;
+            end if;
+        end loop;
+        released := released + {schema}.release(open);
+        ends := next_ends;
+    end loop;
+    return released;
+end $$;
+
+revoke all on function {schema}.count_members from public;

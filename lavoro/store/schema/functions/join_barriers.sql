@@ -1,0 +1,40 @@
+-- Adds the tasks that are stored now to the barriers that they name and that were made before: one member more each.
+-- Returns the messages; a task without an index in such a barrier has got the next one. Fails if a barrier has ended.
+create or replace function {schema}.join_barriers(p_messages {schema}.message[], p_created uuid[])
+returns {schema}.message[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    messages {schema}.message[] := p_messages;
+    joined record;
+    following integer;
+begin
+    for joined in
+        select key.barrier::uuid as barrier, array_agg(m.place) as places
+        from unnest(p_messages) with ordinality m (
+            id, queue, priority, attempt, retries, due_at, countdown, expires_at, expires_in, name, args, kwargs,
+            options, payload, barriers, inherited, held_for, expects, policy, blockers, place
+        )
+        cross join lateral jsonb_object_keys(m.barriers) key (barrier)
+        group by key.barrier
+        having not key.barrier::uuid = any (p_created)
+        order by key.barrier
+    loop
+        update {schema}.barrier set size = size + cardinality(joined.places),
+            remaining = remaining + cardinality(joined.places)
+        where id = joined.barrier and ended_at is null
+        returning size - cardinality(joined.places) into following;
+        if following is null then
+            raise exception 'barrier % has ended or is unknown: no task can be added to it', joined.barrier
+            using errcode = 'invalid_parameter_value';
+        end if;
+        for place in 1 .. cardinality(joined.places) loop
+            if messages[joined.places[place]].barriers->(joined.barrier::text) = 'null' then
+                messages[joined.places[place]].barriers := messages[joined.places[place]].barriers
+                    || jsonb_build_object(joined.barrier, following);
+            end if;
+            following := following + 1;
+        end loop;
+    end loop;
+    return messages;
+end $$;
+
+revoke all on function {schema}.join_barriers from public;

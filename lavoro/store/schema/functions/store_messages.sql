@@ -1,0 +1,59 @@
+-- Stores the tasks of a canvas: barriers and the tasks that they hold, then all others, then the marks on blockers.
+-- A repeat after a lost answer stores none that is in any table; for `p_assign` and `p_always` see admit.
+create or replace function {schema}.store_messages(
+    p_messages {schema}.message[],
+    p_repeated boolean,
+    p_assign boolean,
+    p_always boolean
+) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    messages {schema}.message[] := p_messages;
+    created uuid[];
+    tasks {schema}.waiting[];
+begin
+    if p_repeated then
+        select array_agg(m) into messages from unnest(p_messages) m
+        where (select count(*) from {schema}.waiting w where w.id = m.id) = 0
+            and (select count(*) from {schema}.running r where r.id = m.id) = 0
+            and (select count(*) from {schema}.held h where h.id = m.id) = 0
+            and (select count(*) from {schema}.finished f where f.id = m.id) = 0;
+    end if;
+    if messages is null then
+        return;
+    end if;
+    with made as (
+        insert into {schema}.barrier (id, task_id, size, remaining, policy, ended_at)
+        select m.held_for, m.id, m.expects, m.expects, m.policy, case when m.expects = 0 then clock_timestamp() end
+        from unnest(messages) m where m.held_for is not null order by m.held_for
+        returning id
+    )
+    select array_agg(id) into created from made;
+    messages := {schema}.join_barriers(messages, coalesce(created, '{}'));
+    insert into {schema}.held (
+        id, queue, priority, attempt, retries,
+        due_at, expires_at,
+        name, args, kwargs, options, payload,
+        barriers, barrier, countdown, expires_in
+    )
+    select
+        m.id, m.queue, m.priority, coalesce(m.attempt, 0), m.retries,
+        coalesce(m.due_at, clock_timestamp()), m.expires_at,
+        m.name, m.args, m.kwargs, m.options, m.payload,
+        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}'), m.held_for, m.countdown, m.expires_in
+    from unnest(messages) m where m.held_for is not null and m.expects > 0;
+    select array_agg(row(
+        m.id, m.queue, m.priority, coalesce(m.attempt, 0), m.retries, 0,
+        greatest(coalesce(m.due_at, clock_timestamp() + m.countdown * interval '1 second'), clock_timestamp()),
+        clock_timestamp(),
+        coalesce(m.expires_at, clock_timestamp() + m.expires_in * interval '1 second'),
+        m.name, m.args, m.kwargs, m.options, m.payload, null,
+        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}')
+    )::{schema}.waiting)
+    from unnest(messages) m where m.held_for is null or m.expects = 0
+    into tasks;
+    if tasks is not null then
+        perform {schema}.admit(tasks, p_assign, p_always);
+    end if;
+end $$;
+
+revoke all on function {schema}.store_messages from public;

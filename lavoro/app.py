@@ -32,7 +32,7 @@ from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, Operatio
 from lavoro.execution.context import current as current_request
 from lavoro.protocol.message import Message
 from lavoro.protocol.signing import Keyring
-from lavoro.result import AsyncResult
+from lavoro.result import AsyncResult, GroupResult, ResultSet
 from lavoro.runtime import current_app
 from lavoro.runtime.forking import ForkedLock
 from lavoro.store import tasks
@@ -482,6 +482,14 @@ class Lavoro(Surface):
     def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""
         return AsyncResult(id, app=self, **options)
+
+    def ResultSet(self, results: Iterable[Any], **options: Any) -> ResultSet:
+        """Return a set of results."""
+        return ResultSet(results, app=self, **options)
+
+    def GroupResult(self, id: str | None = None, results: Iterable[Any] = (), **options: Any) -> GroupResult:
+        """Return the result of a group by its id and the results of its members."""
+        return GroupResult(id, results, app=self, **options)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

@@ -117,6 +117,9 @@ def send_many(
                 for message in batch:
                     del shown[message.id]
     tell_published(shown.values())
+    caller = calling_task()
+    if caller is not None and options.get("add_to_parent", True) and getattr(caller.declared, "trail", True):
+        caller.children.extend(sent)
     return sent
 
 

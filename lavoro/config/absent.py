@@ -197,7 +197,6 @@ _BEAT = "periodic tasks do not start in this release: let cron call lavoro.enque
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
 _WORKFLOWS = "signatures, chains, groups and chords are not part of this release: let the task send the next one"
-_GRAPHS = "graphs of tasks come with workflows: iterdeps() yields the tasks that a task has sent"
 _MANY = "workflows are not part of this release: task.delay_many sends many calls at once"
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
@@ -272,7 +271,7 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    **dict.fromkeys(("app.canvas", "app.GroupResult", "app.ResultSet"), Absent("refused", _WORKFLOWS)),
+    "app.canvas": Absent("refused", _WORKFLOWS),
     **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
     "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
@@ -291,7 +290,6 @@ ABSENT: dict[str, Absent] = {
     "app.setup_security": Absent("refused", UNSIGNED),
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
     # Attributes of results
-    **dict.fromkeys(("result.graph", "result.build_graph"), Absent("refused", _GRAPHS)),
     "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
     **dict.fromkeys(

@@ -28,6 +28,7 @@ from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol import outcome
 from lavoro.protocol.durations import later
 from lavoro.protocol.failure import ExceptionInfo, release
+from lavoro.protocol.lineage import child_form
 from lavoro.protocol.message import Job, pack_options
 from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.protocol.place import FOLLOWED, Follow
@@ -199,7 +200,7 @@ class Run:
                 return self._failed(error)
         report.report(self, report.SUCCEEDED, value)
         sent = vars(self.request).get("children")
-        children = serialization.dumps([result.id for result in sent]) if sent else None
+        children = serialization.dumps([*map(child_form, sent)]) if sent else None
         return outcome.succeeded(
             self.job, text, self.runtime, payload=payload, children=children, follow=follow
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -20,3 +21,27 @@ class Lineage:
     def as_list(self) -> list[str]:
         """Return the ids of this result and of its parents."""
         return [self.id, *(self.parent.as_list() if self.parent is not None else ())]
+
+
+def leaves(results: Iterable[Any]) -> Iterator[Any]:
+    """Yield the results; in place of a set its members."""
+    for result in results:
+        members = getattr(result, "results", None)
+        if members is None:
+            yield result
+        else:
+            yield from leaves(members)
+
+
+def child_form(result: Any) -> Any:
+    """Return the form in which a task stores the result of a task that it has sent.
+
+    That is its id, or the tuple of a group; without parents, of which a long chain has thousands.
+    """
+    members = getattr(result, "results", None)
+    return result.id if members is None else _tuple(result)
+
+
+def _tuple(result: Any) -> tuple[Any, Any]:
+    members = getattr(result, "results", None)
+    return (result.id, None), None if members is None else [_tuple(member) for member in members]

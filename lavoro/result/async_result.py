@@ -9,17 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from lavoro import serialization, states
+from lavoro import states
 from lavoro.config import absent
 from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.lineage import Lineage
+from lavoro.protocol.lineage import Lineage, leaves
+from lavoro.result.gathering import learn
+from lavoro.result.graph import DependencyGraph, GraphFormatter, graph_of
 from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
+from lavoro.result.tuples import results_of
 from lavoro.result.waiting import Waiting
 from lavoro.runtime import current_app
 from lavoro.store import results
-from lavoro.store.results import StoredTask
+from lavoro.store.results import Ended, StoredTask
 
 R = TypeVar("R", covariant=True)
 
@@ -55,8 +58,13 @@ class AsyncResult(Lineage, Generic[R]):
     # Attributes of few results: ``delay_many`` need not set them for each of its many.
     parent: AsyncResult[Any] | None = None
     _ignored = False
+    _ended: Ended | None = None
+    """The outcome, once the task is over."""
     _final: StoredTask | None = None
+    """The whole row, once the task is over."""
     _outcome: results.StoredOutcome | None = None
+    """The part of it that ``get`` reads."""
+    supports_native_join = True
 
     @property
     def id(self) -> str:
@@ -87,7 +95,8 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def traceback(self) -> str | None:
         """The traceback of the last failure as text."""
-        return self._look().traceback
+        report = self._report()
+        return report and report.traceback
 
     @property
     def name(self) -> str | None:
@@ -122,7 +131,8 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def date_done(self) -> dt.datetime | None:
         """When it finished, aware."""
-        return self._look().finished
+        report = self._report()
+        return report and report.finished
 
     @property
     def stage(self) -> str | None:
@@ -135,16 +145,18 @@ class AsyncResult(Lineage, Generic[R]):
         return self._look().reason
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
-        """The results of the tasks that it sent."""
-        found = self._look().children
-        return [AsyncResult(id, app=self.app) for id in serialization.loads(found)] if found else []
+    def children(self) -> list[Any]:
+        """The results of the tasks that it sent; those of a group are one ``GroupResult``."""
+        report = self._report()
+        return results_of(report and report.children, self.app, self.site)
 
     @property
     def ignored(self) -> bool:
         """Whether the task's result is not kept: the call says so, or the row does once the task is over."""
         if self._ignored:
             return True
+        if self._ended is not None or self._outcome is not None:
+            return (self._ended or self._outcome).result is None  # type: ignore[union-attr]
         task = self._fetch()
         return task is not None and task.stage == "finished" and task.result is None
 
@@ -156,7 +168,7 @@ class AsyncResult(Lineage, Generic[R]):
     def attempts(self) -> list[results.Attempt]:
         """The starts that did not count, oldest first: each with state, reason, worker, times and traceback."""
         with self.site.database.tx() as tx:
-            return results.attempts(tx, task_uuid(self.id))
+            return results.attempts(tx, self.row_id)
 
     def exists(self) -> bool:
         """Tell whether the task is known: waiting, running, or finished and not expired."""
@@ -208,7 +220,7 @@ class AsyncResult(Lineage, Generic[R]):
         if self.parent is not None and propagate and follow_parents:
             self._raise_of_parents()
             on_interval = self._raising_of_parents(on_interval)
-        task: Known | None = self._final or self._outcome
+        task: Known | None = self._ended or self._final or self._outcome
         if task is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             waiting = Waiting(self.site, self.id, self._name, self._fetch, self._fetch_outcome, deadline)
@@ -238,11 +250,11 @@ class AsyncResult(Lineage, Generic[R]):
 
     def forget(self) -> None:
         """Drop the stored outcome, and those of its parents."""
-        self._final = self._outcome = None
+        self.unlearn()
         if self.parent is not None:
             self.parent.forget()
         with self.site.database.tx() as tx:
-            results.forget(tx, task_uuid(self.id))
+            results.forget(tx, self.row_id)
 
     def revoke(
         self,
@@ -287,21 +299,23 @@ class AsyncResult(Lineage, Generic[R]):
 
     # The tasks that it sent
 
-    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[AsyncResult[Any] | None, AsyncResult[Any]]]:
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
         """Yield this result and those of all tasks that it led to, each behind the one that sent it.
 
         Raises ``IncompleteStream`` at one that is not over, unless ``intermediate`` is true.
         """
-        left: deque[tuple[AsyncResult[Any] | None, AsyncResult[Any]]] = deque([(None, self)])
+        left: deque[tuple[Any, Any]] = deque([(None, self)])
         while left:
             parent, node = left.popleft()
             yield parent, node
             if node.ready():
-                left.extend((node, child) for child in node.children)
+                children = node.children
+                learn(leaves(children))  # in few statements, where reading one by one would take one each
+                left.extend((node, child) for child in children)
             elif not intermediate:
                 raise IncompleteStream
 
-    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[AsyncResult[Any], Any]]:
+    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[Any, Any]]:
         """Yield ``(result, value)`` of this task and of all that it led to; options are those of ``get``."""
         for _, node in self.iterdeps(intermediate):
             yield node, node.get(**options)
@@ -313,25 +327,65 @@ class AsyncResult(Lineage, Generic[R]):
             value = node.get()
         return value
 
+    def build_graph(self, intermediate: bool = False, formatter: GraphFormatter | None = None) -> DependencyGraph:
+        """Return the graph of this task and of all that it led to; raises ``IncompleteStream`` as ``iterdeps`` does."""
+        return graph_of(self.iterdeps(intermediate), formatter or GraphFormatter(root=self.id, shape="oval"))
+
+    @property
+    def graph(self) -> DependencyGraph:
+        """The graph of this task and of all that it led to, once all is over."""
+        return self.build_graph()
+
     # The row of the task
+
+    @property
+    def row_id(self) -> uuid.UUID:
+        """The UUID under which the task is stored."""
+        return task_uuid(self._id)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the outcome is known here: reading it costs nothing."""
+        return (self._ended or self._final or self._outcome) is not None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether ``get`` has to wait for the task, or at least to look."""
+        return not (self._ignored or self.is_known)
+
+    is_stored = True
+    """Whether the task is one in a database."""
+
+    def unlearn(self) -> None:
+        """Drop the outcome that is known here."""
+        self._final = self._ended = self._outcome = None
+
+    def learn(self, ended: Ended) -> None:
+        """Take in the outcome of the task, which was read with those of others."""
+        if ended.finished is not None:
+            self._ended = ended
 
     def _fetch(self) -> StoredTask | None:
         if self._final is not None:
             return self._final
         with self.site.database.tx() as tx:
-            task = results.fetch(tx, task_uuid(self.id))
+            task = results.fetch(tx, self.row_id)
         if task is not None and task.stage == "finished":
             self._final = task
         return task
 
     def _fetch_outcome(self) -> results.StoredOutcome | None:
         with self.site.database.tx() as tx:
-            self._outcome = results.fetch_outcome(tx, task_uuid(self.id))
+            self._outcome = results.fetch_outcome(tx, self.row_id)
         return self._outcome
 
     def _known(self) -> Known | None:
         """Return the outcome if it was read, else read the row."""
-        return self._outcome or self._fetch()
+        return self._ended or self._outcome or self._fetch()
+
+    def _report(self) -> StoredTask | Ended | None:
+        """Return the outcome with all that is told of it, else read the row."""
+        return self._ended or self._fetch()
 
     def _look(self) -> StoredTask:
         """Read the row of the task; all columns of an unknown task are None."""

@@ -26,6 +26,8 @@ class EagerResult(AsyncResult[R]):
         super().__init__(id or "", task_name=name, app=app)  # a call that a task's own apply_async refuses has no id
         self._value, self._state, self._traceback = ret_value, state, traceback
 
+    is_known, is_stored = True, False
+
     def _fetch(self) -> StoredTask | None:
         return None
 

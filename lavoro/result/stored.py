@@ -6,20 +6,21 @@ from typing import Any
 
 from lavoro import serialization, states
 from lavoro.exceptions import Reject, TaskError, TaskPredicate
-from lavoro.store.results import StoredOutcome, StoredTask
+from lavoro.store.results import Ended, StoredOutcome, StoredTask
 from lavoro.text.printable import described
 
 UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 """All that is known of a task without a row."""
 
 
-Known = StoredTask | StoredOutcome
+_OUTCOMES = (StoredOutcome, Ended)
+Known = StoredTask | StoredOutcome | Ended
 """The row of a task, or its outcome alone."""
 
 
 def is_over(task: Known | None) -> bool:
     """Tell whether a task has ended, or has set a final state itself."""
-    if isinstance(task, StoredOutcome):
+    if isinstance(task, _OUTCOMES):
         return True
     return task is not None and (task.stage == "finished" or task.state in states.READY_STATES)
 
@@ -28,7 +29,7 @@ def state_of(task: Known | None, app: Any, site: Any) -> str:
     """Return the state; that a task has started is told only where its application wants that to be known."""
     if task is None:
         return states.PENDING
-    if isinstance(task, StoredOutcome) or task.stage != "running" or task.state is not None:
+    if isinstance(task, _OUTCOMES) or task.stage != "running" or task.state is not None:
         return task.state or states.PENDING
     return states.STARTED if _tracks_start(task.name, app, site) else states.PENDING
 
@@ -43,7 +44,7 @@ def value_of(task: Known | None, app: Any, site: Any) -> Any:
     if task is None:
         return None
     if task.result is None:
-        if isinstance(task, StoredOutcome):
+        if isinstance(task, _OUTCOMES):
             return None
         started = state_of(task, app, site) == states.STARTED
         return {"pid": task.pid, "hostname": task.worker} if started else None

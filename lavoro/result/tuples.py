@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from lavoro.config import absent
-from lavoro.result.async_result import AsyncResult
+from lavoro import serialization
+from lavoro.protocol.lineage import Lineage, leaves
+from lavoro.runtime import current_app
 
 
-def result_from_tuple(form: Any, app: Any = None) -> AsyncResult[Any]:
-    """Return the result that ``as_tuple`` has described; an ``AsyncResult`` stays as it is."""
-    if isinstance(form, AsyncResult):
+def result_from_tuple(form: Any, app: Any = None) -> Any:
+    """Return the ``AsyncResult`` or ``GroupResult`` that ``as_tuple`` has described; a result stays as it is."""
+    if isinstance(form, Lineage):
         return form
-    known, children = form
-    if children:
-        absent.missing("lavoro.group")
+    app = current_app.get() if app is None else app
+    known, members = form
     id, parent = known if isinstance(known, (list, tuple)) else (known, None)
-    return AsyncResult(id, app=app, parent=result_from_tuple(parent, app) if parent else None)
+    parent = result_from_tuple(parent, app) if parent else None
+    if members is None:
+        return app.AsyncResult(id, parent=parent)
+    return app.GroupResult(id, [result_from_tuple(member, app) for member in members], parent=parent)
+
+
+def results_of(children: str | None, app: Any, site: Any) -> list[Any]:
+    """Return the results that a task has stored as its children: ids, and the tuples of groups and chains."""
+    if not children:
+        return []
+    forms = serialization.loads(children)
+    made = [app.AsyncResult(form) if isinstance(form, str) else result_from_tuple(form, app) for form in forms]
+    for child in leaves(made):
+        child.site = site  # the application may serve several
+    return made

@@ -38,14 +38,14 @@ class Waiting(NamedTuple):
         first = listener.listening
         if not first and (outcome := self.look_for_outcome()) is not None:
             return outcome  # without a listening connection
-        event = listener.subscribe(id, timeout=min(interval, self._left()))
+        subscription = listener.subscribe(id, timeout=min(interval, self._left()))
         try:
             task: Known | None = self.look_for_outcome() if first else self._patiently(self.look_for_outcome)
             while task is None or not is_over(task):
                 if not (left := self._left()):
                     return self._last_look()
-                heard = event.wait(min(interval, left))
-                event.clear()
+                heard = subscription.wait(min(interval, left))
+                subscription.take()
                 if on_interval:
                     on_interval()
                 task = self._patiently(self.look_for_outcome) if heard else None
@@ -53,7 +53,7 @@ class Waiting(NamedTuple):
                     task = self._patiently(self.look)
             return task
         finally:
-            listener.unsubscribe(id, event)
+            listener.unsubscribe(subscription)
 
     def _left(self) -> float:
         return math.inf if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -62,7 +62,7 @@ class Waiting(NamedTuple):
         task = self._patiently(self.look)
         if task is not None and is_over(task):
             return task
-        raise TimeoutError(f"task {self._described(task)}")
+        raise TimeoutError(f"task {described(self.site, self.id, self.name, task)}")
 
     def _patiently(self, look: Callable[[], T | None]) -> T | None:
         """Look; an outage of the database is waited for."""
@@ -73,27 +73,29 @@ class Waiting(NamedTuple):
                 raise
             return None
 
-    def _described(self, task: StoredTask | None) -> str:
-        """Describe the stage of the task, and the reason why it has not started."""
-        name = f"{self.name or (task and task.name)}[{self.id}]" if self.name or task else self.id
-        if task is None:
-            return (
-                f"{name} is not in the database: a transaction that it was sent in (connection= or app.transaction())"
-                " is not committed yet or was rolled back, or it is unknown, forgotten or expired"
-            )
-        if task.stage != "waiting":
-            return f"{name} has no result yet: it is running, on {task.worker or 'a worker that is gone'}"
-        why = f" ({task.reason})" if task.reason else ""
-        return f"{name} has no result yet: it is waiting{why} in the queue {task.queue!r}{self._served(task.queue)}"
 
-    def _served(self, queue: str) -> str:
-        try:
-            nodes, paused = queues.workers_of(self.site.database, queue)
-        except LavoroError:  # an outage, or no right to read that
-            return ""
-        if paused:
-            return ", which is paused"
-        if not nodes:
-            start = f"start one on this database ({self.site.database_shown}): {command('worker', '-Q', queue)}"
-            return f", and no live worker serves that: {start}"
-        return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"
+def described(site: Any, id: str, name: str | None, task: StoredTask | None) -> str:
+    """Describe the stage of a task that is not over, and the reason why it has not started."""
+    name = f"{name or (task and task.name)}[{id}]" if name or task else id
+    if task is None:
+        return (
+            f"{name} is not in the database: a transaction that it was sent in (connection= or app.transaction())"
+            " is not committed yet or was rolled back, or it is unknown, forgotten or expired"
+        )
+    if task.stage != "waiting":
+        return f"{name} has no result yet: it is running, on {task.worker or 'a worker that is gone'}"
+    why = f" ({task.reason})" if task.reason else ""
+    return f"{name} has no result yet: it is waiting{why} in the queue {task.queue!r}{_served(site, task.queue)}"
+
+
+def _served(site: Any, queue: str) -> str:
+    try:
+        nodes, paused = queues.workers_of(site.database, queue)
+    except LavoroError:  # an outage, or no right to read that
+        return ""
+    if paused:
+        return ", which is paused"
+    if not nodes:
+        start = f"start one on this database ({site.database_shown}): {command('worker', '-Q', queue)}"
+        return f", and no live worker serves that: {start}"
+    return f", which {counted(len(nodes), 'live worker serves', 'live workers serve')}: {', '.join(nodes)}"

@@ -7,11 +7,49 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
+
+
+class Subscription:
+    """The tasks that one caller waits for, and the ids of those that have ended since."""
+
+    __slots__ = ("_ended", "_event", "ids", "missed")
+
+    def __init__(self, ids: Collection[uuid.UUID]) -> None:
+        self.ids = ids
+        self.missed = False
+        """Whether ends may have been missed: the connection is a new one."""
+        self._ended: deque[str] = deque()
+        self._event = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until a task of this subscription ends; return whether one has."""
+        return self._event.wait(seconds)
+
+    def take(self) -> set[uuid.UUID] | None:
+        """Return the ids that have ended since the last time; None if any may have."""
+        self._event.clear()  # first: an end that comes now sets it again
+        missed, self.missed = self.missed, False
+        ended: set[uuid.UUID] = set()
+        while self._ended:
+            ended.add(uuid.UUID(self._ended.popleft()))
+        return None if missed else ended
+
+    def tell(self, id: str | None) -> None:
+        """Take in that a task has ended, or that any may have; ``wake`` must follow."""
+        if id is None:
+            self.missed = True
+        else:
+            self._ended.append(id)
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._event.set()
 
 
 class ResultListener:
@@ -29,7 +67,7 @@ class ResultListener:
 
     def _forget(self) -> None:
         """Begin without subscribers; in a forked process the thread and its connection stay with the parent."""
-        self._waiting: dict[str, list[threading.Event]] = {}
+        self._waiting: dict[str, list[Subscription]] = {}
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._idle_since = 0.0
@@ -41,29 +79,31 @@ class ResultListener:
         listener = self._listener
         return listener is not None and listener.wait_until_heard(0)
 
-    def subscribe(self, id: uuid.UUID, *, timeout: float) -> threading.Event:
-        """Return an event that is set when the task finishes; only what finishes after this call is certain."""
-        event = threading.Event()
+    def subscribe(self, *ids: uuid.UUID, timeout: float) -> Subscription:
+        """Return what tells when these tasks finish; only what finishes after this call is certain."""
+        subscription = Subscription(ids)
         if not self._database.listens:
-            return event
+            return subscription
         with self._lock:
-            self._waiting.setdefault(str(id), []).append(event)
+            for id in ids:
+                self._waiting.setdefault(str(id), []).append(subscription)
             if self._listener is None or not self._listener.alive:
                 self._listener = Listener(self._database, "done", self._heard)
                 self._listener.start()
             listener = self._listener
             listener.want(["results"])
         listener.wait_until_heard(timeout)
-        return event
+        return subscription
 
-    def unsubscribe(self, id: uuid.UUID, event: threading.Event) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Stop waiting."""
         with self._lock:
-            events = self._waiting.get(str(id), [])
-            if event in events:
-                events.remove(event)
-            if not events:
-                self._waiting.pop(str(id), None)
+            for id in map(str, subscription.ids):
+                others = self._waiting.get(id, [])
+                if subscription in others:
+                    others.remove(subscription)
+                if not others:
+                    self._waiting.pop(id, None)
             if not self._waiting:
                 self._idle_since = time.monotonic()
 
@@ -76,13 +116,16 @@ class ResultListener:
 
     def _heard(self, payload: str | None) -> None:
         with self._lock:
-            ids = list(self._waiting) if payload is None else payload.split(",")
-            events = [event for id in ids for event in self._waiting.get(id, ())]
+            told = set()
+            for id in list(self._waiting) if payload is None else payload.split(","):
+                for subscription in self._waiting.get(id, ()):
+                    subscription.tell(None if payload is None else id)
+                    told.add(subscription)
             listener = self._listener
             if not self._waiting and listener and time.monotonic() - self._idle_since > self.linger:
                 listener.want([])  # nothing waits: from now on finishing workers need not notify
-        for event in events:
-            event.set()
+        for subscription in told:
+            subscription.wake()
 
 
 def _close_if_alive(close: weakref.WeakMethod[Callable[[], None]]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from psycopg import pq
 
+from lavoro.store.arrays import uuids
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.schema.tables import tables_of
@@ -70,9 +72,48 @@ def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
     return StoredTask._make(row) if row else None
 
 
-def forget(tx: Tx, id: uuid.UUID) -> bool:
-    """Drop a finished task's outcome; return whether there was one."""
-    return bool(tx.run("forget_task", {"id": id}))
+class Ended(NamedTuple):
+    """The outcome of a task that is over, with all that is told of it."""
+
+    state: str
+    result: str | None
+    result_payload: bytes | None
+    traceback: str | None
+    children: str | None
+    finished: dt.datetime | None
+    """None where the task still runs, and has set a final state itself."""
+
+
+PAGE = 1000
+"""Most outcomes in one answer: so the memory of a wait for many depends on their number only where they are kept."""
+
+
+def states(tx: Tx, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the state of each of the tasks that is over; one statement, which reads no results."""
+    return dict(tx.run("list_ended", {"ids": uuids(ids)})) if ids else {}
+
+
+def outcomes(database: Database, ids: Sequence[uuid.UUID]) -> Iterator[dict[uuid.UUID, Ended]]:
+    """Read the outcomes of those of the tasks that are over, a page of ids at a time."""
+    for begin in range(0, len(ids), PAGE):
+        with database.tx() as tx:
+            rows = tx.run("fetch_outcomes", {"ids": uuids(ids[begin : begin + PAGE])})
+        found: dict[uuid.UUID, Ended] = {}
+        for id, *columns in rows:
+            ended, other = Ended._make(columns), found.get(id)
+            if other is None or _age(ended) > _age(other):
+                found[id] = ended
+        yield found
+
+
+def _age(ended: Ended) -> dt.datetime:
+    """Return the time by which the latest outcome of a reused id is found; an earlier end comes before a new start."""
+    return ended.finished or dt.datetime.min.replace(tzinfo=dt.timezone.utc)
+
+
+def forget(tx: Tx, *ids: uuid.UUID) -> int:
+    """Drop the outcomes of finished tasks; return how many there were."""
+    return len(tx.run("forget_tasks", {"ids": uuids(ids)}))
 
 
 def store(database: Database, id: uuid.UUID, result: str, **columns: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lavoro import serialization, states
@@ -10,7 +11,7 @@ from lavoro.config.absent import mark_missing
 from lavoro.exceptions import TaskRevokedError, TimeoutError
 from lavoro.execution import context
 from lavoro.protocol.ids import task_uuid
-from lavoro.result import AsyncResult
+from lavoro.result import AsyncResult, ResultSet
 from lavoro.store import results
 from lavoro.text.printable import described
 
@@ -25,6 +26,7 @@ class Backend:
     EXCEPTION_STATES = states.EXCEPTION_STATES
     TimeoutError = TimeoutError
     persistent = True
+    supports_native_join = True
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -66,6 +68,16 @@ class Backend:
         """Wait until a task is over; return what `get_task_meta` does, or raise TimeoutError."""
         self.app.AsyncResult(task_id).get(timeout, propagate=False, interval=interval)
         return self.get_task_meta(task_id)
+
+    def iter_native(self, result: ResultSet, **options: Any) -> Iterator[tuple[str, Any]]:
+        """Yield ``(id, what is stored)`` of the members of a set as they end; options are those of the set's method."""
+        return result.iter_native(**options)
+
+    def get_many(self, task_ids: Iterable[str], **options: Any) -> Iterator[tuple[str, Any]]:
+        """Yield ``(id, what is stored)`` of tasks as they end; options are those of ``ResultSet.iter_native``."""
+        return self.iter_native(self.app.ResultSet(map(self.app.AsyncResult, task_ids)), **options)
+
+    # Writing
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **_: Any

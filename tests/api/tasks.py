@@ -84,6 +84,27 @@ def call_another() -> str:
     return add.delay(1, 1).id
 
 
+@app.task(bind=True)
+def send_some(self: Task[..., Any]) -> list[str]:
+    """Lead to a task, to a group, and to those of ``delay_many``."""
+    add.delay(1, 1)
+    two, three = (add.apply_async((number, number), add_to_parent=False) for number in (2, 3))
+    self.add_trail(app.GroupResult("some", [two, app.GroupResult("inner", [three])]))
+    add.delay_many([(4, 4), (5, 5)])
+    add.delay_many([(6, 6)], add_to_parent=False)
+    return [child.id for child in self.request.children]
+
+
+@app.task
+def join_others(allowed: bool) -> Any:
+    """Wait for a set inside a task."""
+    both = app.ResultSet(add.delay_many([(1, 1), (2, 2)]))
+    if not allowed:
+        return both.get(timeout=30)
+    with allow_join_result():
+        return both.get(timeout=30)
+
+
 @app.task
 def wait_for_another(allowed: bool) -> Any:
     if not allowed:

@@ -181,11 +181,9 @@ def test_results_as_plain_data(app: Lavoro) -> None:
     assert (same, same.parent, same.app) == (result, result.parent, app)
     assert result_from_tuple(result) is result
     assert result_from_tuple(("c", None)).id == "c"
-    with pytest.raises(NotSupported, match="groups"):
-        result_from_tuple((("g", None), [(("a", None), None)]))
 
 
-@pytest.mark.parametrize("name", ["graph", "build_graph", "revoke_by_stamped_headers"])
+@pytest.mark.parametrize("name", ["revoke_by_stamped_headers"])
 def test_what_results_do_not_have_yet_is_told(app: Lavoro, name: str) -> None:
     assert not hasattr(AsyncResult("a"), name)
     with pytest.raises(NotSupported, match=f"result.{name}: "):

@@ -14,7 +14,7 @@ from lavoro.protocol.ids import uuid7
 from lavoro.store import tasks
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.result_listener import ResultListener
+from lavoro.store.result_listener import ResultListener, Subscription
 from lavoro.store.tx import Tx
 from tests.postgres import Cluster
 from tests.store.walk import rows, sent_and_taken, succeeded, value
@@ -231,23 +231,26 @@ def results(database: Database) -> Iterator[ResultListener]:
 
 def test_nobody_is_connected_until_somebody_waits(results: ResultListener, tx: Tx) -> None:
     assert rows(tx, PID) == []
-    results.unsubscribe(uuid7(), threading.Event())
+    results.unsubscribe(Subscription([uuid7()]))
     assert rows(tx, PID) == []
 
 
 def test_a_finish_wakes_who_waits_for_it(results: ResultListener, tx: Tx) -> None:
     mine, other = sent_and_taken(tx), sent_and_taken(tx)
-    events = [results.subscribe(mine.id, timeout=60) for _ in range(2)]
+    both = results.subscribe(mine.id, other.id, timeout=60)
+    alone = results.subscribe(mine.id, timeout=60)
     unrelated = results.subscribe(other.id, timeout=60)
-    for event in (*events, unrelated):
-        event.clear()  # the connection was new
+    for each in (both, alone, unrelated):
+        each.take()  # the connection was new
     tasks.finish(tx, 1, [succeeded(mine)])
-    assert all(event.wait(60) for event in events)
-    assert not unrelated.is_set()
-    for event in events:
-        results.unsubscribe(mine.id, event)
+    assert both.wait(60)
+    assert alone.wait(60)
+    assert (both.take(), alone.take(), unrelated.take()) == ({mine.id}, {mine.id}, set())
+    results.unsubscribe(alone)
     tasks.finish(tx, 1, [succeeded(other)])
+    assert both.wait(60)
     assert unrelated.wait(60)
+    assert (both.take(), unrelated.take(), both.take()) == ({other.id}, {other.id}, set())
 
 
 def test_the_lock_is_dropped_at_the_first_word_nobody_needs(
@@ -255,31 +258,30 @@ def test_the_lock_is_dropped_at_the_first_word_nobody_needs(
 ) -> None:
     results.linger = 0.0
     job = sent_and_taken(tx)
-    event = results.subscribe(job.id, timeout=60)
-    assert value(tx, LOCKS) == 1
-    results.unsubscribe(job.id, event)
+    results.unsubscribe(results.subscribe(job.id, timeout=60))
     assert value(tx, LOCKS) == 1
     tasks.finish(tx, 1, [succeeded(job)])
     eventually(lambda: value(tx, LOCKS) == 0, why="the lock is dropped")
     again = sent_and_taken(tx)
-    event = results.subscribe(again.id, timeout=60)
+    subscription = results.subscribe(again.id, timeout=60)
     assert value(tx, LOCKS) == 1
-    event.clear()
+    subscription.take()
     tasks.finish(tx, 1, [succeeded(again)])
-    assert event.wait(60)
+    assert subscription.wait(60)
 
 
 def test_after_a_lost_connection_everybody_looks(results: ResultListener, tx: Tx) -> None:
-    event = results.subscribe(uuid7(), timeout=60)
-    event.clear()
+    subscription = results.subscribe(uuid7(), timeout=60)
+    subscription.take()
     [[pid]] = rows(tx, PID)
     value(tx, "select pg_terminate_backend(%s, 60000)", pid)
-    assert event.wait(60)
+    assert subscription.wait(60)
+    assert subscription.take() is None
 
 
 def test_a_database_that_is_away_does_not_keep_anybody(empty_url: str) -> None:
     results = ResultListener(Database("postgresql://127.0.0.1:1/x"))
-    assert not results.subscribe(uuid7(), timeout=0.01).is_set()
+    assert not results.subscribe(uuid7(), timeout=0.01).wait(0)
     results.close()
 
 

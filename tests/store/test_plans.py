@@ -114,7 +114,9 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
         "fetch_outcome": {"id": first},
-        "forget_task": {"id": first},
+        "forget_tasks": {"ids": running[:5]},  # a few, for the same reason
+        "list_ended": {"ids": running},
+        "fetch_outcomes": {"ids": running},
         "accepted_outcomes": {"ids": running, "worker_id": 1},
         "renew_leases": {"ids": [1, 2], "back": 60.0, "factor": 1.0, "known": None, "shortening": False},
         "stop_worker": {"id": 1, "reason": "gone"},
@@ -163,7 +165,8 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 HOT = [
     "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
     "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "fetch_outcome",
-    "forget_task", "accepted_outcomes", "renew_leases", "fetch_assigned", "withdraw_offers",
+    "list_ended", "fetch_outcomes", "forget_tasks", "accepted_outcomes", "renew_leases", "fetch_assigned",
+    "withdraw_offers",
 ]  # fmt: skip
 
 

@@ -1,0 +1,56 @@
+"""The result of a group: a set of results with an id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lavoro.result.result_set import ResultSet
+
+
+class GroupResult(ResultSet):
+    """The results of a group's members, in its order, with the id of the group::
+
+    result = group(add.s(i, i) for i in range(10))()
+    result.get(timeout=10)     # [0, 2, 4, ...]
+    """
+
+    def __init__(
+        self, id: str | None = None, results: Iterable[Any] = (), parent: Any = None, app: Any = None, **_: Any
+    ) -> None:
+        self.id = id
+        self.parent = parent
+        super().__init__(results, app=app)
+
+    @property
+    def children(self) -> list[Any]:
+        """The results of the members."""
+        return self.results
+
+    def as_tuple(self) -> tuple[Any, list[Any]]:
+        """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), members' tuples)``."""
+        parent = self.parent.as_tuple() if self.parent is not None else None
+        return (self.id, parent), [result.as_tuple() for result in self.results]
+
+    def __json__(self) -> Any:
+        return self.as_tuple()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.id, self.results, self.parent)
+
+    def __bool__(self) -> bool:
+        return bool(self.id or self.results)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, GroupResult):
+            return (self.id, self.results, self.parent) == (other.id, other.results, other.parent)
+        return self.id == other if isinstance(other, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.id} [{', '.join(result.id for result in self.results)}]>"
+
+    def __str__(self) -> str:
+        return str(self.id)

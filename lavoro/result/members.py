@@ -1,0 +1,125 @@
+"""The members of a set: the tasks in it, their parents, and their values as they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lavoro import states
+from lavoro.protocol.lineage import leaves
+from lavoro.result.async_result import AsyncResult
+from lavoro.result.gathering import Patience, gather, states_of
+
+
+def tasks(results: Iterable[Any]) -> list[AsyncResult[Any]]:
+    """Return the results of tasks among the members; a result of another class is asked itself."""
+    return [each for each in leaves(results) if isinstance(each, AsyncResult)]
+
+
+def key(result: Any) -> Any:
+    """Return the part of a result by which sets tell members apart."""
+    return getattr(result, "id", None) or id(result)
+
+
+def by_site(results: Iterable[AsyncResult[Any]]) -> dict[Any, list[AsyncResult[Any]]]:
+    """Sort results by the site, and so the database, that has their tasks; those of eager calls have none."""
+    sites: dict[Any, list[AsyncResult[Any]]] = {}
+    for result in results:
+        if result.is_stored:
+            sites.setdefault(result.site, []).append(result)
+    return sites
+
+
+def parents(result: Any) -> list[AsyncResult[Any]]:
+    """Return the tasks that come before a set or before one of its members, the first ones first."""
+    found: dict[str, AsyncResult[Any]] = {}
+    seen: set[int] = set()
+    left = [result]
+    while left:
+        node = left.pop()
+        left += getattr(node, "results", ())
+        parent = getattr(node, "parent", None)
+        if parent is not None and id(parent) not in seen:
+            seen.add(id(parent))
+            left.append(parent)
+            found.update((each.id, each) for each in tasks([parent]))
+    return list(found.values())[::-1]
+
+
+def raise_of(before: Sequence[AsyncResult[Any]]) -> None:
+    """Raise the error of the first of these tasks that failed: those behind it never start."""
+    found = states_of(before)
+    for parent in before:
+        if found(parent) in states.PROPAGATE_STATES:
+            parent.maybe_throw()
+
+
+def value_of(member: Any, propagate: bool, patience: Patience) -> Any:
+    """Return the value of a member that is over: of a set the list of its members' values; else raise its error."""
+    inner = getattr(member, "results", None)
+    if inner is not None:
+        return [value_of(each, propagate, patience) for each in inner]
+    if not isinstance(member, AsyncResult):
+        return member.get(timeout=patience.seconds, propagate=propagate)
+    if member._ignored:
+        return None
+    value = member.maybe_throw(propagate=False)
+    if propagate and member.state in states.PROPAGATE_STATES:
+        raise_of(parents(member))
+        member.maybe_throw()
+    return value
+
+
+def stored_of(member: Any) -> Any:
+    """Return what is stored of a member that is over; of a set its members."""
+    inner = getattr(member, "results", None)
+    if inner is not None:
+        return inner
+    return {
+        "task_id": member.id, "status": member.state, "result": member.result, "traceback": member.traceback,
+        "children": member.children, "date_done": member.date_done,
+    }  # fmt: skip
+
+
+def as_they_end(results: Sequence[Any], patience: Patience) -> Iterator[tuple[int, Any]]:
+    """Yield each member with its position once all of its tasks are over."""
+    left = [0] * len(results)
+    positions: dict[int, list[int]] = {}
+    waited: list[AsyncResult[Any]] = []
+    for position, member in enumerate(results):
+        for each in tasks([member]):
+            if each.is_awaited:
+                left[position] += 1
+                if id(each) not in positions:
+                    waited.append(each)
+                positions.setdefault(id(each), []).append(position)
+        if not left[position]:
+            yield position, member
+    for each in gather(waited, patience):
+        for position in positions[id(each)]:
+            left[position] -= 1
+            if not left[position]:
+                yield position, results[position]
+
+
+class Joining:
+    """A wait for members in their order, which reads all that have ended meanwhile."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._ends: Iterator[AsyncResult[Any]] = iter(())
+        self._over: set[int] = set()
+
+    def wait_for(self, member: Any, rest: Sequence[Any]) -> None:
+        """Wait until the tasks of a member are over; ``rest`` is it and all behind it: one may have been added."""
+        for each in tasks([member]):
+            began = False
+            while each.is_awaited and id(each) not in self._over:
+                if (ended := next(self._ends, None)) is not None:
+                    self._over.add(id(ended))
+                elif not began:
+                    began = True
+                    waited = {id(task): task for task in tasks(rest) if task.is_awaited and id(task) not in self._over}
+                    self._ends = gather(waited.values(), self._patience)
+                else:
+                    return

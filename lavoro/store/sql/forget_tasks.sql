@@ -1,0 +1,3 @@
+-- Deletes the stored outcomes of finished tasks.
+delete from {schema}.finished where id = any (%(ids)s::uuid[])
+returning id

@@ -1,0 +1,468 @@
+"""Sets of results: their state, waiting for all of them, and what a wait for thousands costs."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lavoro import AsyncResult, EagerResult, Lavoro
+from lavoro.exceptions import ImproperlyConfigured, IncompleteStream, TimeoutError
+from lavoro.protocol import outcome
+from lavoro.protocol.message import Job
+from lavoro.result import GroupResult, ResultSet, result_from_tuple
+from lavoro.result.graph import DependencyGraph, GraphFormatter
+from lavoro.store import tasks as store
+from lavoro.store.results import PAGE
+from lavoro.store.tx import Tx
+from tests.api import tasks
+from tests.conftest import Eventually
+from tests.store.walk import registered, succeeded, take
+
+MANY = 10_000
+Statements = Counter[str]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """The statements that this process runs, counted by name from now on."""
+    counted: Statements = Counter()
+    execute = Tx.execute
+
+    def counting(self: Tx, name: str, parameters: Any = None) -> Any:
+        counted[name] += 1
+        return execute(self, name, parameters)
+
+    monkeypatch.setattr(Tx, "execute", counting)
+    return counted
+
+
+class Hand:
+    """A worker's part, done by hand: takes all waiting tasks, and ends them when the test says so."""
+
+    def __init__(self, app: Lavoro) -> None:
+        self.tx = app.database.open("lavoro-test")
+        registered(self.tx)
+        self.jobs: dict[str, Job] = {}
+
+    def take(self) -> None:
+        while jobs := take(self.tx, limit=500):
+            self.jobs.update((str(job.id), job) for job in jobs)
+
+    def end(self, *results: AsyncResult[Any], value: str = "1") -> None:
+        if not self.jobs.keys() >= {result.id for result in results}:
+            self.take()
+        for begin in range(0, len(results), 500):
+            batch = [self.jobs.pop(result.id) for result in results[begin : begin + 500]]
+            store.finish(self.tx, 1, [succeeded(job, value) for job in batch])
+
+    def fail(self, result: AsyncResult[Any], error: str = '{"exc_type":"KeyError","exc_message":["x"]}') -> None:
+        self.take()
+        store.finish(self.tx, 1, [outcome.failed(self.jobs.pop(result.id), error, "Trace")])
+
+
+@pytest.fixture
+def hand(app: Lavoro) -> Iterator[Hand]:
+    hand = Hand(app)
+    yield hand
+    hand.tx.connection.close()
+
+
+@pytest.fixture
+def send(app: Lavoro) -> Callable[[int], list[AsyncResult[Any]]]:
+    """Send so many tasks, which no worker takes."""
+
+    @app.task(name="one")
+    def one() -> int:
+        return 1
+
+    return lambda count: one.delay_many([()] * count)
+
+
+Send = Callable[[int], list[AsyncResult[Any]]]
+
+
+# With a worker
+
+
+@pytest.mark.usefixtures("worker")
+def test_values_come_in_the_order_of_the_set() -> None:
+    for join in (ResultSet.get, ResultSet.join, ResultSet.join_native):
+        results = ResultSet([tasks.add.delay(number, number) for number in range(20)])
+        assert join(results, timeout=30) == [2 * number for number in range(20)]
+        assert results.completed_count() == 20
+        assert (results.ready(), results.waiting(), results.successful(), results.failed()) == (
+            True,
+            False,
+            True,
+            False,
+        )
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_group_in_a_group() -> None:
+    inner = GroupResult("inner", [tasks.add.delay(3, 3), GroupResult("deep", [tasks.add.delay(4, 4)])])
+    group = GroupResult("outer", [tasks.add.delay(1, 1), inner, tasks.add.delay(2, 2)])
+    for join in (group.get, group.join, group.join_native):
+        assert join(timeout=30) == [2, [6, [8]], 4]
+    assert dict(group.iter_native(timeout=30))["inner"] == inner.results
+    assert group.completed_count() == 3
+    assert group.children == group.results
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_member_that_failed() -> None:
+    good, bad = tasks.add.delay(1, 1), tasks.fail.delay("key")
+    group = GroupResult("g", [good, GroupResult("inner", [bad])])
+    for join in (group.get, group.join, group.join_native):
+        with pytest.raises(KeyError, match="name"):
+            join(timeout=30)
+        told: dict[str, Any] = {}
+        assert join(timeout=30, propagate=False, callback=told.__setitem__) == ([] if join == group.join else None)
+        assert told.keys() == {good.id, "inner"}
+        two, (error,) = join(timeout=30, propagate=False)
+        assert (two, type(error)) == (2, KeyError)
+    assert (group.ready(), group.successful(), group.failed(), group.completed_count()) == (True, False, True, 1)
+    with pytest.raises(KeyError, match="name"):
+        group.maybe_throw()
+    group.maybe_throw(propagate=False)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_member_that_ends_with_an_exit_does_not_end_the_caller() -> None:
+    group = ResultSet([tasks.fail.delay("exit")])
+    for join in (group.join, group.join_native, group.maybe_throw):
+        with pytest.raises(Exception, match="ended with SystemExit"):
+            join(**({} if join == group.maybe_throw else {"timeout": 30}))
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_ignored_member_is_none_at_once() -> None:
+    group = ResultSet([tasks.add.delay(1, 1), tasks.forgotten.delay()])
+    assert group.join(timeout=30) == group.join_native(timeout=30) == [2, None]
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_stored_of_each_member() -> None:
+    result = tasks.add.delay(1, 1)
+    heard: list[Any] = []
+    [(id, about)] = ResultSet([result]).iter_native(timeout=30, on_message=heard.append)
+    assert (id, about["task_id"], about["status"], about["result"]) == (result.id, result.id, "SUCCESS", 2)
+    assert heard == [about]
+    assert dict(tasks.app.backend.get_many([result.id], timeout=30)) == {id: about}
+    assert ResultSet([result]).get(timeout=30, on_message=heard.append) == [2]
+    assert heard == [about, about]
+    with pytest.raises(ImproperlyConfigured, match="does not support on_message"):
+        ResultSet([result]).join(on_message=heard.append)
+
+
+@pytest.mark.usefixtures("worker")
+def test_waiting_for_a_set_inside_of_a_task() -> None:
+    with pytest.raises(RuntimeError, match="within a task"):
+        tasks.join_others.delay(False).get(timeout=30)
+    assert tasks.join_others.delay(True).get(timeout=30) == [2, 4]
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_children_of_a_task(statements: Statements) -> None:
+    result = tasks.send_some.delay()
+    ids = result.get(timeout=30)
+    first, group, *many = result.children
+    assert [child.id for child in result.children] == ids
+    assert (type(first), type(group), len(many)) == (AsyncResult, GroupResult, 2)
+    assert group.join(timeout=30) == [4, [6]]
+    assert first.get(timeout=30) == 2
+    ResultSet(many).get(timeout=30)
+    statements.clear()
+    again = AsyncResult(result.id, app=tasks.app)
+    found = [(node.id, value) for node, value in again.collect()]
+    assert [value for _, value in found] == [ids, 2, [4, [6]], 8, 10, 4, [6], 6]
+    assert statements == {"fetch_task": 1, "fetch_outcomes": 1}
+    assert again.get_leaf() == 6
+    graph = AsyncResult(result.id, app=tasks.app).graph
+    assert graph.valency_of(result) == 7
+    assert graph.topsort()[-1] == result
+
+
+@pytest.mark.usefixtures("worker")
+def test_ten_thousand_that_a_worker_runs(statements: Statements) -> None:
+    results = ResultSet(tasks.add.delay_many((number, 1) for number in range(MANY)))
+    threads = threading.active_count()
+    statements.clear()
+    assert results.get(timeout=60) == [number + 1 for number in range(MANY)]
+    assert statements["fetch_outcomes"] <= MANY / PAGE + 30
+    assert statements.total() - statements["fetch_outcomes"] <= 10
+    assert threading.active_count() <= threads + 1  # the listener's
+
+
+@pytest.mark.usefixtures("worker")
+def test_then_calls_with_the_set() -> None:
+    told: list[Any] = []
+    good, bad = ResultSet([tasks.add.delay(1, 1)]), ResultSet([tasks.fail.delay("key")])
+    good.then(lambda results: told.append(results[0].result), on_error=told.append)
+    bad.then(lambda results: told.append(len(results)), on_error=told.append)
+    assert told[:2] == [2, 1]
+    assert isinstance(told[2], KeyError)
+
+
+# Without one
+
+
+def test_ten_thousand_that_have_ended(hand: Hand, send: Send, statements: Statements) -> None:
+    results = send(MANY)
+    hand.end(*results)
+    for join in (ResultSet.join, ResultSet.join_native):
+        again = ResultSet([AsyncResult(result.id) for result in results])
+        statements.clear()
+        assert join(again, timeout=60) == [1] * MANY
+        assert again.ready()
+        assert again.completed_count() == MANY
+        assert statements == {"list_ended": 1, "fetch_outcomes": MANY // PAGE}
+    assert not results[0].site.result_listener.listening
+
+
+def test_a_question_takes_one_statement(hand: Hand, send: Send, statements: Statements) -> None:
+    results = send(100)
+    hand.end(*results[:40])
+    group = GroupResult("g", [*results[:50], GroupResult("inner", results[50:])])
+    for question, answer in (
+        ("ready", False), ("waiting", True), ("successful", False), ("failed", False), ("completed_count", 40),
+    ):  # fmt: skip
+        statements.clear()
+        assert getattr(group, question)() == answer
+        assert statements == {"list_ended": 1}
+    statements.clear()
+    ResultSet(results[40:]).revoke()
+    assert statements == {"revoke_tasks": 1}
+    assert (group.ready(), group.completed_count()) == (False, 40)  # those that are revoked have begun
+    statements.clear()
+    group.forget()
+    assert statements == {"forget_tasks": 1}
+    assert group.completed_count() == 0
+
+
+def test_revoking_a_set_ends_the_members_that_wait(send: Send) -> None:
+    group = ResultSet(send(3))
+    group.revoke(wait=True, timeout=60)
+    assert [result.state for result in group] == ["REVOKED"] * 3
+    with pytest.raises(Exception, match="revoked"):
+        group.get(timeout=60)
+
+
+def test_a_failure_is_raised_before_all_have_ended(hand: Hand, send: Send) -> None:
+    results = send(3)
+    hand.fail(results[2])
+    with pytest.raises(KeyError):
+        ResultSet(results).get(timeout=60)
+    with pytest.raises(TimeoutError):
+        ResultSet(results).join(timeout=0.05, interval=0.01)
+    told: list[Any] = []
+    ResultSet(results[2:]).join(propagate=False, callback=lambda id, value: told.append(id))
+    assert told == [results[2].id]
+
+
+def test_a_failed_parent_ends_the_wait(hand: Hand, send: Send) -> None:
+    first, *never = send(4)
+    group = GroupResult("g", [AsyncResult(result.id, parent=first) for result in never[:2]])
+    behind = GroupResult("h", never[2:], parent=GroupResult("before", [first]))
+    looks: list[None] = []
+
+    def fail_later() -> None:
+        looks.append(None)
+        if len(looks) == 2:
+            hand.fail(first)
+
+    with pytest.raises(KeyError):
+        group.get(timeout=60, interval=0.02, on_interval=fail_later)
+    for join in (behind.get, behind.join, group.join):
+        with pytest.raises(KeyError):
+            join(timeout=60)
+    with pytest.raises(TimeoutError):
+        behind.get(timeout=0, propagate=False)
+
+
+@pytest.mark.parametrize("join", [ResultSet.join, ResultSet.join_native])
+def test_a_timeout_of_nothing_looks_once(hand: Hand, send: Send, join: Any) -> None:
+    results = send(2)
+    with pytest.raises(TimeoutError, match=r"one\[.*waiting.*; 1 more of this set has none either"):
+        join(ResultSet(results), timeout=0, interval=60)
+    hand.end(*results)
+    assert join(ResultSet(results), timeout=0, interval=60) == [1, 1]
+
+
+def test_time_that_a_callback_takes_counts(hand: Hand, send: Send) -> None:
+    done, open = send(2)
+    hand.end(done)
+    told: list[Any] = []
+    spent = threading.Event()
+    with pytest.raises(TimeoutError):
+        ResultSet([done, open]).join(timeout=0.1, callback=lambda id, _: (told.append(id), spent.wait(0.15)))
+    assert told == [done.id]
+
+
+def test_ends_are_told_not_looked_for(hand: Hand, send: Send, statements: Statements) -> None:
+    results = ResultSet(send(5))
+    hand.take()
+    seen: list[str] = []
+    iterator = results.iter_native(timeout=60, interval=60)
+    for number in (3, 0, 4, 1, 2):
+        threading.Timer(0.05, hand.end, [results[number]]).start()
+        seen.append(next(iterator)[0])
+    assert seen == [results[number].id for number in (3, 0, 4, 1, 2)]
+    assert next(iterator, None) is None
+    assert statements["fetch_outcomes"] == 5
+    assert statements["list_ended"] <= 3
+
+
+def test_a_lost_listening_connection_does_not_keep_the_wait(hand: Hand, send: Send, eventually: Eventually) -> None:
+    results = ResultSet(send(2))
+    hand.take()
+    values: list[Any] = []
+    thread = threading.Thread(target=lambda: values.extend(results.get(timeout=60, interval=60)))
+    thread.start()
+    find = "select pid from pg_stat_activity where application_name = 'lavoro-listener' and state = 'idle'"
+    pid = eventually(lambda: hand.tx.connection.execute(find).fetchone(), why="it listens")
+    hand.tx.connection.execute("select pg_terminate_backend(%s, 60000)", pid)
+    hand.end(*results)
+    thread.join(60)
+    assert values == [1, 1]
+
+
+def test_two_threads_join_one_set(hand: Hand, send: Send) -> None:
+    results = ResultSet(send(200))
+    hand.take()
+    values: list[Any] = []
+    threads = [threading.Thread(target=lambda: values.append(results.get(timeout=60))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for result in results:
+        hand.end(result)
+    for thread in threads:
+        thread.join(60)
+    assert values == [[1] * 200] * 4
+
+
+def test_a_set_grows_while_it_is_joined(hand: Hand, send: Send) -> None:
+    first, second, third = send(3)
+    results = ResultSet([first])
+    hand.end(first)
+
+    def grow(id: str, value: Any) -> None:
+        told.append(id)
+        if id == first.id:
+            results.add(second)
+            results.add(third)
+            threading.Timer(0.05, hand.end, [second, third]).start()
+
+    told: list[str] = []
+    assert results.join(timeout=60, interval=60, callback=grow) == []
+    assert told == [first.id, second.id, third.id]
+    assert results.get(timeout=60) == [1, 1, 1]
+
+
+def test_a_result_of_a_reused_id_is_the_latest(hand: Hand, app: Lavoro) -> None:
+    for value in ("1", "2"):
+        sent = app.send_task("one", task_id="00000000-0000-4000-8000-000000000001")
+        hand.end(sent, value=value)
+    assert ResultSet([app.AsyncResult(sent.id)]).get(timeout=60) == [2]
+
+
+def test_members_of_other_applications(hand: Hand, send: Send, worker_url: str) -> None:
+    [mine] = send(1)
+    hand.end(mine)
+    with Lavoro("other", broker=worker_url, set_as_current=False) as other:
+        with pytest.raises(TimeoutError):
+            ResultSet([mine, AsyncResult(mine.id, app=other)]).get(timeout=0)
+        assert ResultSet([mine, EagerResult("e", 2, "SUCCESS")]).join(timeout=0) == [1, 2]
+
+
+def test_an_empty_set(app: Lavoro) -> None:
+    empty = ResultSet([])
+    assert (empty.get(), empty.join(), empty.supports_native_join, len(empty)) == ([], [], None, 0)
+    assert (empty.ready(), empty.successful(), empty.failed(), empty.completed_count()) == (True, True, False, 0)
+    assert empty.app is app
+    assert not GroupResult(None, [])
+    assert GroupResult("g")
+
+
+def test_a_set_of_eager_results() -> None:
+    good, bad = EagerResult("a", 1, "SUCCESS"), EagerResult("b", ValueError("x"), "FAILURE")
+    group = GroupResult("g", [good, bad])
+    assert not group.supports_native_join
+    with pytest.raises(ValueError, match="x"):
+        group.get()
+    assert group.get(propagate=False) == [1, bad.result]
+    assert (group.ready(), group.failed(), group.completed_count()) == (True, True, 1)
+    group.forget()
+    group.revoke()
+    assert good.state == "SUCCESS"
+
+
+def test_members_come_and_go(app: Lavoro) -> None:
+    a, b, c = (AsyncResult(id) for id in "abc")
+    results = ResultSet([a])
+    results.add(b)
+    results.add(AsyncResult("b"))
+    results.update([a, c, c])
+    assert list(results) == [a, b, c]
+    assert (results[0], results[1:], len(results)) == (a, [b, c], 3)
+    results.remove("b")
+    results.discard("b")
+    results.discard(b)
+    with pytest.raises(KeyError):
+        results.remove(b)
+    assert results == ResultSet([a, c])
+    assert results != [a, c]
+    assert repr(results) == "<ResultSet: [a, c]>"
+    results.clear()
+    assert list(results) == []
+
+
+def test_groups_as_objects(app: Lavoro) -> None:
+    group = GroupResult("g", [AsyncResult("a"), GroupResult("h", [AsyncResult("b")])], parent=AsyncResult("p"))
+    form = (("g", (("p", None), None)), [(("a", None), None), (("h", None), [(("b", None), None)])])
+    assert group.as_tuple() == form
+    for same in (result_from_tuple(form), pickle.loads(pickle.dumps(group)), copy.copy(group)):
+        assert (same, same.id, same.results, same.parent, same.app) == (group, "g", group.results, group.parent, app)
+    assert result_from_tuple(group) is group
+    assert app.GroupResult("g", group.results, parent=group.parent) == group == "g"
+    assert group != GroupResult("g", group.results)
+    assert (hash(group), str(group), repr(group)) == (hash("g"), "g", "<GroupResult: g [a, h]>")
+    assert app.ResultSet([AsyncResult("a")]).app is app
+    assert (group.backend, group.as_list()) == (app.backend, ["g", "p"])
+    assert pickle.loads(pickle.dumps(ResultSet([AsyncResult("a")]))) == ResultSet([AsyncResult("a")])
+
+
+def test_a_graph_that_is_not_over(send: Send) -> None:
+    [result] = send(1)
+    with pytest.raises(IncompleteStream):
+        _ = result.graph
+    assert list(result.build_graph(intermediate=True)) == [result]
+
+
+def test_a_graph_for_graphviz() -> None:
+    pairs = [("a", ["b", "c"]), ("b", ["d"]), ("c", []), ("d", [])]
+    graph, text = DependencyGraph(pairs, formatter=GraphFormatter(root="a", shape="oval")), io.StringIO()
+    graph.to_dot(text)
+    first, box, *_, last = text.getvalue().splitlines()
+    assert (first, last) == ("digraph dependencies {", "}")
+    assert 'root="a"' in box
+    assert '"a" -> "b" [shape="oval"' in text.getvalue()
+    assert repr(graph).splitlines()[:4] == ["a(3)", "     b(1)", "          d(0)", "     c(0)"]
+    assert list(graph.edges()) == ["a", "b"]
+    assert ("a" in graph, len(graph)) == (True, 4)
+
+
+def test_a_result_may_be_a_result(app: Lavoro) -> None:
+    """It is stored as its tuple."""
+    from lavoro import serialization
+
+    group = GroupResult(str(uuid.uuid4()), [AsyncResult("a")])
+    assert result_from_tuple(serialization.loads(serialization.dumps(group))) == group

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,8 +12,8 @@ from lavoro.config.absent import mark_missing
 from lavoro.exceptions import TaskRevokedError, TimeoutError
 from lavoro.execution import context
 from lavoro.protocol.ids import task_uuid
-from lavoro.result import AsyncResult, ResultSet
-from lavoro.store import results
+from lavoro.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
+from lavoro.store import groups, results
 from lavoro.text.printable import described
 
 logger = logging.getLogger("lavoro.task")
@@ -77,6 +78,26 @@ class Backend:
         """Yield ``(id, what is stored)`` of tasks as they end; options are those of ``ResultSet.iter_native``."""
         return self.iter_native(self.app.ResultSet(map(self.app.AsyncResult, task_ids)), **options)
 
+    # Groups
+
+    def save_group(self, group_id: str, result: GroupResult) -> GroupResult:
+        """Store which tasks a group consists of, as long as results are kept; replaces an earlier one."""
+        form = serialization.dumps(result.as_tuple())
+        with self.app.database.tx() as tx:
+            groups.save(tx, _group_uuid(group_id), form)
+        return result
+
+    def restore_group(self, group_id: str, cache: bool = True) -> Any:
+        """Return the result of a group that was saved; None if there is none."""
+        with self.app.database.tx() as tx:
+            form = groups.restore(tx, _group_uuid(group_id))
+        return None if form is None else result_from_tuple(serialization.loads(form), self.app)
+
+    def delete_group(self, group_id: str) -> None:
+        """Drop what is saved of a group."""
+        with self.app.database.tx() as tx:
+            groups.delete(tx, _group_uuid(group_id))
+
     # Writing
 
     def store_result(
@@ -140,6 +161,12 @@ class Backend:
 
 
 mark_missing(Backend, "backend")
+
+
+def _group_uuid(group_id: str) -> uuid.UUID:
+    if not group_id:
+        raise ValueError(f"group_id must not be empty. Got {group_id} instead.")
+    return task_uuid(group_id)
 
 
 def _encoded(result: Any, state: str, serializer: str) -> dict[str, Any]:

@@ -52,6 +52,8 @@ _PRODUCER = {
     # A repeat after a lost answer checks whether the task is stored already.
     "running": ("select (id)",),
     "finished": ("select (id)",),
+    # A sender may save which tasks its group has. To read that, it takes the rights to read results.
+    "saved_group": ("insert", "select (id)", "update (form, saved_at)"),
 }
 _CLAIMED = ("waiting", "running", "finished", "attempt", "worker")
 """The tables that every worker needs."""

@@ -70,6 +70,12 @@ class Tables:
         self.held = self._held()
         self._barrier()
         self._member()
+        self._table(
+            "saved_group",
+            sa.Column("id", UUID, primary_key=True),
+            sa.Column("form", JSON, nullable=False),
+            _time("saved_at", default=True),
+        )
         self.running = self._running()
         self.finished = self._finished()
         self.attempt = self._attempt()

@@ -1,4 +1,5 @@
--- Deletes revokes after a day, expired offers after a minute, unhandled tasks and stopped workers after `kept` seconds.
+-- Deletes revokes after a day, expired offers after a minute.
+-- Deletes unhandled tasks, saved groups and stopped workers after `kept` seconds.
 -- After `kept` seconds no stored task names a stopped worker any more.
 with revokes as (
     delete from {schema}.revoked where revoked_at < clock_timestamp() - interval '1 day' returning id
@@ -6,6 +7,8 @@ with revokes as (
     delete from {schema}.offer where until < statement_timestamp() - interval '1 minute'
 ), unhandled as (
     delete from {schema}.unhandled where ended_at < clock_timestamp() - %(kept)s::float8 * interval '1 second'
+), groups as (
+    delete from {schema}.saved_group where saved_at < clock_timestamp() - %(kept)s::float8 * interval '1 second'
 ), workers as (
     delete from {schema}.worker
     where stopped_at < clock_timestamp() - %(kept)s::float8 * interval '1 second'

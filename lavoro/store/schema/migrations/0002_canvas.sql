@@ -80,6 +80,13 @@ create type {schema}.message as (
     blockers uuid[]
 );
 
+-- The members of groups whose results were saved, as JSON: the forms that `result_from_tuple` reads.
+create table {schema}.saved_group (
+    id uuid primary key,
+    form json not null,
+    saved_at timestamptz not null default clock_timestamp()
+);
+
 -- The end of one task that a barrier counts.
 create type {schema}.ending as (
     id uuid,

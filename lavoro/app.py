@@ -22,6 +22,7 @@ from lavoro.calling.options import warn_of_unknown
 from lavoro.calling.outbox import Outbox
 from lavoro.calling.routing import queue_names
 from lavoro.calling.sending import begin, pauses
+from lavoro.canvas import builtin as _builtin  # noqa: F401  # registers tasks
 from lavoro.config import absent, spelling
 from lavoro.config.settings import Configuration, Settings, symbol
 from lavoro.definition.arguments import check_forms

@@ -1,11 +1,23 @@
 """The public names of the package, which ``lavoro`` imports at the first use of one."""
 
 from lavoro.app import Lavoro
-from lavoro.canvas import Signature, chain, maybe_signature, signature, subtask
+from lavoro.canvas import (
+    Signature,
+    chain,
+    chord,
+    chunks,
+    group,
+    maybe_signature,
+    maybe_subtask,
+    signature,
+    subtask,
+    xmap,
+    xstarmap,
+)
 from lavoro.execution.context import current as _request
 from lavoro.log import get_task_logger
 from lavoro.protocol.ids import uuid7 as _uuid7
-from lavoro.result import AsyncResult, EagerResult, allow_join_result
+from lavoro.result import AsyncResult, EagerResult, GroupResult, ResultSet, allow_join_result
 from lavoro.runtime.current_app import Proxy as _Proxy
 from lavoro.runtime.current_app import get as _get_app
 from lavoro.shared import shared_task
@@ -34,18 +46,26 @@ __all__ = [
     "AsyncResult",
     "Celery",
     "EagerResult",
+    "GroupResult",
     "Lavoro",
+    "ResultSet",
     "Signature",
     "Task",
     "allow_join_result",
     "bugreport",
     "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
     "get_task_logger",
+    "group",
     "maybe_signature",
+    "maybe_subtask",
     "shared_task",
     "signature",
     "subtask",
     "uuid",
+    "xmap",
+    "xstarmap",
 ]

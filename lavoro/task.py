@@ -265,7 +265,7 @@ class Task(Signatures[P, R]):
         if type(args) is not tuple or type(kwargs) is not dict:
             check_forms(args, kwargs)
         if self.typing and self.__arguments__ is not None:
-            self.__arguments__.check(args, kwargs)
+            self.__arguments__.check((None, *args) if options and "gathers" in options else args, kwargs)
         if self.__models__ is not None:
             args, kwargs = self.__plain__(args, kwargs, options)
         if task_id is not None or link is not None or link_error is not None or shadow is not None:
@@ -316,6 +316,9 @@ class Task(Signatures[P, R]):
         """Return arguments with plain data for models; pickle can send those as they are."""
         if self.__models__ is None or (options.get("serializer") or self.serializer) == "pickle":
             return args, kwargs
+        if "gathers" in options:  # the list of results comes first
+            args, kwargs = self.__models__.dumped((None, *args), kwargs, bound=self.__takes_task__)
+            return args[1:], kwargs
         return self.__models__.dumped(args, kwargs, bound=self.__takes_task__)
 
     def _plain_call(self, call: Call, options: Mapping[str, Any]) -> Call:

@@ -1,4 +1,4 @@
-"""Celery's module of signatures and workflows."""
+"""Signatures, chains, groups and chords."""
 
 from celery._answer import answer
 

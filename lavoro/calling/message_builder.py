@@ -194,7 +194,7 @@ def retry_changes(
     if request.is_eager:
         changes["call"] = (request.args if args is None else args), (request.kwargs if kwargs is None else kwargs)
     elif args is not None or kwargs is not None:
-        for option in ("argsrepr", "kwargsrepr"):
+        for option in ("argsrepr", "kwargsrepr", "gathers"):  # gathered results are among the arguments by now
             builder.extra.setdefault(option, None)
         again = builder.build(request.args if args is None else args, request.kwargs if kwargs is None else kwargs)
         changes.update(args=again.args, kwargs=again.kwargs or "{}", payload=again.payload)

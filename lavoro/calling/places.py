@@ -30,12 +30,15 @@ def place_of(extra: Mapping[str, Any], options: Mapping[str, Any]) -> Place | No
 
 
 def barriers_of(options: Mapping[str, Any]) -> str | None:
-    """Return the barriers that count the end of a call, as JSON: for the steps of a chain those of its last step."""
+    """Return the barriers that count the end of a call, as JSON: for the steps of a chain those of its last step.
+
+    A task without an index gets the next one of a barrier that exists.
+    """
     if not options.get("chord") and (rest := options.get("chain")):
         options = _end(rest[0])["options"]
     if not options.get("chord"):
         return None
-    return serialization.dumps({str(task_uuid(options["group_id"])): options.get("group_index") or 0})
+    return serialization.dumps({str(task_uuid(options["group_id"])): options.get("group_index")})
 
 
 def _end(signature: Mapping[str, Any]) -> Mapping[str, Any]:

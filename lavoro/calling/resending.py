@@ -13,6 +13,9 @@ from lavoro.exceptions import Retry
 from lavoro.execution.context import Context
 from lavoro.protocol.message import Message
 
+_AGAIN = (*sorted(KEPT - {"gathers"}), "properties")
+"""Options of the former try; results that it gathered are among its arguments."""
+
 
 def changes_of_retry(
     task: Any, request: Context, retry: Retry, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None,
@@ -45,7 +48,7 @@ def _time(retry: Retry) -> dict[str, Any]:
 
 def _kept(request: Context) -> dict[str, Any]:
     """Return the options of the former try."""
-    kept = {name: request.options[name] for name in (*sorted(KEPT), "properties") if name in request.options}
+    kept = {name: request.options[name] for name in _AGAIN if name in request.options}
     fields = {"queue": request.queue, "priority": request.priority, "expires": request.expires}
     headers = {"headers": request.headers} if request.headers else {}
     serializer = {"serializer": serialization.serializer_of(request.options.get("content_type"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from lavoro.canvas import continuation
+from lavoro.canvas import continuation, replacing
 from lavoro.canvas.maps import chunks, xmap, xstarmap
 from lavoro.canvas.signature import Signature
 from lavoro.execution.context import Context
@@ -61,6 +61,34 @@ class Signatures(Generic[P, R]):
         return self.signature(args, kwargs, {name: value for name, value in options.items() if value is not None})
 
     subtask_from_request = signature_from_request
+
+    # While it runs
+
+    def replace(self, sig: Any) -> Any:
+        """End this run, and have a signature run in the place of this task, under its id: ``return self.replace(sig)``.
+
+        It takes over the callbacks of this task, the rest of its chain, and its place in a chord. A group becomes the
+        list of its results. Raises ``Ignore``, or ``ImproperlyConfigured`` for a signature that is part of a chord,
+        and for an empty chain.
+        """
+        return self.on_replace(replacing.prepared(self.app, self.request, sig))
+
+    def on_replace(self, sig: Any) -> Any:
+        """Called by ``replace``, with what comes in the place of the task; a subclass returns ``super()``'s."""
+        return replacing.replaced(self.app, self.request, sig)
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add a task to the header of the chord that this task is in, and send it; ``lazy`` leaves that to the caller.
+
+        Its result comes last in the list that the body gets.
+        """
+        request = self.request
+        if not request.chord:
+            raise ValueError("Current task is not member of any chord")
+        sig.set(group_id=request.group, chord=request.chord, root_id=request.root_id)
+        sig.options.pop("group_index", None)
+        sig.freeze()
+        return sig if lazy else sig.delay()
 
     def __follow__(self, request: Any, state: str, value: Any, traceback: str | None) -> None:
         """Call what follows a run in the calling process."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lavoro.canvas.group import group
+from lavoro.calling.outbox import HOW, gathered
+from lavoro.canvas.group import add_children, group, send_members
+from lavoro.canvas.joining import joined
 from lavoro.canvas.kinds import register_type
-from lavoro.canvas.signature import R, Signature, field, maybe_signature, signature
+from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
+from lavoro.protocol.ids import uuid7
+from lavoro.result import allow_join_result
 
 
 @register_type()
@@ -45,6 +49,90 @@ class chord(Signature[R]):
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Send it, with this body."""
         return self.apply_async((), {"body": body} if body else {}, **options)
+
+    def apply_async(  # type: ignore[override]  # as Celery's
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, route_name: Any = None, **options: Any
+    ) -> Any:
+        """Send the header, and the body, which waits for it; return the result of the body.
+
+        ``args`` come before those of the header's tasks. ``failure_policy`` says what a task of the header that fails
+        does to the body: it fails ``"fail"`` at once (the default), ``"wait"`` when all have ended, or ``"run"`` not
+        at all: the list has the exception in the place of its result.
+        """
+        kwargs = dict(kwargs or {})
+        body = maybe_signature(kwargs.pop("body", None) or self.kwargs["body"], app=self._app)
+        if body is None:
+            raise ValueError("a chord needs a body: chord(header)(body)")
+        kwargs = {**self.kwargs.get("kwargs", {}), **kwargs}
+        args = (*(args or ()), *self.args) if not self.immutable else self.args
+        app = self.app if self._app is not None or body._app is None else body.app
+        options = {**self.options, **given(options)}
+        own_id = options.pop("task_id", None)
+        if app.conf["task_always_eager"]:
+            with allow_join_result():
+                return self.apply(args, kwargs, body=body, **options)
+        with gathered(app, taken(options, HOW)):
+            return self._send_parts(app, body.clone(), (args, kwargs), (task_id or own_id, own_id), options)
+
+    def _send_parts(
+        self, app: Any, body: Any, call: tuple[Any, Any], ids: tuple[Any, Any], options: dict[str, Any]
+    ) -> Any:
+        header, (task_id, own_id) = self.header_group(), ids
+        id = header.options.get("task_id") or own_id or str(uuid7())
+        root_id = options.get("root_id") or body.options.get("root_id")
+        of_header = taken(options, ("countdown", "eta", "blockers"))
+        for option, add in (("link", body.link), ("link_error", body.link_error)):
+            for callback in as_list(options.pop(option, None)):
+                add(callback)
+        policy = taken(options, ("failure_policy",))
+        body.options.update({name: value for name, value in options.items() if name != "parent_id"})
+        options = {name: value for name, value in options.items() if name not in _OF_BODY}
+        leaves = [gathering(leaf) for leaf in header.leaves()]
+        body = gathering_body(body)
+        result = body.freeze(task_id, group_id=id, root_id=root_id)
+        if leaves:
+            options = {**options, **of_header, "group_id": id, "chord": named(body), "root_id": root_id}
+            header_results = send_members(app, leaves, *call, options)
+            awaits = {"barrier": id, "expects": len(leaves)}
+            body.apply_async(awaits=awaits, gathers=id, add_to_parent=False, **policy)
+        else:
+            body.apply_async(([],), **of_header)
+            header_results = []
+        first, header_result = result, app.GroupResult(id, header_results)
+        while first.parent is not None:
+            first = first.parent
+        first.parent = header_result
+        if options.get("add_to_parent", True):
+            add_children(header_result, first)
+        return result
+
+    def apply(self, args: Any = None, kwargs: Any = None, propagate: bool = True, body: Any = None, **_: Any) -> Any:
+        """Run the header here, now, then the body; return the result of the body."""
+        body = self.body if body is None else body
+        return body.apply((self.header_group().apply(args, kwargs).get(propagate=propagate),))
+
+    def freeze(
+        self, _id: str | None = None, group_id: str | None = None, chord: Any = None, root_id: str | None = None,
+        parent_id: str | None = None, group_index: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Fix the ids of header and body, in place, and return the result of the body."""
+        header = self.tasks = self.header_group()
+        header_result = header.freeze(root_id=root_id, parent_id=parent_id)
+        self.id = header.id
+        if self.body is None:
+            return None
+        self.body = gathering_body(self.body)
+        result = first = self.body.freeze(_id, root_id=root_id, chord=chord, group_id=group_id, group_index=group_index)
+        seen = set()
+        while first.parent is not None:
+            seen.add(first.id)
+            first = first.parent
+            if first.id in seen:
+                raise RuntimeError("Recursive result parents")
+        first.parent = header_result
+        return result
+
+    _freeze = freeze
 
     def clone(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Return a copy, whose body is a copy too."""
@@ -111,6 +199,58 @@ class chord(Signature[R]):
             first, *rest = self.body.tasks
             return " | ".join([f"%{first.reprcall(self.tasks)}", *map(repr, rest)])
         return f"%{self.body.reprcall(self.tasks)}"
+
+
+_OF_BODY = frozenset({"chain", "chord", "task_id", "group_id", "group_index"})
+"""Options of a chord that belong to its body alone."""
+
+
+def gathering(leaf: Any) -> Any:
+    """Return a member of a header so that it ends in one task: a chain that ends in a group gives the list of it."""
+    last = leaf
+    while last.subtask_type in ("chain", "chord"):
+        last = last.tasks[-1] if last.subtask_type == "chain" else last.body
+    return joined(leaf, _accumulate(leaf)) if last.subtask_type == "group" else leaf
+
+
+def gathering_body(body: Any) -> Any:
+    """Return a body that begins with one task, which gets the list and hands it on to the group or chord behind it."""
+    first = body
+    while first.subtask_type == "chain" and first.tasks:
+        first = first.tasks[0]
+    if first.subtask_type not in ("group", "chord"):
+        return body
+    steps = body.unchain_tasks() if body.subtask_type == "chain" else [body]
+    begin = _accumulate(body)
+    for errback in _errbacks(body):  # they are called if the header fails
+        begin.link_error(errback)
+    made = Signature.TYPES["chain"]([begin, *steps], app=body._app)
+    made.options.update({name: body.options[name] for name in ("task_id", *_OF_BODY) if name in body.options})
+    return made
+
+
+def _accumulate(part: Any) -> Any:
+    return Signature("celery.accumulate", kwargs={"index": 0}, app=part.app)
+
+
+def _errbacks(body: Any) -> list[Any]:
+    own = as_list(body.options.get("link_error"))
+    match body.subtask_type:
+        case "group":
+            return [*own, *(errback for task in body.tasks for errback in as_list(task.options.get("link_error")))]
+        case "chord":
+            return [*own, *_errbacks(body.body)]
+    return own
+
+
+def named(body: Any) -> dict[str, Any]:
+    """Return the body as its header's tasks know it, ``request.chord``: without arguments and callbacks."""
+    while body.subtask_type == "chain":
+        body = body.tasks[0]
+    return {
+        "task": body.task, "args": [], "kwargs": {}, "options": {"task_id": body.id}, "subtask_type": None,
+        "immutable": body.immutable,
+    }  # fmt: skip
 
 
 def ends(part: Any) -> int:

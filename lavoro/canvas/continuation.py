@@ -84,10 +84,24 @@ def follow(app: Any, request: Any, state: str, value: Any, traceback: str | None
     if state != SUCCESS:
         messages = _errbacks(app, request, value, traceback) if state == FAILURE and options.get("link_error") else ()
         return Follow(messages, never=never(options))
-    messages = _composed(app, request, after(options, state), (value,))
-    barriers = barriers_of(options)
-    heir = next((each.id for each in messages if barriers and each.place and each.place.barriers == barriers), None)
-    return Follow(messages, heir)
+    messages = _composed(app, request, [*_together(options.get("link") or ())], (value,))
+    step = [*_next_step(options.get("chain") or ())]
+    following, heir = inherited(options, _composed(app, request, step, (value,)))
+    return Follow((*messages, *following), heir if step and step[0].signature.get("subtask_type") != "group" else None)
+
+
+def inherited(options: Options, messages: Sequence[Message]) -> tuple[tuple[Message, ...], uuid.UUID | None]:
+    """Return the messages, and the id of the heir, which takes over the barriers of the run and brings none itself.
+
+    It is the last message: a task alone, or the body of a chord.
+    """
+    if not messages:
+        return (), None
+    *others, heir = messages
+    if heir.place is not None and heir.place.barriers == barriers_of(options):
+        place = heir.place._replace(barriers=None)
+        heir = heir._replace(place=place if place.held_for is not None else None)
+    return (*others, heir), heir.id
 
 
 def call(app: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lavoro.calling.message_builder import calling_task
+from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.kinds import register_type
-from lavoro.canvas.signature import R, Signature, field, maybe_signature
+from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
+from lavoro.protocol.ids import uuid7
 
 
 @register_type()
@@ -35,6 +38,62 @@ class group(Signature[list[R]]):
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Send it, with these arguments before those of each member."""
         return self.apply_async(args, **options)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, route_name: Any = None, add_to_parent: bool = True,
+        link: Any = None, link_error: Any = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """Send the members, all or none, with these arguments before their own; return their ``GroupResult``."""
+        if link is not None:
+            raise TypeError("Cannot add link to group: use a chord")
+        if link_error is not None:
+            raise TypeError("Cannot add link to group: do that on individual tasks")
+        app = self.app
+        if app.conf["task_always_eager"]:
+            return self.apply(args, kwargs, **options)
+        if not self.tasks:
+            return self.freeze()
+        options = {**self.options, **given(options)}
+        if route_name is not None:
+            options["route_name"] = route_name
+        options["group_id"] = id = options.pop("task_id", None) or str(uuid7())
+        leaves = list(self.leaves())
+        with gathered(app, taken(options, HOW)):
+            results = send_members(app, leaves, args, kwargs, options)
+        result = app.GroupResult(id, results)
+        if add_to_parent:
+            add_children(result)
+        return result
+
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Run the members here, now, one after the other; return their ``GroupResult``."""
+        if not self.tasks:
+            return self.freeze()
+        options = {**self.options, **options}
+        options["group_id"] = id = options.pop("task_id", None) or str(uuid7())
+        results = [
+            leaf.apply(args, kwargs, **{**options, "group_index": index}) for index, leaf in enumerate(self.leaves())
+        ]
+        return self.app.GroupResult(id, results)
+
+    def freeze(
+        self, _id: str | None = None, group_id: str | None = None, chord: Any = None, root_id: str | None = None,
+        parent_id: str | None = None, group_index: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Fix the ids of the group and its members, in place, and return its ``GroupResult``."""
+        own = given({"group_id": group_id, "chord": chord, "group_index": group_index})
+        self.options.update(own)
+        id = self.options.setdefault("task_id", _id or str(uuid7()))
+        for name, value in (("root_id", root_id), ("parent_id", parent_id)):
+            self.options.setdefault(name, value)
+        self.tasks = list(self.leaves())
+        results = [
+            task.freeze(group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
+            for index, task in enumerate(self.tasks)
+        ]
+        return self.app.GroupResult(id, results)
+
+    _freeze = freeze
 
     def skew(self, start: float = 1.0, stop: float | None = None, step: float = 1.0) -> group[R]:
         """Set the countdown of one member after the other, in steps up to ``stop``; return the group."""
@@ -92,6 +151,24 @@ class group(Signature[list[R]]):
 
     def __repr__(self) -> str:
         return f"group({', '.join(map(repr, self.tasks))})" if self.tasks else "group(<empty>)"
+
+
+def add_children(*results: Any) -> None:
+    """Note results at the task that calls, unless it leaves no trail."""
+    caller = calling_task()
+    if caller is not None and getattr(caller.declared, "trail", True):
+        caller.children.extend(results)
+
+
+def send_members(app: Any, leaves: list[Any], args: Any, kwargs: Any, options: dict[str, Any]) -> list[Any]:
+    """Send the members of a group, whose options have its ``group_id``; return their results."""
+    results = []
+    options = {**options, "add_to_parent": False}
+    root_id, group_id = options.get("root_id"), options["group_id"]
+    for index, leaf in enumerate(leaves):
+        results.append(leaf.freeze(group_id=group_id, root_id=root_id, group_index=index))
+        leaf.apply_async(args, kwargs, **options)
+    return results
 
 
 def members(tasks: tuple[Any, ...], app: Any) -> list[Any]:

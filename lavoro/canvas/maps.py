@@ -11,7 +11,17 @@ from lavoro.canvas.kinds import register_type
 from lavoro.canvas.signature import Signature, maybe_signature
 
 
-class _Map(Signature[list[Any]]):
+class _OfTask(Signature[Any]):
+    """A signature that calls another task: it belongs to the application of that one."""
+
+    @property
+    def app(self) -> Any:
+        """The application: its own, else that of the task that it calls."""
+        task = self.kwargs["task"]
+        return task.app if self._app is None and isinstance(task, Signature) else super().app
+
+
+class _Map(_OfTask):
     task_name = ""
 
     def __init__(self, task: Any, it: Iterable[Any], **options: Any) -> None:
@@ -52,7 +62,7 @@ class xstarmap(_Map):
 
 
 @register_type()
-class chunks(Signature[list[list[Any]]]):
+class chunks(_OfTask):
     """Many calls in messages of ``n`` calls each: a group of ``xstarmap``."""
 
     def __init__(self, task: Any, it: Iterable[Any], n: int, **options: Any) -> None:
@@ -76,7 +86,7 @@ class chunks(Signature[list[list[Any]]]):
     def group(self) -> group[Any]:
         """Return the group of its messages."""
         task, it, n = self.kwargs["task"], self.kwargs["it"], self.kwargs["n"]
-        return group([xstarmap(task, part, app=self._app) for part in _parts(it, n)], app=self._app)
+        return group([xstarmap(task, part, app=self._app) for part in _parts(it, n)], app=self.app)
 
     @classmethod
     def apply_chunks(cls, task: Any, it: Iterable[Any], n: int, app: Any = None) -> Any:

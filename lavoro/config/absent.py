@@ -196,8 +196,6 @@ _PUT_BACK = "a task that failed or timed out is not put back: leave it out, and 
 _BEAT = "periodic tasks do not start in this release: let cron call lavoro.enqueue in SQL, or app.send_task"
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
-_WORKFLOWS = "signatures, chains, groups and chords are not part of this release: let the task send the next one"
-_MANY = "workflows are not part of this release: task.delay_many sends many calls at once"
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
@@ -244,7 +242,6 @@ ABSENT: dict[str, Absent] = {
     **dict.fromkeys(("task_send_sent_event", "worker_send_task_events"), Absent("warned", _EVENTS, _OFF)),
     "task_store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "task_store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
-    "task_allow_error_cb_on_chord_header": Absent("warned", _WORKFLOWS),
     "task_remote_tracebacks": Absent("warned", "a traceback travels as text: AsyncResult.traceback", _OFF),
     "worker_direct": Absent("warned", "a worker has no queue of its own: name one with -Q", _OFF),
     "worker_pool_restarts": Absent("warned", "a pool is restarted with the signal HUP, not with a command", _OFF),
@@ -261,17 +258,14 @@ ABSENT: dict[str, Absent] = {
     "@task.store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "@task.store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     # Attributes of tasks
-    **dict.fromkeys(("task.replace", "task.add_to_chord"), Absent("refused", _WORKFLOWS)),
     **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),
     "task.request_stack": Absent("refused", "requests are in the context: task.push_request and task.pop_request"),
     "task.send_event": Absent("refused", _EVENTS),
-    "task.on_replace": Absent("refused", _WORKFLOWS),
     **dict.fromkeys(
         ("task.Strategy", "task.Request", "task.start_strategy", "task.request_stack"),
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    "app.canvas": Absent("refused", _WORKFLOWS),
     **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
     "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
@@ -292,13 +286,6 @@ ABSENT: dict[str, Absent] = {
     # Attributes of results
     "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
-    **dict.fromkeys(
-        (
-            "lavoro.group", "lavoro.chord",
-        ),
-        Absent("refused", _WORKFLOWS),
-    ),
-    **dict.fromkeys(("lavoro.chunks", "lavoro.xmap", "lavoro.xstarmap"), Absent("refused", _MANY)),
     "schedules.solar": Absent(
         "refused", "sunrise and sunset are not part of this release: use crontab, or a task that computes its next time"
     ),
@@ -330,7 +317,6 @@ ABSENT: dict[str, Absent] = {
     "celery.beat": Absent("refused", _BEAT),
     "celery.bin": Absent("refused", "the command line cannot be extended: write a command of your own"),
     "celery.bootsteps": Absent("refused", _FIXED),
-    "celery.canvas": Absent("refused", _WORKFLOWS),
     "celery.concurrency": Absent("refused", "a pool is chosen by the worker's option --pool or setting worker_pool"),
     "celery.contrib": Absent("refused", "this release has no such addition: leave it out"),
     "celery.contrib.pytest": Absent("refused", _TESTING),
@@ -360,7 +346,7 @@ ABSENT: dict[str, Absent] = {
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),
     "lavoro multi": Absent("refused", f"several workers are several commands: {_MANAGED}"),
-    "lavoro graph": Absent("refused", _WORKFLOWS),
+    "lavoro graph": Absent("refused", "there is no such command: AsyncResult.graph has the tasks that a task led to"),
     "lavoro upgrade": Absent("refused", "settings have their lower-case names only: rename them"),
 }  # fmt: skip
 

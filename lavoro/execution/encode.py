@@ -17,9 +17,12 @@ _nulls: set[str] = set()
 
 
 def encode(value: Any, task: Any, options: Mapping[str, Any], settings: RunSettings) -> tuple[str | None, bytes | None]:
-    """Return a result as JSON, or its content type as JSON and its bytes; two None where the result is ignored."""
+    """Return a result as JSON, or its content type as JSON and its bytes; two None where the result is ignored.
+
+    The results of a chord's header are kept for its body.
+    """
     ignore = options.get("ignore_result")
-    if settings.eager or (task.ignore_result if ignore is None else ignore):
+    if settings.eager or ((task.ignore_result if ignore is None else ignore) and "chord" not in options):
         return None, None
     serializer = task.result_serializer
     if serializer == "json":

@@ -33,7 +33,7 @@ from lavoro.protocol.message import Job, pack_options
 from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.protocol.place import FOLLOWED, Follow
 from lavoro.runtime import forking
-from lavoro.states import REJECTED, SUCCESS
+from lavoro.states import FAILURE, REJECTED, SUCCESS
 from lavoro.text.printable import told
 
 logger = logging.getLogger("lavoro.task")
@@ -63,10 +63,15 @@ def execute(task: Any, job: Job, settings: RunSettings, call: Call | None = None
     return ended
 
 
-def handle_end(task: Any, job: Job, settings: RunSettings, error: BaseException, *, signal: object = None) -> None:
-    """Call the handlers and send the signal, in this process, of a task whose own process was ended."""
+def handle_end(
+    task: Any, job: Job, settings: RunSettings, error: BaseException, *, signal: object = None
+) -> Follow | None:
+    """Call the handlers and send the signal, in this process, of a task whose own process was ended.
+
+    Return what follows: the messages of its error callbacks.
+    """
     run = Run(task, job, settings)
-    contextvars.copy_context().run(run.handle_end, error, signal)
+    return contextvars.copy_context().run(run.handle_end, error, signal)
 
 
 class Run:
@@ -93,11 +98,15 @@ class Run:
         """Run, in a copy of the context: variables that the task sets are gone afterwards."""
         return contextvars.copy_context().run(self._outcome)
 
-    def handle_end(self, error: BaseException, signal: object) -> None:
-        """Call the handlers of a task that has ended in another process."""
+    def handle_end(self, error: BaseException, signal: object) -> Follow | None:
+        """Call the handlers of a task that has ended in another process; return what follows."""
         self.prepare()
         current.set(self.request)
+        follow = None
+        if not isinstance(error, TaskRevokedError) and "link_error" in self.call.options:
+            follow = self._follow(FAILURE, error)
         report.report_lost(self, error, signal)
+        return follow
 
     def let_go(self) -> None:
         """Drop all references: a log record may keep an exception, whose frames refer to this run."""
@@ -116,6 +125,8 @@ class Run:
             return self._ended(outcome.revoked(self.job, serialization.dumps_exception(revoked)), revoked)
         current.set(self.request)
         try:
+            if self.call.options and "gathers" in self.call.options:
+                self._gather()
             self.value = self.enter()
             return self._succeeded(self.value)
         except BaseException as error:  # SystemExit, GreenletExit and their like end the task, never the worker
@@ -127,6 +138,11 @@ class Run:
         if self.call is None:
             self.call = decode.decode(self.job, self.settings)
         self.request = self.call.request(self.task, self.settings)
+
+    def _gather(self) -> None:
+        """Read the results of a chord's header, which are the first argument of the body."""
+        assert self.settings.gather is not None
+        self.call.args = self.request.args = [self.settings.gather(self.call.options["gathers"]), *self.call.args]
 
     # During
 
@@ -236,7 +252,9 @@ class Run:
                 return self._retried(error)
             case Ignore():
                 report.report(self, report.IGNORING, error)
-                return outcome.ignored(self.job, self.runtime)
+                ended = outcome.ignored(self.job, self.runtime)
+                follow: Follow | None = getattr(error, "follow", None)  # it was replaced
+                return ended if follow is None else ended._replace(follow=follow)
             case Reject():
                 return self._rejected(error)
             case Cancelled():

@@ -38,6 +38,8 @@ class RunSettings(NamedTuple):
     """Seconds until the next try of a task that only another release knows, and the most to which they grow."""
     consumer: Any = None
     """The sender of signals that have no known task."""
+    gather: Callable[[str], list[Any]] | None = None
+    """Reads the results of the members of a barrier, of which a chord's body gets the list."""
     follow: Callable[[Any, str, Any, str | None], Follow | None] | None = None
     """Composes what follows a run, from its request, its state, its value or exception, and its traceback."""
     keyring: Keyring | None = None

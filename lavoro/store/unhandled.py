@@ -32,6 +32,6 @@ def take(tx: Tx, worker_id: int, names: Sequence[str]) -> Unhandled | None:
     return Unhandled(id, job, error or "", cancel)
 
 
-def drop(tx: Tx, worker_id: int, id: uuid.UUID) -> None:
-    """Delete the task: its handlers were called."""
-    tx.run("drop_unhandled", {"id": id, "worker_id": worker_id})
+def drop(tx: Tx, worker_id: int, id: uuid.UUID) -> bool:
+    """Delete the task: its handlers were called. Return whether it was this worker's."""
+    return bool(tx.run("drop_unhandled", {"id": id, "worker_id": worker_id}))

@@ -165,7 +165,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         blocked_timeout=conf.seconds("lavoro_blocked_timeout"),
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.failures_kept,
-        tasks=tuple(sorted(app.tasks)),
+        tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from lavoro import Lavoro, Task, current_task, shared_task
+from lavoro import Lavoro, Task, current_task, group, shared_task, signature
 from lavoro.exceptions import Ignore, Reject
 from lavoro.result import AsyncResult, allow_join_result
 
@@ -193,3 +193,31 @@ def boom(*args: Any) -> None:
 @app.task
 def raising_errback(request: Any, exc: BaseException, traceback: str) -> None:
     raise RuntimeError("in the errback")
+
+
+@app.task
+def kinds(values: list[Any]) -> list[str]:
+    return [type(value).__name__ for value in values]
+
+
+@app.task(bind=True)
+def replaced_by(self: Task[..., Any], *args: Any) -> Any:
+    return self.replace(signature(args[-1], app=app))
+
+
+@app.task(bind=True)
+def adds_to_chord(self: Task[..., Any], number: int) -> str:
+    self.add_to_chord(add.s(number, number))
+    return "added"
+
+
+@app.task
+def sends_group() -> None:
+    group(add.s(1, 1), add.s(2, 2)).delay()
+
+
+@app.task(bind=True, default_retry_delay=0)
+def insists_with(self: Task[..., Any], value: Any) -> Any:
+    if not self.request.retries:
+        raise self.retry()
+    return [self.request.retries, value]

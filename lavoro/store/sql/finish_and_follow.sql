@@ -99,7 +99,7 @@ select count(*), (
                 m.id, m.queue, m.priority, case when e.replaced and m.id = e.id then e.attempt else 0 end, m.retries,
                 m.eta, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args::json, m.kwargs::json, m.options::json, m.payload,
-                m.barriers::jsonb, case when m.id = case when e.replaced then e.id else e.heir end then e.handed end,
+                m.barriers::jsonb, case when m.id = coalesce(e.heir, e.id) then e.handed end,
                 m.held_for, m.expects, m.policy, m.blockers::uuid[]
             )::{schema}.message)
             from message m join ended e on e.id = m.parent

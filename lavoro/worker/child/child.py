@@ -35,7 +35,7 @@ from lavoro.runtime import forking
 from lavoro.runtime.forking import in_each_fork, leave_fork
 from lavoro.store import embedded
 from lavoro.text.printable import cut
-from lavoro.worker.child import start_warnings
+from lavoro.worker.child import gathering, start_warnings
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
@@ -306,6 +306,7 @@ class Child:
                 conf.seconds("lavoro_unknown_task_delay") or 1.0, conf.seconds("lavoro_unknown_task_delay_max") or 1.0
             ),
             follow=partial(continuation.follow, self.app),
+            gather=gathering.reader(self.app.database, frozenset(conf.accept_content), conf.lavoro_max_gathered),
             keyring=keyring_of(conf.lavoro_signing_keys, required=conf.lavoro_require_signature),
         )  # fmt: skip
 

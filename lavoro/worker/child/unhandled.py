@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lavoro import serialization
 from lavoro.execution.executor import handle_end
 from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.failure import release
-from lavoro.protocol.message import Job
+from lavoro.protocol.message import Job, Message
 from lavoro.runtime.service import Service
-from lavoro.store import unhandled
+from lavoro.store import tasks, unhandled
 from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE
@@ -67,15 +67,20 @@ class EndHandlers(Service):
             ended = unhandled.take(self._session.open(), self._worker_id, list(self._tasks))
             if ended is None:
                 break
-            if ended.job is not None:
-                self._handle(ended, ended.job)
-            unhandled.drop(self._session.open(), self._worker_id, ended.id)
+            messages = self._handle(ended, ended.job) if ended.job is not None else ()
+            tx = self._session.open()
+            with tx.connection.transaction():
+                if unhandled.drop(tx, self._worker_id, ended.id):
+                    tasks.insert(tx, messages)
 
-    def _handle(self, ended: Unhandled, job: Job) -> None:
+    def _handle(self, ended: Unhandled, job: Job) -> Sequence[Message]:
+        """Call the handlers of a task; return the messages of its error callbacks."""
         try:
             error = serialization.loads_exception(serialization.loads(ended.error))
             how = json.loads(ended.cancel) if ended.cancel else {}
-            handle_end(self._tasks[job.name], job, self._settings, error, signal=how.get("signal"))
+            follow = handle_end(self._tasks[job.name], job, self._settings, error, signal=how.get("signal"))
+            return follow.messages if follow is not None else ()
         except BaseException as error:  # SystemExit and its like end a handler, never the thread
             logger.exception("the handlers of task %s[%s] ended with %s", job.name, job.id, described(error))
             release(error)
+            return ()

@@ -1,0 +1,213 @@
+"""Groups and chords through a real worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lavoro import chain, chord, chunks, group, signature, uuid
+from lavoro.exceptions import ChordError
+from lavoro.result import AsyncResult
+from lavoro.serialization import dumps, loads
+from tests.api import tasks
+from tests.api.tasks import LocalError, add, boom, echo, forgotten, identity, lineage, note, note_id
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def noted(key: str) -> Any:
+    """What a task notes under this id."""
+    return AsyncResult(key, app=tasks.app).get(timeout=30)
+
+
+def result_of(canvas: Any) -> Any:
+    return canvas.apply_async().get(timeout=30)
+
+
+def error_of(id: str) -> BaseException:
+    result = AsyncResult(id, app=tasks.app)
+    found = result.get(timeout=30, propagate=False)
+    assert isinstance(found, BaseException), found
+    return found
+
+
+def test_a_group() -> None:
+    assert group(add.s(i, i) for i in range(20))().get(timeout=30) == [2 * i for i in range(20)]
+    assert group(add.s(1), add.s(2)).delay(10).get(timeout=30) == [11, 12]
+
+
+def test_groups_inside_of_groups_are_one_level() -> None:
+    result = group(add.s(1, 1), group(add.s(2, 2), group(add.s(3, 3))), chain(add.s(4, 4), add.s(1)))()
+    assert result.get(timeout=30) == [2, 4, 6, 9]
+
+
+def test_a_group_of_nothing() -> None:
+    assert result_of(group([])) == []
+    assert result_of(chord([], identity.s())) == []
+
+
+def test_members_know_their_group() -> None:
+    result = group(lineage.s(), lineage.s()).apply_async(task_id=(id := uuid()))
+    found = result.get(timeout=30)
+    assert result.id == id
+    assert [(each["group"], each["group_index"]) for each in found] == [(id, 0), (id, 1)]
+
+
+def test_a_chord() -> None:
+    assert result_of(chord([add.s(i, i) for i in range(10)], identity.s())) == [2 * i for i in range(10)]
+    assert chord(add.s(i, i) for i in range(3))(identity.s()).get(timeout=30) == [0, 2, 4]
+    assert result_of(group(add.s(1, 1), add.s(2, 2)) | echo.s(key=5)) == [[[2, 4]], {"key": 5}]
+    assert result_of(chord([add.s(1, 1)], echo.si("own"))) == [["own"], {}]
+
+
+@pytest.mark.parametrize(
+    ("canvas", "value"),
+    [
+        (chord([chain(add.s(1, 1), add.s(10)), add.s(5, 5)], identity.s()), [12, 10]),
+        (chord([chord([add.s(1, 1), add.s(2, 2)], identity.s()), add.s(5, 5)], identity.s()), [[2, 4], 10]),
+        (chord([group(add.s(1, 1), add.s(2, 2)), add.s(5, 5)], identity.s()), [2, 4, 10]),
+        (chord([chain(add.s(1, 1), group(add.s(10), add.s(20))), add.s(5, 5)], identity.s()), [[12, 22], 10]),
+        (chord([add.s(1, 1)], group(identity.s(), echo.si(1))), [[2], [[1], {}]]),
+        (chord([add.s(1, 1)], chord([identity.s(), identity.s()], identity.s())), [[2], [2]]),
+        (chord([add.s(1, 1)], chain(identity.s(), identity.s(), echo.s("end"))), [[[2], "end"], {}]),
+        (chain(add.s(1, 1), group(add.s(1), add.s(2)), group(identity.s(), identity.s())), [[3, 4], [3, 4]]),
+        (chain(add.s(1, 1), group(add.s(1), add.s(2)), identity.s(), echo.s(9)), [[[3, 4], 9], {}]),
+        (chord([add.s(1, 1)], identity.s()) | chain(identity.s(), group(identity.s(), identity.s())), [[2], [2]]),
+        (chain(chord([add.s(1, 1)], identity.s()), chord([identity.s(), identity.s()], identity.s())), [[2], [2]]),
+        (chord([chord([chord([add.s(1, 2)], identity.s())], identity.s())], identity.s()), [[[3]]]),
+        (chord([chain(add.s(1, 1), chord([add.s(1), add.s(2)], identity.s()), echo.s(7))], identity.s()),
+         [[[[3, 4], 7], {}]]),
+        (identity.map([1, 2, 3]), [1, 2, 3]),
+        (add.starmap([(1, 2), (3, 4)]), [3, 7]),
+        (add.chunks([(i, i) for i in range(5)], 2), [[0, 2], [4, 6], [8]]),
+        (chain(identity.si([1, 2]), chord([echo.s(1)], identity.s())), [[[[1, 2], 1], {}]]),
+    ],
+)  # fmt: skip
+def test_shapes(canvas: Any, value: Any) -> None:
+    assert result_of(canvas) == value
+
+
+def test_a_canvas_that_came_as_json() -> None:
+    canvas = chain(add.s(1, 1), group(add.s(1), add.s(2)), identity.s()) | echo.s(1)
+    assert result_of(signature(loads(dumps(canvas)), app=tasks.app)) == [[[3, 4], 1], {}]
+
+
+def test_members_of_a_header_keep_a_result_that_they_ignore() -> None:
+    assert result_of(chord([forgotten.s(), add.s(1, 1)], identity.s())) == [1, 2]
+
+
+def test_a_body_knows_its_header() -> None:
+    result = chord([lineage.s(), lineage.s()], lineage.s()).apply_async()
+    body = result.get(timeout=30)
+    members = body["args"][0]
+    assert [(each["group"], each["group_index"]) for each in members] == [(result.parent.id, 0), (result.parent.id, 1)]
+    assert result.parent.get() == members
+    assert body["id"] == result.id
+
+
+def test_a_member_that_fails_fails_the_body_at_once() -> None:
+    slow = tasks.report.s(1.0)
+    result = chord([slow, boom.s(1), add.s(1, 1)], identity.s()).apply_async()
+    error = error_of(result.id)
+    culprit = result.parent[1].id
+    assert (type(error), str(error)) == (ChordError, f"Dependency {culprit} raised LocalError(1, 'boom')")
+    with pytest.raises(LocalError):
+        result.get(timeout=30)  # the error of its parents comes first
+    assert result.parent[2].get(timeout=30) == 2
+
+
+def test_the_steps_after_a_body_fail_with_it() -> None:
+    result = (chord([boom.s()], identity.s()) | add.s(1) | add.s(2)).apply_async()
+    assert {type(error_of(id)) for id in (result.id, result.parent.id)} == {ChordError}
+
+
+def test_a_failed_step_fails_the_body_of_the_chord_it_is_in() -> None:
+    result = chord([chain(add.s(1, 1), boom.s(), add.s(1)), add.s(1, 1)], identity.s()).apply_async()
+    assert isinstance(error_of(result.id), ChordError)
+    assert isinstance(error_of(result.parent[0].id), LocalError)
+
+
+def test_the_policies_of_failures() -> None:
+    waits = chord([boom.s(), add.s(1, 1)], identity.s()).apply_async(failure_policy="wait")
+    assert isinstance(error_of(waits.id), ChordError)
+    runs = chord([boom.s(), add.s(1, 1)], tasks.kinds.s()).apply_async(failure_policy="run")
+    assert AsyncResult(runs.id, app=tasks.app).get(timeout=30) == ["LocalError", "int"]
+
+
+def test_callbacks_of_a_chord_belong_to_its_body() -> None:
+    key = uuid()
+    chord([add.s(1, 1)], identity.s()).apply_async(link=note.s(key))
+    assert noted(key) == [2]
+
+
+def test_nothing_is_sent_of_a_canvas_with_an_argument_that_cannot_be_encoded() -> None:
+    ids = [uuid() for _ in range(3)]
+    members = [add.s(1, 1).set(task_id=id) for id in ids]
+    for canvas in (group(*members, echo.s(object())), chord([*members], echo.s(object()))):
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            canvas.apply_async()
+    assert [AsyncResult(id, app=tasks.app).stage for id in ids] == [None] * 3
+
+
+# Replacing
+
+
+def test_a_task_is_replaced_by_another() -> None:
+    result = tasks.replaced_by.delay(add.s(2, 3))
+    assert result.get(timeout=30) == 5
+    assert AsyncResult(result.id, app=tasks.app).name == "tests.api.tasks.add"
+
+
+@pytest.mark.parametrize(
+    ("canvas", "value"),
+    [
+        (chain(add.s(1, 1), add.s(10)), 12),
+        (group(add.s(1, 1), add.s(2, 2)), [2, 4]),
+        (chord([add.s(1, 1)], identity.s()), [2]),
+        (chain(add.s(1, 1), group(add.s(1), add.s(2))), [3, 4]),
+        (identity.s("x"), "x"),
+    ],
+)
+def test_replacements_keep_their_place(canvas: Any, value: Any) -> None:
+    key = uuid()
+    assert tasks.replaced_by.apply_async((canvas,), link=note.s(key)).get(timeout=30) == value
+    assert noted(key) == value
+    in_chain = chain(tasks.replaced_by.s(canvas), echo.s("after")).apply_async()
+    assert in_chain.get(timeout=30) == [[value, "after"], {}]
+    assert in_chain.parent.get(timeout=30) == value
+    assert result_of(chord([tasks.replaced_by.s(canvas), add.s(5, 5)], identity.s())) == [value, 10]
+    in_both = chord([chain(tasks.replaced_by.s(canvas), echo.s("after"))], identity.s())
+    assert result_of(in_both) == [[[value, "after"], {}]]
+
+
+def test_a_replacement_that_fails_fails_the_task() -> None:
+    key = uuid()
+    result = tasks.replaced_by.apply_async((boom.s(1),), link_error=note_id.s(key))
+    assert isinstance(error_of(result.id), LocalError)
+    assert noted(key) == result.id
+    assert isinstance(error_of(chord([tasks.replaced_by.s(boom.s())], identity.s()).apply_async().id), ChordError)
+
+
+def test_replacements_are_counted() -> None:
+    assert tasks.replaced_by.delay(tasks.replaced_by.s(lineage.s())).get(timeout=30)["replaced_task_nesting"] == 2
+
+
+def test_a_task_adds_to_its_own_chord() -> None:
+    assert result_of(chord([tasks.adds_to_chord.s(7), add.s(1, 1)], identity.s())) == ["added", 2, 14]
+    assert isinstance(error_of(tasks.adds_to_chord.delay(7).id), ValueError)
+
+
+def test_what_a_task_sends_are_its_children() -> None:
+    result = tasks.sends_group.delay()
+    assert result.get(timeout=30) is None
+    (child,) = result.children
+    assert child.get(timeout=30) == [2, 4]
+
+
+def test_a_body_that_is_retried_gets_its_results_again() -> None:
+    assert result_of(chord([add.s(1, 1)], tasks.insists_with.s())) == [1, [2]]
+
+
+def test_chunks_and_maps_by_their_classes() -> None:
+    assert result_of(chunks(add.s(), [(1, 1), (2, 2)], 1)) == [[2], [4]]

@@ -99,7 +99,8 @@ class Lavoro(Surface):
         self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry()) if tasks is None else symbol_of(tasks)
         self._shared: SharedTasks = kept.get("_shared") or SharedTasks(self, self._lock)
         self._task_modules = TaskModules(self)
-        self._task_base: Any = task_cls
+        of_class: Any = type(self).task_cls  # a subclass may name its base there
+        self._task_base: Any = task_cls or (None if isinstance(of_class, property) else of_class)
         self.finalized = False
         given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
         for name in settings:

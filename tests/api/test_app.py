@@ -342,6 +342,18 @@ class PathTask(Task[..., Any]):
     """Named by its path in a test."""
 
 
+@pytest.mark.parametrize("base", [PathTask, "tests.api.test_app:PathTask"])
+def test_base_class_that_a_subclass_of_the_application_names(base: Any) -> None:
+    class Own(Lavoro):
+        task_cls = base
+
+    class OtherTask(Task[..., Any]):
+        pass
+
+    assert isinstance(Own("own").task(add), PathTask)
+    assert type(Own("given", task_cls=OtherTask).task(add)).__mro__[2] is OtherTask
+
+
 def test_application_with_its_own_ways() -> None:
     class Own(Lavoro):
         def __init__(self, *args: Any, **kwargs: Any) -> None:

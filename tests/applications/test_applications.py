@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from tests.applications.conftest import Application
 
 
@@ -149,3 +151,64 @@ def test_packages_with_tasks_of_their_own(application: Application) -> None:
     # This release starts no periodic tasks and sends no events, and says so.
     for setting in ("beat_schedule", "beat_scheduler", "task_send_sent_event", "worker_send_task_events"):
         assert f"WARNING/MainProcess] {setting} is not supported: " in log
+
+
+def test_a_site_with_old_names_of_settings(application: Application) -> None:
+    application.take("bakery")
+    application.start("-A", "bakery", "worker", "-l", "info", "-c", "4", "-Q", "bakery,oven")
+    answers = application.use("use.py")
+    log = application.stop()
+
+    assert answers == {
+        "mix": ["SUCCESS", "flourwater"],
+        "bake": ["SUCCESS", {"bread": "dough", "tries": 1}],
+        "burnt": ["FAILURE", ["TooHot", "300"]],
+        "glaze": ["SUCCESS", "plain"],
+        "proof": ["SUCCESS", "too long"],
+        "sell": ["SUCCESS", 6],
+        "unknown": ["FAILURE", ["KeyError", "'cake'"]],
+        "count": ["FAILURE", ["KeyError", "'till 2'"]],
+        "debug": ["SUCCESS", ["bakery.celery.debug_task", "nobody", "bakery"]],
+        "line": ["SUCCESS", "{'bread': 'ryewater', 'tries': 0} in the shelf"],
+        "chain": ["SUCCESS", "42 in the drawer"],
+        "linked": ["ab", "ab in the book"],
+        "taste": ["TASTED", {"bread": "rye"}],
+        "again": "flourwater",
+        "parents": [{"bread": "ryewater", "tries": 0}, "ryewater", 42],
+        "settings": ["bakery", "bakery", "12:00:00", 60, "Europe/Lisbon", ["clean", "count"], 2],
+        "unsent": True,
+    }
+    assert re.search(r"INFO/.*\] bakery.oven.tasks.mix\[.+\]: mixes flour and water\n", log)
+    assert re.search(r"WARNING/.*\] bakery.oven.tasks.glaze\[.+\]: no glaze after 2 tries\n", log)
+    assert re.search(r"Task bakery.till.tasks.count\[.+\] raised expected: KeyError\('till 2'\)\n", log)
+    assert re.search(r"Task bakery.oven.tasks.taste\[.+\] ignored\n", log)
+    assert re.search(r"INFO/.*\] bakery.oven.tasks.clean\[.+\]: cleans\n", log)
+
+
+@pytest.mark.parametrize("application", ["celery"], indirect=True)
+def test_a_service_that_imports_celery_from_many_places(application: Application) -> None:
+    application.take("printing")
+    application.start("-A", "printing.app", "worker", "-l", "info", "-c", "4", "-Q", "print,knives,urgent")
+    answers = application.use("use.py")
+    log = application.stop()
+
+    assert answers == {
+        "typeset": ["SUCCESS", ["a book", " of ho", "urs"]],
+        "fold": ["SUCCESS", ["a4", 3, 7]],
+        "urgent": ["SUCCESS", ["a5", "urgent"]],
+        "wrong": ["FAILURE", ["ValueError", "no sheet"]],
+        "book": ["SUCCESS", {"cuts": ["x", "y"], "children": True}],
+        "signature": ["SUCCESS", ["a3", 3, 1]],
+        "by name": ["SUCCESS", 3],
+        "follow": ["SUCCESS", "SUCCESS"],
+        "rejected": True,
+        "extended": ["tasks.cut", ["a5"], {"urgent": True}, "urgent"],
+        "here": [["a", "b"], ["a1", 3, "none"], True],
+        "travelled": ["SUCCESS", ["b", "knives"]],
+        "revoked": ["revoked", True],
+        "registry": [True, True],
+    }
+    assert re.search(r"\n.*tasks.cut says cuts a5\n", log)
+    assert re.search(r"INFO/.* typeset is done: \['a book', ' of ho', 'urs'\]\n", log)
+    assert re.search(r"INFO/.* tasks.cut has failed: ValueError\('no sheet'\), ValueError\n", log)
+    assert re.search(r"Task tasks.proofread\[.+\] reject requeue=False: no words\n", log)

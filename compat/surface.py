@@ -122,6 +122,7 @@ def _sample(path: str, cls: type) -> Any:
     arguments: dict[str, tuple[Any, ...]] = {
         "celery.result.AsyncResult": ("id",),
         "celery.result.EagerResult": ("id", 1, "SUCCESS"),
+        "celery.result.ResultSet": ([],),
         "celery.schedules.schedule": (1,),
     }
     try:

@@ -72,7 +72,7 @@ def _entry(path: str, value: Any) -> Any:
 
     A class or function that has another name too, there or in another module of Celery, is given as that path.
     """
-    home = _home(value)
+    home = _home(value, path.rpartition(".")[2])
     if home not in ("", path) and not PRIVATE_PARTS.search(home):
         return home
     if inspect.isclass(value):
@@ -80,13 +80,14 @@ def _entry(path: str, value: Any) -> Any:
     return signature(value) if inspect.isroutine(value) else None
 
 
-def _home(value: Any) -> str:
-    """The path under which a class or function was defined, if it is there."""
+def _home(value: Any, name: str) -> str:
+    """The path under which a class or function was defined, if it is there under its own name, or this one."""
     if not inspect.isclass(value) and not inspect.isroutine(value):
         return ""
-    module, name = str(value.__module__), str(value.__qualname__)
-    there = getattr(sys.modules.get(module), name, None) is value
-    return f"{module}.{name}" if there and module.startswith("celery.") else ""
+    module = str(value.__module__)
+    names = (each for each in (str(value.__qualname__), name) if not each.startswith("_"))
+    there = next((each for each in names if getattr(sys.modules.get(module), each, None) is value), None)
+    return f"{module}.{there}" if there and module.startswith("celery.") else ""
 
 
 def _members(cls: type) -> dict[str, str | None]:

@@ -332,7 +332,9 @@ ABSENT: dict[str, Absent] = {
     "celery.local": Absent("refused", _HELPERS),
     "celery.maybe_patch_concurrency": Absent("refused", "the worker patches by itself: lavoro worker -P gevent"),
     **dict.fromkeys(("celery.SERIES", "celery.VERSION_BANNER"), Absent("refused", "ask celery.__version__")),
-    **dict.fromkeys(("celery.exceptions", "celery.result", "celery.schedules"), Absent("refused", _HELPERS)),
+    **dict.fromkeys(
+        ("celery.canvas", "celery.exceptions", "celery.result", "celery.schedules"), Absent("refused", _HELPERS)
+    ),
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands

@@ -17,6 +17,7 @@
     │   └── BackendGetMetaError  └── BackendStoreError
     ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
     ├── CeleryCommandException  a command ends with an exit code of its own
+    ├── InvalidCanvas           a task would wait for itself; also a ValueError
     ├── DriverNotFound          psycopg finds no libpq; also an ImportError
     └── OperationalError        the database cannot be reached or refused
     SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
@@ -194,6 +195,10 @@ class SecurityError(CeleryError):
 
 class NotSupported(LavoroError, NotImplementedError):
     """Celery has this, and this release of Lavoro does not; the text says what to do instead."""
+
+
+class InvalidCanvas(LavoroError, ValueError):
+    """Tasks could never end as they are put together: one of them would wait for itself."""
 
 
 class DriverNotFound(LavoroError, ImportError):

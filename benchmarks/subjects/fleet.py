@@ -84,8 +84,9 @@ class Node:
         self.ready = [self.child]
         children: Any = self
         self.router = NotificationRouter(
-            self.database, children, renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry
-        )
+            self.database, children,
+            renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry, handle=lambda: None,
+        )  # fmt: skip
         self.router.queues = ("celery",)
         self.in_flight = InFlight(self.upkeep.idle)
         self.upkeep.start()

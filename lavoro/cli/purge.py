@@ -26,7 +26,9 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
     names = list(queues or found.queues)
     if not force:
         with translated():
-            waiting = sum(row.ready + row.scheduled for row in store.queue_status(found.database) if row.queue in names)
+            waiting = sum(
+                row.ready + row.scheduled + row.held for row in store.queue_status(found.database) if row.queue in names
+            )
         if not waiting:
             say(plain(f"nothing waits on {', '.join(names)}"))
             return

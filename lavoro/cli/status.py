@@ -46,12 +46,22 @@ def status(context: click.Context, app: str | None, as_json: bool) -> None:
 
 
 def _queues(rows: list[QueueStatus]) -> Table:
-    marked = any(row.paused or not row.served for row in rows)
-    table = Table("queue", "ready", "scheduled", "running", "oldest", *["note"] * marked, title="Queues")
+    marked, holding = any(row.paused or not row.served for row in rows), any(row.held for row in rows)
+    titles = ["queue", "ready", "scheduled", *["held"] * holding, "running", "oldest", *["note"] * marked]
+    table = Table(*titles, title="Queues")
     for row in rows:
         oldest = f"{row.oldest:.0f} s" if row.oldest is not None else ""
         marks = [", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))] * marked
-        _add(table, row.queue, f"{row.ready:,}", f"{row.scheduled:,}", f"{row.running:,}", oldest, *marks)
+        _add(
+            table,
+            row.queue,
+            f"{row.ready:,}",
+            f"{row.scheduled:,}",
+            *[f"{row.held:,}"] * holding,
+            f"{row.running:,}",
+            oldest,
+            *marks,
+        )
     return table
 
 

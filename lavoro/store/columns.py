@@ -32,12 +32,12 @@ def of_messages(messages: Sequence[Message]) -> dict[str, Any]:
 def of_places(messages: Sequence[Message]) -> dict[str, Any]:
     """Return the columns of the places of messages."""
     places = [message.place or _NOWHERE for message in messages]
-    texted = [place._replace(blockers=_array_text(place)) for place in places]
-    return _columns(_PLACES, list(zip(*texted, strict=True)))
-
-
-def _array_text(place: Place) -> Any:
-    return "{{{}}}".format(",".join(map(str, place.blockers))) if place.blockers else None
+    barriers, _, expects, _, policies = zip(*places, strict=True)
+    # A task with blockers needs no other name for its barrier than its own.
+    pairs = zip(messages, places, strict=True)
+    held_for = [place.held_for or (message.id if place.blockers else None) for message, place in pairs]
+    blockers = [f"{{{','.join(map(str, place.blockers))}}}" if place.blockers else None for place in places]
+    return _columns(_PLACES, (barriers, held_for, expects, blockers, policies))
 
 
 def of_batch(worker_id: int, jobs: Sequence[Job], fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:

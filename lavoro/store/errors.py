@@ -9,7 +9,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
 
-from lavoro.exceptions import LavoroError, OperationalError, SchemaOutdated
+from lavoro.exceptions import InvalidCanvas, LavoroError, OperationalError, SchemaOutdated
 from lavoro.text.commands import command
 
 LOST = (
@@ -40,12 +40,14 @@ def translated() -> Iterator[None]:
         raise
 
 
-def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError:
+def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError | InvalidCanvas:
     if isinstance(error, (pg.UndefinedTable, pg.InvalidSchemaName, pg.UndefinedColumn, pg.UndefinedFunction)):
         return SchemaOutdated(
             f"the database lacks Lavoro's tables or has those of another release ({first_line(error)}):"
             f" run `{command('migrate')}`"
         )
+    if isinstance(error, pg.InvalidParameterValue):
+        return InvalidCanvas(first_line(error))
     if isinstance(error, pg.InsufficientPrivilege):
         advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
         return OperationalError(f"the database refused this: {first_line(error)}: {advice}")

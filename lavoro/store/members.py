@@ -44,3 +44,11 @@ def gather(tx: Tx, barrier: uuid.UUID, *, limit: int) -> Gathered:
         )
     others = tx.run("fetch_members", {"barrier": barrier})
     return Gathered(number, size, results, tuple(Member._make(row) for row in others))
+
+
+def forget_old(tx: Tx, *, kept: float) -> int:
+    """Delete barriers that ended more than ``kept`` seconds ago and whose task is gone; return how many."""
+    forgotten = 0
+    while found := len(tx.run("forget_barriers", {"kept": kept})):
+        forgotten += found
+    return forgotten

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from lavoro.store.arrays import texts
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.notifications import Back, write
 from lavoro.store.schema.tables import tables_of
+from lavoro.store.tx import Tx
 
 
 class QueueStatus(NamedTuple):
@@ -30,6 +32,8 @@ class QueueStatus(NamedTuple):
     paused: bool
     served: bool
     """Whether a live worker takes tasks from it."""
+    held: int = 0
+    """Until other tasks have ended."""
 
 
 class WorkerStatus(NamedTuple):
@@ -61,6 +65,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
         sa.func.extract("epoch", now - sa.func.min(due_at).filter(due_at <= now)).label("oldest"),
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
+    held = sa.select(t.held.c.queue, sa.func.count()).group_by(t.held.c.queue)
     paused = sa.select(t.queue.c.name).where(t.queue.c.paused_at.is_not(None))
     served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c))
     with translated(), database.engine.connect() as connection:
@@ -69,10 +74,14 @@ def queue_status(database: Database) -> list[QueueStatus]:
             counts[queue] = [ready, scheduled, 0, float(oldest) if oldest is not None else None]
         for queue, count in connection.execute(running):
             counts.setdefault(queue, [0, 0, 0, None])[2] = count
+        holding = {row[0]: row[1] for row in connection.execute(held)}
         stopped, known = set(connection.scalars(paused)), set(connection.scalars(served))
-    for queue in stopped:
+    for queue in stopped | set(holding):
         counts.setdefault(queue, [0, 0, 0, None])
-    return [QueueStatus._make((queue, *counts[queue], queue in stopped, queue in known)) for queue in sorted(counts)]
+    return [
+        QueueStatus._make((queue, *counts[queue], queue in stopped, queue in known, holding.get(queue, 0)))
+        for queue in sorted(counts)
+    ]
 
 
 def worker_status(database: Database) -> list[WorkerStatus]:
@@ -133,10 +142,10 @@ def resume(database: Database, names: Sequence[str]) -> None:
 
 
 def purge(database: Database, names: Sequence[str]) -> int:
-    """Delete the waiting tasks of these queues; return their number."""
-    t = tables_of(database.schema)
+    """Delete the waiting and held tasks of these queues; return their number."""
     with translated(), database.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         driver.patience = math.inf  # there may be millions
         connection.detach()  # the next user of the connection needs a deadline again
-        return connection.execute(t.waiting.delete().where(t.waiting.c.queue.in_(names))).rowcount
+        tx = Tx(driver, database.schema)
+        return sum(tx.run(statement, {"queues": texts(names)})[0][0] for statement in ("purge_held", "purge_tasks"))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from psycopg import pq
 from psycopg.errors import InvalidParameterValue, UniqueViolation
 
+from lavoro import states
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued
 from lavoro.store import columns
@@ -242,9 +243,20 @@ def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
     parameters = {"ids": list(ids), "cancel": cancel}
     found = {row[1] for row in tx.run("revoke_tasks", parameters)}
     if len(found) < len(set(ids)):
+        outcome = {"state": states.REVOKED, "result": _REVOKED, "payload": None}
+        found |= set(tx.run("end_held", parameters | outcome)[0][0])
+    if len(found) < len(set(ids)):
         # Unknown, or on their way from table to table while the statement ran: they have arrived for the next one.
         found |= {row[1] for row in tx.run("revoke_tasks", parameters)}
     return len(found)
+
+
+_REVOKED = '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
+
+
+def expire_held(tx: Tx, *, limit: int = 1000) -> int:
+    """End held tasks that have expired; return their number."""
+    return _count(tx.row("expire_held", {"limit": limit}))
 
 
 def postpone_doubles(tx: Tx) -> int:

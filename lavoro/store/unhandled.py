@@ -35,3 +35,9 @@ def take(tx: Tx, worker_id: int, names: Sequence[str]) -> Unhandled | None:
 def drop(tx: Tx, worker_id: int, id: uuid.UUID) -> bool:
     """Delete the task: its handlers were called. Return whether it was this worker's."""
     return bool(tx.run("drop_unhandled", {"id": id, "worker_id": worker_id}))
+
+
+def are_left(tx: Tx) -> bool:
+    """Return whether there are such tasks that no live process handles."""
+    row = tx.row("unhandled_left")
+    return bool(row and row[0])

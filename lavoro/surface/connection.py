@@ -31,7 +31,9 @@ class Channel:
     def queue_declare(self, queue: str = "", passive: bool = False, **options: Any) -> Declared:
         """Count what waits in a queue and who serves it; a queue need not be declared."""
         nodes, _ = queues.workers_of(self._database, queue)
-        waiting = sum(row.ready + row.scheduled for row in queues.queue_status(self._database) if row.queue == queue)
+        waiting = sum(
+            row.ready + row.scheduled + row.held for row in queues.queue_status(self._database) if row.queue == queue
+        )
         return Declared(queue, waiting, len(nodes))
 
     def queue_purge(self, queue: str = "", **options: Any) -> int:

@@ -58,4 +58,4 @@ def test_sql_writes_all_words_and_no_others() -> None:
         call for text in texts for call in re.findall(r"pg_notify\(\s*'\{prefix\}_wake',(.*?);?\n(?=\S|$)", text, re.S)
     ]
     assert len(sent) >= 9
-    assert {word for call in sent for word in re.findall(r"'(\w+):?'", call)} == set(WORDS)
+    assert {word for call in sent for word in re.findall(r"'(\w+):'", call)} == set(WORDS)

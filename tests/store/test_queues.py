@@ -78,7 +78,7 @@ def test_purging_takes_its_time(
     database, other = Database(empty_url), opened()
     query = """
         select 1 from pg_stat_activity where application_name = 'lavoro' and wait_event_type = 'Lock'
-            and query like 'DELETE%' and query_start < clock_timestamp() - interval '1 second'"""
+            and query like '%purged as%' and query_start < clock_timestamp() - interval '1 second'"""
     with ThreadPoolExecutor() as threads:
         with tx.connection.transaction():
             rows(tx, "select from lavoro.waiting for update")
@@ -144,5 +144,5 @@ def test_errors_are_the_packages_own(database_url: str, ask: Callable[[Database]
 
 
 def test_the_names_are_those_of_the_command_line() -> None:
-    assert QueueStatus._fields == ("queue", "ready", "scheduled", "running", "oldest", "paused", "served")
+    assert QueueStatus._fields == ("queue", "ready", "scheduled", "running", "oldest", "paused", "served", "held")
     assert queues.__doc__

@@ -28,7 +28,7 @@ SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks",
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",
-    "list_ended", "fetch_outcomes", "fetch_group",
+    "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left",
 }  # fmt: skip
 
 ANYBODY = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lavoro.monitoring.doctor import retention, schema, server, vacuum, workers
+from lavoro.monitoring.doctor import canvases, retention, schema, server, vacuum, workers
 from lavoro.monitoring.doctor.exam import Exam, Finding
 from lavoro.monitoring.doctor.role import examine_role
 
@@ -27,6 +27,7 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     workers.paused_queues,
     workers.silent_workers,
     workers.orphans,
+    canvases.stuck_barriers,
     retention.late_partitions,
 )
 """In the order in which their findings are printed."""

@@ -22,12 +22,16 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 """The owner has the tables, the migrator is a member of it; the others have the rights listed here and no more."""
 LIMITED = ("producer", "worker", "readonly")
 
-FUNCTIONS = {
+_INTERNAL = (
+    "admit", "assign", "barriers_above", "end_steps", "fail_held", "join_barriers", "lock_barriers", "mark_blockers",
+    "release", "steps_behind", "told_error",
+)  # fmt: skip
+"""Functions that only others call, which run as the owner."""
+FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
     "store_messages": ("producer", "worker"),
-    **dict.fromkeys(("make_partition", "drop_partition", "count_members", "follow"), ("worker",)),
-    # Called by those above alone, which run as the owner.
-    **dict.fromkeys(("admit", "assign", "fail_held", "join_barriers", "release", "steps_behind", "told_error"), ()),
+    **dict.fromkeys(("make_partition", "drop_partition", "count_members", "end_held", "follow"), ("worker",)),
+    **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""
 

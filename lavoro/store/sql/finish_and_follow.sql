@@ -99,7 +99,8 @@ select count(*), (
                 m.id, m.queue, m.priority, case when e.replaced and m.id = e.id then e.attempt else 0 end, m.retries,
                 m.eta, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args::json, m.kwargs::json, m.options::json, m.payload,
-                m.barriers::jsonb, case when m.id = coalesce(e.heir, e.id) then e.handed end,
+                m.barriers::jsonb - array(select jsonb_object_keys(e.handed)),
+                case when m.id = coalesce(e.heir, e.id) then e.handed end,
                 m.held_for, m.expects, m.policy, m.blockers::uuid[]
             )::{schema}.message)
             from message m join ended e on e.id = m.parent
@@ -109,7 +110,7 @@ select count(*), (
                 e.id, case when g.state <> 'SUCCESS' then e.options->>'task_id' end, e.counting,
                 case when g.state = 'IGNORED' then coalesce(e.state, g.state) else g.state end,
                 case when g.state = 'IGNORED' then e.progress else g.result::json end,
-                g.payload
+                g.payload, null
             )::{schema}.ending)
             from ended e join given g on g.id = e.id
             where e.counting is not null

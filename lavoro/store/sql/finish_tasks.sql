@@ -49,9 +49,9 @@ select count(*), (
             d.id, case when g.state <> 'SUCCESS' then d.options->>'task_id' end, d.barriers,
             case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
             case when g.state = 'IGNORED' then d.progress else g.result::json end,
-            g.payload
+            g.payload, case when g.state <> 'SUCCESS' then d.options end
         )::{schema}.ending)
         from done d join given g on g.id = d.id
-        where d.barriers is not null
+        where d.barriers is not null or (g.state <> 'SUCCESS' and strpos(d.options::text, '"chain"') > 0)
     )) --@count
 from done

@@ -57,7 +57,7 @@ with lost as (
             end))
     from judged cross join blamed b
     where verdict is not null
-    returning id, name, options, result
+    returning id, name, state, options, result
 ), unhandled as (
     insert into {schema}.unhandled (id, name, cancel)
     select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id
@@ -90,6 +90,12 @@ with lost as (
     select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from requeued) q
 ), told as (
     select count(pg_notify('{prefix}_done', id::text)) from ended
+), counted as (
+    select {schema}.count_members(array_agg(row(
+        e.id, e.options->>'task_id', j.barriers, e.state, e.result, null, e.options
+    )::{schema}.ending)) --@count
+    from ended e join judged j on j.id = e.id
+    where j.barriers is not null or strpos(e.options::text, '"chain"') > 0
 )
 select
     (select reason from blamed),
@@ -100,4 +106,5 @@ select
         ] from ended
     ),
     (select * from woken),
-    (select * from told)
+    (select * from told),
+    (select * from counted)

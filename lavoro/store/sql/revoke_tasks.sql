@@ -21,7 +21,13 @@ with wanted as materialized (
         name, args, kwargs, options, payload,
         '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
     from taken --@outcome
-    returning id
+    returning id, result
+), counted as materialized (
+    select {schema}.count_members(array_agg(row(
+        t.id, t.options->>'task_id', t.barriers, 'REVOKED', e.result, null, t.options
+    )::{schema}.ending)) as number --@count
+    from ended e join taken t on t.id = e.id
+    where t.barriers is not null or strpos(t.options::text, '"chain"') > 0
 ), asked as (
     update {schema}.running r set cancel = %(cancel)s
     where r.ctid = any (array(
@@ -35,6 +41,7 @@ with wanted as materialized (
         and (select count(*) from {schema}.finished f where f.id = wanted.id) = 0
     on conflict (id) do nothing
 )
-select 'ended' as fate, id, null::bigint as worker_id, pg_notify('{prefix}_done', id::text) from ended
+select 'ended' as fate, id, null::bigint as worker_id, pg_notify('{prefix}_done', id::text)
+from ended cross join counted
 union all
 select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'cancel:' || worker_id || ':' || id) from asked

@@ -7,7 +7,7 @@ from typing import Any
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.notifications import Back, Cancel, Due, Later, Lease, read, write
+from lavoro.store.notifications import Back, Cancel, Due, Later, Lease, Unhandled, read, write
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
@@ -16,7 +16,7 @@ class NotificationRouter:
     """One listening connection for all children.
 
     Calls ``renew()`` when a task of theirs may have been cancelled, and ``expect_expiry(seconds)`` when the lease of
-    another node starts or is shortened.
+    another node starts or is shortened, and ``handle()`` when handlers of a task may be due.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class NotificationRouter:
         *,
         renew: Callable[[], object],
         expect_expiry: Callable[[float], object],
+        handle: Callable[[], object],
     ) -> None:
         self._children, self._renew = children, renew
         self._pass_on: dict[type, Callable[[Any], object]] = {
@@ -33,6 +34,7 @@ class NotificationRouter:
             Later: self._wake,
             Back: self._wake_all,
             Cancel: self._cancel,
+            Unhandled: lambda ended: handle() if ended.queue in self.queues else None,
             Lease: lambda lease: expect_expiry(lease.seconds),
         }
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_sleeping(listening=False))

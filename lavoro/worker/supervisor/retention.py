@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import workers
+from lavoro.store import members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
@@ -39,6 +39,8 @@ class Retention(Duty):
             if kept is not None:
                 part = partial(self._retain_table, table=table, kept=kept)
                 self.attempt(tx, f"to make and drop partitions of {table}", part)
+        if (kept := self._kept.get("finished_success")) is not None:
+            self.attempt(tx, "to forget old barriers", partial(members.forget_old, kept=kept))
         forget = partial(workers.forget_old, kept=self._kept["attempt"])
         self.attempt(tx, "to forget old workers and revokes", forget)
 

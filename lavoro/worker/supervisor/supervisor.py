@@ -77,7 +77,11 @@ class Supervisor:
         config, children = self._current.config, self._children
         leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
-        notifications = NotificationRouter(database, children, renew=upkeep.renew, expect_expiry=upkeep.expect_expiry)
+        notifications = NotificationRouter(
+            database, children,
+            renew=upkeep.renew, expect_expiry=upkeep.expect_expiry,
+            handle=lambda: self._loop.post(leases.handlers.call),
+        )  # fmt: skip
         notifications.queues = config.queues
         return Services(database, leases, notifications, Liveness(self._options.liveness_file, upkeep, children))
 

@@ -15,6 +15,7 @@ from lavoro.store.workers import Registration, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.clock_correction import ClockCorrection
 from lavoro.worker.supervisor.duty import RENEWALS, Duty, Hooks
+from lavoro.worker.supervisor.held_tasks import HeldTasks
 from lavoro.worker.supervisor.renewal import LeaseRenewal
 from lavoro.worker.supervisor.rescue import Rescuer
 from lavoro.worker.supervisor.retention import Retention
@@ -47,7 +48,8 @@ class Upkeep(Service):
             self.server_clock, lease=terms.lease, max_crashes=terms.max_crashes, rescued=hooks.rescued
         )
         self.renewal = LeaseRenewal(terms.lease, hooks, rescuer=self.rescuer, clock=clock)
-        self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, Retention(terms.node, terms.retention))
+        held, retention = HeldTasks(hooks.rescued), Retention(terms.node, terms.retention)
+        self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, held, retention)
         self._session = Session(
             database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS), lost=self.renewal.renew
         )

@@ -12,21 +12,12 @@ declare
     open uuid[];
     released integer := 0;
 begin
-    -- All barriers that this may change, in the order of their ids: those of held tasks, which may end here, too.
-    perform from {schema}.barrier b where b.id = any (array(
-        with recursive reached (barrier) as (
-            select key.barrier::uuid
-            from unnest(ends) e cross join lateral jsonb_object_keys(e.barriers) key (barrier)
-            union
-            select key.barrier::uuid
-            from reached r
-            cross join lateral (select b.task_id from {schema}.barrier b where b.id = r.barrier offset 0) b
-            cross join lateral (select h.barriers from {schema}.held h where h.id = b.task_id offset 0) h
-            cross join lateral jsonb_object_keys(h.barriers) key (barrier)
-        )
-        select barrier from reached
-    )) order by b.id for update;
+    perform {schema}.lock_barriers(array(
+        select distinct key.barrier::uuid
+        from unnest(ends) e cross join lateral jsonb_object_keys(e.barriers) key (barrier)
+    ));
     while ends is not null loop
+        perform {schema}.end_steps(ends) where exists (select from unnest(ends) e where e.options is not null);
         next_ends := null;
         open := null;
         for counted in

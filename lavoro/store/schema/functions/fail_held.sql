@@ -1,6 +1,5 @@
 -- Ends the task that a barrier holds as FAILURE, because one of its members has failed; returns its end.
--- The steps behind it in its chain fail with it. A process that knows the task calls its handlers.
--- The caller has locked the barrier.
+-- A process that knows the task calls its handlers. The caller has locked the barrier.
 create or replace function {schema}.fail_held(p_barrier uuid, p_index integer, p_ends {schema}.ending[])
 returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -36,29 +35,15 @@ begin
             g.name, g.args, g.kwargs, g.options, g.payload,
             error
         from gone g
-    ), steps as (
-        select s.p_id as id, s.p_name as name, g.queue, g.priority, g.created_at from gone g
-        cross join lateral {schema}.steps_behind(g.options) s
-    ), never as (
-        insert into {schema}.finished (
-            id, state, queue, priority, attempt, retries, crashes,
-            due_at, created_at,
-            name, result
-        )
-        select
-            s.id, 'FAILURE', s.queue, s.priority, 0, 0, 0,
-            s.created_at, s.created_at,
-            s.name, error
-        from steps s
-        returning id
     ), told as (
-        select count(pg_notify('{prefix}_done', e.id::text)) as number
-        from (select id from gone union all select id from never) e
+        select count(pg_notify('{prefix}_done', g.id::text))
+            + count(pg_notify('{prefix}_wake', 'unhandled:' || g.queue)) as number
+        from gone g
     ), unhandled as (
         insert into {schema}.unhandled (id, name) select g.id, g.name from gone g
         on conflict (id) do nothing
     )
-    select array_agg(row(g.id, g.options->>'task_id', g.barriers, 'FAILURE', error, null)::{schema}.ending)
+    select array_agg(row(g.id, g.options->>'task_id', g.barriers, 'FAILURE', error, null, g.options)::{schema}.ending)
     from gone g
     where (select number from told) > 0
     into ended;

@@ -10,6 +10,8 @@ declare
     messages {schema}.message[] := p_messages;
     created uuid[];
     tasks {schema}.waiting[];
+    blocked record;
+    ends {schema}.ending[];
 begin
     if p_repeated then
         select array_agg(m) into messages from unnest(p_messages) m
@@ -54,6 +56,12 @@ begin
     if tasks is not null then
         perform {schema}.admit(tasks, p_assign, p_always);
     end if;
+    for blocked in
+        select m.id, m.held_for, m.blockers from unnest(messages) m where m.expects > 0 and m.blockers <> '{}'
+    loop
+        ends := ends || {schema}.mark_blockers(blocked.id, blocked.held_for, blocked.blockers);
+    end loop;
+    perform {schema}.count_members(ends);
 end $$;
 
 revoke all on function {schema}.store_messages from public;

@@ -87,14 +87,16 @@ create table {schema}.saved_group (
     saved_at timestamptz not null default clock_timestamp()
 );
 
--- The end of one task that a barrier counts.
+-- The end of one task that a barrier counts, or that has steps behind it in its chain.
 create type {schema}.ending as (
     id uuid,
     task_id text,
     barriers jsonb,
     state text,
     result json,
-    result_payload bytea
+    result_payload bytea,
+    -- Those of a task that no message follows: the steps behind it in its chain end with it.
+    options json
 );
 
 create or replace view {schema}.tasks as

@@ -418,9 +418,9 @@ class Task(Signatures[P, R]):
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 
-        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, if this worker process runs it:
-        a thread that the task has started can report so. A state that cannot be stored is logged as a warning. In eager
-        mode, and when the function is called directly, there is nothing to store::
+        ``meta`` is anything that JSON can carry. With ``task_id`` it is for that task, which may run anywhere. A final
+        state is stored as its outcome, unless this process runs it. A state that cannot be stored is logged as a
+        warning. In eager mode, and when the function is called directly, there is nothing to store::
 
             self.update_state(state="PROGRESS", meta={"done": 3, "total": 10})
         """
@@ -433,7 +433,7 @@ class Task(Signatures[P, R]):
                 "state %s of a task %s is dropped: none runs in this thread; give its id, task_id=...", state, self.name
             )
         elif context.report_by_id is None or not context.report_by_id(task_id, state, meta):
-            logger.warning("state %s of %s[%s] is dropped: it does not run in this process", state, self.name, task_id)
+            self.backend.store_result(task_id, meta, state, request=Context(task=self.name))
 
     def add_trail(self, result: Any) -> Any:
         """Add a result to the children of this run, unless ``trail`` is false; return it."""

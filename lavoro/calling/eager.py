@@ -15,8 +15,9 @@ from lavoro.execution.report import tell_postrun
 from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.failure import ExceptionInfo
 from lavoro.protocol.message import Job, Message
-from lavoro.protocol.outcome import Outcome, Requeued
+from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.result import EagerResult, denied_join_result
+from lavoro.store import results
 
 
 def run_eagerly(
@@ -136,6 +137,8 @@ def _run(
     if run.raised is not None:
         value, traceback = run.error or run.raised, ExceptionInfo(run.raised).traceback
     state = states.REJECTED if isinstance(run.raised, Reject) else ended.state or states.PENDING
+    if task.store_eager_result and state in states.READY_STATES and isinstance(ended, Finished) and ended.result:
+        results.store_finished(app.database, ended)
     return EagerResult(options.get("task_id") or message.id, value, state, traceback, task.name, app)
 
 

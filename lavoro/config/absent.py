@@ -240,7 +240,6 @@ ABSENT: dict[str, Absent] = {
     ),
     "task_default_rate_limit": Absent("warned", _RATES),
     **dict.fromkeys(("task_send_sent_event", "worker_send_task_events"), Absent("warned", _EVENTS, _OFF)),
-    "task_store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "task_store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     "task_remote_tracebacks": Absent("warned", "a traceback travels as text: AsyncResult.traceback", _OFF),
     "worker_direct": Absent("warned", "a worker has no queue of its own: name one with -Q", _OFF),
@@ -255,7 +254,6 @@ ABSENT: dict[str, Absent] = {
         ("@task.acks_on_failure_or_timeout", "@task.acks_on_failure", "@task.acks_on_timeout"),
         Absent("refused", _PUT_BACK, (True, None)),
     ),
-    "@task.store_eager_result": Absent("warned", "eager results are not stored: the call returns them"),
     "@task.store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     # Attributes of tasks
     **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),

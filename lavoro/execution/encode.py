@@ -22,7 +22,8 @@ def encode(value: Any, task: Any, options: Mapping[str, Any], settings: RunSetti
     The results of a chord's header are kept for its body.
     """
     ignore = options.get("ignore_result")
-    if settings.eager or ((task.ignore_result if ignore is None else ignore) and "chord" not in options):
+    ignored = (task.ignore_result if ignore is None else ignore) and "chord" not in options
+    if ignored or (settings.eager and not task.store_eager_result):
         return None, None
     serializer = task.result_serializer
     if serializer == "json":

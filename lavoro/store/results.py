@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from psycopg import pq
 
+from lavoro.protocol.outcome import Finished
 from lavoro.store.arrays import uuids
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
@@ -116,6 +117,11 @@ def forget(tx: Tx, *ids: uuid.UUID) -> int:
     return len(tx.run("forget_tasks", {"ids": uuids(ids)}))
 
 
+def report(tx: Tx, id: uuid.UUID, state: str, meta: str | None) -> bool:
+    """Store a custom state with its metadata, JSON text, for a task that any worker runs; return whether one does."""
+    return bool(tx.run("report_state", {"id": id, "state": state, "meta": meta}))
+
+
 def store(database: Database, id: uuid.UUID, result: str, **columns: Any) -> None:
     """Store the outcome of a task that no worker runs, JSON text, in place of an earlier one; a success stays."""
     finished = tables_of(database.schema).finished
@@ -126,8 +132,23 @@ def store(database: Database, id: uuid.UUID, result: str, **columns: Any) -> Non
         connection.execute(finished.delete().where(of_this))
         now = sa.func.clock_timestamp()
         usual = {"queue": "", "priority": 0, "attempt": 0, "retries": 0, "crashes": 0, "due_at": now, "created_at": now}
-        json = sa.cast(sa.literal(result, sa.Text()), sa.JSON())
-        connection.execute(finished.insert().values(id=id, result=json, **{**usual, **columns}))
+        connection.execute(finished.insert().values(id=id, result=_json(result), **{**usual, **columns}))
+
+
+def store_finished(database: Database, ended: Finished) -> None:
+    """Store the outcome of a task that ran in the calling process."""
+    job = ended.job
+    json = {"args": job.args, "kwargs": job.kwargs, "options": job.options, "children": ended.children}
+    store(
+        database, job.id, ended.result or "null", state=ended.state, result_payload=ended.payload,
+        traceback=ended.traceback, runtime=ended.runtime, name=job.name, queue=job.queue, priority=job.priority,
+        attempt=job.attempt, retries=job.retries, payload=job.payload,
+        **{column: _json(text) for column, text in json.items() if text is not None},
+    )  # fmt: skip
+
+
+def _json(text: str) -> sa.Cast[Any]:
+    return sa.cast(sa.literal(text, sa.Text()), sa.JSON())
 
 
 class Attempt(NamedTuple):

@@ -9,11 +9,13 @@ from typing import Any
 
 from lavoro import serialization, states
 from lavoro.config.absent import mark_missing
-from lavoro.exceptions import TaskRevokedError, TimeoutError
+from lavoro.exceptions import LavoroError, TaskRevokedError, TimeoutError
 from lavoro.execution import context
 from lavoro.protocol.ids import task_uuid
+from lavoro.protocol.progress import TooLong, progress
 from lavoro.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
 from lavoro.store import groups, results
+from lavoro.store.errors import first_line
 from lavoro.text.printable import described
 
 logger = logging.getLogger("lavoro.task")
@@ -103,14 +105,17 @@ class Backend:
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **_: Any
     ) -> Any:
-        """Store the outcome of a task, or a state of one that this process runs; return the result.
+        """Store the outcome of a task, or a state of one that runs, on any worker; return the result.
 
-        A success that is stored stays. A state that is none of the final ones, of a task that does not run here, is
-        dropped with a warning, as ``Task.update_state`` does.
+        A success that is stored stays. A state that is none of the final ones, of a task that does not run, is dropped
+        with a warning: the start of a task would replace it.
         """
         if state not in states.READY_STATES:
-            if context.report_by_id is None or not context.report_by_id(task_id, state, result):
-                logger.warning("state %s of %s is dropped: it does not run in this process", state, task_id)
+            if (context.report_by_id is None or not context.report_by_id(task_id, state, result)) and (
+                why := self._report(task_id, state, result)
+            ):
+                name = getattr(request, "task", None)
+                logger.warning("state %s of %s is dropped: %s", state, f"{name}[{task_id}]" if name else task_id, why)
             return result
         results.store(
             self.app.database, task_uuid(task_id), state=state, traceback=traceback,
@@ -118,6 +123,15 @@ class Backend:
             **_encoded(result, state, self.app.conf["result_serializer"]),
         )  # fmt: skip
         return result
+
+    def _report(self, task_id: str, state: str, meta: Any) -> str | None:
+        """Store a state of a task that another process runs; return the reason why that cannot be."""
+        try:
+            state, text = progress(state, meta, self.app.conf["lavoro_max_progress_size"])
+            with self.app.database.tx() as tx:
+                return None if results.report(tx, task_uuid(task_id), state, text) else "no task of this id runs"
+        except (LavoroError, TooLong) as error:
+            return first_line(error)
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, **_: Any) -> None:
         """Store a success."""

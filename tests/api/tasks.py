@@ -85,6 +85,13 @@ def call_another() -> str:
 
 
 @app.task(bind=True)
+def report_for(self: Task[..., Any], id: str) -> Any:
+    """Tell of another task, which runs in another process or nowhere."""
+    self.update_state(task_id=id, state="TOLD", meta={"by": self.request.id})
+    return AsyncResult(id, app=app).info
+
+
+@app.task(bind=True)
 def send_some(self: Task[..., Any]) -> list[str]:
     """Lead to a task, to a group, and to those of ``delay_many``."""
     add.delay(1, 1)

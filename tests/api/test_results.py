@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, EagerResult, Lavoro
-from lavoro.exceptions import IncompleteStream, NotSupported, TaskRevokedError, TimeoutError
+from lavoro.exceptions import Ignore, IncompleteStream, NotSupported, Reject, TaskRevokedError, TimeoutError
 from lavoro.result import (
     allow_join_result,
     assert_will_not_block,
@@ -20,8 +20,10 @@ from lavoro.result import (
     result_from_tuple,
     task_join_will_block,
 )
+from lavoro.store import tasks as store
 from tests.api import tasks
 from tests.conftest import Eventually
+from tests.store.walk import lane, registered, succeeded, take
 
 
 def again(result: AsyncResult[Any]) -> AsyncResult[Any]:
@@ -88,6 +90,21 @@ def test_a_failed_parent_ends_the_wait_for_what_never_starts() -> None:
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_task_tells_of_a_task_that_another_worker_runs(app: Lavoro) -> None:
+    with Lavoro("there", broker=tasks.app.database_url, set_as_current=False) as there:
+        sent = there.send_task("theirs", queue="no worker serves this")
+        assert tasks.report_for.delay(sent.id).get(timeout=30) is None
+        tx = there.database.open("lavoro-test")
+        worker = registered(tx, process=9)
+        [job] = take(tx, lane("no worker serves this"), worker_id=worker)
+        told = tasks.report_for.delay(sent.id)
+        assert told.get(timeout=30) == {"by": told.id} == sent.info
+        store.finish(tx, worker, [succeeded(job)])
+        tx.cursor.execute("update lavoro.worker set stopped_at = clock_timestamp() where id = %s", [worker])
+        tx.connection.close()
+
+
+@pytest.mark.usefixtures("worker")
 def test_then_calls_what_it_is_given() -> None:
     told: list[Any] = []
     good, bad = tasks.add.delay(1, 2), tasks.fail.delay("key")
@@ -95,6 +112,71 @@ def test_then_calls_what_it_is_given() -> None:
     bad.then(lambda result: told.append(result.id), on_error=told.append)
     assert told[:2] == [3, bad.id]
     assert isinstance(told[2], KeyError)
+
+
+# States and outcomes from elsewhere
+
+
+def test_a_state_is_stored_for_a_task_that_another_process_runs(app: Lavoro, caplog: pytest.LogCaptureFixture) -> None:
+    report = app.task(name="report")(lambda: None)
+    sent = app.send_task("held")
+    report.update_state(sent.id, "EARLY")
+    tx = app.database.open("lavoro-test")
+    registered(tx)
+    [job] = take(tx)
+    app.conf.lavoro_max_progress_size = 20
+    report.update_state(task_id=sent.id, state="TOLD", meta={"done": 1})
+    report.update_state(sent.id, "LONG", "x" * 19)
+    assert (sent.state, sent.info, sent.ready()) == ("TOLD", {"done": 1}, False)
+    store.finish(tx, 1, [succeeded(job)])
+    tx.connection.close()
+    assert sent.get(timeout=60) == 3
+    report.update_state(sent.id, "LATE")
+    report.update_state("my own", "SUCCESS", 5)
+    assert (sent.state, app.AsyncResult("my own").get(timeout=60)) == ("SUCCESS", 5)
+    beginning = f"of report[{sent.id}] is dropped:"
+    assert [record.message for record in caplog.records] == [
+        f"state EARLY {beginning} no task of this id runs",
+        f"state LONG {beginning} it has 21 characters, more than 20 (lavoro_max_progress_size)",
+        f"state LATE {beginning} no task of this id runs",
+    ]
+
+
+def test_eager_results_are_stored_where_that_is_asked_for(app: Lavoro) -> None:
+    app.conf.task_always_eager = True
+
+    @app.task(name="some", store_eager_result=True)
+    def some(x: int, fail: bool = False) -> list[int]:
+        if fail:
+            raise KeyError(x)
+        return [x]
+
+    @app.task(name="kept", store_eager_result=True)
+    def kept() -> set[int]:
+        return {1}
+
+    kept.result_serializer = "pickle"
+
+    @app.task(name="none")
+    def none() -> int:
+        return 1
+
+    @app.task(name="refused", store_eager_result=True)
+    def refused(requeue: bool | None) -> None:
+        raise Ignore if requeue is None else Reject("no", requeue=requeue)
+
+    app.conf.accept_content = ["json", "pickle"]
+    good, bad, odd = some.delay(5), some.apply((6,), {"fail": True}), kept.apply_async(task_id="my own")
+    again = AsyncResult(good.id)
+    assert (again.get(timeout=60), again.name, again.args, again.retries) == ([5], "some", [5], 0)
+    assert (AsyncResult(bad.id).state, AsyncResult(bad.id).traceback) == ("FAILURE", bad.traceback)
+    with pytest.raises(KeyError, match="6"):
+        AsyncResult(bad.id).get(timeout=60)
+    assert (odd.id, AsyncResult("my own").get(timeout=60)) == ("my own", {1})
+    unstored = [none.delay(), some.apply_async((7,), ignore_result=True), *map(refused.delay, (None, True, False))]
+    assert [AsyncResult(result.id).exists() for result in unstored] == [False] * 5
+    app.conf.task_store_eager_result = True
+    assert AsyncResult(none.delay().id).get(timeout=60) == 1
 
 
 # Waiting

@@ -108,7 +108,7 @@ def test_a_state_of_a_task_that_does_not_run_here_is_dropped_with_a_warning(
 ) -> None:
     with caplog.at_level(logging.WARNING, "lavoro.task"):
         app.backend.store_result("3", {"done": 1}, "PROGRESS")
-    assert "state PROGRESS of 3 is dropped: it does not run in this process" in caplog.text
+    assert "state PROGRESS of 3 is dropped: no task of this id runs" in caplog.text
     assert app.backend.get_state("3") == "PENDING"
 
 

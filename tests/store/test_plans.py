@@ -111,6 +111,7 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "fetch_assigned": {"ids": running, "worker_id": 1},
         "withdraw_offers": {"worker_id": 1},
         "workers_of_orphans": {"ever": False},
+        "report_state": {"id": first, "state": "HALF", "meta": None},
         "store_progress": {"id": first, "worker_id": 1, "attempt": 1, "state": "HALF", "meta": None},
         "fetch_task": {"id": first},
         "fetch_outcome": {"id": first},
@@ -164,9 +165,9 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
     "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
-    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "fetch_task", "fetch_outcome",
-    "list_ended", "fetch_outcomes", "forget_tasks", "accepted_outcomes", "renew_leases", "fetch_assigned",
-    "withdraw_offers",
+    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "report_state", "fetch_task",
+    "fetch_outcome", "list_ended", "fetch_outcomes", "forget_tasks", "accepted_outcomes", "renew_leases",
+    "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip
 
 

@@ -108,7 +108,6 @@ def test_settings_that_are_refused(name: str, value: Any) -> None:
         ("task_default_rate_limit", "5/s"),
         ("task_store_errors_even_if_ignored", False),
         ("worker_send_task_events", True),
-        ("task_store_eager_result", True),
         ("worker_direct", True),
     ],
 )

@@ -229,7 +229,7 @@ def wait():
 def test_states_told_from_a_thread_or_by_id(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, shop: Path, pool: str, eventually: Eventually
 ) -> None:
-    """A state is stored for a task of this process, and a warning says of each other one that it is not."""
+    """A state is stored for a task that runs, and a warning says of each other one that it is not."""
     (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + THREADS)
     worker = start_worker("-P", pool, "-c", "2", app="shop", url=migrated_url, environment=configure(shop))
     other = sender.send_task("wait", task_id="their own", queue="celery")
@@ -238,7 +238,7 @@ def test_states_told_from_a_thread_or_by_id(
     (shop / "enough").touch()
     other.get(timeout=PATIENCE)
     assert worker.stop() == 0
-    assert "state LOST of report[unheard-of] is dropped: it does not run in this process" in worker.log
+    assert "state LOST of report[unheard-of] is dropped: no task of this id runs" in worker.log
     assert "state NOBODYS of a task report is dropped: none runs in this thread; give its id" in worker.log
 
 

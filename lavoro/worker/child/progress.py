@@ -5,24 +5,18 @@ from __future__ import annotations
 import logging
 import time
 
-from lavoro import serialization
-from lavoro.protocol.failure import printable
 from lavoro.protocol.message import Job
+from lavoro.protocol.progress import TooLong, progress
 from lavoro.store import tasks
 from lavoro.store.abandoned import end_abandoned
 from lavoro.store.database import Database
 from lavoro.store.deadline import Backend
 from lavoro.store.errors import OUTAGE
-from lavoro.text.printable import cut, told
 
 logger = logging.getLogger("lavoro.worker")
 
 PAUSES = (0.0, 0.2, 0.2)
 """Seconds before each further try, as calls have them by default."""
-
-
-LONGEST_STATE = 100
-"""Characters of a state of a task's own."""
 
 
 class Progress:
@@ -36,14 +30,11 @@ class Progress:
 
         Without a database it is dropped after some tries.
         """
-        text = serialization.dumps(meta) if meta is not None else None
-        if text is not None and len(text) > self._longest:
-            logger.warning(
-                "progress of %s[%s] is not stored: it has %d characters, more than %d (lavoro_max_progress_size)",
-                job.name, job.task_id, len(text), self._longest,
-            )  # fmt: skip
+        try:
+            state, text = progress(state, meta, self._longest)
+        except TooLong as error:
+            logger.warning("progress of %s[%s] is not stored: %s", job.name, job.task_id, error)
             return
-        state = printable(cut(told(state), LONGEST_STATE))
         abandoned: Backend | None = None
         for pause in (*PAUSES, None):
             try:

@@ -23,6 +23,7 @@ from lavoro.calling.outbox import Outbox
 from lavoro.calling.routing import queue_names
 from lavoro.calling.sending import begin, pauses
 from lavoro.canvas import builtin as _builtin  # noqa: F401  # registers tasks
+from lavoro.canvas import completing
 from lavoro.config import absent, spelling
 from lavoro.config.settings import Configuration, Settings, symbol
 from lavoro.definition.arguments import check_forms
@@ -480,6 +481,17 @@ class Lavoro(Surface):
         """
         ids = [task_ids] if isinstance(task_ids, str) else list(task_ids)
         self.site.revoke(ids, terminate=terminate, signal=signal)
+
+    def complete(self, task_id: str, result: Any = None) -> bool:
+        """End a task from outside as SUCCESS with this result, wherever it is; return whether it was there.
+
+        What follows it starts. A worker that runs it is told, and the outcome of its run is refused.
+        """
+        return completing.complete(self, task_id, result)
+
+    def fail(self, task_id: str, error: BaseException) -> bool:
+        """End a task from outside as FAILURE with this exception, wherever it is; return whether it was there."""
+        return completing.fail(self, task_id, error)
 
     def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
         """Return the result of a task by its id."""

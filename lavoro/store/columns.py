@@ -40,6 +40,11 @@ def of_places(messages: Sequence[Message]) -> dict[str, Any]:
     return _columns(_PLACES, (barriers, held_for, expects, blockers, policies))
 
 
+def of_placed(messages: Sequence[Message]) -> dict[str, Any]:
+    """Return the columns of messages, of which there may be none, and of their places."""
+    return of_messages(messages) | of_places(messages) if messages else _columns(_MESSAGES + _PLACES, [()] * 18)
+
+
 def of_batch(worker_id: int, jobs: Sequence[Job], fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """Return the columns of outcomes, with what their fence needs."""
     ids, attempts = uuids([job.id for job in jobs]), integers([job.attempt for job in jobs])
@@ -59,8 +64,7 @@ def of_follows(jobs: Sequence[Job], follows: Sequence[Follow | None]) -> dict[st
         "never_ids": uuids([id for _, id, _ in never]),
         "never_names": texts([name for _, _, name in never]),
     }
-    sent = [message for _, message in messages]
-    columns = of_messages(sent) | of_places(sent) if sent else _columns(_MESSAGES + _PLACES, [()] * 18)
+    columns = of_placed([message for _, message in messages])
     # The outcomes have columns of these names themselves.
     return found | {_OTHER_NAMES.get(name, name): column for name, column in columns.items()}
 

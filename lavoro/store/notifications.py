@@ -37,6 +37,13 @@ class Cancel(NamedTuple):
     id: str
 
 
+class Ended(NamedTuple):
+    """A task that this worker runs was ended from outside."""
+
+    worker_id: int
+    id: str
+
+
 class Unhandled(NamedTuple):
     """A task of this queue ended without a process: its handlers are due."""
 
@@ -49,7 +56,7 @@ class Lease(NamedTuple):
     seconds: float
 
 
-Notification = Due | Later | Back | Cancel | Unhandled | Lease
+Notification = Due | Later | Back | Cancel | Ended | Unhandled | Lease
 
 _WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LANE = r"(-?\d{1,5}):(.*)"
@@ -58,6 +65,7 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "later": (re.compile(_LANE, re.DOTALL), lambda priority, queue: Later(int(priority), queue)),
     "back": (re.compile("(.*)", re.DOTALL), Back),
     "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), id)),
+    "ended": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Ended(int(worker), id)),
     "unhandled": (re.compile("(.*)", re.DOTALL), Unhandled),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }

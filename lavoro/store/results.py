@@ -22,7 +22,7 @@ class StoredTask(NamedTuple):
     """A task as it is in the database."""
 
     stage: str
-    """waiting, running or finished."""
+    """waiting, held, running or finished."""
     state: str | None
     result: str | None
     """JSON text: the value, the exception of a failure, or the metadata of a custom state."""

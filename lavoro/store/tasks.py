@@ -15,9 +15,20 @@ from psycopg.errors import InvalidParameterValue, UniqueViolation
 from lavoro import states
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued
+from lavoro.protocol.place import Follow
 from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
+
+
+class Ended(NamedTuple):
+    """The outcome of a task that is ended from outside."""
+
+    id: uuid.UUID
+    state: str
+    result: str | None = None
+    """JSON text."""
+    payload: bytes | None = None
 
 
 class Lane(NamedTuple):
@@ -257,6 +268,16 @@ _REVOKED = '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc
 def expire_held(tx: Tx, *, limit: int = 1000) -> int:
     """End held tasks that have expired; return their number."""
     return _count(tx.row("expire_held", {"limit": limit}))
+
+
+def end(tx: Tx, ended: Ended, follow: Follow) -> bool:
+    """End a task that waits, runs or is held, from outside; return whether it was found.
+
+    The worker that runs it is told, and the outcome of that start is refused.
+    """
+    parameters = columns.of_placed(follow.messages) | ended._asdict() | {"heir": follow.heir}
+    # Twice: a task on its way from table to table has arrived for the next statement.
+    return any(tx.run("end_task", parameters)[0][0] for _ in range(2))
 
 
 def postpone_doubles(tx: Tx) -> int:

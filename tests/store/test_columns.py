@@ -48,6 +48,7 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("finish_and_follow, steps", "finished"): STEP | {"finished_at"},
     ("fail_held", "finished"): NEVER_RAN,
     ("end_held", "finished"): NEVER_RAN - {"result_payload"},
+    ("end_task", "finished"): {"finished_at", "runtime", "children", "traceback"},
     ("end_steps", "finished"): STEP | NEVER_RAN,
     ("requeue_tasks", "waiting"): set(),
     ("requeue_tasks", "attempt"): {"ended_at"},

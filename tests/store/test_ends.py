@@ -17,6 +17,7 @@ from lavoro.protocol.place import Follow, Place
 from lavoro.store import queues, tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
+from lavoro.store.tasks import Ended
 from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
 from tests.store.walk import heard, lane, message, rows, send, stored, succeeded, take, value
@@ -49,6 +50,14 @@ def requeue(make: Callable[[Job], outcome.Requeued]) -> Callable[[Tx, Database, 
 
 def revoke(tx: Tx, db: Database, job: Job) -> object:
     return tasks.revoke(tx, [job.id], cancel="{}")
+
+
+def complete(tx: Tx, db: Database, job: Job) -> object:
+    return tasks.end(tx, Ended(job.id, "SUCCESS", "7"), Follow())
+
+
+def fail(tx: Tx, db: Database, job: Job) -> object:
+    return tasks.end(tx, Ended(job.id, "FAILURE", ERROR), Follow())
 
 
 def expire(tx: Tx, db: Database, job: Job) -> object:
@@ -99,6 +108,11 @@ WAYS = {
     "purge while it is held": Way(
         "held", lambda tx, db, job: queues.purge(db, ["members"]), COUNTED, "TaskRevokedError('purged')"
     ),
+    **{f"completed while {stage}": Way(stage, complete, COUNTED) for stage in ("waiting", "running", "held")},
+    **{
+        f"failed from outside while {stage}": Way(stage, fail, COUNTED, "ValueError('boom')")
+        for stage in ("waiting", "running", "held")
+    },
     "expiry while it is held": Way("held", expire, COUNTED, "TaskRevokedError('expired')"),
 }  # fmt: skip
 HEIR = uuid7()
@@ -240,6 +254,35 @@ def test_steps_behind_a_task_that_ends_from_outside_end_with_it(tx: Tx, database
     rows(tx, "delete from lavoro.finished returning 1")
     queues.purge(database, ["celery"])
     assert stored(tx, steps[0]).state == "REVOKED"
+
+
+# From outside
+
+
+def test_a_task_that_is_ended_from_outside_is_over_and_its_start_is_refused(tx: Tx, database: Database) -> None:
+    id, step = send(tx), message()
+    [job] = take(tx)
+    listener = database.open("listener").connection
+    listener.execute("listen lavoro_wake")
+    assert tasks.end(tx, Ended(id, "SUCCESS", "7"), Follow((step,), heir=step.id))
+    assert heard(listener) == [f"ended:1:{id}"]
+    listener.close()
+    assert (stored(tx, id).state, stored(tx, id).result) == ("SUCCESS", "7")
+    assert tasks.finish(tx, 1, [succeeded(job)]) == 0
+    assert [job.id for job in take(tx)] == [step.id]
+    assert not tasks.end(tx, Ended(id, "SUCCESS", "8"), Follow())
+
+
+def test_a_step_that_follows_an_end_from_outside_inherits_its_barriers(tx: Tx) -> None:
+    barrier, step = uuid7(), message()
+    member, body = message(place=Place(f'{{"{barrier}":0}}')), message(place=Place(held_for=barrier, expects=1))
+    tasks.insert(tx, [member, body])
+    assert tasks.end(tx, Ended(member.id, "SUCCESS", "7"), Follow((step,), heir=step.id))
+    [job] = take(tx)
+    assert job.id == step.id
+    tasks.finish(tx, 1, [succeeded(job, "8")])
+    assert value(tx, "select result::text from lavoro.member") == "8"
+    assert [job.id for job in take(tx)] == [body.id]
 
 
 # Operators

@@ -30,7 +30,8 @@ _INTERNAL = (
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
     "store_messages": ("producer", "worker"),
-    **dict.fromkeys(("make_partition", "drop_partition", "count_members", "end_held", "follow"), ("worker",)),
+    **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
+    **dict.fromkeys(("count_members", "end_held", "end_task", "follow"), ("worker",)),
     **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""

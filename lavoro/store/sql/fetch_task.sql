@@ -1,4 +1,4 @@
--- Finds one task in any of the three tables; without a row, the task is unknown or its result has expired.
+-- Finds one task in any of the four tables; without a row, the task is unknown or its result has expired.
 (
     select
         'finished' as stage, f.state, f.result::text as result, f.result_payload, f.traceback,
@@ -39,4 +39,14 @@ left join lateral (
     order by a.number desc limit 1
 ) a on true
 where w.id = %(id)s
+union all
+select
+    'held', null, null, null, null,
+    h.name, h.args::text, h.kwargs::text, h.options::text, h.payload,
+    h.queue, h.retries, h.attempt,
+    null, null, null,
+    h.created_at, null, null, null,
+    null, h.reason
+from {schema}.held h
+where h.id = %(id)s
 limit 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.notifications import Back, Cancel, Due, Later, Lease, Unhandled, read, write
+from lavoro.store.notifications import Back, Cancel, Due, Ended, Later, Lease, Unhandled, read, write
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
@@ -34,6 +34,7 @@ class NotificationRouter:
             Later: self._wake,
             Back: self._wake_all,
             Cancel: self._cancel,
+            Ended: self._tell_ended,
             Unhandled: lambda ended: handle() if ended.queue in self.queues else None,
             Lease: lambda lease: expect_expiry(lease.seconds),
         }
@@ -73,6 +74,12 @@ class NotificationRouter:
         """Renew the leases if the task to cancel is ours: the answer lists cancelled tasks."""
         if cancel.worker_id in {child.worker_id for child in self._children.ready}:
             self._renew()
+
+    def _tell_ended(self, ended: Ended) -> None:
+        """Tell the child that runs the task: it does not begin, if it has not begun."""
+        for child in self._children.ready:
+            if child.worker_id == ended.worker_id:
+                child.pipe.try_send("cancel", id=ended.id)
 
     def _wake(self, stored: Due | Later) -> None:
         """Tell the sleeping children of a new task."""

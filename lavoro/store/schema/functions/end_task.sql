@@ -1,0 +1,76 @@
+-- Ends one task that waits, runs or is held with this outcome, wherever it is; returns whether it was found.
+-- Stores what follows it, counts its end, and tells the worker that runs it; the outcome of that start is refused.
+create or replace function {schema}.end_task(
+    p_id uuid,
+    p_state text,
+    p_result json,
+    p_payload bytea,
+    p_messages {schema}.message[],
+    p_heir uuid
+) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    gone record;
+    handed jsonb;
+begin
+    -- First, as each statement that changes a held task does.
+    perform {schema}.lock_barriers(array(select h.barrier from {schema}.held h where h.id = p_id));
+    delete from {schema}.waiting t where t.id = p_id
+    returning t.*, null::bigint as worker_id, null::timestamptz as started_at, null::uuid as barrier into gone;
+    if not found then
+        delete from {schema}.running t where t.id = p_id returning t.*, null::uuid as barrier into gone;
+    end if;
+    if not found then
+        delete from {schema}.held t where t.id = p_id
+        returning t.*, null::bigint as worker_id, null::timestamptz as started_at into gone;
+    end if;
+    if not found then
+        return false;
+    end if;
+    update {schema}.barrier b set ended_at = clock_timestamp() where b.id = gone.barrier and b.ended_at is null;
+    insert into {schema}.finished (
+        id, state, worker_id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, started_at,
+        name, args, kwargs, options, payload,
+        result, result_payload
+    )
+    values (
+        gone.id, p_state, gone.worker_id, gone.queue, gone.priority, gone.attempt, gone.retries, gone.crashes,
+        gone.due_at, gone.created_at, gone.started_at,
+        gone.name, gone.args, gone.kwargs, gone.options, gone.payload,
+        p_result, p_payload
+    );
+    if p_state = 'FAILURE' then
+        insert into {schema}.unhandled (id, name) values (gone.id, gone.name) on conflict (id) do nothing;
+        perform pg_notify('{prefix}_wake', 'unhandled:' || gone.queue);
+    end if;
+    if gone.worker_id is not null then
+        perform pg_notify('{prefix}_wake', 'ended:' || gone.worker_id || ':' || gone.id);
+    end if;
+    perform pg_notify('{prefix}_done', gone.id::text);
+    if p_heir is not null then
+        handed := (
+            select jsonb_object_agg(m.key, m.value) from jsonb_each(gone.barriers) m
+            where m.value->>1 is distinct from gone.id::text
+        );
+        gone.barriers := nullif(gone.barriers - array(select jsonb_object_keys(handed)), '{}');
+    end if;
+    perform {schema}.follow(
+        (
+            select array_agg(row(
+                m.id, m.queue, m.priority, m.attempt, m.retries,
+                m.due_at, m.countdown, m.expires_at, m.expires_in,
+                m.name, m.args, m.kwargs, m.options, m.payload,
+                m.barriers, case when m.id = p_heir then handed end,
+                m.held_for, m.expects, m.policy, m.blockers
+            )::{schema}.message)
+            from unnest(p_messages) m
+        ),
+        array[row(
+            gone.id, gone.options->>'task_id', gone.barriers, p_state, p_result, p_payload,
+            case when p_state <> 'SUCCESS' then gone.options end
+        )::{schema}.ending]
+    );
+    return true;
+end $$;
+
+revoke all on function {schema}.end_task from public;

@@ -1,0 +1,45 @@
+"""Tasks with blockers, and tasks that are ended from outside, through a real worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from lavoro import chain, chord
+from lavoro.exceptions import ChordError
+from lavoro.protocol.ids import uuid7
+from lavoro.result import AsyncResult
+from tests.api import tasks
+from tests.api.tasks import add, boom, echo, identity
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def test_a_task_waits_for_its_blockers() -> None:
+    blocker = add.apply_async((1, 2), countdown=0.2)
+    waits = echo.apply_async(("late",), blockers=[blocker])
+    assert waits.get(timeout=30) == [["late"], {}]
+    assert blocker.get(timeout=0) == 3
+
+
+def test_a_task_fails_with_its_blocker() -> None:
+    blocker = boom.delay()
+    with pytest.raises(ChordError, match=f"Dependency {blocker.id} raised"):
+        echo.apply_async(("never",), blockers=[blocker]).get(timeout=30)
+
+
+def test_a_task_is_completed_from_outside_and_its_chain_goes_on() -> None:
+    last = chain(identity.s(1).set(countdown=3600), add.s(2)).delay()
+    assert tasks.app.complete(last.parent.id, 5)
+    assert last.get(timeout=30) == 7
+    assert not tasks.app.complete(last.parent.id, 6)
+    assert not tasks.app.complete(str(uuid7()), 6)
+
+
+def test_a_member_that_is_failed_from_outside_fails_the_body() -> None:
+    body = chord([identity.s(1), identity.s(2).set(countdown=3600)])(identity.s())
+    member = body.parent[1]
+    assert tasks.app.fail(member.id, ValueError("no"))
+    error = body.get(timeout=30, propagate=False)
+    assert type(error) is ChordError
+    assert str(error) == f"Dependency {member.id} raised ValueError('no')"
+    assert AsyncResult(member.id, app=tasks.app).state == "FAILURE"

@@ -136,12 +136,12 @@ class AsyncResult(Lineage, Generic[R]):
 
     @property
     def stage(self) -> str | None:
-        """The stage: waiting, running or finished; None when the task is unknown or expired."""
+        """The stage: held, waiting, running or finished; None when the task is unknown or expired."""
         return self._look().stage
 
     @property
     def reason(self) -> str | None:
-        """The reason why it waits again, for example that no worker knows its name."""
+        """The reason why it waits: that no worker knows its name, or how many tasks it is held for."""
         return self._look().reason
 
     @property
@@ -171,7 +171,7 @@ class AsyncResult(Lineage, Generic[R]):
             return results.attempts(tx, self.row_id)
 
     def exists(self) -> bool:
-        """Tell whether the task is known: waiting, running, or finished and not expired."""
+        """Tell whether the task is known: held, waiting, running, or finished and not expired."""
         return self._fetch() is not None
 
     def ready(self) -> bool:
@@ -194,7 +194,7 @@ class AsyncResult(Lineage, Generic[R]):
         no_ack: bool = True,
         follow_parents: bool = True,
         callback: Callable[[str, Any], Any] | None = None,
-        on_message: object = None,
+        on_message: Callable[[dict[str, Any]], object] | None = None,
         on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = True,
         EXCEPTION_STATES: object = None,
@@ -209,7 +209,8 @@ class AsyncResult(Lineage, Generic[R]):
 
         A notification ends the wait; ``interval`` is the time between looks in case it is lost. A database that goes
         away while it waits is waited for. A task that ignores its result gives None at once. ``follow_parents`` raises
-        the error of a task before it in a chain. The last two arguments change nothing::
+        the error of a task before it in a chain. ``on_message`` is called with what is stored: with each state of the
+        task's own that a look has found, then with the outcome. The last two arguments change nothing::
 
             result.get(timeout=10)
         """
@@ -223,8 +224,11 @@ class AsyncResult(Lineage, Generic[R]):
         task: Known | None = self._ended or self._final or self._outcome
         if task is None:
             deadline = None if timeout is None else time.monotonic() + timeout
-            waiting = Waiting(self.site, self.id, self._name, self._fetch, self._fetch_outcome, deadline)
+            look = self._fetch if on_message is None else self._telling(on_message)
+            waiting = Waiting(self.site, self.id, self._name, look, self._fetch_outcome, deadline, self.parent)
             task = waiting.wait(interval, on_interval)
+        if on_message is not None:
+            on_message(self.stored())
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
@@ -247,6 +251,32 @@ class AsyncResult(Lineage, Generic[R]):
                 on_interval()
 
         return look
+
+    def _telling(self, on_message: Callable[[dict[str, Any]], object]) -> Callable[[], StoredTask | None]:
+        """Return a look at the row that tells of each new state of the task's own."""
+        told: tuple[str | None, str | None] = None, None
+
+        def look() -> StoredTask | None:
+            nonlocal told
+            task = self._fetch()
+            if task is not None and not is_over(task) and (state := (task.state, task.result)) != told:
+                told = state
+                if task.state is not None:
+                    on_message(self._meta(task))
+            return task
+
+        return look
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is stored of the task: ``status``, ``result``, ``traceback``, ``children`` and ``date_done``."""
+        return self._meta(self._report())
+
+    def _meta(self, task: StoredTask | Ended | None) -> dict[str, Any]:
+        return {
+            "task_id": self.id, "status": state_of(task, self.app, self.site),
+            "result": value_of(task, self.app, self.site), "traceback": task and task.traceback,
+            "children": results_of(task and task.children, self.app, self.site), "date_done": task and task.finished,
+        }  # fmt: skip
 
     def forget(self) -> None:
         """Drop the stored outcome, and those of its parents."""

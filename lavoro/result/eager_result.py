@@ -74,6 +74,10 @@ class EagerResult(AsyncResult[R]):
 
     wait = get  # type: ignore[assignment]
 
+    def stored(self) -> dict[str, Any]:
+        """Return what would be stored of the task."""
+        return {**super().stored(), "status": self._state, "result": self._value, "traceback": self._traceback}
+
     def then(
         self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False
     ) -> AsyncResult[R]:

@@ -73,12 +73,7 @@ def value_of(member: Any, propagate: bool, patience: Patience) -> Any:
 def stored_of(member: Any) -> Any:
     """Return what is stored of a member that is over; of a set its members."""
     inner = getattr(member, "results", None)
-    if inner is not None:
-        return inner
-    return {
-        "task_id": member.id, "status": member.state, "result": member.result, "traceback": member.traceback,
-        "children": member.children, "date_done": member.date_done,
-    }  # fmt: skip
+    return member.stored() if inner is None else inner
 
 
 def as_they_end(results: Sequence[Any], patience: Patience) -> Iterator[tuple[int, Any]]:

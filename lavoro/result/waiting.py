@@ -31,6 +31,8 @@ class Waiting(NamedTuple):
     """Reads its outcome, in half of the time; None while it is not over."""
     deadline: float | None
     """By the monotonic clock; None: without end."""
+    parent: Any = None
+    """The result of the task before it in a chain."""
 
     def wait(self, interval: float, on_interval: Callable[[], Any] | None) -> Known:
         """Return the outcome, or the row, of the task that is over; without a notification read the row again."""
@@ -62,7 +64,7 @@ class Waiting(NamedTuple):
         task = self._patiently(self.look)
         if task is not None and is_over(task):
             return task
-        raise TimeoutError(f"task {described(self.site, self.id, self.name, task)}")
+        raise TimeoutError(f"task {described(self.site, self.id, self.name, task, self.parent)}")
 
     def _patiently(self, look: Callable[[], T | None]) -> T | None:
         """Look; an outage of the database is waited for."""
@@ -74,18 +76,32 @@ class Waiting(NamedTuple):
             return None
 
 
-def described(site: Any, id: str, name: str | None, task: StoredTask | None) -> str:
+def described(site: Any, id: str, name: str | None, task: StoredTask | None, parent: Any = None) -> str:
     """Describe the stage of a task that is not over, and the reason why it has not started."""
     name = f"{name or (task and task.name)}[{id}]" if name or task else id
+    if task is None and (before := _before(parent)) is not None:
+        return f"{name} is not sent yet: the task before it, {described(site, *before)}"
     if task is None:
         return (
             f"{name} is not in the database: a transaction that it was sent in (connection= or app.transaction())"
             " is not committed yet or was rolled back, or it is unknown, forgotten or expired"
         )
+    if task.stage == "held":
+        return f"{name} has no result yet: it {task.reason}, for the queue {task.queue!r}"
     if task.stage != "waiting":
         return f"{name} has no result yet: it is running, on {task.worker or 'a worker that is gone'}"
     why = f" ({task.reason})" if task.reason else ""
     return f"{name} has no result yet: it is waiting{why} in the queue {task.queue!r}{_served(site, task.queue)}"
+
+
+def _before(parent: Any) -> tuple[str, str, StoredTask] | None:
+    """Return the last of the tasks before one in a chain that was sent, unless it is over."""
+    while parent is not None:
+        task: StoredTask | None = parent._fetch() if hasattr(parent, "_fetch") else None
+        if task is not None:
+            return None if is_over(task) else (parent.id, task.name, task)
+        parent = parent.parent
+    return None
 
 
 def _served(site: Any, queue: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lavoro import AsyncResult, EagerResult, Lavoro
+from lavoro import AsyncResult, EagerResult, Lavoro, chord, group
 from lavoro.exceptions import ImproperlyConfigured, IncompleteStream, TimeoutError
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
@@ -506,3 +506,39 @@ def test_a_result_may_be_a_result(app: Lavoro) -> None:
 
     group = GroupResult(str(uuid.uuid4()), [AsyncResult("a")])
     assert result_from_tuple(serialization.loads(serialization.dumps(group))) == group
+
+
+# Canvases
+
+
+def test_a_chord_tells_what_it_waits_for(hand: Hand, app: Lavoro) -> None:
+    one, total = app.task(name="one")(lambda *_: 1), app.task(name="total")(lambda values: sum(values))
+    body = chord([one.s() for _ in range(3)])(total.s())
+    header = body.parent
+    assert (body.stage, body.state, body.exists(), body.name) == ("held", "PENDING", True, "total")
+    assert body.reason == "waits for 3 of 3 tasks"
+    hand.end(header[0])
+    with pytest.raises(
+        TimeoutError, match=r"total\[.*no result yet: it waits for 2 of 3 tasks, for the queue 'celery'"
+    ):
+        body.get(timeout=0)
+    assert (header.ready(), header.completed_count()) == (False, 1)
+    hand.end(header[1], header[2])
+    assert header.get(timeout=60) == [1, 1, 1]
+    hand.end(body, value="3")
+    assert body.get(timeout=60) == 3
+    assert ResultSet([body, header]).get(timeout=60) == [3, [1, 1, 1]]
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_result_of_a_group_is_a_set_of_its_members() -> None:
+    sent = group(tasks.add.s(1, 1), group(tasks.add.s(2, 2), tasks.add.s(3, 3)), tasks.add.s(4, 4) | tasks.add.s(1))()
+    assert isinstance(sent, GroupResult)
+    assert sent.get(timeout=30) == [2, 4, 6, 9]
+    sent.save()
+    again = GroupResult.restore(sent.id, app=tasks.app)
+    assert (again, again.get(timeout=30)) == (sent, [2, 4, 6, 9])
+    sent.delete()
+    behind = (tasks.add.s(1, 1) | group(tasks.add.s(2), tasks.add.s(3)))()
+    assert behind.get(timeout=30) == [4, 5]
+    assert behind.parent.get(timeout=30) == 2

@@ -105,6 +105,24 @@ def test_a_task_tells_of_a_task_that_another_worker_runs(app: Lavoro) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+def test_each_state_that_is_seen_is_told() -> None:
+    told: list[dict[str, Any]] = []
+
+    def tell(meta: dict[str, Any]) -> None:
+        told.append(meta)
+        if meta["status"] == "PROGRESS":
+            tasks.add.apply_async((1, 1), task_id=f"seen-{result.id}")
+
+    result = tasks.report.delay(30)
+    assert result.get(timeout=30, interval=0.01, on_message=tell) == "done"
+    assert [(meta["task_id"], meta["status"], meta["result"]) for meta in told] == [
+        (result.id, "PROGRESS", {"done": 1, "of": 2}), (result.id, "SUCCESS", "done"),
+    ]  # fmt: skip
+    assert result.get(on_message=told.append) == "done"
+    assert told[2] == told[1]
+
+
+@pytest.mark.usefixtures("worker")
 def test_then_calls_what_it_is_given() -> None:
     told: list[Any] = []
     good, bad = tasks.add.delay(1, 2), tasks.fail.delay("key")
@@ -220,6 +238,17 @@ def test_a_timeout_is_no_error_of_the_system(app: Lavoro) -> None:
     assert type(caught.value) is TimeoutError
     assert not isinstance(caught.value, (OSError, builtins.TimeoutError))
     assert calls
+
+
+def test_a_step_of_a_chain_tells_where_the_chain_is(app: Lavoro) -> None:
+    one = app.task(name="one")(lambda: None)
+    last = (one.si() | one.si() | one.si())()
+    with pytest.raises(TimeoutError, match=r"is not sent yet: the task before it, one\[.*: it is waiting in the queue"):
+        last.get(timeout=0)
+    first = last.parent.parent
+    first.revoke()
+    with pytest.raises(TaskRevokedError):
+        last.get(timeout=30, interval=0.01)
 
 
 def test_a_stream_that_is_not_over(app: Lavoro) -> None:

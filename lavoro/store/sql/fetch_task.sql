@@ -46,7 +46,10 @@ select
     h.queue, h.retries, h.attempt,
     null, null, null,
     h.created_at, null, null, null,
-    null, h.reason
+    null, coalesce((
+        select 'waits for ' || b.remaining || ' of ' || b.size || case b.size when 1 then ' task' else ' tasks' end
+        from {schema}.barrier b where b.id = h.barrier
+    ), 'waits for a barrier that does not exist')
 from {schema}.held h
 where h.id = %(id)s
 limit 1

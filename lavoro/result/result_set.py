@@ -160,7 +160,7 @@ class ResultSet(Lineage):
         waited for too.
         """
         if on_message is not None:
-            raise ImproperlyConfigured("Backend does not support on_message callback: use join_native, or get")
+            raise ImproperlyConfigured("Backend does not support on_message callback")
         if disable_sync_subtasks:
             assert_will_not_block()
         patience = self._patience(timeout, interval, on_interval, propagate)

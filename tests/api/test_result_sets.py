@@ -170,7 +170,7 @@ def test_what_is_stored_of_each_member() -> None:
     assert dict(tasks.app.backend.get_many([result.id], timeout=30)) == {id: about}
     assert ResultSet([result]).get(timeout=30, on_message=heard.append) == [2]
     assert heard == [about, about]
-    with pytest.raises(ImproperlyConfigured, match="does not support on_message"):
+    with pytest.raises(ImproperlyConfigured, match="does not support on_message callback"):
         ResultSet([result]).join(on_message=heard.append)
 
 

@@ -255,7 +255,7 @@ def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
     found = {row[1] for row in tx.run("revoke_tasks", parameters)}
     if len(found) < len(set(ids)):
         outcome = {"state": states.REVOKED, "result": _REVOKED, "payload": None}
-        found |= set(tx.run("end_held", parameters | outcome)[0][0])
+        found |= set(tx.run("end_held_tasks", parameters | outcome)[0][0])
     if len(found) < len(set(ids)):
         # Unknown, or on their way from table to table while the statement ran: they have arrived for the next one.
         found |= {row[1] for row in tx.run("revoke_tasks", parameters)}
@@ -277,7 +277,7 @@ def end(tx: Tx, ended: Ended, follow: Follow) -> bool:
     """
     parameters = columns.of_placed(follow.messages) | ended._asdict() | {"heir": follow.heir}
     # Twice: a task on its way from table to table has arrived for the next statement.
-    return any(tx.run("end_task", parameters)[0][0] for _ in range(2))
+    return any(tx.run("end_from_outside", parameters)[0][0] for _ in range(2))
 
 
 def postpone_doubles(tx: Tx) -> int:

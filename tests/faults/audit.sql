@@ -1,4 +1,4 @@
--- Copies every change of the three tables of tasks; for test databases only.
+-- Copies every change of the four tables of tasks; for test databases only.
 create schema audit;
 
 create table audit.transition (
@@ -27,6 +27,8 @@ end $$;
 
 create trigger audit after insert or update or delete on lavoro.waiting
     for each row execute function audit.note('waiting');
+create trigger audit after insert or update or delete on lavoro.held
+    for each row execute function audit.note('held');
 create trigger audit after insert or update or delete on lavoro.running
     for each row execute function audit.note('running');
 create trigger audit after insert or update or delete on lavoro.finished

@@ -33,7 +33,7 @@ class Transition(NamedTuple):
 
 
 class Live(NamedTuple):
-    """A row of waiting or running at the end."""
+    """A row of waiting, held or running at the end."""
 
     room: str
     id: str
@@ -168,6 +168,7 @@ _QUERIES: tuple[tuple[str, type[Any], str], ...] = (
         (
             "select 'waiting', id::text, extract(epoch"
             " from due_at - clock_timestamp())::float8, attempt from lavoro.waiting"
+        " union all select 'held', id::text, 0, attempt from lavoro.held"
         " union all select 'running', id::text, 0, attempt from lavoro.running"),
     ),
     (
@@ -189,7 +190,7 @@ _QUERIES: tuple[tuple[str, type[Any], str], ...] = (
 
 
 def install_audit(url: str) -> None:
-    """Have every change of the three tables copied from now on."""
+    """Have every change of the four tables copied from now on."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(AUDIT.encode())
 

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import psycopg
 
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job, Message
+from lavoro.protocol.place import Follow
 from lavoro.store import tasks, workers
 from lavoro.store.tasks import Lane
 from lavoro.store.tx import Tx
@@ -36,6 +37,8 @@ class Stage:
         self.ledger, self._folder = Ledger(folder, "stage", sync=False), folder
         self.connection = psycopg.connect(url, autocommit=True)
         self.tx = Tx(self.connection, "lavoro")
+        self.follow: Follow | None = None
+        """What follows each task that is finished."""
 
     def let_inserts_lock(self) -> None:
         """Let each insert of a waiting task take an advisory lock of its own before: 1, 2, and so on."""
@@ -64,6 +67,15 @@ class Stage:
         tasks.insert(self.tx, [sent])
         self.ledger.write("outcome", id=str(sent.id), outcome="ok")
         return str(sent.id)
+
+    def send_canvas(self, messages: Sequence[Message], details: Mapping[uuid.UUID, Mapping[str, Any]]) -> None:
+        """Send the tasks of a canvas in one transaction, each with what is to become of it."""
+        for sent in messages:
+            [args] = json.loads(sent.args or "[null]")
+            self.ledger.write("intent", id=str(sent.id), sha=sha(args), **details.get(sent.id, {}))
+        tasks.insert(self.tx, messages)
+        for sent in messages:
+            self.ledger.write("outcome", id=str(sent.id), outcome="ok")
 
     # Workers
 
@@ -95,7 +107,7 @@ class Stage:
 
     def finish(self, worker: int, job: Job, result: str, *, tx: Tx | None = None) -> int:
         """Store a success."""
-        return tasks.finish(tx or self.tx, worker, [outcome.succeeded(job, result, 0.1)])
+        return tasks.finish(tx or self.tx, worker, [outcome.succeeded(job, result, 0.1, follow=self.follow)])
 
     def retry(self, worker: int, job: Job, *, tx: Tx | None = None) -> int:
         """Store that the task is to be tried again."""
@@ -134,7 +146,8 @@ class Stage:
 
     def finish_all(self, worker: int, results: Sequence[tuple[Job, str]], *, tx: Tx) -> int:
         """Store many successes."""
-        return tasks.finish(tx, worker, [outcome.succeeded(job, result, 0.1) for job, result in results])
+        ends = [outcome.succeeded(job, result, 0.1, follow=self.follow) for job, result in results]
+        return tasks.finish(tx, worker, ends)
 
     def rescue_everybody(self) -> None:
         """End all workers and take what they held."""

@@ -11,9 +11,14 @@ from typing import NamedTuple
 import pytest
 
 from lavoro.store import statements, tasks
+from lavoro.store.schema.migrate import functions
 from lavoro.store.workers import Ending
+from tests.faults import canvases
 from tests.faults.plugin.rig_changes import with_another_line
 from tests.faults.stage import Stage
+
+TEXTS = {**statements.TEXTS, **functions()}
+"""Statements and functions, by name."""
 
 
 class Mutant(NamedTuple):
@@ -173,6 +178,10 @@ def revoked(stage: Stage) -> None:
     stage.revoke(id)
 
 
+MET_AGAIN_FOLLOWED, TAKEN_BACK_FOLLOWED, TWICE_FOLLOWED = map(
+    canvases.followed, (met_again, taken_back, finish_two_twice)
+)
+"""The same with outcomes that messages follow."""
 MUTANTS = [
     Mutant("finishing is fenced without the attempt", "I3", met_again, "finish_tasks", "attempt"),
     Mutant("finishing is fenced without the worker", "I3", taken_back, "finish_tasks", "worker"),
@@ -211,16 +220,64 @@ MUTANTS = [
     Mutant("a revoked task leaves no outcome", "I7", revoked, "revoke_tasks", "outcome", "from taken where false"),
     Mutant("arguments are changed on their way", "I14", plain, "insert_tasks", "arguments", "'[2]'::json,"),
     Mutant("a loss has no reason", "I15", crash, "rescue_tasks", "reason", "null"),
+    # Canvases
+    Mutant(
+        "a followed outcome is fenced without the attempt", "I3", MET_AGAIN_FOLLOWED, "finish_and_follow", "attempt"
+    ),
+    Mutant("a followed outcome is fenced without the worker", "I3", TAKEN_BACK_FOLLOWED, "finish_and_follow", "worker"),
+    Mutant(
+        "a followed outcome keeps its row", "I3", TWICE_FOLLOWED,
+        "finish_and_follow", "delete", "update {schema}.running r set state = r.state",
+    ),
+    Mutant(
+        "the end of a followed task is not counted", "I10", canvases.with_callbacks,
+        "finish_and_follow", "heir", ") end as counting",
+    ),
+    Mutant(
+        "the end of a member alone is not counted", "I10", canvases.one_by_one,
+        "finish_task", "count", "case when false",
+    ),
+    Mutant("the ends of a batch are not counted", "I10", canvases.together, "finish_tasks", "count", "where false"),
+    Mutant(
+        "a member at its hard limit is not counted", "I10", canvases.member_overdue,
+        "rescue_tasks", "count", "where false",
+    ),
+    Mutant(
+        "a revoked member is not counted", "I10", canvases.member_revoked, "revoke_tasks", "count", "where false"
+    ),
+    Mutant(
+        "a purged member is not counted", "I10", canvases.member_purged,
+        "purge_tasks", "count", "from purged where false",
+    ),
+    Mutant("a retry loses its barriers", "I10", canvases.member_tried_again, "requeue_tasks", "kept", "null"),
+    Mutant("a rescue loses the barriers", "I10", canvases.member_lost, "rescue_tasks", "kept", "null"),
+    Mutant(
+        "the end of a held member is not counted", "I10", canvases.held_member_revoked, "end_held", "held"
+    ),
+    Mutant(
+        "a body starts when one member is left", "I10", canvases.half,
+        "count_members", "zero", "elsif held_by.remaining <= 1 then",
+    ),
+    Mutant(
+        "a failed member does not fail the body", "I10", canvases.member_fails,
+        "count_members", "blame", "when held_by.policy is null then null",
+    ),
+    Mutant(
+        "an added member is not waited for", "I10", canvases.member_adds_another,
+        "join_barriers", "joined", "remaining = remaining",
+    ),
 ]  # fmt: skip
 
 
+ORDERLY = (taken_back, TAKEN_BACK_FOLLOWED)
+"""Plays in which a worker is told to stop."""
 PLAYS = {mutant.play for mutant in MUTANTS} | {rescue_meets_progress}
 
 
 @pytest.mark.parametrize("play", sorted(PLAYS, key=lambda play: play.__name__))
 def test_plays_without_mutants(stage: Stage, play: Callable[[Stage], None]) -> None:
     play(stage)
-    assert stage.violations(orderly=play is taken_back) == []
+    assert stage.violations(orderly=play in ORDERLY) == []
 
 
 @pytest.fixture
@@ -236,15 +293,18 @@ def rendered_anew() -> Iterator[None]:
 @pytest.mark.usefixtures("rendered_anew")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
 def test_mutant_is_caught(stage: Stage, monkeypatch: pytest.MonkeyPatch, mutant: Mutant) -> None:
-    changed = with_another_line(statements.TEXTS[mutant.statement], mutant.mark, mutant.new)
-    monkeypatch.setitem(statements.TEXTS, mutant.statement, changed)
+    changed = with_another_line(TEXTS[mutant.statement], mutant.mark, mutant.new)
+    if mutant.statement in statements.TEXTS:
+        monkeypatch.setitem(statements.TEXTS, mutant.statement, changed)
+    else:
+        stage.connection.execute(statements.render(changed, "lavoro").encode(), prepare=False)
     mutant.play(stage)
-    found = stage.violations(orderly=mutant.play is taken_back)
+    found = stage.violations(orderly=mutant.play in ORDERLY)
     assert mutant.invariant in {violation.invariant for violation in found}, found
 
 
 def test_each_mark_has_a_mutant_and_each_mutant_a_mark() -> None:
-    marks = [(name, mark) for name, text in statements.TEXTS.items() for mark in re.findall("--@(.*)", text)]
+    marks = [(name, mark) for name, text in TEXTS.items() for mark in re.findall("--@(.*)", text)]
     assert set(marks) == {(mutant.statement, mutant.mark) for mutant in MUTANTS}
     assert len(marks) == len(set(marks))
 

@@ -26,11 +26,11 @@ with done as (
 -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
 select
     case when not {schema}.nobody_waits('{prefix}_results') then pg_notify('{prefix}_done', id::text) end,
-    case when barriers is not null or (%(state)s <> 'SUCCESS' and strpos(options::text, '"chain"') > 0)
+    case when barriers is not null or (%(state)s <> 'SUCCESS' and strpos(options::text, '"chain"') > 0) --@count
     then {schema}.count_members(array[row(
         id, case when %(state)s <> 'SUCCESS' then options->>'task_id' end, barriers,
         case when %(state)s = 'IGNORED' then coalesce(state, %(state)s) else %(state)s end,
         case when %(state)s = 'IGNORED' then progress else %(result)s::json end,
         %(payload)s, case when %(state)s <> 'SUCCESS' then options end
-    )::{schema}.ending]) end --@count
+    )::{schema}.ending]) end
 from done

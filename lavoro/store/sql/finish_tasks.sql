@@ -52,6 +52,6 @@ select count(*), (
             g.payload, case when g.state <> 'SUCCESS' then d.options end
         )::{schema}.ending)
         from done d join given g on g.id = d.id
-        where d.barriers is not null or (g.state <> 'SUCCESS' and strpos(d.options::text, '"chain"') > 0)
-    )) --@count
+        where d.barriers is not null or (g.state <> 'SUCCESS' and strpos(d.options::text, '"chain"') > 0) --@count
+    ))
 from done

@@ -6,7 +6,7 @@ with purged as (
     select {schema}.count_members(array_agg(row(
         id, options->>'task_id', barriers, 'REVOKED',
         '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["purged"]}'::json, null, options
-    )::{schema}.ending)) as number --@count
-    from purged where barriers is not null or strpos(options::text, '"chain"') > 0
+    )::{schema}.ending)) as number
+    from purged where barriers is not null or strpos(options::text, '"chain"') > 0 --@count
 )
 select count(*), (select number from counted) from purged

@@ -79,7 +79,8 @@ with lost as (
             else least(due_at, clock_timestamp())
         end,
         least(created_at, clock_timestamp()), expires_at,
-        name, args, kwargs, options, payload, (select reason from blamed), barriers
+        name, args, kwargs, options, payload, (select reason from blamed),
+        barriers --@kept
     from judged
     where verdict is null --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
@@ -93,9 +94,9 @@ with lost as (
 ), counted as (
     select {schema}.count_members(array_agg(row(
         e.id, e.options->>'task_id', j.barriers, e.state, e.result, null, e.options
-    )::{schema}.ending)) --@count
+    )::{schema}.ending))
     from ended e join judged j on j.id = e.id
-    where j.barriers is not null or strpos(e.options::text, '"chain"') > 0
+    where j.barriers is not null or strpos(e.options::text, '"chain"') > 0 --@count
 )
 select
     (select reason from blamed),

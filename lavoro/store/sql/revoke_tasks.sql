@@ -25,9 +25,9 @@ with wanted as materialized (
 ), counted as materialized (
     select {schema}.count_members(array_agg(row(
         t.id, t.options->>'task_id', t.barriers, 'REVOKED', e.result, null, t.options
-    )::{schema}.ending)) as number --@count
+    )::{schema}.ending)) as number
     from ended e join taken t on t.id = e.id
-    where t.barriers is not null or strpos(t.options::text, '"chain"') > 0
+    where t.barriers is not null or strpos(t.options::text, '"chain"') > 0 --@count
 ), asked as (
     update {schema}.running r set cancel = %(cancel)s
     where r.ctid = any (array(

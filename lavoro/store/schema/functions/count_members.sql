@@ -32,7 +32,7 @@ begin
                 ) m
                 cross join lateral (select from {schema}.barrier b where b.id = m.barrier offset 0) b
                 order by m.barrier, m.index
-                on conflict (barrier, index) do nothing --@once
+                on conflict (barrier, index) do nothing
                 returning barrier, index, state
             )
             select n.barrier, count(*)::integer as members, min(n.index) filter (where n.state <> 'SUCCESS') as failed
@@ -43,7 +43,7 @@ begin
             returning b.* into held_by;
             continue when held_by.ended_at is not null;
             blamed := case
-                when held_by.policy is null then counted.failed
+                when held_by.policy is null then counted.failed --@blame
                 when held_by.policy = 'wait' and held_by.remaining <= 0 then (
                     select m.index from {schema}.member m where m.barrier = held_by.id and m.state <> 'SUCCESS'
                     order by m.index limit 1

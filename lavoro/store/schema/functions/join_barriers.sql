@@ -19,7 +19,7 @@ begin
         order by key.barrier
     loop
         update {schema}.barrier set size = size + cardinality(joined.places),
-            remaining = remaining + cardinality(joined.places)
+            remaining = remaining + cardinality(joined.places) --@joined
         where id = joined.barrier and ended_at is null
         returning size - cardinality(joined.places) into following;
         if following is null then

@@ -23,7 +23,7 @@ begin
         select array_agg(id) from taken into marked;
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
         with taken as (
-            update {schema}.running t set barriers = coalesce(t.barriers, '{}') || jsonb_build_object( --@mark
+            update {schema}.running t set barriers = coalesce(t.barriers, '{}') || jsonb_build_object(
                 p_barrier, jsonb_build_array(array_position(p_blockers, t.id) - 1, t.id)
             )
             where t.ctid = any (array(

@@ -47,6 +47,8 @@ SAME = {
     "celery.canvas.Signature": "lavoro.canvas.Signature",
     "celery.chord": "lavoro.canvas.chord",
     "celery.canvas.group": "lavoro.group",
+    "celery.canvas._chain": "lavoro.canvas.chain.Chain",
+    "celery.canvas._chord": "lavoro.chord",
     "celery.xstarmap": "lavoro.canvas.xstarmap",
     "celery.result.GroupResult": "lavoro.result.GroupResult",
     "celery.result.ResultSet": "lavoro.result.ResultSet",

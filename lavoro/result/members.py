@@ -105,16 +105,17 @@ class Joining:
         self._ends: Iterator[AsyncResult[Any]] = iter(())
         self._over: set[int] = set()
 
-    def wait_for(self, member: Any, rest: Sequence[Any]) -> None:
-        """Wait until the tasks of a member are over; ``rest`` is it and all behind it: one may have been added."""
-        for each in tasks([member]):
+    def wait_for(self, results: Sequence[Any], position: int) -> None:
+        """Wait until the tasks of the member at this position are over; others may have been added behind it."""
+        for each in tasks(results[position : position + 1]):
             began = False
             while each.is_awaited and id(each) not in self._over:
                 if (ended := next(self._ends, None)) is not None:
                     self._over.add(id(ended))
                 elif not began:
                     began = True
-                    waited = {id(task): task for task in tasks(rest) if task.is_awaited and id(task) not in self._over}
-                    self._ends = gather(waited.values(), self._patience)
+                    rest = {id(task): task for task in tasks(results[position:])}
+                    waited = [task for key, task in rest.items() if task.is_awaited and key not in self._over]
+                    self._ends = gather(waited, self._patience)
                 else:
                     return

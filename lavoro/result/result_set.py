@@ -166,7 +166,7 @@ class ResultSet(Lineage):
         patience = self._patience(timeout, interval, on_interval, propagate)
         joining, values = members.Joining(patience), []
         for position, member in enumerate(self.results):
-            joining.wait_for(member, self.results[position:])
+            joining.wait_for(self.results, position)
             value = members.value_of(member, propagate, patience)
             if callback is not None:
                 callback(member.id, value)

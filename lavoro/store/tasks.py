@@ -14,7 +14,7 @@ from psycopg.errors import InvalidParameterValue, UniqueViolation
 
 from lavoro import states
 from lavoro.protocol.message import Job, Message
-from lavoro.protocol.outcome import Finished, Requeued
+from lavoro.protocol.outcome import Finished, Requeued, released
 from lavoro.protocol.place import Follow
 from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
@@ -209,6 +209,12 @@ def requeue(tx: Tx, worker_id: int, outcomes: Sequence[Requeued]) -> int:
     """Put tasks back on their queues where their fence holds; return how many went."""
     jobs, *values = zip(*outcomes, strict=True)
     return _settle(tx, "requeue_tasks", len(jobs), columns.of_batch(worker_id, jobs, _REQUEUED, values))
+
+
+def send_release(tx: Tx, worker_id: int, jobs: Sequence[Job]) -> None:
+    """Send the release of running tasks, and wait for no answer: nothing else may be done with the connection."""
+    _, *values = zip(*map(released, jobs), strict=True)
+    tx.send("requeue_tasks", columns.of_batch(worker_id, jobs, _REQUEUED, values))
 
 
 _FINISHED = (

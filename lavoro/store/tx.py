@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import errors as pg
 from psycopg import pq
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from lavoro.runtime.service import jitter
 from lavoro.store.errors import CONFLICTS
 from lavoro.store.prepared import Prepared
-from lavoro.store.statements import statement
+from lavoro.store.statements import numbered, statement
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -77,6 +78,15 @@ class Tx:
         except CONFLICTS as error:
             self._must_be_alone(error)
             return self._again(partial(known.run, values))
+
+    def send(self, name: str, parameters: Mapping[str, Any]) -> None:
+        """Send a statement to the server and wait for no answer; the connection can then only be closed."""
+        text, names = numbered(name, self.schema)
+        transformer = Transformer(self.connection)
+        values = transformer.dump_sequence([parameters[each] for each in names], [PyFormat.AUTO] * len(names))
+        pgconn = self.connection.pgconn
+        pgconn.send_query_params(text, values, param_types=transformer.types, param_formats=transformer.formats)
+        pgconn.flush()
 
     @contextlib.contextmanager
     def short_locks(self, timeout: str, *, idle: str | None = None) -> Iterator[None]:

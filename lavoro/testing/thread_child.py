@@ -86,9 +86,10 @@ class ThreadChild(Child):
         self.pipe.close()
         self._ended(code, [])
 
-    def _end(self) -> None:
+    def _end(self, last_act: Callable[[], object]) -> None:
         assert self._parts is not None
         self._end_threads(self._parts, 0)
+        last_act()
 
     def _end_threads(self, parts: Parts, code: int) -> None:
         """End the threads; tasks that still run are interrupted, for other tests follow."""

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
@@ -196,9 +196,9 @@ class Child:
         """End the process before it has begun to work."""
         os._exit(code)
 
-    def _end(self) -> None:
+    def _end(self, last_act: Callable[[], object]) -> None:
         """End the process once its parts are stopped."""
-        end_process()
+        end_process(last_act)
 
     def _prepare(self) -> None:
         """Make the process a worker's, before there are parts."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import struct
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,7 +57,7 @@ class Finisher(Service):
         self._in_flight, self._worker_id = in_flight, worker_id
         # A deque: slots append to it while the loop takes from it.
         self._outcomes: deque[Outcome] = deque()
-        self._abandoned: set[uuid.UUID] = set()
+        self._abandoned: Sequence[Job] = ()
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.stored: Callable[[], object] = lambda: None
         """Called after each batch."""
@@ -67,17 +66,12 @@ class Finisher(Service):
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome stored."""
-        if self._abandoned and outcome.job.id in self._abandoned:
-            return  # it was released already
         self._outcomes.append(outcome)
         self._wakeup.set()
 
     def abandon(self, jobs: Sequence[Job]) -> None:
-        """Release tasks that still run, because the worker stops: their starts do not count."""
-        self._abandoned = {job.id for job in jobs}
-        for job in jobs:
-            self._outcomes.append(outcomes.released(job))
-        self._wakeup.set()
+        """Keep the connection at the end for ``release_running``, which releases those of these that still run."""
+        self._abandoned = jobs
 
     def released(self, jobs: Sequence[Job]) -> None:
         """Take in that another connection has released tasks."""
@@ -125,7 +119,23 @@ class Finisher(Service):
         if self._outcomes:
             what = counted(len(self._outcomes), "outcome")
             logger.error("%s could not be stored: these tasks will run again", what)
-        self._session.close()
+        if not self._abandoned:
+            self._session.close()
+
+    def release_running(self) -> None:
+        """Send that tasks are released which still run here: their starts do not count. The process must end now.
+
+        Another worker may start them from the commit on, so no answer is waited for. Without a connection their lease
+        expires.
+        """
+        running = [job for job in self._abandoned if self._in_flight.holds(job)]
+        if not running:
+            return
+        try:
+            tasks.send_release(self._session.open(), self._worker_id, running)
+        except (*OUTAGE, psycopg.Error) as error:
+            what = counted(len(running), "task that runs", "tasks that run")
+            logger.warning("%s here could not be released: %s", what, first_line(error))
 
     def _store(self, batch: Sequence[Outcome]) -> None:
         """Store each kind in a transaction of its own, whose rows are locked in the order of their ids.

@@ -23,9 +23,14 @@ LATECOMERS = 1.0
 
 
 class Leaving:
-    """Stops the parts of a child in order, then calls ``end``; ``grace`` is for a stop without a supervisor."""
+    """Stops the parts of a child in order, then calls ``end`` with the last act before the process ends.
 
-    def __init__(self, parts: Parts, pipe: Pipe, end: Callable[[], object], *, number: int, grace: float) -> None:
+    ``grace`` is for a stop without a supervisor.
+    """
+
+    def __init__(
+        self, parts: Parts, pipe: Pipe, end: Callable[[Callable[[], object]], object], *, number: int, grace: float
+    ) -> None:
         self._parts, self._pipe, self._end, self._number, self._grace = parts, pipe, end, number, grace
         self._order: Message | None = None
         self.over = False
@@ -66,7 +71,7 @@ class Leaving:
             parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])
         parts.finisher.stop(parts.finisher.stop_timeout + 1)
         self.over = True
-        self._end()
+        self._end(parts.finisher.release_running)
 
     def _stop_claiming(self) -> None:
         parts = self._parts
@@ -96,9 +101,10 @@ class Leaving:
             signals.worker_shutdown.send(settings.consumer)
 
 
-def end_process() -> None:
-    """End this process at once, after its log is written."""
+def end_process(last_act: Callable[[], object]) -> None:
+    """End this process at once, after its log is written and the last act is done."""
     logging.shutdown()
     for handle in list(embedded.EmbeddedPostgres._open.values()):
         handle.leave()
+    last_act()
     os._exit(0)

@@ -28,6 +28,7 @@ from lavoro.execution.context import current as current_request
 from lavoro.surface.backend import Backend
 from lavoro.surface.connection import Connection
 from lavoro.surface.loader import Loader
+from lavoro.surface.local_zone import LocalZone
 from lavoro.surface.log import Logging
 
 
@@ -165,8 +166,7 @@ class Surface:
         zone = self.conf.timezone
         if zone:
             return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
-        local = dt.datetime.now().astimezone().tzinfo
-        return ZoneInfo("UTC") if self.conf["enable_utc"] or local is None else local
+        return ZoneInfo("UTC") if self.conf["enable_utc"] else LocalZone()
 
     @timezone.setter
     def timezone(self, zone: dt.tzinfo | str) -> None:

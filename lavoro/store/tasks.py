@@ -1,4 +1,4 @@
-"""A task's way through the three tables; every function runs in the caller's transaction."""
+"""A task's way through the four tables; every function runs in the caller's transaction."""
 
 from __future__ import annotations
 

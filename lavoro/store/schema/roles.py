@@ -56,6 +56,7 @@ _PRODUCER = {
     "waiting": (f"insert ({_SENT})", "select (id, queue, priority, due_at)"),
     # A repeat after a lost answer checks whether the task is stored already.
     "running": ("select (id)",),
+    "held": ("select (id)",),
     "finished": ("select (id)",),
     # A sender may save which tasks its group has. To read that, it takes the rights to read results.
     "saved_group": ("insert", "select (id)", "update (form, saved_at)"),

@@ -21,10 +21,11 @@ with given as materialized (
         args::json, --@arguments
         kwargs::json, options::json, payload
     from given g
-    -- A repeat after a lost answer must not store a task twice. In one snapshot, a task is in one of the three tables.
+    -- A repeat after a lost answer must not store a task twice. In one snapshot, a task is in one of the four tables.
     -- The unique index alone is not enough: a worker may claim the task after this snapshot.
     where not %(repeated)s or (select count(*) from {schema}.waiting w where w.id = g.id) = 0
         and (select count(*) from {schema}.running r where r.id = g.id) = 0
+        and (select count(*) from {schema}.held h where h.id = g.id) = 0
         and (select count(*) from {schema}.finished f where f.id = g.id) = 0
     on conflict (id) do nothing
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.figures import (
+    canvas,
     cost,
     crowd,
     depth,
@@ -55,6 +56,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "regret": Benchmark(regret.steps),
     "recovery": Benchmark(recovery.steps),
     "peers": Benchmark(peers.steps),
+    "canvas": Benchmark(canvas.steps),
+    "chords": Benchmark(canvas.large_steps),
     "floor": Benchmark(lambda setting: [*enqueue.floor_steps(setting), *drain.floor_steps(setting)]),
     "prototype": Benchmark(drain.prototype_steps),
 }

@@ -21,6 +21,18 @@ def noop(sent: float) -> None:
     record(sent)
 
 
+@app.task
+def same(x: int) -> int:
+    """Return the argument."""
+    return x
+
+
+@app.task
+def length(results: list[int]) -> int:
+    """Return the number of results: the body of a chord."""
+    return len(results)
+
+
 async def setup() -> None:
     """Redis needs nothing."""
 

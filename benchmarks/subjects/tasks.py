@@ -25,6 +25,18 @@ def quiet() -> None:
 
 
 @app.task
+def same(x: int) -> int:
+    """Return the argument."""
+    return x
+
+
+@app.task
+def length(results: list[int]) -> int:
+    """Return the number of results: the body of a chord."""
+    return len(results)
+
+
+@app.task
 def nap(seconds: float) -> None:
     """Wait, unrecorded."""
     time.sleep(seconds)

@@ -15,7 +15,7 @@ from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.lineage import Lineage, leaves
-from lavoro.result.gathering import learn
+from lavoro.result.gathering import learn, raise_of
 from lavoro.result.graph import DependencyGraph, GraphFormatter, graph_of
 from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
 from lavoro.result.tuples import results_of
@@ -241,8 +241,8 @@ class AsyncResult(Lineage, Generic[R]):
 
     def _raise_of_parents(self) -> None:
         """Raise the error of the first task of the chain that failed: this one never starts then."""
-        for parent in reversed(list(self._parents())):
-            parent.maybe_throw()
+        parents = [each for parent in self._parents() for each in reversed(list(leaves([parent])))]
+        raise_of([each for each in reversed(parents) if isinstance(each, AsyncResult)])
 
     def _raising_of_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], Any]:
         def look() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lavoro import states
 from lavoro.exceptions import OperationalError, TimeoutError
 from lavoro.result.waiting import described
 from lavoro.store import results
@@ -90,6 +91,14 @@ def states_of(asked: Iterable[AsyncResult[Any]]) -> Callable[[AsyncResult[Any]],
         with site.database.tx() as tx:
             sites[site] = results.states(tx, list(ids))
     return lambda result: result.state if result.is_known else sites[result.site].get(result.row_id)
+
+
+def raise_of(before: Sequence[AsyncResult[Any]]) -> None:
+    """Raise the error of the first of these tasks that failed: those behind it never start."""
+    found = states_of(before)
+    for parent in before:
+        if found(parent) in states.PROPAGATE_STATES:
+            parent.maybe_throw()
 
 
 class Gathering:

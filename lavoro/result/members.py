@@ -8,7 +8,7 @@ from typing import Any
 from lavoro import states
 from lavoro.protocol.lineage import leaves
 from lavoro.result.async_result import AsyncResult
-from lavoro.result.gathering import Patience, gather, states_of
+from lavoro.result.gathering import Patience, gather, raise_of
 
 
 def tasks(results: Iterable[Any]) -> list[AsyncResult[Any]]:
@@ -44,14 +44,6 @@ def parents(result: Any) -> list[AsyncResult[Any]]:
             left.append(parent)
             found.update((each.id, each) for each in tasks([parent]))
     return list(found.values())[::-1]
-
-
-def raise_of(before: Sequence[AsyncResult[Any]]) -> None:
-    """Raise the error of the first of these tasks that failed: those behind it never start."""
-    found = states_of(before)
-    for parent in before:
-        if found(parent) in states.PROPAGATE_STATES:
-            parent.maybe_throw()
 
 
 def value_of(member: Any, propagate: bool, patience: Patience) -> Any:

@@ -11,7 +11,7 @@ from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.lineage import Lineage, leaves
 from lavoro.result import members
 from lavoro.result.async_result import AsyncResult
-from lavoro.result.gathering import Patience, learn, states_of
+from lavoro.result.gathering import Patience, learn, raise_of, states_of
 from lavoro.runtime import current_app
 from lavoro.store import results as stored
 
@@ -233,12 +233,12 @@ class ResultSet(Lineage):
 
         def look() -> None:
             if parents:
-                members.raise_of(parents)
+                raise_of(parents)
             if on_interval is not None:
                 on_interval()
 
         if parents:
-            members.raise_of(parents)
+            raise_of(parents)
         return Patience.of(timeout, interval, look)
 
     # All of them

@@ -216,6 +216,20 @@ def test_ten_thousand_that_a_worker_runs(statements: Statements) -> None:
     assert threading.active_count() <= threads + 1  # the listener's
 
 
+def test_the_members_before_a_task_are_looked_at_together(hand: Hand, send: Send, statements: Statements) -> None:
+    """The result of a chord's body has the group of the header as its parent."""
+    members, [body] = send(100), send(1)
+    body.parent = GroupResult("header", members)
+    hand.end(*members[:50])
+    hand.end(body)
+    statements.clear()
+    assert body.get(timeout=30) == 1
+    assert statements == {"list_ended": 1}
+    hand.fail(members[60])
+    with pytest.raises(KeyError, match="x"):
+        body.get(timeout=30)
+
+
 @pytest.mark.usefixtures("worker")
 def test_then_calls_with_the_set() -> None:
     told: list[Any] = []

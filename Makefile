@@ -18,7 +18,7 @@ OF_VERSIONS = $(CHECKED) tests/api tests/doors/test_doctor.py tests/worker/test_
 PROJECT = setup.cfg pyproject.toml
 
 .PHONY: check test test-all test-versions fuzz faults soak lint format demo bench bench-smoke bench-record \
-	bench-publish bench-profile coverage differential celery-suite surface lock clean
+	bench-publish bench-profile coverage differential celery-suite conformance surface lock clean
 
 # Before a commit, in 90 seconds: lint, types, and the tests that need no worker, and no server for themselves.
 check: lint
@@ -107,6 +107,11 @@ celery-suite: $(VENV)-celery-suite/.done
 surface: $(VENV)/.test $(VENV)-celery/.done
 	$(VENV)-celery/bin/python -I compat/record_surface.py compat/celery/surface.json
 	$(VENV)/bin/python compat/surface.py
+
+# Celery's own integration tests on Lavoro, with a worker in the test process: make conformance POOL=prefork ARGS="-k chord"
+POOL ?= threads
+conformance: $(VENV)-celery-suite/.done
+	$(VENV)-celery-suite/bin/python -m tests.conformance --pool $(POOL) $(ARGS)
 
 # Newest versions into the lock files, for every Python the package supports.
 lock:

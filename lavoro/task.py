@@ -14,7 +14,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from lavoro.calling import redaction
 from lavoro.calling.eager import run_eagerly, send_eagerly
 from lavoro.calling.message_builder import Call, split_call
-from lavoro.calling.options import NAMES, TASKS, check_limits, checked
+from lavoro.calling.options import NAMES, TASKS, checked
 from lavoro.calling.retrying import Asked, retry
 from lavoro.calling.sending import begin, send_many, together
 from lavoro.canvas.calls import Signatures
@@ -26,7 +26,7 @@ from lavoro.definition.attributes import BoundApp, FromSettings, from_settings, 
 from lavoro.definition.binding import Binding
 from lavoro.definition.comparison import Definition
 from lavoro.definition.models import Models
-from lavoro.exceptions import ImproperlyConfigured, MaxRetriesExceededError, OperationalError, Retry
+from lavoro.exceptions import MaxRetriesExceededError, OperationalError, Retry
 from lavoro.execution import context
 from lavoro.execution.context import Context, current, drop_request, request_of
 from lavoro.execution.coroutines import refuse_unawaited
@@ -147,13 +147,6 @@ class Task(Signatures[P, R]):
                 setattr(type(self), option, default)
             elif (usual := checked(self.name, option, value)) is not value:
                 setattr(holder, option, usual)
-        self._check_limits()
-
-    def _check_limits(self) -> None:
-        try:
-            check_limits(self.__own__("time_limit"), self.__own__("soft_time_limit"))
-        except ValueError as error:
-            raise ImproperlyConfigured(f"task {self.name!r}: {error}") from None
 
     @classmethod
     def _get_app(cls) -> Any:

@@ -200,7 +200,7 @@ _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro s
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
-_TESTING = "this release has no helpers for tests: set task_always_eager, or start a worker by its command"
+_TESTING = "this release has no such helper for tests: lavoro.testing has a worker, applications and fixtures"
 _HELPERS = "Celery's own helpers are not part of Lavoro: write your own, or use the standard library"
 _MANAGED = "leave it to systemd, a container or a shell"
 
@@ -317,7 +317,6 @@ ABSENT: dict[str, Absent] = {
     "celery.bootsteps": Absent("refused", _FIXED),
     "celery.concurrency": Absent("refused", "a pool is chosen by the worker's option --pool or setting worker_pool"),
     "celery.contrib": Absent("refused", "this release has no such addition: leave it out"),
-    "celery.contrib.pytest": Absent("refused", _TESTING),
     "celery.contrib.testing": Absent("refused", _TESTING),
     "celery.events": Absent("refused", _EVENTS),
     "celery.fixups": Absent(

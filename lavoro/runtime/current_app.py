@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 _local = threading.local()
 _default: Any = None
@@ -83,6 +83,26 @@ def get_existing() -> Any:
         if (app := find()) is not None:
             return app
     return getattr(_local, "app", None) or _default
+
+
+class Existing(NamedTuple):
+    """The applications of this thread and process at a moment, and the makers of shared tasks."""
+
+    current: Any
+    default: Any
+    made: Any
+    shared: list[Callable[[Any], Any]]
+
+    @classmethod
+    def now(cls) -> Existing:
+        """Return those of this moment."""
+        return cls(getattr(_local, "app", None), _default, _made, [*shared])
+
+    def restore(self) -> None:
+        """Make them those of the thread and the process again."""
+        global _default, _made
+        _local.app, _default, _made = self.current, self.default, self.made
+        shared[:] = self.shared
 
 
 class Proxy:

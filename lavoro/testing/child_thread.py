@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from lavoro.app import Lavoro
 from lavoro.exceptions import LavoroError
 from lavoro.protocol.failure import traceback_of
-from lavoro.testing.thread_child import ThreadChild
+from lavoro.testing.thread_child import JOIN, ThreadChild
 from lavoro.worker.child.child import configure
 from lavoro.worker.config import WorkerOptions
 from lavoro.worker.pipe import Message, Pipe
@@ -42,7 +43,7 @@ class Threads:
         self.pid = os.getpid()
         self.returncode: int | None = None
         self._ended, self._tell = threading.Event(), ended
-        self.start = threading.Thread(target=run, name="lavoro-child", daemon=True).start
+        self.thread = threading.Thread(target=run, name="lavoro-child", daemon=True)
 
     def poll(self) -> int | None:
         """Return the exit code; None while they run."""
@@ -74,8 +75,9 @@ class ChildThread(ChildProcess):
 
     def _start(self, pipe: int) -> Threads:
         self._theirs = Pipe(socket.socket(fileno=os.dup(pipe)))
+        self._shared = os.dup(self._memory)  # the supervisor may close its own while this child still begins
         threads = self._threads = Threads(self._run, self._reports.ended)
-        threads.start()
+        threads.thread.start()
         return threads
 
     def _run(self) -> None:
@@ -89,15 +91,13 @@ class ChildThread(ChildProcess):
             self._theirs.send("failed", error=words, traceback=traceback_of(error))
             self._theirs.close()
             self._threads.end(1)
-            return
-        self._theirs.send("hello", config=asdict(config))
-        memory = os.dup(self._memory)
-        start = {"number": self.number, "scoreboard": memory, "ended": self._end}
-        self._child = ThreadChild(self._app, config, self._options, self._theirs, start)
-        try:
+        else:
+            self._theirs.send("hello", config=asdict(config))
+            start = {"number": self.number, "scoreboard": self._shared, "ended": self._end}
+            self._child = ThreadChild(self._app, config, self._options, self._theirs, start)
             self._child.run(orders)
         finally:
-            os.close(memory)
+            os.close(self._shared)
 
     def _told(self) -> Iterator[Message]:
         """Yield the orders; close the pipe when its other end is gone."""
@@ -121,10 +121,17 @@ class ChildThread(ChildProcess):
         """Nothing ends this process."""
         return None
 
+    def close(self) -> None:
+        """Wait for the thread that began it, which the end of the pipe has woken, and close the supervisor's files."""
+        super().close()
+        self._threads.thread.join(JOIN)
+
     def _send_signal(self, number: int, *, group: bool = False) -> None:
         if number == signal.SIGUSR1:
             faulthandler.dump_traceback(self.stack_dumps.descriptor, all_threads=True)
         elif number == signal.SIGKILL and self._threads.returncode is None:
             if self._child is not None:
                 self._child.kill()
+            with contextlib.suppress(OSError):  # it has closed the pipe itself
+                self._theirs.socket.shutdown(socket.SHUT_RDWR)
             self._threads.end(-signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -102,7 +103,8 @@ class ThreadChild(Child):
             parts.pool.join(JOIN)
         parts.prefetched.watch_no_longer()
         parts.heartbeat.stop(JOIN)
-        self.pipe.socket.shutdown(socket.SHUT_RDWR)  # the thread that reads the orders closes it
+        with contextlib.suppress(OSError):
+            self.pipe.socket.shutdown(socket.SHUT_RDWR)  # the thread that reads the orders closes it
         self._ended(code, [f"{job.name}[{job.task_id}]" for job in parts.in_flight.jobs() if job.id in running])
 
 

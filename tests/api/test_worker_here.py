@@ -216,8 +216,12 @@ def test_a_database_that_is_not_there_is_an_error_of_the_start() -> None:
         pytest.fail("it has started")
 
 
-def test_other_pools_need_a_name_for_their_processes(app: Lavoro) -> None:
-    with pytest.raises(ImproperlyConfigured, match="pool prefork .* name it as -A does"), worker(app, pool="prefork"):
+def test_processes_cannot_get_a_setting_that_json_cannot_carry(app: Lavoro) -> None:
+    app.conf.update(shop=object())
+    with (
+        pytest.raises(ImproperlyConfigured, match="cannot get the setting shop = <object"),
+        worker(app, pool="prefork"),
+    ):
         pytest.fail("it has started")
 
 

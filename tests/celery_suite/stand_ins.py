@@ -81,7 +81,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             full = f"{module.__name__}.{name}"
             if full in self._tools:
                 return self._tools[full]
-            if name.startswith("__"):
+            if name.startswith(("__", "pytest_")):  # asked by pytest of a plugin
                 raise AttributeError(name)
             if answer is not None:
                 try:

@@ -138,7 +138,7 @@ LATER = {
     "celery.backends.redis.RedisBackend": "celery.backends",
     "celery.backends.database.models.Task": "celery.backends",
     "celery.concurrency.prefork.TaskPool": "celery.concurrency",
-    "celery.contrib.testing.worker.start_worker": "celery.contrib.testing",
+    "celery.contrib.testing.mocks.TaskMessage": "celery.contrib.testing",
     "celery.utils.functional.noop": "celery.utils",
     "celery.worker.request.Request": "celery.worker",
 }

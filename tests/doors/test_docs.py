@@ -188,7 +188,7 @@ def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventuall
 def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> None:
     write_files(DOCS / "guides/test-your-tasks.md", tmp_path)
     shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
-    assert "5 passed" in shown
+    assert "7 passed" in shown
 
 
 @pytest.mark.slow

@@ -1,5 +1,22 @@
 """Celery's plugin for pytest."""
 
-from celery._answer import answer
+from typing import Any
 
-__getattr__, __dir__ = answer()
+import pytest
+
+from lavoro.testing.fixtures import NO_WORKER, fixtures
+
+__all__ = ["NO_WORKER"]
+
+globals().update(fixtures("celery"))
+
+
+@pytest.fixture
+def depends_on_current_app(celery_app: Any) -> None:
+    """Make the application of the test current."""
+    celery_app.set_current()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", "celery(**overrides): override celery configuration for a test case")

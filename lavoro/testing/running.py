@@ -13,9 +13,9 @@ from typing import Any
 
 from lavoro.app import Lavoro
 from lavoro.discovery import find_app
-from lavoro.exceptions import ImproperlyConfigured
 from lavoro.runtime import forking
 from lavoro.testing.child_thread import ChildThread, Reports
+from lavoro.testing.replica import replica
 from lavoro.worker.child.pools import patched
 from lavoro.worker.config import WorkerOptions, node_name
 from lavoro.worker.supervisor.announcements import Announcements
@@ -56,7 +56,7 @@ class TestWorker:
     """A worker whose supervisor is a thread here, with everything that it does in a process of its own.
 
     Its children are threads too with the pools ``threads`` and ``solo``, and ``gevent`` where gevent has patched this
-    process; else they are processes, which import the application by the name ``app``.
+    process; else they are processes, which import the application, or make one with the same settings and tasks.
     """
 
     __test__ = False
@@ -85,6 +85,7 @@ class TestWorker:
         self._thread.start()
         in_time = self._begun.wait(timeout)
         if self.error is not None:
+            self._thread.join(LEAVING)
             raise self.error
         if not in_time:
             self._order(signal.SIGQUIT)
@@ -166,14 +167,13 @@ def _fits_inside(pool: str) -> bool:
 
 
 def _options(app: Lavoro | str, *, pool: str, **options: Any) -> WorkerOptions:
-    if not isinstance(app, str) and not _fits_inside(pool):
-        raise ImproperlyConfigured(
-            f"with the pool {pool} tasks run in other processes, which import the application: name it as -A does,"
-            ' such as worker("shop.tasks", pool="prefork")'
-        )
     for name in ("queues", "exclude_queues", "include"):
-        if isinstance(given := options.get(name, ()), str):
-            options[name] = tuple(given.split(","))
-        elif name in options:
-            options[name] = tuple(given or ())
-    return WorkerOptions(app if isinstance(app, str) else repr(app), pool=pool, **options)
+        given = options.pop(name, None) or ()
+        options[name] = tuple(given.split(",") if isinstance(given, str) else given)
+    if isinstance(app, str):
+        return WorkerOptions(app, pool=pool, **options)
+    if _fits_inside(pool):
+        return WorkerOptions(repr(app), pool=pool, **options)
+    made = replica(app, options.pop("include"))
+    settings = {**made.settings, **options.pop("settings", {})}
+    return WorkerOptions(made.app, pool=pool, include=made.include, settings=settings, **options)

@@ -1,0 +1,38 @@
+"""Completes the alias, when it is imported, with the names that Celery's test files import and only some tests use."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tests.celery_suite.stand_ins import Finder
+
+
+def _command(*args: Any, **options: Any) -> Any:
+    """Decorate a function of remote control, which no worker of Lavoro calls."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    return args[0] if args and not options else decorate
+
+
+def _anon_nodename(hostname: str | None = None, prefix: str = "gen") -> str:
+    return f"{prefix}{os.getpid()}@{hostname or socket.gethostname()}"
+
+
+class _Wrapper(Exception):
+    """Stands for the wrapper of exceptions that pickle cannot carry, which Lavoro never raises."""
+
+
+TOOLS: dict[str, Any] = {
+    "celery.utils.serialization.UnpickleableExceptionWrapper": _Wrapper,
+    "celery.utils.nodenames.anon_nodename": _anon_nodename,
+    "celery.worker.control.control_command": _command,
+    "celery.worker.control.inspect_command": _command,
+}
+
+sys.meta_path.insert(0, Finder(TOOLS))

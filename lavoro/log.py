@@ -317,14 +317,13 @@ def setup(
     colorize: bool | None = None,
     hijack_root: bool = True,
     longest: int = LONGEST,
-) -> list[tuple[Any, Any]]:
+) -> None:
     """Set the worker's logging up, unless a receiver of ``setup_logging`` has taken that over.
 
     ``style`` is ``text`` or ``json``; ``colorize`` None means: if it goes to a terminal. ``task_format`` is the format
     of what tasks log, ``format`` that of all else, and the two ``datefmt`` those of their times. With ``hijack_root``
     false the root logger keeps its own handlers, and gets the level. A message is cut after ``longest`` characters.
-    Returns the receivers of ``setup_logging`` with their answers; raises what one of them raises: without it there
-    would be no log.
+    Raises what a receiver of ``setup_logging`` raises: without it there would be no log.
     """
     while _early:
         _early.pop().end()
@@ -334,7 +333,7 @@ def setup(
         for _, answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        return answers
+        return
     root, look = logging.getLogger(), Look(style, format, datefmt, task_format, task_datefmt, longest)
     if hijack_root:
         TASKS.handlers[:] = []
@@ -344,7 +343,6 @@ def setup(
     logging.captureWarnings(True)  # else they are lines without a time, and not in the file
     signals.after_setup_logger.send(None, logger=root, **facts)
     setup_tasks(number, look, logfile=logfile, colorize=colorize)
-    return []
 
 
 def setup_tasks(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from lavoro.calling.outbox import HOW, gathered
@@ -121,13 +123,13 @@ class Chain(Signature[R]):
         """Return copies of what is sent one after the other: tasks, chords, and perhaps a group at the end."""
         flat = list(_spliced(self.tasks, self.app))
         last_empty = flat[-1:] if flat and is_empty_group(flat[-1]) else []
-        found: list[Any] = []
-        for each in (kept for kept in flat if not is_empty_group(kept)):
-            if found and found[-1].subtask_type == "group":
-                found[-1] = Signature.TYPES["chord"](found[-1], body=each, app=self._app)
+        found: deque[Any] = deque()
+        for each in reversed([kept for kept in flat if not is_empty_group(kept)]):
+            if found and each.subtask_type == "group":
+                found.appendleft(Signature.TYPES["chord"](each, body=found.popleft(), app=self._app))
             else:
-                found.append(each)
-        return found or last_empty
+                found.appendleft(each)
+        return list(found) or last_empty
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> None:
         """Add headers to each step."""
@@ -139,12 +141,8 @@ class Chain(Signature[R]):
         if visitor is not None:
             visitor.on_chain_end(self, **headers)
 
-    @property
-    def app(self) -> Any:
-        """The application: its own, else that of its first step."""
-        if self._app is None and self.tasks and isinstance(self.tasks[0], Signature):
-            return self.tasks[0].app
-        return super().app
+    def _parts(self) -> Iterable[Any]:
+        return list(islice(self.tasks, 2))
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.tasks)) if self.tasks else f"<{type(self).__name__}: empty>"
@@ -192,10 +190,13 @@ def _is_iterable(value: Any) -> bool:
 
 
 def _spliced(tasks: Iterable[Any], app: Any) -> Iterator[Any]:
-    """Yield copies of the steps, those of inner chains in their place, and a group of one as its member."""
+    """Yield copies of the steps, those of inner chains and bodies in their place, a group of one as its member."""
     for task in tasks:
         step = unrolled(maybe_signature(task, app=app, clone=True))
         if step.subtask_type == "chain":
             yield from _spliced(step.unchain_tasks(), app)
+        elif step.subtask_type == "chord" and len(parts := step.unrolled()) > 1:
+            yield parts[0]
+            yield from _spliced(parts[1:], app)
         else:
             yield step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lavoro.calling.outbox import HOW, gathered
@@ -65,19 +65,21 @@ class chord(Signature[R]):
             raise ValueError("a chord needs a body: chord(header)(body)")
         kwargs = {**self.kwargs.get("kwargs", {}), **kwargs}
         args = (*(args or ()), *self.args) if not self.immutable else self.args
-        app = self.app if self._app is not None or body._app is None else body.app
+        app = self._app or self._app_of_parts() or body.app
         options = {**self.options, **given(options)}
         own_id = options.pop("task_id", None)
         if app.conf["task_always_eager"]:
             with allow_join_result():
                 return self.apply(args, kwargs, body=body, **options)
         with gathered(app, taken(options, HOW)):
-            return self._send_parts(app, body.clone(), (args, kwargs), (task_id or own_id, own_id), options)
+            return self._send_parts(app, body.clone(), (args, kwargs), (task_id, own_id), options)
 
     def _send_parts(
         self, app: Any, body: Any, call: tuple[Any, Any], ids: tuple[Any, Any], options: dict[str, Any]
     ) -> Any:
         header, (task_id, own_id) = self.header_group(), ids
+        if body.id is None:  # else it is frozen, and the chord has the id of its header
+            task_id, own_id = task_id or own_id, None
         id = header.options.get("task_id") or own_id or str(uuid7())
         root_id = options.get("root_id") or body.options.get("root_id")
         of_header = taken(options, ("countdown", "eta", "blockers"))
@@ -144,6 +146,22 @@ class chord(Signature[R]):
         """Return the header as a group."""
         return self.tasks if isinstance(self.tasks, group) else group(self.tasks, app=self._app)
 
+    def unrolled(self) -> list[Any]:
+        """Return a copy with the first step of the body alone, and the steps of the body behind it."""
+        copy = self.clone()
+        if copy.body is None:
+            return [copy]
+        for option, add in (("link", copy.body.link), ("link_error", copy.body.link_error)):
+            for callback in as_list(copy.options.pop(option, None)):
+                add(callback)
+        body = gathering_body(copy.body)
+        if body.subtask_type != "chain" or not body.tasks:
+            return [copy]
+        first, *rest = body.unchain_tasks()
+        of_chain = {name: value for name, value in body.options.items() if name not in _OF_CHAIN}
+        copy.body = first.clone(**of_chain)
+        return [copy, *rest]
+
     def link(self, callback: Any) -> Any:
         """Have a task called with the result of the body; return it."""
         self.body.link(callback)
@@ -181,13 +199,8 @@ class chord(Signature[R]):
             asked = visitor.on_chord_body(self, **headers) or {}
             self.body.stamp(visitor, append_stamps, **stamps_of(self, asked, append_stamps, headers))
 
-    @property
-    def app(self) -> Any:
-        """The application: its own, else that of the header's first task, or of the body."""
-        if self._app is not None:
-            return self._app
-        parts = [*self.header_group().tasks[:1], self.body]
-        return next((part.app for part in parts if isinstance(part, Signature) and part._app is not None), super().app)
+    def _parts(self) -> Iterable[Any]:
+        return [*self.header_group().tasks[:1], self.body]
 
     def __length_hint__(self) -> int:
         return sum(ends(task) for task in self.header_group().tasks)
@@ -205,8 +218,14 @@ _OF_BODY = frozenset({"chain", "chord", "task_id", "group_id", "group_index"})
 """Options of a chord that belong to its body alone."""
 
 
+_OF_CHAIN = frozenset({"link", "link_error", "chord", "group_id", "group_index", "parent_id", "root_id", "task_id"})
+"""Options of a chain that are not for its first step."""
+
+
 def gathering(leaf: Any) -> Any:
     """Return a member of a header so that it ends in one task: a chain that ends in a group gives the list of it."""
+    if leaf["subtask_type"] is None:
+        return leaf
     last = leaf
     while last.subtask_type in ("chain", "chord"):
         last = last.tasks[-1] if last.subtask_type == "chain" else last.body

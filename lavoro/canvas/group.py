@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+from lavoro.calling.members import Members
 from lavoro.calling.message_builder import calling_task
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.kinds import register_type
@@ -72,7 +74,8 @@ class group(Signature[list[R]]):
         options = {**self.options, **options}
         options["group_id"] = id = options.pop("task_id", None) or str(uuid7())
         results = [
-            leaf.apply(args, kwargs, **{**options, "group_index": index}) for index, leaf in enumerate(self.leaves())
+            leaf.clone().apply(args, kwargs, **{**options, "group_index": index})
+            for index, leaf in enumerate(self.leaves())
         ]
         return self.app.GroupResult(id, results)
 
@@ -86,7 +89,7 @@ class group(Signature[list[R]]):
         id = self.options.setdefault("task_id", _id or str(uuid7()))
         for name, value in (("root_id", root_id), ("parent_id", parent_id)):
             self.options.setdefault(name, value)
-        self.tasks = list(self.leaves())
+        self.tasks = [leaf.clone() for leaf in self.leaves()]
         results = [
             task.freeze(group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
             for index, task in enumerate(self.tasks)
@@ -128,20 +131,17 @@ class group(Signature[list[R]]):
             visitor.on_group_end(self, **headers)
 
     def leaves(self) -> Iterator[Any]:
-        """Yield copies of what is sent: the members, those of inner groups in their place, no empty chains."""
+        """Yield what is sent: the members, those of inner groups in their place, no empty chains."""
         for task in self.tasks:
-            each = maybe_signature(task, app=self._app, clone=True)
-            if each.subtask_type == "group":
+            each = maybe_signature(task, app=self._app)
+            kind = each["subtask_type"]
+            if kind == "group":
                 yield from each.leaves()
-            elif each.subtask_type != "chain" or each.tasks:
+            elif kind != "chain" or each.tasks:
                 yield each
 
-    @property
-    def app(self) -> Any:
-        """The application: its own, else that of its first member."""
-        if self._app is None and self.tasks and isinstance(self.tasks[0], Signature):
-            return self.tasks[0].app
-        return super().app
+    def _parts(self) -> Iterable[Any]:
+        return list(islice(self.tasks, 2))
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -165,9 +165,14 @@ def send_members(app: Any, leaves: list[Any], args: Any, kwargs: Any, options: d
     results = []
     options = {**options, "add_to_parent": False}
     root_id, group_id = options.get("root_id"), options["group_id"]
+    plain = Members(app, options)
     for index, leaf in enumerate(leaves):
-        results.append(leaf.freeze(group_id=group_id, root_id=root_id, group_index=index))
-        leaf.apply_async(args, kwargs, **options)
+        result = leaf.added_to(plain, args, kwargs, index)
+        if result is None:
+            leaf = leaf.clone()
+            result = leaf.freeze(group_id=group_id, root_id=root_id, group_index=index)
+            leaf.apply_async(args, kwargs, **options)
+        results.append(result)
     return results
 
 

@@ -14,11 +14,8 @@ from lavoro.canvas.signature import Signature, maybe_signature
 class _OfTask(Signature[Any]):
     """A signature that calls another task: it belongs to the application of that one."""
 
-    @property
-    def app(self) -> Any:
-        """The application: its own, else that of the task that it calls."""
-        task = self.kwargs["task"]
-        return task.app if self._app is None and isinstance(task, Signature) else super().app
+    def _parts(self) -> Iterable[Any]:
+        return (self.kwargs["task"],)
 
 
 class _Map(_OfTask):

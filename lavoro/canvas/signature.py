@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from copy import deepcopy
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+from lavoro.calling.members import Members
 from lavoro.canvas import kinds
 from lavoro.canvas.joining import joined
 from lavoro.canvas.stamping import stamp_links, stamps_of
@@ -23,11 +26,10 @@ _FIXED = frozenset({"group_id", "stamped_headers"})
 def field(*path: str) -> Any:
     """Return a property of the value at a path of keys; None where an option is not set."""
 
+    first = itemgetter(path[0])
+
     def read(self: Signature[Any]) -> Any:
-        value: Any = self
-        for key in path[:-1]:
-            value = value[key]
-        return value.get(path[-1]) if len(path) > 1 else value[path[-1]]
+        return first(self).get(path[1])
 
     def write(self: Signature[Any], value: Any) -> None:
         place: Any = self
@@ -35,7 +37,7 @@ def field(*path: str) -> Any:
             place = place.setdefault(key, {})
         place[path[-1]] = value
 
-    return property(read, write)
+    return property(read if len(path) > 1 else first, write)
 
 
 class Signature(dict[str, Any], Generic[R]):
@@ -70,7 +72,7 @@ class Signature(dict[str, Any], Generic[R]):
         immutable: bool = False, app: Any = None, **more: Any,
     ) -> None:  # fmt: skip
         self._app = app
-        if isinstance(task, Mapping):
+        if not isinstance(task, str) and isinstance(task, Mapping):
             super().__init__(
                 {"args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False, **task}
             )
@@ -122,6 +124,16 @@ class Signature(dict[str, Any], Generic[R]):
         """Send it and wait for the value."""
         return self.apply_async().get()
 
+    def added_to(self, plain: Members, args: Any, kwargs: Any, index: int) -> Any:
+        """Add the call to the plain members of a group, and return its result; None if it is none of these."""
+        task = self._type or self.app.tasks.get(self["task"])
+        if task is None or self["subtask_type"] is not None:
+            return None
+        own, named = self["args"], self["kwargs"]
+        if not self["immutable"]:
+            own, named = (*args, *own) if args else own, {**named, **kwargs} if kwargs else named
+        return plain.add(task, own, named, self["options"], index)
+
     @property
     def _send(self) -> Callable[..., Any]:
         try:
@@ -147,8 +159,13 @@ class Signature(dict[str, Any], Generic[R]):
     def clone(self: S, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> S:
         """Return a copy, with these arguments before its own, and these options over its own."""
         args, kwargs, merged = self._merged(args, kwargs, options)
-        form = {**self, "args": tuple(args), "kwargs": dict(kwargs), "options": deepcopy(merged)}
-        copy = Signature.from_dict(form, app=self._app)
+        form = {**self, "args": tuple(args), "kwargs": dict(kwargs), "options": deepcopy(merged) if merged else {}}
+        if type(self) is Signature and not form["subtask_type"]:
+            copy = Signature.__new__(Signature)  # by the thousand, in headers
+            copy.update(form)
+            copy._app = self._app
+        else:
+            copy = Signature.from_dict(form, app=self._app)
         copy._type = self._type
         return copy  # type: ignore[return-value]
 
@@ -259,8 +276,24 @@ class Signature(dict[str, Any], Generic[R]):
 
     @property
     def app(self) -> Any:
-        """The application: its own, else the current one."""
-        return self._app if self._app is not None else current_app.get()
+        """The application: its own, else that of the first of its parts that has one, else the current one."""
+        found = self._app if self._app is not None else self._app_of_parts()
+        return found if found is not None else current_app.get()
+
+    def _app_of_parts(self) -> Any:
+        """Return the application of the first task inside of this canvas that has one."""
+        left = [*islice(self._parts(), 2)][::-1]
+        while left:
+            part = left.pop()
+            if isinstance(part, Signature):
+                if part._app is not None:
+                    return part._app
+                left += [*islice(part._parts(), 2)][::-1]
+        return None
+
+    def _parts(self) -> Iterable[Any]:
+        """Return the signatures that it is made of, those that are sent first before the others."""
+        return ()
 
     @property
     def type(self) -> Any:

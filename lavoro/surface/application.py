@@ -28,7 +28,6 @@ from lavoro.execution.context import current as current_request
 from lavoro.surface.backend import Backend
 from lavoro.surface.connection import Connection
 from lavoro.surface.loader import Loader
-from lavoro.surface.local_zone import LocalZone
 from lavoro.surface.log import Logging
 
 
@@ -166,7 +165,8 @@ class Surface:
         zone = self.conf.timezone
         if zone:
             return zone if isinstance(zone, dt.tzinfo) else ZoneInfo(zone)
-        return ZoneInfo("UTC") if self.conf["enable_utc"] else LocalZone()
+        local = dt.datetime.now().astimezone().tzinfo
+        return ZoneInfo("UTC") if self.conf["enable_utc"] or local is None else local
 
     @timezone.setter
     def timezone(self, zone: dt.tzinfo | str) -> None:

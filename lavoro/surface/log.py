@@ -19,28 +19,25 @@ class Logging:
     def setup(
         self, loglevel: str | int | None = None, logfile: str | None = None, redirect_stdouts: bool = False,
         redirect_level: str | int = "WARNING", colorize: bool | None = None, hostname: str | None = None,
-    ) -> list[tuple[Any, Any]] | None:  # fmt: skip
-        """Set the log up, and with ``redirect_stdouts`` take over what is printed.
-
-        Returns the receivers of ``setup_logging`` with their answers: if there are any, the rest is left to them. It
-        returns None when the log is set up already.
-        """
-        handled = self.setup_logging_subsystem(loglevel, logfile, colorize=colorize, hostname=hostname)
-        if redirect_stdouts and not handled:
+    ) -> bool:  # fmt: skip
+        """Set the log up, and with ``redirect_stdouts`` take over what is printed; return whether that was done now."""
+        if not self.setup_logging_subsystem(loglevel, logfile, colorize=colorize, hostname=hostname):
+            return False
+        if redirect_stdouts:
             self.redirect_stdouts(redirect_level)
-        return handled
+        return True
 
     def setup_logging_subsystem(
         self, loglevel: str | int | None = None, logfile: str | None = None, format: str | None = None,
         colorize: bool | None = None, hostname: str | None = None, **_: Any,
-    ) -> list[tuple[Any, Any]] | None:  # fmt: skip
-        """Set the log up, once; a receiver of ``setup_logging`` takes that over. Returns what ``setup`` returns."""
+    ) -> bool:  # fmt: skip
+        """Set the log up, once; a receiver of ``setup_logging`` takes that over."""
         if self.already_setup:
-            return None
+            return False
         self.already_setup = True
         conf = self.app.conf
         try:
-            return log.setup(
+            log.setup(
                 loglevel or "WARNING", logfile=logfile,
                 format=format or conf.worker_log_format, datefmt=conf.worker_log_datefmt,
                 task_format=conf.worker_task_log_format, task_datefmt=conf.worker_task_log_datefmt,
@@ -50,6 +47,7 @@ class Logging:
         except Exception:  # of a receiver of `setup_logging`
             self.already_setup = False
             raise
+        return True
 
     def setup_task_loggers(
         self, loglevel: str | int | None = None, logfile: str | None = None, format: str | None = None,

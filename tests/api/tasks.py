@@ -180,9 +180,9 @@ def note(value: Any, key: str) -> Any:
 
 
 @app.task
-def note_error(request: Any, exc: BaseException, traceback: str, key: str = "") -> None:
+def note_error(request: Any, exc: BaseException, traceback: str | None, key: str = "") -> None:
     """An error callback that is called in the worker of the failed task."""
-    said = [request.id, request.task, list(request.args), repr(exc), traceback.strip().splitlines()[-1]]
+    said = [request.id, request.task, list(request.args), repr(exc), (traceback or "none").strip().splitlines()[-1]]
     app.send_task("tests.api.tasks.identity", (said,), task_id=key)
 
 
@@ -228,3 +228,11 @@ def insists_with(self: Task[..., Any], value: Any) -> Any:
     if not self.request.retries:
         raise self.retry()
     return [self.request.retries, value]
+
+
+@app.task
+def step(*args: Any, tag: str, fails: bool, key: str) -> Any:
+    """Return the tag and the arguments, or fail."""
+    if fails:
+        raise LocalError(0, tag)
+    return [tag, *args]

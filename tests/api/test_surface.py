@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -165,8 +163,8 @@ def test_the_log_is_set_up_once(app: Lavoro, tmp_path: Path) -> None:
     root = logging.getLogger()
     before = [(logger, [*logger.handlers], logger.level) for logger in (root, log.TASKS)]
     try:
-        assert app.log.setup("INFO", logfile=str(tmp_path / "log")) == []
-        assert app.log.setup("INFO") is None
+        assert app.log.setup("INFO", logfile=str(tmp_path / "log"))
+        assert not app.log.setup("INFO")
         logging.getLogger("mine").info("hello")
         assert "INFO/MainProcess] hello" in (tmp_path / "log").read_text()
     finally:
@@ -176,41 +174,6 @@ def test_the_log_is_set_up_once(app: Lavoro, tmp_path: Path) -> None:
             logger.handlers[:], logger.propagate = handlers, True
             logger.setLevel(level)
         logging.captureWarnings(False)
-
-
-def test_receivers_that_set_the_log_up_are_returned(app: Lavoro, monkeypatch: pytest.MonkeyPatch) -> None:
-    def receiver(loglevel: int, **_: Any) -> str:
-        return f"at {loglevel}"
-
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    stdout = sys.stdout
-    signals.setup_logging.connect(receiver)
-    try:
-        assert app.log.setup("INFO", redirect_stdouts=True) == [(receiver, "at 20")]
-        assert sys.stdout is stdout
-    finally:
-        signals.setup_logging.disconnect(receiver)
-
-
-@pytest.mark.parametrize("zone", ["Europe/Rome", "America/New_York", "Asia/Kolkata"])
-def test_local_time_zone_has_the_offset_of_each_moment(app: Lavoro, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
-    named = ZoneInfo(zone)
-    monkeypatch.setenv("TZ", zone)
-    time.tzset()
-    try:
-        app.conf.enable_utc = False
-        local = app.timezone
-        hours = [dt.datetime(2025, 1, 1, 0, 30) + dt.timedelta(hours=hour) for hour in range(24 * 365)]
-        for hour in hours:
-            ours, theirs = hour.replace(tzinfo=local), hour.replace(tzinfo=named)
-            assert (ours.utcoffset(), ours.dst(), ours.tzname()) == (theirs.utcoffset(), theirs.dst(), theirs.tzname())
-            there = hour.replace(tzinfo=dt.timezone.utc)
-            ours, theirs = there.astimezone(local), there.astimezone(named)
-            assert (ours.replace(tzinfo=None), ours.fold) == (theirs.replace(tzinfo=None), theirs.fold)
-            assert ours.astimezone(dt.timezone.utc) == there
-    finally:
-        monkeypatch.undo()
-        time.tzset()
 
 
 def test_a_program_that_is_no_worker_writes_what_tasks_log(app: Lavoro, tmp_path: Path) -> None:

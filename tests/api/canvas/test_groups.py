@@ -11,7 +11,7 @@ from lavoro.exceptions import ChordError
 from lavoro.result import AsyncResult
 from lavoro.serialization import dumps, loads
 from tests.api import tasks
-from tests.api.tasks import LocalError, add, boom, echo, forgotten, identity, lineage, note, note_id
+from tests.api.tasks import LocalError, add, boom, echo, forgotten, identity, lineage, note, note_error, note_id
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -148,6 +148,25 @@ def test_nothing_is_sent_of_a_canvas_with_an_argument_that_cannot_be_encoded() -
         with pytest.raises(TypeError, match="not JSON serializable"):
             canvas.apply_async()
     assert [AsyncResult(id, app=tasks.app).stage for id in ids] == [None] * 3
+
+
+def test_a_task_waits_for_its_blockers() -> None:
+    first = tasks.report.apply_async((0.5,))
+    blocked = add.apply_async((1, 2), blockers=[first])
+    assert blocked.get(timeout=30) == 3
+    assert first.get() == "done"
+    assert add.apply_async((1, 2), blockers=[first]).get(timeout=30) == 3  # it is over
+    failed = boom.delay()
+    assert isinstance(error_of(add.apply_async((1, 2), blockers=[failed]).id), ChordError)
+
+
+def test_error_callbacks_of_a_body_are_called_when_the_header_fails() -> None:
+    keys = [uuid(), uuid()]
+    body = identity.s().on_error(note_id.s(keys[0])).on_error(note_error.s(key=keys[1]))
+    result = chord([boom.s()], body).apply_async()
+    assert noted(keys[0]) == result.id
+    assert noted(keys[1])[0] == result.id
+    assert noted(keys[1])[3].startswith('ChordError("Dependency ')
 
 
 # Replacing

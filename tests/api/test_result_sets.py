@@ -10,12 +10,19 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import pytest
 
-from lavoro import AsyncResult, EagerResult, Lavoro, chord, group
-from lavoro.exceptions import ImproperlyConfigured, IncompleteStream, TimeoutError
+from lavoro import AsyncResult, EagerResult, Lavoro, chord, group, serialization
+from lavoro.exceptions import (
+    ImproperlyConfigured,
+    IncompleteStream,
+    OperationalError,
+    TaskRevokedError,
+    TimeoutError,
+)
 from lavoro.protocol import outcome
 from lavoro.protocol.message import Job
 from lavoro.result import GroupResult, ResultSet, result_from_tuple
@@ -23,10 +30,12 @@ from lavoro.result.graph import DependencyGraph, GraphFormatter
 from lavoro.store import tasks as store
 from lavoro.store import workers
 from lavoro.store.results import PAGE
+from lavoro.store.schema.migrate import migrate
 from lavoro.store.tx import Tx
 from tests.api import tasks
 from tests.api.conftest import Rows
 from tests.conftest import Eventually
+from tests.postgres import Cluster
 from tests.store.walk import registered, succeeded, take
 
 MANY = 10_000
@@ -276,6 +285,63 @@ def test_a_question_takes_one_statement(hand: Hand, send: Send, statements: Stat
     assert group.completed_count() == 0
 
 
+@pytest.fixture
+def one_of_each(app: Lavoro, hand: Hand) -> dict[str, str]:
+    """The ids of tasks in each state and stage."""
+    one, total = app.task(name="one")(lambda *_: 1), app.task(name="total")(sum)
+    held = chord([one.s()])(total.s())
+    kinds = ("running", "custom", "final", "retried", "success", "failure", "ignored", "left", "terminated")
+    results = {kind: one.delay() for kind in kinds}
+    hand.take()
+    jobs = {kind: hand.jobs[result.id] for kind, result in results.items()}
+    for kind, state in (("custom", "HALF"), ("final", "SUCCESS"), ("left", "DONE MYSELF")):
+        store.store_progress(hand.tx, 1, jobs[kind], state=state, meta="5")
+    hand.end(results["success"])
+    hand.fail(results["failure"])
+    error = serialization.dumps_exception(TaskRevokedError("terminated"))
+    ignored = [outcome.ignored(jobs[kind], 0.1) for kind in ("ignored", "left")]
+    store.finish(hand.tx, 1, [*ignored, outcome.revoked(jobs["terminated"], error)])
+    store.requeue(hand.tx, 1, [outcome.retrying(jobs["retried"], countdown=60.0, error=error)])
+    revoked = one.apply_async(countdown=60)
+    revoked.revoke()
+    results |= {"held": held, "waiting": one.delay(), "revoked": revoked, "unknown": AsyncResult("unknown")}
+    return {kind: result.id for kind, result in results.items()}
+
+
+def test_a_set_says_what_its_members_say(one_of_each: dict[str, str]) -> None:
+    questions: dict[str, Callable[[list[AsyncResult[Any]]], object]] = {
+        "ready": lambda each: all(result.ready() for result in each),
+        "waiting": lambda each: any(not result.ready() for result in each),
+        "successful": lambda each: all(result.successful() for result in each),
+        "failed": lambda each: any(result.failed() for result in each),
+        "completed_count": lambda each: sum(result.successful() for result in each),
+    }
+    assert len({AsyncResult(id).state for id in one_of_each.values()}) == 8
+    for kinds in [(), *((kind,) for kind in one_of_each), *combinations(one_of_each, 2), tuple(one_of_each)]:
+        members = [AsyncResult(one_of_each[kind]) for kind in kinds]
+        for question, answer in questions.items():
+            assert getattr(ResultSet(members), question)() == answer(members), (kinds, question)
+            known = ResultSet([AsyncResult(one_of_each[kind]) for kind in kinds])
+            known.learn()
+            assert getattr(known, question)() == answer(members), (kinds, question)
+
+
+def test_a_set_gives_what_its_members_give(one_of_each: dict[str, str]) -> None:
+    def value_of(get: Callable[..., Any]) -> object:
+        try:
+            return repr(get(timeout=0, interval=0.01))
+        except TimeoutError:
+            return "timeout"
+        except Exception as error:
+            return repr(error)
+
+    for kind, id in one_of_each.items():
+        alone = value_of(AsyncResult(id).get)
+        for join in (ResultSet.get, ResultSet.join, ResultSet.join_native):
+            found = value_of(lambda **how: join(ResultSet([AsyncResult(id)]), **how)[0])  # noqa: B023
+            assert found == alone, (kind, join)
+
+
 def test_revoking_a_set_ends_the_members_that_wait(send: Send) -> None:
     group = ResultSet(send(3))
     group.revoke(wait=True, timeout=60)
@@ -362,6 +428,27 @@ def test_a_lost_listening_connection_does_not_keep_the_wait(hand: Hand, send: Se
     hand.end(*results)
     thread.join(60)
     assert values == [1, 1]
+
+
+def test_a_database_that_goes_away_is_waited_for(own_cluster: Cluster) -> None:
+    url = own_cluster.url(own_cluster.create_database())
+    migrate(url)
+    with Lavoro("away", broker=url) as app:
+        results, values, seen = ResultSet([app.send_task("one") for _ in range(3)]), [], threading.Event()
+        wait = {"timeout": 120, "interval": 0.05, "on_interval": seen.set}
+        thread = threading.Thread(target=lambda: values.extend(results.get(**wait)))
+        thread.start()
+        assert seen.wait(60)
+        own_cluster.stop("immediate")
+        with pytest.raises(OperationalError):
+            ResultSet(list(results)).get(timeout=0.2, interval=0.05)
+        assert thread.is_alive()
+        own_cluster.start()
+        hand = Hand(app)
+        hand.end(*results)
+        hand.tx.connection.close()
+        thread.join(60)
+        assert values == [1, 1, 1]
 
 
 def test_two_threads_join_one_set(hand: Hand, send: Send) -> None:
@@ -516,8 +603,6 @@ def test_a_graph_for_graphviz() -> None:
 
 def test_a_result_may_be_a_result(app: Lavoro) -> None:
     """It is stored as its tuple."""
-    from lavoro import serialization
-
     group = GroupResult(str(uuid.uuid4()), [AsyncResult("a")])
     assert result_from_tuple(serialization.loads(serialization.dumps(group))) == group
 

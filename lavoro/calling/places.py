@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,19 @@ def place_of(extra: Mapping[str, Any], options: Mapping[str, Any]) -> Place | No
             raise ValueError("the body of a chord waits for the tasks of the header: give blockers to these")
         return Place(barriers, task_uuid(awaits["barrier"]), awaits["expects"], policy=policy)
     if blockers:
-        ids = tuple(task_uuid(getattr(blocker, "id", blocker)) for blocker in blockers)
-        return Place(barriers, None, len(ids), ids, policy)
+        found = dict(_blocker(blocker) for each in blockers for blocker in getattr(each, "results", None) or [each])
+        return Place(barriers, None, len(found), tuple(found), policy, tuple(found.values()))
     return None if barriers is None else Place(barriers)
+
+
+def _blocker(blocker: Any) -> tuple[uuid.UUID, tuple[uuid.UUID, ...]]:
+    """Return the id of a result, or of an id, and those of the steps of its chain before it, nearest first."""
+    steps, step = [], getattr(blocker, "parent", None)
+    while step is not None:
+        if not hasattr(step, "results"):
+            steps.append(task_uuid(step.id))
+        step = step.parent
+    return task_uuid(getattr(blocker, "id", blocker)), tuple(steps)
 
 
 def barriers_of(options: Mapping[str, Any]) -> str | None:

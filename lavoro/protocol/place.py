@@ -26,6 +26,8 @@ class Place(NamedTuple):
     """Tasks that are marked as members of that barrier, with the index of their position here."""
     policy: str | None = None
     """A failed member fails this task at once (None), when all have ended (``wait``), or not at all (``run``)."""
+    ancestors: tuple[tuple[uuid.UUID, ...], ...] = ()
+    """For each blocker the steps of its chain before it, nearest first: it may not be stored yet."""
 
 
 class Follow(NamedTuple):

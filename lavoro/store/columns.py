@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lavoro import serialization
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.place import Follow, Place
 from lavoro.store.arrays import doubles, integers, optional_uuids, payloads, smallints, texts, uuids
@@ -19,6 +20,7 @@ _MESSAGES: Fields = (
 )  # fmt: skip
 _PLACES: Fields = (
     ("barriers", texts), ("held_for", optional_uuids), ("expects", integers), ("blockers", texts), ("policies", texts),
+    ("ancestors", texts),
 )  # fmt: skip
 _NOWHERE = Place()
 
@@ -32,17 +34,23 @@ def of_messages(messages: Sequence[Message]) -> dict[str, Any]:
 def of_places(messages: Sequence[Message]) -> dict[str, Any]:
     """Return the columns of the places of messages."""
     places = [message.place or _NOWHERE for message in messages]
-    barriers, _, expects, _, policies = zip(*places, strict=True)
+    barriers, _, expects, _, policies, _ = zip(*places, strict=True)
     # A task with blockers needs no other name for its barrier than its own.
     pairs = zip(messages, places, strict=True)
     held_for = [place.held_for or (message.id if place.blockers else None) for message, place in pairs]
     blockers = [f"{{{','.join(map(str, place.blockers))}}}" if place.blockers else None for place in places]
-    return _columns(_PLACES, (barriers, held_for, expects, blockers, policies))
+    ancestors = [_ancestors(place) if any(place.ancestors) else None for place in places]
+    return _columns(_PLACES, (barriers, held_for, expects, blockers, policies, ancestors))
+
+
+def _ancestors(place: Place) -> str:
+    pairs = zip(place.blockers, place.ancestors, strict=True)
+    return serialization.dumps({str(blocker): list(map(str, steps)) for blocker, steps in pairs})
 
 
 def of_placed(messages: Sequence[Message]) -> dict[str, Any]:
     """Return the columns of messages, of which there may be none, and of their places."""
-    return of_messages(messages) | of_places(messages) if messages else _columns(_MESSAGES + _PLACES, [()] * 18)
+    return of_messages(messages) | of_places(messages) if messages else _columns(_MESSAGES + _PLACES, [()] * 19)
 
 
 def of_batch(worker_id: int, jobs: Sequence[Job], fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ with given as materialized (
         %(message_ids)s::uuid[], %(names)s::text[], %(queues)s::text[], %(priorities)s::int2[], %(retries)s::int4[],
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(expires)s::timestamptz[], %(expires_in)s::float8[],
         %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(message_payloads)s::bytea[],
-        %(barriers)s::text[], %(held_for)s::uuid[], %(expects)s::int4[], %(policies)s::text[], %(blockers)s::text[]
+        %(barriers)s::text[], %(held_for)s::uuid[], %(expects)s::int4[], %(policies)s::text[], %(blockers)s::text[],
+        %(ancestors)s::text[]
     ) as x (
         parent,
         id, name, queue, priority, retries,
         eta, countdown, expires_at, expires_in,
         args, kwargs, options, payload,
-        barriers, held_for, expects, policy, blockers
+        barriers, held_for, expects, policy, blockers, ancestors
     )
 ), held as materialized (
     -- `= any(array)`: a join of running with unnest() becomes a full scan once statistics call the table empty.
@@ -101,7 +102,7 @@ select count(*), (
                 m.name, m.args::json, m.kwargs::json, m.options::json, m.payload,
                 m.barriers::jsonb - array(select jsonb_object_keys(e.handed)),
                 case when m.id = coalesce(e.heir, e.id) then e.handed end,
-                m.held_for, m.expects, m.policy, m.blockers::uuid[]
+                m.held_for, m.expects, m.policy, m.blockers::uuid[], m.ancestors::jsonb
             )::{schema}.message)
             from message m join ended e on e.id = m.parent
         ),

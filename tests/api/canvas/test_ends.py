@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lavoro import chain, chord
+from lavoro import chain, chord, group
 from lavoro.exceptions import ChordError
 from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
@@ -19,6 +19,28 @@ def test_a_task_waits_for_its_blockers() -> None:
     waits = echo.apply_async(("late",), blockers=[blocker])
     assert waits.get(timeout=30) == [["late"], {}]
     assert blocker.get(timeout=0) == 3
+
+
+def test_a_task_waits_for_the_last_step_of_a_chain_and_for_a_group() -> None:
+    last = chain(identity.s(1).set(countdown=0.2), add.s(2), add.s(3)).delay()
+    members = group(identity.s(1), identity.s(2).set(countdown=0.2)).delay()
+    waits = echo.apply_async(("late",), blockers=[last, members])
+    assert waits.get(timeout=30) == [["late"], {}]
+    assert last.get(timeout=0) == 6
+    assert members.get(timeout=0) == [1, 2]
+
+
+def test_a_task_waits_for_a_chord_behind_a_chain() -> None:
+    body = (identity.s(1).set(countdown=0.2) | chord([add.s(1), add.s(2)], identity.s())).delay()
+    waits = echo.apply_async(("late",), blockers=[body])
+    assert waits.get(timeout=30) == [["late"], {}]
+    assert body.get(timeout=0) == [2, 3]
+
+
+def test_a_task_fails_with_the_chain_that_it_waits_for() -> None:
+    last = chain(identity.s(1).set(countdown=0.2), boom.si(), add.s(3)).delay()
+    with pytest.raises(ChordError, match=f"Dependency {last.parent.id} raised"):
+        echo.apply_async(("never",), blockers=[last]).get(timeout=30)
 
 
 def test_a_task_fails_with_its_blocker() -> None:

@@ -61,7 +61,7 @@ begin
                 m.due_at, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args, m.kwargs, m.options, m.payload,
                 m.barriers, case when m.id = p_heir then handed end,
-                m.held_for, m.expects, m.policy, m.blockers
+                m.held_for, m.expects, m.policy, m.blockers, m.ancestors
             )::{schema}.message)
             from unnest(p_messages) m
         ),

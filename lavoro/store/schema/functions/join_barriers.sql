@@ -11,7 +11,7 @@ begin
         select key.barrier::uuid as barrier, array_agg(m.place) as places
         from unnest(p_messages) with ordinality m (
             id, queue, priority, attempt, retries, due_at, countdown, expires_at, expires_in, name, args, kwargs,
-            options, payload, barriers, inherited, held_for, expects, policy, blockers, place
+            options, payload, barriers, inherited, held_for, expects, policy, blockers, ancestors, place
         )
         cross join lateral jsonb_object_keys(m.barriers) key (barrier)
         group by key.barrier

@@ -1,13 +1,18 @@
 -- Makes tasks members of the barrier that holds another task; returns the ends of those that have ended.
 -- One that waits, runs or is held is marked under the lock of its row. An unknown one counts as failed.
 -- Fails if one of them waits for the held task in turn.
-create or replace function {schema}.mark_blockers(p_task uuid, p_barrier uuid, p_blockers uuid[])
-returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function {schema}.mark_blockers(
+    p_task uuid,
+    p_barrier uuid,
+    p_blockers uuid[],
+    p_ancestors jsonb
+) returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     left_over uuid[] := p_blockers;
     marked uuid[];
     ended {schema}.ending[];
     above uuid[];
+    step record;
 begin
     loop
         -- In the order in which a task goes through the tables, each in the order of ids: see finish_tasks.
@@ -44,12 +49,33 @@ begin
         )
         select array_agg(id) from taken into marked;
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
+        -- A step of a chain that is not stored yet: an earlier step hands the mark on to it.
+        for step in
+            select w.id as blocker, a.id::uuid as ancestor
+            from unnest(left_over) w (id)
+            cross join lateral jsonb_array_elements_text(p_ancestors->w.id::text) with ordinality a (id, place)
+            order by w.id, a.place
+        loop
+            if step.blocker = any (left_over) and {schema}.mark_ancestor(
+                step.ancestor, step.blocker, p_barrier, array_position(p_blockers, step.blocker) - 1
+            ) then
+                left_over := array_remove(left_over, step.blocker);
+            end if;
+        end loop;
         -- A task that was on its way from table to table is met in the next round. In one snapshot, it is in one table.
         exit when not exists (
-            select from unnest(left_over) w (id)
-            where (select count(*) from {schema}.waiting t where t.id = w.id) > 0
-                or (select count(*) from {schema}.running t where t.id = w.id) > 0
-                or (select count(*) from {schema}.held t where t.id = w.id) > 0
+            select from (
+                select id as blocker, id from unnest(left_over) id
+                union all
+                select w.id, a.id::uuid from unnest(left_over) w (id)
+                cross join lateral jsonb_array_elements_text(p_ancestors->w.id::text) a (id)
+            ) w
+            cross join lateral (
+                select t.id, t.options from {schema}.waiting t where t.id = w.id
+                union all select t.id, t.options from {schema}.running t where t.id = w.id
+                union all select t.id, t.options from {schema}.held t where t.id = w.id
+            ) t
+            where w.id = w.blocker or strpos(t.options::text, w.blocker::text) > 0
         );
     end loop;
     above := {schema}.barriers_above(array(

@@ -77,7 +77,9 @@ create type {schema}.message as (
     held_for uuid,
     expects integer,
     policy text,
-    blockers uuid[]
+    blockers uuid[],
+    -- For blockers that may not be stored yet, the steps of their chains before them: {"<blocker>": ["<nearest>", ...]}.
+    ancestors jsonb
 );
 
 -- The members of groups whose results were saved, as JSON: the forms that `result_from_tuple` reads.

@@ -156,6 +156,10 @@ _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("held", "D"), ("finished", "I")}): "ended while it was held",
     frozenset({("running", "D"), ("held", "I")}): "replaced by a held one",
     frozenset({("finished", "I")}): "given up",
+    # Blockers that had ended before count at once.
+    frozenset({("held", "I"), ("held", "D"), ("waiting", "I")}): "sent past its barrier",
+    frozenset({("held", "I"), ("held", "D"), ("running", "I")}): "assigned past its barrier",
+    frozenset({("held", "I"), ("held", "D"), ("finished", "I")}): "given up",
 }
 _FROM = {
     "sent": "nowhere", "assigned": "nowhere", "claimed": "waiting", "finished": "running", "requeued": "running",
@@ -163,6 +167,7 @@ _FROM = {
     "purged": "waiting", "purged while it was held": "held", "held back": "nowhere",
     "marked while it was held": "held", "released": "held", "released and assigned": "held",
     "ended while it was held": "held", "replaced by a held one": "running", "given up": "nowhere",
+    "sent past its barrier": "nowhere", "assigned past its barrier": "nowhere",
 }  # fmt: skip
 _TO = {
     "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "requeued": "waiting",
@@ -170,6 +175,7 @@ _TO = {
     "purged": "nowhere", "purged while it was held": "nowhere", "held back": "held",
     "marked while it was held": "held", "released": "waiting", "released and assigned": "running",
     "ended while it was held": "finished", "replaced by a held one": "held", "given up": "finished",
+    "sent past its barrier": "waiting", "assigned past its barrier": "running",
 }  # fmt: skip
 
 
@@ -178,8 +184,9 @@ def legal_steps(story: Story, rules: Rules) -> Iterator[str]:
     room, attempt = "nowhere", 0
     for _, group in groupby(story.transitions, key=lambda t: t.tx):
         moves = list(group)
-        step = _STEPS.get(frozenset((move.room, move.verb) for move in moves))
-        if step is None or len(moves) > 2:
+        kinds = frozenset((move.room, move.verb) for move in moves)
+        step = _STEPS.get(kinds)
+        if step is None or len(moves) > max(2, len(kinds)):
             yield "an illegal step: " + ", ".join(f"{move.verb} {move.room}" for move in moves)
             return
         if step.startswith("purged") and (not story.intents or story.intents[0].detail.get("expect") != []):
@@ -199,6 +206,7 @@ def _counted(step: str, before: int, moves: list[Transition]) -> Iterator[str]:
     allowed = {
         "assigned": {1},
         "released and assigned": {1},
+        "assigned past its barrier": {0, 1},
         "claimed": {before + 1},
         "requeued": {before, before - 1},
     }.get(step, {before})

@@ -12,12 +12,15 @@ from typing import Any
 
 import psycopg
 
-from lavoro import Lavoro, signals
+from lavoro import Lavoro, chain, chord, signals
 from lavoro.exceptions import LavoroError, OperationalError
 from lavoro.protocol.ids import uuid7
 from tests.faults.ledger import Ledger, sha
 
-KINDS = ("plain", "plain", "plain", "plain", "many", "retry", "eta", "revoke", "committed", "rolled back", "savepoint")
+KINDS = (
+    *["plain"] * 4, "many", "retry", "eta", "revoke", "committed", "rolled back", "savepoint", "chain", "chord",
+    "blocked",
+)  # fmt: skip
 
 
 class Producer:
@@ -119,6 +122,29 @@ class Producer:
                 self._echo.delay_many([({"flood": mark, "n": n},) for n in range(self._random.randint(100, 600))])
         finally:
             signals.before_task_publish.disconnect(note)
+
+    def _chain(self) -> None:
+        """Some tasks, each of which is stored with the outcome of the one before."""
+        steps = [self._payload() for _ in range(self._random.randint(2, 5))]
+        ids = [self._intend([step]) for step in steps]
+        with self._witnessed(*ids):
+            chain(self._echo.si(step).set(task_id=id) for step, id in zip(steps, ids, strict=True)).apply_async()
+
+    def _chord(self) -> None:
+        """Some tasks, and one that starts when all have ended."""
+        header = [self._payload() for _ in range(self._random.randint(1, 8))]
+        ids, last = [self._intend([payload]) for payload in header], self._payload()
+        body = self._intend([last], awaits=ids)
+        members = [self._echo.si(payload).set(task_id=id) for payload, id in zip(header, ids, strict=True)]
+        with self._witnessed(*ids, body):
+            chord(members)(self._echo.si(last).set(task_id=body))
+
+    def _blocked(self) -> None:
+        """One that waits for some that were sent before: they wait, run or have ended, some of them badly."""
+        blockers = self._random.sample(self.sent[-50:], min(3, len(self.sent)))
+        id = self._intend(["blocked"], expect=("SUCCESS", "FAILURE"), awaits=blockers)
+        with self._witnessed(id):
+            self.app.send_task("echo", ["blocked"], task_id=id, blockers=blockers)
 
     def _committed(self) -> None:
         payload = self._payload()

@@ -46,7 +46,7 @@ NODES = 2
 PRODUCERS = 3
 KINDS = (
     *["plain"] * 3, *["long"] * 6, *["retry"] * 2, *["eta"] * 2, *["revoke"] * 2, *["committed"] * 2, "doom", "crew",
-    "crew", "many", "rolled back", "savepoint",
+    "crew", "many", "rolled back", "savepoint", "chain", "chord", "blocked",
 )  # fmt: skip
 """What the producers do; those that take their time fill about half of all slots."""
 PER_OPERATION = 2.7
@@ -59,7 +59,10 @@ OFTEN = ("a child is killed", "a node is killed as a whole, and started again", 
 """Faults that lose starts: twice as often as the others."""
 DRAINED = 300.0
 """Seconds in which all must be over after the last fault."""
-ROOMS = "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt, lavoro.revoked, audit.transition"
+ROOMS = (
+    "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt, lavoro.revoked,"
+    " lavoro.held, lavoro.barrier, lavoro.member, audit.transition"
+)
 OURS = "select pid from pg_stat_activity where application_name like 'lavoro%'"
 
 

@@ -57,7 +57,8 @@ begin
         perform {schema}.admit(tasks, p_assign, p_always);
     end if;
     for blocked in
-        select m.id, m.held_for, m.blockers, m.ancestors from unnest(messages) m where m.expects > 0 and m.blockers <> '{}'
+        select m.id, m.held_for, m.blockers, m.ancestors from unnest(messages) m
+        where m.expects > 0 and m.blockers <> '{}'
     loop
         ends := ends || {schema}.mark_blockers(
             blocked.id, blocked.held_for, blocked.blockers, coalesce(blocked.ancestors, '{}')

@@ -78,7 +78,7 @@ create type {schema}.message as (
     expects integer,
     policy text,
     blockers uuid[],
-    -- For blockers that may not be stored yet, the steps of their chains before them: {"<blocker>": ["<nearest>", ...]}.
+    -- For blockers that may not be stored yet the earlier steps of their chains: {"<blocker>": ["<nearest>", ...]}.
     ancestors jsonb
 );
 

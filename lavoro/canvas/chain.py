@@ -9,7 +9,7 @@ from typing import Any
 
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.joining import folded, is_empty_group, unrolled
-from lavoro.canvas.kinds import register_type
+from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.result import allow_join_result
@@ -145,7 +145,7 @@ class Chain(Signature[R]):
         return list(islice(self.tasks, 2))
 
     def __repr__(self) -> str:
-        return " | ".join(map(repr, self.tasks)) if self.tasks else f"<{type(self).__name__}: empty>"
+        return shown(self.tasks, " | ") if self.tasks else f"<{type(self).__name__}: empty>"
 
 
 class chain(Chain[R]):
@@ -160,7 +160,7 @@ class chain(Chain[R]):
     def __new__(cls, *tasks: Any, **options: Any) -> Any:
         if options or not tasks or (len(tasks) == 1 and not _is_iterable(tasks[0])):
             return super().__new__(cls)
-        made = folded(tasks[0] if len(tasks) == 1 else tasks)
+        made = folded(map(_step, tasks[0] if len(tasks) == 1 else tasks))
         if cls is not chain and isinstance(made, Chain) and not isinstance(made, cls):
             own = super().__new__(cls)
             own.__init__(made.tasks, app=made._app)  # type: ignore[misc]
@@ -183,6 +183,14 @@ def frozen(
             first.parent = results[-1]
         results.append(result)
     return results
+
+
+def _step(given: Any) -> Any:
+    if isinstance(given, Signature):
+        return given
+    if isinstance(given, Mapping):
+        return Signature.from_dict(given)
+    raise TypeError(f"a chain is made of signatures, not of {given!r:.80}")
 
 
 def _is_iterable(value: Any) -> bool:

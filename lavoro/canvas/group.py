@@ -9,7 +9,7 @@ from typing import Any
 from lavoro.calling.members import Members
 from lavoro.calling.message_builder import calling_task
 from lavoro.calling.outbox import HOW, gathered
-from lavoro.canvas.kinds import register_type
+from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
@@ -150,7 +150,7 @@ class group(Signature[list[R]]):
         return True
 
     def __repr__(self) -> str:
-        return f"group({', '.join(map(repr, self.tasks))})" if self.tasks else "group(<empty>)"
+        return f"group([{shown(self.tasks, ', ')}])" if self.tasks else "group(<empty>)"
 
 
 def add_children(*results: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
@@ -33,3 +34,11 @@ def class_of(form: Mapping[str, Any]) -> Any:
     if kind and kind not in TYPES:
         raise ValueError(f"the signature of {form['task']} has an unknown subtask_type {kind!r}: {', '.join(TYPES)}")
     return TYPES[kind] if kind else None
+
+
+def shown(signatures: Iterable[Any], separator: str) -> str:
+    """Return signatures as text; the module that the first one names is not repeated."""
+    first, *others = map(repr, signatures)
+    module = first.partition("(")[0].rpartition(".")[0].lstrip("%")
+    repeated = re.compile(rf"(?<![\w.-]){re.escape(module)}\." if module else "(?!)")
+    return separator.join([first, *(repeated.sub("", other) for other in others)])

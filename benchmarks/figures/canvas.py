@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.install import environment_of
-from benchmarks.stage.hits import new_hits
+from benchmarks.stage.hits import Hits, new_hits
 from benchmarks.stage.processes import ROOT, Group, environment, migrate, produce, run, running, worker
 from benchmarks.stage.redis import throwaway_redis
 from benchmarks.stage.server import connect, empty_database, held_snapshot
@@ -20,12 +21,7 @@ from benchmarks.values import Sample, Series, Setting, Step
 MEMBERS, STEPS, CHORDS, SMALL, LARGE = 10_000, 100, 1_000, 10, 100_000
 CANVASES = "benchmarks.subjects.canvases"
 CELERY = "celery-prefork"
-BODY = """
-select extract(epoch from body.started_at - max(member.finished_at))::float8 * 1000
-from lavoro.finished body, lavoro.finished member
-where body.name like '%%.length' and member.name like '%%.same' and member.finished_at <= body.finished_at
-group by body.id, body.started_at order by body.started_at desc limit 1
-"""
+ENDED = "select extract(epoch from max(finished_at))::float8 from lavoro.finished where name like '%.same'"
 
 
 def steps(setting: Setting) -> list[Step]:
@@ -42,38 +38,55 @@ def _send(python: str, package: str, env: dict[str, str], verb: str, count: int)
     return dict(json.loads(run([python, "-m", CANVASES, package, verb, str(count)], env=env).splitlines()[-1]))
 
 
+class _Stage(NamedTuple):
+    """An empty database, the environment of its clients, the file of starts, and the worker if there is one."""
+
+    dsn: str
+    env: dict[str, str]
+    hits: Hits
+    group: Group | None
+
+    def send(self, verb: str, count: int) -> dict[str, float]:
+        """Send a canvas and return what that took."""
+        return _send(sys.executable, "lavoro", self.env, verb, count)
+
+    def body_after_members(self) -> float:
+        """Return the seconds from the outcome of the last member to the start of the body, which ran last."""
+        with connect(self.dsn) as connection:
+            ((ended,),) = connection.execute(ENDED).fetchall()
+        return self.hits.values()[-1] - float(ended)
+
+
 @contextmanager
-def _lavoro(setting: Setting, *, work: bool = True) -> Iterator[tuple[str, dict[str, str], Group | None]]:
+def _lavoro(setting: Setting, *, work: bool = True) -> Iterator[_Stage]:
     with empty_database(setting.server) as dsn, new_hits() as hits:
         migrate(dsn)
         env = environment(dsn, hits)
         if not work:
-            yield dsn, env, None
+            yield _Stage(dsn, env, hits, None)
             return
         with running([worker(2)], env) as group:
             produce("trips", 20, env=env)
-            yield dsn, env, group
+            yield _Stage(dsn, env, hits, group)
 
 
 def _ours(setting: Setting) -> list[Sample | Series]:
-    send = partial(_send, sys.executable, "lavoro")
-    members = setting.scaled(MEMBERS)
-    with _lavoro(setting, work=False) as (_, env, _):
-        found = _figures(group=send(env, "group", members), members=members)
-    with _lavoro(setting) as (dsn, env, _):
-        chord = send(env, "chord", members)
-        with connect(dsn) as connection:
-            ((body,),) = connection.execute(BODY).fetchall()
+    members, count = setting.scaled(MEMBERS), setting.scaled(CHORDS)
+    with _lavoro(setting, work=False) as stage:
+        found = _figures(group=stage.send("group", members), members=members)
+    with _lavoro(setting) as stage:
+        chord = stage.send("chord", members)
+        body = stage.body_after_members()
     found |= _figures(chord=chord, members=members)
-    with _lavoro(setting) as (_, env, _):
-        found |= _figures(chain=send(env, "chain", STEPS))
-    with _lavoro(setting) as (_, env, _):
-        found |= _figures(chords=send(env, "chords", setting.scaled(CHORDS)), count=setting.scaled(CHORDS))
-    with _lavoro(setting) as (_, env, _):
-        plain = send(env, "plain", members)["whole"]
+    with _lavoro(setting) as stage:
+        found |= _figures(chain=stage.send("chain", STEPS))
+    with _lavoro(setting) as stage:
+        found |= _figures(chords=stage.send("chords", count), count=count)
+    with _lavoro(setting) as stage:
+        plain = stage.send("plain", members)["whole"]
     return [
         *(Sample("lavoro", figure, unit, value) for (figure, unit), value in found.items()),
-        Sample("lavoro", f"chord of {members:,}, its body after the last member", "ms", body),
+        Sample("lavoro", f"chord of {members:,}, its body after the last member", "ms", body * 1000),
         Sample("lavoro", f"chord of {members:,}, of the plain calls", "ratio", plain / chord["whole"]),
     ]
 
@@ -119,11 +132,11 @@ def _figures(
 
 def _large(setting: Setting) -> list[Sample | Series]:
     members = setting.scaled(LARGE)
-    with _lavoro(setting) as (_, env, group):
-        assert group is not None
-        before = group.memory()
-        large = _send(sys.executable, "lavoro", env, "chord", members)
-        grown = group.memory() - before
+    with _lavoro(setting) as stage:
+        assert stage.group is not None
+        before = stage.group.memory()
+        large = stage.send("chord", members)
+        grown = stage.group.memory() - before
     found = [
         Sample("lavoro", f"chord of {members:,}, whole", "tasks/s", members / large["whole"]),
         Sample("lavoro", f"chord of {members:,}, memory of the client", "MB", large["memory"] / 1e6),
@@ -132,7 +145,7 @@ def _large(setting: Setting) -> list[Sample | Series]:
     members = setting.scaled(5 * LARGE)
     rates = []
     for wanted in (False, True):
-        with _lavoro(setting) as (dsn, env, _), held_snapshot(dsn, wanted=wanted):
-            rates.append(members / _send(sys.executable, "lavoro", env, "chord", members)["whole"])
+        with _lavoro(setting) as stage, held_snapshot(stage.dsn, wanted=wanted):
+            rates.append(members / stage.send("chord", members)["whole"])
     figure = f"chord of {members:,}, snapshot held, of the same without"
     return [*found, Sample("lavoro", figure, "ratio", rates[1] / rates[0])]

@@ -15,7 +15,7 @@ from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.lineage import Lineage, leaves
-from lavoro.result.gathering import learn, raise_of
+from lavoro.result.gathering import forget, learn, raise_of
 from lavoro.result.graph import DependencyGraph, GraphFormatter, graph_of
 from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
 from lavoro.result.tuples import results_of
@@ -219,7 +219,6 @@ class AsyncResult(Lineage, Generic[R]):
         if disable_sync_subtasks:
             assert_will_not_block()
         if self.parent is not None and propagate and follow_parents:
-            self._raise_of_parents()
             on_interval = self._raising_of_parents(on_interval)
         task: Known | None = self._ended or self._final or self._outcome
         if task is None:
@@ -239,14 +238,20 @@ class AsyncResult(Lineage, Generic[R]):
             yield node
             node = node.parent
 
-    def _raise_of_parents(self) -> None:
-        """Raise the error of the first task of the chain that failed: this one never starts then."""
+    def _tasks_before(self) -> list[AsyncResult[Any]]:
+        """Return the tasks of the parents, the first ones first."""
         parents = [each for parent in self._parents() for each in reversed(list(leaves([parent])))]
-        raise_of([each for each in reversed(parents) if isinstance(each, AsyncResult)])
+        return [each for each in reversed(parents) if isinstance(each, AsyncResult)]
 
     def _raising_of_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], Any]:
+        """Raise the error of the first task of the chain that failed: this one never starts then.
+
+        Return the function that does so again, for those that are not over.
+        """
+        left = raise_of(self._tasks_before())
+
         def look() -> None:
-            self._raise_of_parents()
+            left[:] = raise_of(left)
             if on_interval is not None:
                 on_interval()
 
@@ -280,11 +285,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def forget(self) -> None:
         """Drop the stored outcome, and those of its parents."""
-        self.unlearn()
-        if self.parent is not None:
-            self.parent.forget()
-        with self.site.database.tx() as tx:
-            results.forget(tx, self.row_id)
+        forget([self, *self._tasks_before()])
 
     def revoke(
         self,

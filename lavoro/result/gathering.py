@@ -65,6 +65,24 @@ def gather(waited: Iterable[AsyncResult[Any]], patience: Patience) -> Iterator[A
                 yield result
 
 
+def by_site(results: Iterable[AsyncResult[Any]]) -> dict[Any, list[AsyncResult[Any]]]:
+    """Sort results by the site, and so the database, that has their tasks; eager calls have none."""
+    sites: dict[Any, list[AsyncResult[Any]]] = {}
+    for result in results:
+        if result.is_stored:
+            sites.setdefault(result.site, []).append(result)
+    return sites
+
+
+def forget(dropped: Iterable[AsyncResult[Any]]) -> None:
+    """Drop the stored outcomes of these tasks, in one statement for each database."""
+    for site, each in by_site(dropped).items():
+        for result in each:
+            result.unlearn()
+        with site.database.tx() as tx:
+            results.forget(tx, *{result.row_id for result in each})
+
+
 def learn(asked: Iterable[AsyncResult[Any]]) -> None:
     """Read the outcomes of those that are over and not known here."""
     sites: dict[Any, dict[uuid.UUID, list[AsyncResult[Any]]]] = {}
@@ -93,12 +111,16 @@ def states_of(asked: Iterable[AsyncResult[Any]]) -> Callable[[AsyncResult[Any]],
     return lambda result: result.state if result.is_known else sites[result.site].get(result.row_id)
 
 
-def raise_of(before: Sequence[AsyncResult[Any]]) -> None:
-    """Raise the error of the first of these tasks that failed: those behind it never start."""
+def raise_of(before: Sequence[AsyncResult[Any]]) -> list[AsyncResult[Any]]:
+    """Raise the error of the first of these tasks that failed; return those that are not over.
+
+    The tasks behind one that failed never start.
+    """
     found = states_of(before)
     for parent in before:
         if found(parent) in states.PROPAGATE_STATES:
             parent.maybe_throw()
+    return [parent for parent in before if found(parent) is None]
 
 
 class Gathering:

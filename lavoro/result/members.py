@@ -21,15 +21,6 @@ def key(result: Any) -> Any:
     return getattr(result, "id", None) or id(result)
 
 
-def by_site(results: Iterable[AsyncResult[Any]]) -> dict[Any, list[AsyncResult[Any]]]:
-    """Sort results by the site, and so the database, that has their tasks; those of eager calls have none."""
-    sites: dict[Any, list[AsyncResult[Any]]] = {}
-    for result in results:
-        if result.is_stored:
-            sites.setdefault(result.site, []).append(result)
-    return sites
-
-
 def parents(result: Any) -> list[AsyncResult[Any]]:
     """Return the tasks that come before a set or before one of its members, the first ones first."""
     found: dict[str, AsyncResult[Any]] = {}

@@ -11,9 +11,8 @@ from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.lineage import Lineage, leaves
 from lavoro.result import members
 from lavoro.result.async_result import AsyncResult
-from lavoro.result.gathering import Patience, learn, raise_of, states_of
+from lavoro.result.gathering import Patience, by_site, forget, learn, raise_of, states_of
 from lavoro.runtime import current_app
-from lavoro.store import results as stored
 
 OnInterval = Callable[[], object]
 Callback = Callable[[str, Any], Any]
@@ -229,35 +228,27 @@ class ResultSet(Lineage):
         self, timeout: float | None, interval: float | None, on_interval: OnInterval | None, propagate: bool
     ) -> Patience:
         """Begin to wait; a parent that has failed ends it with its error, unless nothing is to be raised."""
-        parents = members.parents(self) if propagate else []
+        parents = raise_of(members.parents(self)) if propagate else []
 
         def look() -> None:
-            if parents:
-                raise_of(parents)
+            parents[:] = raise_of(parents)
             if on_interval is not None:
                 on_interval()
 
-        if parents:
-            raise_of(parents)
         return Patience.of(timeout, interval, look)
 
     # All of them
 
     def forget(self) -> None:
         """Drop the stored outcomes of the members, and those of their parents."""
-        dropped = [*members.tasks(self.results), *members.parents(self)]
-        for each in dropped:
-            each.unlearn()
-        for site, ids in members.by_site(dropped).items():
-            with site.database.tx() as tx:
-                stored.forget(tx, *{result.row_id for result in ids})
+        forget([*members.tasks(self.results), *members.parents(self)])
 
     def revoke(
         self, connection: object = None, terminate: bool = False, signal: str | None = None, wait: bool = False,
         timeout: float | None = None,
     ) -> None:  # fmt: skip
         """Keep the tasks from starting, in one statement; with ``terminate`` also end those that run."""
-        for site, each in members.by_site(members.tasks(self.results)).items():
+        for site, each in by_site(members.tasks(self.results)).items():
             site.revoke([result.id for result in each], terminate=terminate, signal=signal)
         if wait:
             self.join(timeout, propagate=False)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from lavoro import Lavoro
+from lavoro import AsyncResult, Lavoro
 from lavoro.runtime import current_app
+from lavoro.store.tx import Tx
 from tests.api import tasks
+from tests.api.by_hand import Hand, Statements
 from tests.postgres import Cluster
 
 Rows = Callable[..., list[dict[str, Any]]]
@@ -89,3 +92,37 @@ def worker(worker_process: Path, worker_url: str) -> Path:
 
 def _connect_tasks(url: str) -> None:
     tasks.app.conf.broker_url = url
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """The statements that this process runs, counted by name from now on."""
+    counted: Statements = Counter()
+    execute = Tx.execute
+
+    def counting(self: Tx, name: str, parameters: Any = None) -> Any:
+        counted[name] += 1
+        return execute(self, name, parameters)
+
+    monkeypatch.setattr(Tx, "execute", counting)
+    return counted
+
+
+@pytest.fixture
+def hand(app: Lavoro) -> Iterator[Hand]:
+    hand = Hand(app)
+    yield hand
+    if hand.timer.ident:
+        hand.timer.join()
+    hand.tx.connection.close()
+
+
+@pytest.fixture
+def send(app: Lavoro) -> Callable[[int], list[AsyncResult[Any]]]:
+    """Send so many tasks, which no worker takes."""
+
+    @app.task(name="one")
+    def one() -> int:
+        return 1
+
+    return lambda count: one.delay_many([()] * count)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import io
-import pickle
 import threading
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -18,95 +13,21 @@ import pytest
 from lavoro import AsyncResult, EagerResult, Lavoro, chord, group, serialization
 from lavoro.exceptions import (
     ImproperlyConfigured,
-    IncompleteStream,
     OperationalError,
     TaskRevokedError,
     TimeoutError,
 )
 from lavoro.protocol import outcome
-from lavoro.protocol.message import Job
-from lavoro.result import GroupResult, ResultSet, result_from_tuple
-from lavoro.result.graph import DependencyGraph, GraphFormatter
+from lavoro.result import GroupResult, ResultSet
 from lavoro.store import tasks as store
-from lavoro.store import workers
 from lavoro.store.results import PAGE
 from lavoro.store.schema.migrate import migrate
-from lavoro.store.tx import Tx
 from tests.api import tasks
-from tests.api.conftest import Rows
+from tests.api.by_hand import Hand, Send, Statements
 from tests.conftest import Eventually
 from tests.postgres import Cluster
-from tests.store.walk import registered, succeeded, take
 
 MANY = 10_000
-Statements = Counter[str]
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
-    """The statements that this process runs, counted by name from now on."""
-    counted: Statements = Counter()
-    execute = Tx.execute
-
-    def counting(self: Tx, name: str, parameters: Any = None) -> Any:
-        counted[name] += 1
-        return execute(self, name, parameters)
-
-    monkeypatch.setattr(Tx, "execute", counting)
-    return counted
-
-
-class Hand:
-    """A worker's part, done by hand: takes all waiting tasks, and ends them when the test says so."""
-
-    def __init__(self, app: Lavoro) -> None:
-        self.tx = app.database.open("lavoro-test")
-        registered(self.tx)
-        self.jobs: dict[str, Job] = {}
-        self.timer = threading.Timer(0, lambda: None)
-
-    def take(self) -> None:
-        while jobs := take(self.tx, limit=500):
-            self.jobs.update((str(job.id), job) for job in jobs)
-
-    def end(self, *results: AsyncResult[Any], value: str = "1") -> None:
-        if not self.jobs.keys() >= {result.id for result in results}:
-            self.take()
-        for begin in range(0, len(results), 500):
-            batch = [self.jobs.pop(result.id) for result in results[begin : begin + 500]]
-            store.finish(self.tx, 1, [succeeded(job, value) for job in batch])
-
-    def end_soon(self, *results: AsyncResult[Any]) -> None:
-        """End them in another thread, after the caller has begun to wait."""
-        self.timer = threading.Timer(0.05, self.end, results)
-        self.timer.start()
-
-    def fail(self, result: AsyncResult[Any], error: str = '{"exc_type":"KeyError","exc_message":["x"]}') -> None:
-        self.take()
-        store.finish(self.tx, 1, [outcome.failed(self.jobs.pop(result.id), error, "Trace")])
-
-
-@pytest.fixture
-def hand(app: Lavoro) -> Iterator[Hand]:
-    hand = Hand(app)
-    yield hand
-    if hand.timer.ident:
-        hand.timer.join()
-    hand.tx.connection.close()
-
-
-@pytest.fixture
-def send(app: Lavoro) -> Callable[[int], list[AsyncResult[Any]]]:
-    """Send so many tasks, which no worker takes."""
-
-    @app.task(name="one")
-    def one() -> int:
-        return 1
-
-    return lambda count: one.delay_many([()] * count)
-
-
-Send = Callable[[int], list[AsyncResult[Any]]]
 
 
 # With a worker
@@ -499,114 +420,6 @@ def test_members_of_other_applications(hand: Hand, send: Send, worker_url: str) 
         assert ResultSet([mine, EagerResult("e", 2, "SUCCESS")]).join(timeout=0) == [1, 2]
 
 
-def test_an_empty_set(app: Lavoro) -> None:
-    empty = ResultSet([])
-    assert (empty.get(), empty.join(), empty.supports_native_join, len(empty)) == ([], [], None, 0)
-    assert (empty.ready(), empty.successful(), empty.failed(), empty.completed_count()) == (True, True, False, 0)
-    assert empty.app is app
-    assert not GroupResult(None, [])
-    assert GroupResult("g")
-
-
-def test_a_set_of_eager_results() -> None:
-    good, bad = EagerResult("a", 1, "SUCCESS"), EagerResult("b", ValueError("x"), "FAILURE")
-    group = GroupResult("g", [good, bad])
-    assert not group.supports_native_join
-    with pytest.raises(ValueError, match="x"):
-        group.get()
-    assert group.get(propagate=False) == [1, bad.result]
-    assert (group.ready(), group.failed(), group.completed_count()) == (True, True, 1)
-    group.forget()
-    group.revoke()
-    assert good.state == "SUCCESS"
-
-
-def test_members_come_and_go(app: Lavoro) -> None:
-    a, b, c = (AsyncResult(id) for id in "abc")
-    results = ResultSet([a])
-    results.add(b)
-    results.add(AsyncResult("b"))
-    results.update([a, c, c])
-    assert list(results) == [a, b, c]
-    assert (results[0], results[1:], len(results)) == (a, [b, c], 3)
-    results.remove("b")
-    results.discard("b")
-    results.discard(b)
-    with pytest.raises(KeyError):
-        results.remove(b)
-    assert results == ResultSet([a, c])
-    assert results != [a, c]
-    assert repr(results) == "<ResultSet: [a, c]>"
-    results.clear()
-    assert list(results) == []
-
-
-def test_groups_as_objects(app: Lavoro) -> None:
-    group = GroupResult("g", [AsyncResult("a"), GroupResult("h", [AsyncResult("b")])], parent=AsyncResult("p"))
-    form = (("g", (("p", None), None)), [(("a", None), None), (("h", None), [(("b", None), None)])])
-    assert group.as_tuple() == form
-    for same in (result_from_tuple(form), pickle.loads(pickle.dumps(group)), copy.copy(group)):
-        assert (same, same.id, same.results, same.parent, same.app) == (group, "g", group.results, group.parent, app)
-    assert result_from_tuple(group) is group
-    assert app.GroupResult("g", group.results, parent=group.parent) == group == "g"
-    assert group != GroupResult("g", group.results)
-    assert (hash(group), str(group), repr(group)) == (hash("g"), "g", "<GroupResult: g [a, h]>")
-    assert app.ResultSet([AsyncResult("a")]).app is app
-    assert (group.backend, group.as_list()) == (app.backend, ["g", "p"])
-    assert pickle.loads(pickle.dumps(ResultSet([AsyncResult("a")]))) == ResultSet([AsyncResult("a")])
-
-
-def test_a_group_is_saved_and_found_again(app: Lavoro, rows: Rows) -> None:
-    group = GroupResult("my group", [AsyncResult("a"), GroupResult("h", [AsyncResult("b")])], parent=AsyncResult("p"))
-    assert GroupResult.restore("my group") is None
-    assert group.save() is group
-    group.add(AsyncResult("c"))
-    group.save(backend=app.backend)
-    for found in (GroupResult.restore("my group"), app.backend.restore_group("my group"), GroupResult.restore(
-        "my group", app=app)):  # fmt: skip
-        assert (found, found.parent, found.app) == (group, AsyncResult("p"), app)
-    GroupResult("empty", []).save()
-    assert GroupResult.restore("empty").results == []
-    with app.database.tx() as tx:
-        workers.forget_old(tx, kept=3600.0)
-        tx.connection.execute(
-            "update lavoro.saved_group set saved_at = now() - interval '2 hours' where form::text ~ 'my'"
-        )
-        assert GroupResult.restore("my group") == group
-        workers.forget_old(tx, kept=3600.0)
-    assert GroupResult.restore("my group") is None
-    GroupResult("empty").delete()
-    assert rows("select id from lavoro.saved_group") == []
-    with pytest.raises(ValueError, match="group_id must not be empty"):
-        GroupResult(None, []).save()
-
-
-def test_a_graph_that_is_not_over(send: Send) -> None:
-    [result] = send(1)
-    with pytest.raises(IncompleteStream):
-        _ = result.graph
-    assert list(result.build_graph(intermediate=True)) == [result]
-
-
-def test_a_graph_for_graphviz() -> None:
-    pairs = [("a", ["b", "c"]), ("b", ["d"]), ("c", []), ("d", [])]
-    graph, text = DependencyGraph(pairs, formatter=GraphFormatter(root="a", shape="oval")), io.StringIO()
-    graph.to_dot(text)
-    first, box, *_, last = text.getvalue().splitlines()
-    assert (first, last) == ("digraph dependencies {", "}")
-    assert 'root="a"' in box
-    assert '"a" -> "b" [shape="oval"' in text.getvalue()
-    assert repr(graph).splitlines()[:4] == ["a(3)", "     b(1)", "          d(0)", "     c(0)"]
-    assert list(graph.edges()) == ["a", "b"]
-    assert ("a" in graph, len(graph)) == (True, 4)
-
-
-def test_a_result_may_be_a_result(app: Lavoro) -> None:
-    """It is stored as its tuple."""
-    group = GroupResult(str(uuid.uuid4()), [AsyncResult("a")])
-    assert result_from_tuple(serialization.loads(serialization.dumps(group))) == group
-
-
 # Canvases
 
 
@@ -641,3 +454,22 @@ def test_the_result_of_a_group_is_a_set_of_its_members() -> None:
     behind = (tasks.add.s(1, 1) | group(tasks.add.s(2), tasks.add.s(3)))()
     assert behind.get(timeout=30) == [4, 5]
     assert behind.parent.get(timeout=30) == 2
+
+
+def test_what_came_before_is_asked_for_and_forgotten_together(hand: Hand, send: Send, statements: Statements) -> None:
+    first, second, *last = send(12)
+    before = AsyncResult(second.id, parent=first)
+    chains = ResultSet([AsyncResult(result.id, parent=AsyncResult(before.id, parent=first)) for result in last])
+    with pytest.raises(TimeoutError):
+        chains.get(timeout=0)
+    hand.end(first)
+    statements.clear()
+    with pytest.raises(TimeoutError):
+        chains.get(timeout=0.2, interval=0.02)
+    assert statements.total() <= 40
+    hand.end(second, *last)
+    assert chains.get(timeout=60) == [1] * 10
+    statements.clear()
+    chains[0].forget()
+    assert statements == {"forget_tasks": 1}
+    assert [result.state for result in (first, before, last[0], last[1])] == ["PENDING"] * 3 + ["SUCCESS"]

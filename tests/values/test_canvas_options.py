@@ -54,7 +54,7 @@ def test_a_chain_counts_where_its_last_step_does() -> None:
 def test_blockers_make_a_barrier_of_the_task_itself() -> None:
     blocker, own = uuid7(), "my own id"
     _, place, id = built(blockers=[str(blocker), "text"], failure_policy="wait")
-    assert place == Place(None, id, 2, (blocker, task_uuid("text")), "wait")
+    assert place == Place(None, id, 2, (blocker, task_uuid("text")), "wait", ((), ()))
     assert built(blockers=[blocker], task_id=own)[1].held_for == task_uuid(own)
     with pytest.raises(ValueError, match="failure_policy must be 'fail', 'wait' or 'run', not 'often'"):
         built(blockers=[blocker], failure_policy="often")
@@ -66,3 +66,14 @@ def test_a_body_waits_for_the_barrier_of_its_header() -> None:
     assert (options, place) == (f'{{"gathers":"{barrier}"}}', Place(None, barrier, 5))
     with pytest.raises(ValueError, match="give blockers to these"):
         built(awaits={"barrier": str(barrier), "expects": 5}, blockers=["x"])
+
+
+def test_results_as_blockers_bring_the_steps_before_them() -> None:
+    app = Lavoro("canvas", set_as_current=False)
+    first, second, third = (app.AsyncResult(str(uuid7())) for _ in range(3))
+    second.parent = first
+    third.parent = app.GroupResult("header", [second], parent=first)
+    _, place, _ = built(blockers=[third, app.GroupResult("group", [first, second])])
+    ids = [task_uuid(result.id) for result in (first, second, third)]
+    assert place.blockers == (ids[2], ids[0], ids[1])
+    assert place.ancestors == ((ids[0],), (), (ids[0],))

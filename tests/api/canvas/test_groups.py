@@ -169,6 +169,13 @@ def test_error_callbacks_of_a_body_are_called_when_the_header_fails() -> None:
     assert noted(keys[1])[3].startswith('ChordError("Dependency ')
 
 
+def test_a_task_waits_for_the_end_of_a_chain_and_of_a_group() -> None:
+    last = chain(tasks.report.s(0.3), identity.s(), identity.s()).apply_async()
+    members = group(tasks.report.s(0.3), add.s(1, 1)).apply_async()
+    assert add.apply_async((1, 2), blockers=[last, members]).get(timeout=30) == 3
+    assert [last.get(timeout=1), members.get(timeout=1)] == ["done", ["done", 2]]
+
+
 # Replacing
 
 

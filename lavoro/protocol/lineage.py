@@ -23,6 +23,19 @@ class Lineage:
         return [self.id, *(self.parent.as_list() if self.parent is not None else ())]
 
 
+def tuple_of(result: Any) -> tuple[Any, Any]:
+    """Return ``((id, parent's tuple), members' tuples)``; a loop, because a chain may have thousands of parents."""
+    lineage = []
+    while result is not None:
+        lineage.append(result)
+        result = getattr(result, "parent", None)
+    form: Any = None
+    for node in reversed(lineage):
+        members = getattr(node, "results", None)
+        form = (node.id, form), None if members is None else [member.as_tuple() for member in members]
+    return form  # type: ignore[no-any-return]
+
+
 def leaves(results: Iterable[Any]) -> Iterator[Any]:
     """Yield the results; in place of a set its members."""
     for result in results:

@@ -14,7 +14,7 @@ from lavoro.config import absent
 from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.lineage import Lineage, leaves
+from lavoro.protocol.lineage import Lineage, leaves, tuple_of
 from lavoro.result.gathering import forget, learn, raise_of
 from lavoro.result.graph import DependencyGraph, GraphFormatter, graph_of
 from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
@@ -424,7 +424,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def as_tuple(self) -> tuple[Any, None]:
         """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), None)``."""
-        return (self.id, self.parent.as_tuple() if self.parent is not None else None), None
+        return tuple_of(self)
 
     def as_list(self) -> list[str]:
         """Return the ids of the task and of its parents."""

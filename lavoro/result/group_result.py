@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lavoro.protocol.lineage import tuple_of
 from lavoro.result.result_set import ResultSet
 from lavoro.runtime import current_app
 
@@ -48,8 +49,7 @@ class GroupResult(ResultSet):
 
     def as_tuple(self) -> tuple[Any, list[Any]]:
         """Return the form that ``result_from_tuple`` and JSON know: ``((id, parent's tuple), members' tuples)``."""
-        parent = self.parent.as_tuple() if self.parent is not None else None
-        return (self.id, parent), [result.as_tuple() for result in self.results]
+        return tuple_of(self)
 
     def __json__(self) -> Any:
         return self.as_tuple()

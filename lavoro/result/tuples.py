@@ -11,15 +11,19 @@ from lavoro.runtime import current_app
 
 def result_from_tuple(form: Any, app: Any = None) -> Any:
     """Return the ``AsyncResult`` or ``GroupResult`` that ``as_tuple`` has described; a result stays as it is."""
-    if isinstance(form, Lineage):
-        return form
     app = current_app.get() if app is None else app
-    known, members = form
-    id, parent = known if isinstance(known, (list, tuple)) else (known, None)
-    parent = result_from_tuple(parent, app) if parent else None
-    if members is None:
-        return app.AsyncResult(id, parent=parent)
-    return app.GroupResult(id, [result_from_tuple(member, app) for member in members], parent=parent)
+    lineage = []
+    while form and not isinstance(form, Lineage):
+        known, members = form
+        id, form = known if isinstance(known, (list, tuple)) else (known, None)
+        lineage.append((id, members))
+    result = form if isinstance(form, Lineage) else None
+    for id, members in reversed(lineage):  # the first parent first
+        if members is None:
+            result = app.AsyncResult(id, parent=result)
+        else:
+            result = app.GroupResult(id, [result_from_tuple(member, app) for member in members], parent=result)
+    return result
 
 
 def results_of(children: str | None, app: Any, site: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 import uuid
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from lavoro.exceptions import IncompleteStream
 from lavoro.result import GroupResult, ResultSet, result_from_tuple
 from lavoro.result.graph import DependencyGraph, GraphFormatter
 from lavoro.store import workers
-from tests.api.by_hand import Send
+from tests.api.by_hand import Hand, Send
 from tests.api.conftest import Rows
 
 
@@ -98,6 +99,23 @@ def test_a_group_is_saved_and_found_again(app: Lavoro, rows: Rows) -> None:
     assert rows("select id from lavoro.saved_group") == []
     with pytest.raises(ValueError, match="group_id must not be empty"):
         GroupResult(None, []).save()
+
+
+def test_a_chain_of_ten_thousand_steps(app: Lavoro, hand: Hand) -> None:
+    last: AsyncResult[Any] = app.send_task("one")
+    ids = [last.id]
+    for number in range(10_000):
+        last = AsyncResult(str(number), parent=last)
+        ids.append(last.id)
+    behind = GroupResult("g", [last], parent=last)
+    assert result_from_tuple(last.as_tuple()).as_list() == ids[::-1]
+    assert result_from_tuple(behind.as_tuple()).as_list() == ["g", *ids[::-1]]
+    hand.fail(app.AsyncResult(ids[0]))
+    for get in (last.get, behind.get):
+        with pytest.raises(KeyError):
+            get(timeout=60)
+    behind.forget()
+    assert app.AsyncResult(ids[0]).state == "PENDING"
 
 
 def test_a_graph_that_is_not_over(send: Send) -> None:

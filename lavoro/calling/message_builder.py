@@ -215,8 +215,9 @@ def start_time(eta: dt.datetime | str, settings: Settings) -> dt.datetime:
 def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
+    stamps = _stamps(options) if "stamped_headers" in options else {}
     for key, value in options.items():
-        if value is None:
+        if value is None or key in stamps:
             continue
         if key in CALLS:
             check_call(key, value)
@@ -231,12 +232,20 @@ def _travelling(options: Mapping[str, Any], request: Context | None) -> dict[str
                 absent.missing(f"apply_async.{key}")
             spelling.warn_of("apply_async: the option", key, OPTIONS)
             unknown[key] = value
+    if stamps:
+        extra.update(stamped_headers=list(stamps), stamps=stamps)
     if unknown or options.get("properties"):
         extra["properties"] = {**(options.get("properties") or {}), **unknown}
     if request is not None:
         extra.setdefault("parent_id", request.id)
         extra.setdefault("root_id", request.root_id or request.id)
     return extra
+
+
+def _stamps(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stamps of a call by name: options of the names in ``stamped_headers``, or those of a former try."""
+    former = options.get("stamps") or {}
+    return {name: options.get(name, former.get(name)) for name in options["stamped_headers"] or ()}
 
 
 def _listed(value: Any) -> list[Any]:

@@ -23,6 +23,10 @@ _OPTIONS = {
 """Headers and properties, and the options that they become where a receiver has changed them."""
 
 
+_EMBEDDED = {"callbacks": "link", "errbacks": "link_error", "chain": "chain", "chord": "chord"}
+"""The parts of the body beside the arguments, and the options that they are."""
+
+
 class Announcement(NamedTuple):
     """A call as receivers see it; they get the same objects before and after it is sent."""
 
@@ -50,7 +54,7 @@ def announced(
     policy = {**settings["task_publish_retry_policy"], **(policy or {})}
     protocol, properties = _protocol_headers(settings, task, builder, args, kwargs), _properties(builder)
     headers = {**protocol, **(builder.extra.get("headers") or {})}
-    embed = dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))
+    embed = {name: builder.extra.get(option) for name, option in _EMBEDDED.items()}
     shown = Announcement(builder.name, headers, properties, (args, kwargs, embed), builder.queue, policy)
     if signals.before_task_publish:
         before = {**headers, **properties}
@@ -95,9 +99,9 @@ def _protocol_headers(
         "kwargsrepr": extra.get("kwargsrepr") or kwargsrepr,
         "origin": origin(),
         "ignore_result": getattr(task, "ignore_result", None) if ignore is None else ignore,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
+        "replaced_task_nesting": extra.get("replaced_task_nesting") or 0,
+        "stamped_headers": extra.get("stamped_headers"),
+        "stamps": extra.get("stamps") or {},
     }
 
 

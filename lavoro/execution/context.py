@@ -114,6 +114,7 @@ class Context:
             "time_limit": hard,
             "soft_time_limit": soft,
             "headers": dict(self.headers or {}),
+            **({"stamped_headers": self.stamped_headers, **(self.stamps or {})} if self.stamped_headers else {}),
         }
 
     def __repr__(self) -> str:
@@ -197,8 +198,11 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "callbacks": _option("link"),
     "errbacks": _option("link_error"),
     "replaced_task_nesting": lambda self: self.options.get("replaced_task_nesting") or 0,
-    "stamps": lambda self: {},
-    **{name: _option(name) for name in ("chain", "chord", "group_index", "origin", "reply_to", "shadow")},
+    "stamps": lambda self: self.options.get("stamps") or {},
+    **{
+        name: _option(name)
+        for name in ("chain", "chord", "group_index", "stamped_headers", "origin", "reply_to", "shadow")
+    },
 }
 _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys((

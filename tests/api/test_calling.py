@@ -141,7 +141,7 @@ def _circle() -> list[Any]:
         (ValueError, (1,), {"priority": 40_000}),
         (ValueError, (1,), {"time_limit": 1, "soft_time_limit": 2}),
         (ValueError, (1,), {"queue": "a\x00b"}),
-        (NotImplementedError, (1,), {"link": "task"}),
+        (ValueError, (1,), {"link": "task"}),
         (TypeError, (1,), {"connection": "no connection"}),
         (ValueError, (1,), {"time_limit": -1}),
         (ValueError, (1,), {"time_limit": "60"}),

@@ -21,7 +21,8 @@ from psycopg import pq
 
 from lavoro.monitoring import doctor
 from lavoro.monitoring.doctor import Exam, Finding, schema
-from lavoro.store import clock
+from lavoro.protocol.place import Place
+from lavoro.store import clock, tasks
 from lavoro.store.database import Database
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.migrate import migrate
@@ -31,7 +32,7 @@ from lavoro.store.url import masked
 from lavoro.text import commands
 from tests.conftest import Eventually
 from tests.postgres import Cluster, temporary_cluster
-from tests.store.walk import registered, rows, send, take, value
+from tests.store.walk import message, registered, rows, send, take, value
 
 ROOT = Path(__file__).parents[2]
 COPY_BOTH = pq.ExecStatus.COPY_BOTH
@@ -448,3 +449,25 @@ def test_the_command_for_a_role(tmp_path: Path, url: str) -> None:
     told = lavoro(tmp_path, "doctor", "-A", "shop", "--role", "readonly", url=url)
     assert told.returncode == 1, told.stderr
     assert "role: postgres has insert on table" in told.stdout
+
+
+# Held tasks
+
+
+def test_tasks_that_wait_for_tasks_that_are_gone(tx: Tx, examine: Examine) -> None:
+    blocker = send(tx, queue="elsewhere")
+    waits = message(name="shop.pack", queue="elsewhere", place=Place(None, None, 1, (blocker,)))
+    tasks.insert(tx, [waits])
+    assert examine() == []
+    rows(tx, "delete from lavoro.waiting where id = %s returning 1", blocker)
+    found = the_one(examine())
+    assert found.problem == "shop.pack waits for 1 task, and only 0 of them exist: it never starts"
+    rows(tx, "delete from lavoro.barrier returning 1")
+    found = the_one(examine())
+    assert (found.which, found.problem) == (
+        str(waits.id),
+        "shop.pack is held, and its barrier is gone: it never starts",
+    )
+    rows(tx, found.repair)
+    assert value(tx, "select state from lavoro.finished where id = %s", waits.id) == "REVOKED"
+    assert examine() == []

@@ -11,6 +11,7 @@ import pytest
 
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
+from lavoro.protocol.place import Place
 from lavoro.store import tasks
 from lavoro.store.connection import Connector
 from lavoro.store.database import Database
@@ -100,6 +101,8 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "discover_lanes": {"queues": ["q0", "q1", "q2"]},
         "finish_tasks": batch | {"states": ["SUCCESS"] * len(running)},
         "finish_task": {"id": first, "worker_id": 1, "attempt": 1, "state": "SUCCESS"},
+        "finish_and_follow": batch
+        | {"states": ["SUCCESS"] * len(running), "parents": running, "message_ids": waiting[: len(running)]},
         "requeue_tasks": batch | {"states": ["RETRY"] * len(running)},
         # A few, as people revoke: without statistics PostgreSQL 14 to 16 reads a table whole for hundreds of ids.
         "revoke_tasks": {"ids": [*running[:5], *waiting[:5]], "cancel": "{}"},
@@ -133,7 +136,8 @@ def explained(connection: psycopg.Connection, name: str, mode: str) -> list[dict
     connection.execute(b"prepare it as " + text)
     call = f"explain (format json) execute it({', '.join(['%s'] * len(order))})"
     values = [
-        parameters.get(parameter, []) if name.endswith("_tasks") else parameters.get(parameter) for parameter in order
+        parameters.get(parameter, []) if name.endswith(("_tasks", "_follow")) else parameters.get(parameter)
+        for parameter in order
     ]
     try:
         plans = psycopg.ClientCursor(connection).execute(call.encode(), values).fetchall()
@@ -164,7 +168,8 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "requeue_tasks", "revoke_tasks", "insert_task",
+    "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "finish_and_follow", "requeue_tasks",
+    "revoke_tasks", "insert_task",
     "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "report_state", "fetch_task",
     "fetch_outcome", "list_ended", "fetch_outcomes", "forget_tasks", "accepted_outcomes", "renew_leases",
     "fetch_assigned", "withdraw_offers",
@@ -256,3 +261,43 @@ def test_a_plan_of_a_quiet_time_looks_up_by_keys(quiet: Database, name: str) -> 
         if "Index Name" in node and "Index Cond" not in node
     }
     assert whole == WITHOUT_A_KEY.get(name, set())
+
+
+# Canvases: their functions have plans of their own
+
+
+CANVASES = """
+    insert into lavoro.barrier (id, task_id, size, remaining)
+    select gen_random_uuid(), gen_random_uuid(), 10, 10 from generate_series(1, 20000);
+    insert into lavoro.member (barrier, index, task_id, state)
+    select gen_random_uuid(), 0, gen_random_uuid(), 'SUCCESS' from generate_series(1, 20000);
+    insert into lavoro.held (id, queue, name, barrier)
+    select gen_random_uuid(), 'q', 'n', gen_random_uuid() from generate_series(1, 20000);
+"""
+
+
+def test_no_large_table_is_read_whole_for_a_canvas(filled: psycopg.Connection) -> None:
+    """In a session whose settings are the caller's own."""
+    worker = registered(Tx(filled, "lavoro"))
+    with psycopg.connect(filled.info.dsn, autocommit=True) as connection, connection.transaction(force_rollback=True):
+        connection.execute(CANVASES.encode())
+        tx, barrier = Tx(connection, "lavoro"), uuid7()
+        sent = [message(queue="mine", place=Place(f'{{"{barrier}":{index}}}')) for index in range(20)]
+        tasks.insert(tx, [*sent, message(queue="mine", place=Place(held_for=barrier, expects=20))])
+        jobs = take(tx, lane("mine"), worker_id=worker)
+        before = scans(tx)
+        blocked = message(place=Place(None, None, 2, (jobs[0].id, uuid7())))
+        tasks.insert(tx, [blocked, message(place=Place(None, None, 1, (jobs[1].id,)))])
+        tasks.insert(tx, sent, repeated=True)
+        tasks.finish(tx, worker, [succeeded(job) for job in jobs[:10]])
+        tasks.finish(tx, worker, [outcome.failed(jobs[10], '{"exc_type":"E"}', None)])
+        tasks.revoke(tx, [blocked.id], cancel="{}")
+        assert scans(tx) == before
+
+
+def scans(tx: Tx) -> dict[str, int]:
+    """How often this transaction has read each large table from one end to the other."""
+    query = """
+        select relname, seq_scan from pg_stat_xact_user_tables
+        where schemaname = 'lavoro' and relname in ('waiting', 'running', 'held', 'barrier', 'member')"""
+    return dict(rows(tx, query))  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg import pq
@@ -68,16 +67,11 @@ def insert(
         return False
     if not messages:
         return False
-    if any(map(_PLACE, messages)):
-        _insert_placed(tx, messages, always=always_wake, repeated=repeated)
-    elif repeated or not _are_new(messages, joined=always_wake):
+    if repeated or not _are_new(messages, joined=always_wake):
         _insert_any(tx, messages, always=always_wake, repeated=repeated, assigned=assigned)
     else:
         _insert_new(tx, messages, always=always_wake)
     return False
-
-
-_PLACE = attrgetter("place")
 
 
 def _are_new(messages: Sequence[Message], *, joined: bool) -> bool:
@@ -105,7 +99,7 @@ def _is_plain(message: Message) -> bool:
 
 def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
     fields = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
-    if fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
+    if any(fields["place"]) or fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
         return _insert_any(tx, messages, always=always)
     parameters: dict[str, Any] = {name: fields[name][0] for name in _SHARED}
     parameters |= {"ids": uuids(fields["id"]), "args": texts(fields["args"]), "kwargs": texts(fields["kwargs"])}
@@ -121,20 +115,14 @@ def _insert_any(
     tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool = False, assigned: bool = False
 ) -> None:
     parameters = columns.of_messages(messages) | {"always": always, "repeated": repeated}
+    statement = "insert_tasks"
+    if any(message.place for message in messages):  # a canvas is stored as a whole, and no task of it is assigned
+        statement, assigned = "insert_placed", False
+        parameters |= columns.of_places(messages)
     with tx.connection.transaction() if repeated else contextlib.nullcontext():
         if repeated:
-            _await_first(tx, "insert_tasks", parameters, assigned=assigned)
-        tx.execute("insert_tasks", parameters)  # its snapshot shows the calls that were waited for
-
-
-def _insert_placed(tx: Tx, messages: Sequence[Message], *, always: bool, repeated: bool) -> None:
-    """Store the tasks of canvases: all or none, in one statement."""
-    parameters = columns.of_messages(messages) | columns.of_places(messages)
-    parameters |= {"always": always, "repeated": repeated}
-    with tx.connection.transaction() if repeated else contextlib.nullcontext():
-        if repeated:
-            _await_first(tx, "insert_placed", parameters, assigned=False)
-        tx.execute("insert_placed", parameters)
+            _await_first(tx, statement, parameters, assigned=assigned)
+        tx.execute(statement, parameters)  # its snapshot shows the calls that were waited for
 
 
 def _await_first(tx: Tx, statement: str, parameters: Mapping[str, Any], *, assigned: bool) -> None:

@@ -17,7 +17,8 @@ with given as materialized (
         select h.tid from held h join given g on g.id = h.id
             and g.attempt = h.attempt --@attempt
     ))
-    returning r.*
+    -- `barriers` twice: as the first column it is read without those before it.
+    returning r.barriers as counting, r.*
 ), stored as (
     insert into {schema}.finished (
         id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
@@ -46,12 +47,20 @@ select count(*), (
     ) page where (select by_callers from awaited)),
     {schema}.count_members((
         select array_agg(row(
-            d.id, case when g.state <> 'SUCCESS' then d.options->>'task_id' end, d.barriers,
-            case when g.state = 'IGNORED' then coalesce(d.state, g.state) else g.state end,
-            case when g.state = 'IGNORED' then d.progress else g.result::json end,
-            g.payload, case when g.state <> 'SUCCESS' then d.options end
+            c.id, case when c.state <> 'SUCCESS' then c.options->>'task_id' end, c.barriers,
+            case when c.state = 'IGNORED' then coalesce(c.own_state, c.state) else c.state end,
+            case when c.state = 'IGNORED' then c.progress else c.result::json end,
+            c.payload, case when c.state <> 'SUCCESS' then c.options end
         )::{schema}.ending)
-        from done d join given g on g.id = d.id
-        where d.barriers is not null or (g.state <> 'SUCCESS' and strpos(d.options::text, '"chain"') > 0) --@count
+        -- Each half begins with a test of one table: most batches have no such row, and are not joined.
+        from (
+            select d.id, d.options, d.barriers, d.state as own_state, d.progress, g.state, g.result, g.payload
+            from done d join given g on g.id = d.id
+            where d.counting is not null --@count
+            union all
+            select d.id, d.options, d.barriers, d.state, d.progress, g.state, g.result, g.payload
+            from given g join done d on d.id = g.id
+            where g.state <> 'SUCCESS' and d.counting is null and strpos(d.options::text, '"chain"') > 0
+        ) c
     ))
 from done

@@ -218,7 +218,8 @@ class AsyncResult(Lineage, Generic[R]):
             return None  # type: ignore[return-value]
         if disable_sync_subtasks:
             assert_will_not_block()
-        if self.parent is not None and propagate and follow_parents:
+        follow = self.parent is not None and propagate and follow_parents
+        if follow:
             on_interval = self._raising_of_parents(on_interval)
         task: Known | None = self._ended or self._final or self._outcome
         if task is None:
@@ -228,6 +229,8 @@ class AsyncResult(Lineage, Generic[R]):
             task = waiting.wait(interval, on_interval)
         if on_message is not None:
             on_message(self.stored())
+        if follow and state_of(task, self.app, self.site) in states.PROPAGATE_STATES:
+            raise_of(self._tasks_before())  # the end of the one before, and so of this, may have come since the look
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get

@@ -72,6 +72,7 @@ def test_what_a_connection_does_not_have_says_so(app: Lavoro) -> None:
 def test_the_backend_answers_by_ids(app: Lavoro) -> None:
     backend = app.backend
     assert app.backend is backend
+    backend.ensure_chords_allowed()  # never raises
     result = app.AsyncResult("1")
     assert result.backend is backend
     assert (backend.get_state("1"), backend.get_result("1"), backend.get_traceback("1")) == ("PENDING", None, None)

@@ -24,11 +24,16 @@ def _anon_nodename(hostname: str | None = None, prefix: str = "gen") -> str:
     return f"{prefix}{os.getpid()}@{hostname or socket.gethostname()}"
 
 
+class _KeyValueStore:
+    """Stands for the result backends that are key-value stores: that of Lavoro is none."""
+
+
 class _Wrapper(Exception):
     """Stands for the wrapper of exceptions that pickle cannot carry, which Lavoro never raises."""
 
 
 TOOLS: dict[str, Any] = {
+    "celery.backends.base.BaseKeyValueStoreBackend": _KeyValueStore,
     "celery.utils.serialization.UnpickleableExceptionWrapper": _Wrapper,
     "celery.utils.nodenames.anon_nodename": _anon_nodename,
     "celery.worker.control.control_command": _command,

@@ -9,7 +9,7 @@ from lavoro.exceptions import ChordError
 from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
 from tests.api import tasks
-from tests.api.tasks import add, boom, echo, identity
+from tests.api.tasks import LocalError, add, boom, echo, identity
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -65,3 +65,12 @@ def test_a_member_that_is_failed_from_outside_fails_the_body() -> None:
     assert type(error) is ChordError
     assert str(error) == f"Dependency {member.id} raised ValueError('no')"
     assert AsyncResult(member.id, app=tasks.app).state == "FAILURE"
+
+
+def test_the_error_of_a_member_is_raised_for_its_chord() -> None:
+    """As with Celery, whose ``get`` looks at the tasks before; the stored error of the body names the member."""
+    body = chord([boom.si()], identity.s()).delay()
+    with pytest.raises(ChordError, match=r"Dependency .* raised"):
+        body.get(timeout=30, follow_parents=False)
+    with pytest.raises(LocalError, match="boom"):
+        body.get(timeout=30)

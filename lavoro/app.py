@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
@@ -497,13 +497,15 @@ class Lavoro(Surface):
         """Return the result of a task by its id."""
         return AsyncResult(id, app=self, **options)
 
-    def ResultSet(self, results: Iterable[Any], **options: Any) -> ResultSet:
-        """Return a set of results."""
-        return ResultSet(results, app=self, **options)
+    @cached_property
+    def ResultSet(self) -> type[ResultSet]:
+        """The class of sets of results, of this application."""
+        return type("ResultSet", (ResultSet,), {"_app": self})
 
-    def GroupResult(self, id: str | None = None, results: Iterable[Any] = (), **options: Any) -> GroupResult:
-        """Return the result of a group by its id and the results of its members."""
-        return GroupResult(id, results, app=self, **options)
+    @cached_property
+    def GroupResult(self) -> type[GroupResult]:
+        """The class of results of groups, of this application: ``app.GroupResult.restore(id)``."""
+        return type("GroupResult", (GroupResult,), {"_app": self})
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

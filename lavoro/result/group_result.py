@@ -44,7 +44,7 @@ class GroupResult(ResultSet):
     @classmethod
     def restore(cls, id: str, backend: Any = None, app: Any = None) -> Any:
         """Return the result that was saved under an id; None if there is none."""
-        app = app or current_app.get()
+        app = app or cls._app or current_app.get()
         return (backend or app.backend).restore_group(id)
 
     def as_tuple(self) -> tuple[Any, list[Any]]:

@@ -29,9 +29,11 @@ class ResultSet(Lineage):
 
     parent: Any = None
     supports_native_join: Any
+    _app: Any = None
+    """Of a class that one application has made, that one."""
 
     def __init__(self, results: Iterable[Any], app: Any = None, ready_barrier: object = None, **_: Any) -> None:
-        self._app = app
+        self._app = app if app is not None else self._app
         self.results: list[Any] = results if isinstance(results, list) else list(results or ())
         """The members, in order."""
 

@@ -19,7 +19,7 @@ def main() -> None:
     command = [
         sys.executable, "-m", "pytest", "-p", "tests.celery_suite.plugin", "--noconftest",
         "-c", str(source / "pyproject.toml"), "--rootdir", str(source),
-        "-p", "no:cacheprovider", "-q", *options, *(named or files_to_run(source)),
+        "-p", "no:cacheprovider", "-p", "no:lavoro", "-q", *options, *(named or files_to_run(source)),
     ]  # fmt: skip
     os.chdir(source)
     os.execve(sys.executable, command, environment)

@@ -8,7 +8,7 @@ import pytest
 
 from lavoro import chain, chord, chunks, group, signature, uuid
 from lavoro.exceptions import ChordError
-from lavoro.result import AsyncResult
+from lavoro.result import AsyncResult, GroupResult
 from lavoro.serialization import dumps, loads
 from tests.api import tasks
 from tests.api.tasks import LocalError, add, boom, echo, forgotten, identity, lineage, note, note_error, note_id
@@ -237,3 +237,15 @@ def test_a_body_that_is_retried_gets_its_results_again() -> None:
 
 def test_chunks_and_maps_by_their_classes() -> None:
     assert result_of(chunks(add.s(), [(1, 1), (2, 2)], 1)) == [[2], [4]]
+
+
+def test_classes_of_results_belong_to_the_application() -> None:
+    sent = group(add.s(1, 1), add.s(2, 2)).apply_async()
+    sent.save()
+    restored = tasks.app.GroupResult.restore(sent.id)
+    assert isinstance(restored, GroupResult)
+    assert (restored == sent, restored.get(timeout=30), restored.app) == (True, [2, 4], tasks.app)
+    parent = tasks.app.AsyncResult("parent")
+    made = tasks.app.GroupResult("id", [parent], parent)
+    assert (made.parent, made.app) == (parent, tasks.app)
+    assert tasks.app.ResultSet([parent]).app is tasks.app

@@ -114,6 +114,8 @@ def test_a_member_that_fails_fails_the_body_at_once() -> None:
     assert (type(error), str(error)) == (ChordError, f"Dependency {culprit} raised LocalError(1, 'boom')")
     with pytest.raises(LocalError):
         result.get(timeout=30)  # the error of its parents comes first
+    with pytest.raises(LocalError):
+        chord([add.s(1, 1), boom.s()], identity.s()).apply_async().get(timeout=30)  # also when it fails meanwhile
     assert result.parent[2].get(timeout=30) == 2
 
 

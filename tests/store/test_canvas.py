@@ -101,6 +101,23 @@ def test_a_replaced_task_goes_on_with_its_barriers_and_attempts(tx: Tx) -> None:
     assert [job.id for job in take(tx)] == [body.id]
 
 
+def test_the_last_step_of_a_chain_that_replaces_a_task_goes_on_with_its_attempts(tx: Tx) -> None:
+    """Else the outcome of the replaced start, which is repeated after a lost answer, would be accepted for it."""
+    first, body = chord(1)
+    tasks.insert(tx, [first, body])
+    [job] = take(tx)
+    step, last = message(), message(id=first.id, options='{"replaced_task_nesting":1}')
+    replaced = following(succeeded(job), step, heir=step.id, replaced=True)
+    assert tasks.finish(tx, 1, [replaced]) == 1
+    [other] = take(tx)
+    assert tasks.finish(tx, 1, [following(succeeded(other), last, heir=last.id)]) == 1
+    [job] = take(tx)
+    assert (job.id, job.attempt) == (first.id, 2)
+    assert tasks.finish(tx, 1, [replaced]) == 0
+    assert tasks.finish(tx, 1, [succeeded(job, "5")]) == 1
+    assert [job.id for job in take(tx)] == [body.id]
+
+
 def test_the_body_fails_at_the_first_failure_of_a_member(tx: Tx) -> None:
     step = uuid.uuid4()
     options = json.dumps({"chain": [{"task": "test.step", "options": {"task_id": str(step)}}]})

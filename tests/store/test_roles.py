@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import uuid
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from lavoro.exceptions import OperationalError
+from lavoro.protocol.place import Place
 from lavoro.store import queues, tasks
 from lavoro.store.database import Database
 from lavoro.store.schema import migrate, partitions, roles
@@ -160,6 +162,19 @@ def test_without_the_roles_the_public_may_not_enqueue(cluster: Cluster, migrated
 
 
 # What each is for
+
+
+def test_a_producer_sends_canvases(act: Act) -> None:
+    tx, barrier = act("lavoro_producer"), uuid.uuid4()
+    blocker = message(queue="canvas")
+    blocked = message(queue="canvas", place=Place(None, None, 1, (blocker.id,)))
+    body = message(queue="canvas", place=Place(held_for=barrier, expects=1))
+    tasks.insert(tx, [blocker])
+    sent = [blocked, message(queue="canvas", place=Place(f'{{"{barrier}":0}}')), body]
+    tasks.insert(tx, sent)
+    tasks.insert(tx, sent, repeated=True)
+    act("none")
+    assert {row[0] for row in rows(tx, "select id from lavoro.held")} >= {blocked.id, body.id}
 
 
 def test_a_producer_sends(act: Act) -> None:

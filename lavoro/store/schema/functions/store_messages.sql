@@ -31,6 +31,14 @@ begin
     )
     select array_agg(id) into created from made;
     messages := {schema}.join_barriers(messages, coalesce(created, '{}'));
+    -- The last step of a chain that replaces a task has the id of the task, and goes on with its attempts.
+    for place in 1 .. cardinality(messages) loop
+        if strpos(messages[place].options::text, '"replaced_task_nesting"') > 0 then
+            messages[place].attempt := greatest(messages[place].attempt, (
+                select max(a.number) from {schema}.attempt a where a.id = messages[place].id and a.state = 'REPLACED'
+            ));
+        end if;
+    end loop;
     insert into {schema}.held (
         id, queue, priority, attempt, retries,
         due_at, expires_at,

@@ -12,6 +12,7 @@ from lavoro.calling.outbox import Outbox
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Place
+from lavoro.protocol.signing import keyring_of
 from lavoro.result import AsyncResult
 
 _OWN = frozenset({"task_id", "group_index"})
@@ -33,6 +34,7 @@ class Members:
             and app.site.builders.route_by_name
         )
         self._outbox = outbox if usual and isinstance(outbox, Outbox) else None
+        self._keyring = keyring_of(app.conf["lavoro_signing_keys"], required=False)
         self._builders: dict[str, MessageBuilder | None] = {}
         self._barrier = None if options.get("chord") is None else task_uuid(options["group_id"])
 
@@ -52,7 +54,8 @@ class Members:
         place = Place(f'{{"{self._barrier}":{index}}}') if self._barrier is not None else None
         options = f'{(message.options or "{")[:-1]},"group_index":{index}}}'
         parts = message[1:11]  # between the id and the options
-        self._outbox.messages.append(Message(row if id else message.id, *parts, options, None, place))
+        message = Message(row if id else message.id, *parts, options, None, place)
+        self._outbox.messages.append(message if self._keyring is None else self._keyring.signed(message))
         result: AsyncResult[Any] = AsyncResult(id or message.id, task_name=task.name, app=self._app)
         if builder.ignored:
             result.ignored = True

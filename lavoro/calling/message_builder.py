@@ -122,7 +122,7 @@ def message_builder(
         *_end(options.get("expires"), settings),
         options.get("serializer") or getattr(task, "serializer", None) or settings["task_serializer"],
         extra,
-        _packed(extra),
+        _options_of(name, extra),
         settings["lavoro_max_argument_size"] * (1 + len(extra.get("chain", ()))),
         arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
         bool(getattr(task, "ignore_result", False) if (ignore := extra.get("ignore_result")) is None else ignore),
@@ -323,6 +323,14 @@ def _bytes(text: str | None) -> int:
 def _packed(extra: Mapping[str, Any]) -> str | None:
     kept = {key: value for key, value in extra.items() if value is not None and value != {}}
     return serialization.dumps(kept) if kept else None
+
+
+def _options_of(name: str, extra: Mapping[str, Any]) -> str | None:
+    try:
+        return _packed(extra)
+    except (TypeError, ValueError) as error:
+        found = ", ".join(option for option in (*LISTS, "chain", "headers", "stamps") if option in extra)
+        raise type(error)(f"{name}: the options {found} cannot be sent, which travel as JSON: {error}") from error
 
 
 def split_call(call: Call) -> tuple[Sequence[Any], Mapping[str, Any]]:

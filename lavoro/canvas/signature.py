@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequen
 from copy import deepcopy
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lavoro.calling.members import Members
 from lavoro.canvas import kinds
@@ -16,8 +16,12 @@ from lavoro.protocol.ids import uuid7
 from lavoro.runtime import current_app
 from lavoro.text.printable import described
 
+if TYPE_CHECKING:
+    from lavoro.result import AsyncResult
+
 R = TypeVar("R", covariant=True)
 S = TypeVar("S", bound="Signature[Any]")
+T = TypeVar("T")
 
 _FIXED = frozenset({"group_id", "stamped_headers"})
 """Options that a call does not change: another value would leave the parent of the task waiting."""
@@ -99,21 +103,21 @@ class Signature(dict[str, Any], Generic[R]):
         args, kwargs, _ = self._merged(args, kwargs, None)
         return self.type(*args, **kwargs)
 
-    def delay(self, *args: Any, **kwargs: Any) -> Any:
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult[R]:
         """Send the task, with these arguments before its own."""
         return self.apply_async(args, kwargs)
 
     def apply_async(
         self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None,
         route_name: str | None = None, **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> AsyncResult[R]:  # fmt: skip
         """Send the task with these arguments before its own, and these options over its own; None leaves an option."""
         if route_name is not None:
             options["route_name"] = route_name
         args, kwargs, merged = self._merged(args, kwargs, given(options))
         if self.immutable:
             merged.pop("gathers", None)
-        return self._send(args, kwargs, **merged)
+        return self._send(args, kwargs, **merged)  # type: ignore[no-any-return]
 
     def apply(self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run the task here, now, as eager mode does; return its ``EagerResult``."""
@@ -260,12 +264,16 @@ class Signature(dict[str, Any], Generic[R]):
 
     # Joining
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Signature[T]) -> Signature[T]:  # type: ignore[override]
         """Chain the two: ``a | b`` calls ``b`` with the result of ``a``."""
-        return joined(self, other) if isinstance(other, Signature) else NotImplemented
+        return joined(self, other) if isinstance(other, Signature) else NotImplemented  # type: ignore[no-any-return,redundant-expr]
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Signature[T]) -> Signature[T]:  # type: ignore[override]
         return self.__or__(other)
+
+    if TYPE_CHECKING:  # else mypy takes dict's
+
+        def __ror__(self: S, other: Signature[Any]) -> S: ...  # type: ignore[override]
 
     # Its attributes
 

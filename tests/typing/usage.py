@@ -70,6 +70,9 @@ def good() -> None:
     assert_type(add.AsyncResult("id").get(), int)
     assert_type(app.send_task("name"), AsyncResult[Any])
     assert_type(add.delay(1).state, str)
+    assert_type(add.s(1, 2).delay(), AsyncResult[int])
+    assert_type(add.si(1, y=2).apply_async().get(), int)
+    assert_type((add.s(1) | slow.s(loud=True)).delay(), AsyncResult[str])
     result: AsyncResult[object] = add.delay(1)
     print(result, current_app.conf.timezone)
     with app.transaction(object()):
@@ -84,6 +87,8 @@ def bad() -> None:
     bound.delay()  # E: call-arg
     bound.delay(None, "url")  # E: call-arg,arg-type
     shared.delay("x")  # E: arg-type
+    add.si("1", 2)  # E: arg-type
+    add.s(1) | add.delay(1)  # E: operator
     shared_bound.delay("x")  # E: arg-type
     text: str = add.delay(1).get()  # E: assignment
     print(text)

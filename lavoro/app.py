@@ -425,22 +425,16 @@ class Lavoro(Surface):
 
     def publish(
         self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
-        retry_policy: Mapping[str, Any] | None = None,
+        retry_policy: Mapping[str, Any] | None = None, signed: bool = False,
     ) -> None:  # fmt: skip
         """Store messages: the one door out. They join the transaction of ``connection`` or of a block around the call.
 
         Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
-        cannot store a task twice: its id is fixed. Raises ``OperationalError``, ``SchemaOutdated``.
+        cannot store a task twice: its id is fixed. Messages that passed here before are ``signed``. Raises
+        ``OperationalError``, ``SchemaOutdated``.
         """
-        if keys := self.conf["lavoro_signing_keys"]:
+        if (keys := self.conf["lavoro_signing_keys"]) and not signed:
             messages = [Keyring(keys).signed(message) for message in messages]
-        self.store(messages, connection=connection, retry=retry, retry_policy=retry_policy)
-
-    def store(
-        self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
-        retry_policy: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
-        """Store messages that are signed already, as ``publish`` does."""
         connection = joined(self) if connection is None else connection
         if connection is not None:
             if type(connection) is Outbox:

@@ -36,7 +36,7 @@ def gathered(app: Any, how: Mapping[str, Any] = _USUAL) -> Iterator[None]:
     with composed(app) as outbox:
         yield
     if outbox.messages:
-        app.store(outbox.messages, **how)
+        app.publish(outbox.messages, signed=True, **how)
         if how.get("connection") is None and outer is None:
             tell_published(outbox.shown)
 

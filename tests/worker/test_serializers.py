@@ -57,3 +57,13 @@ def test_a_result_that_the_database_refuses(start_worker: StartWorker, sender: L
     assert others == [number for number in range(1, 31) if number != 13]
     worker.until(f"the outcome of add[{sent[12].id}] cannot be stored: ")
     assert rows(sender, "select count(*) from lavoro.attempt") == [(0,)]
+
+
+def test_the_rest_of_a_chain_whose_outcome_the_database_refuses(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str
+) -> None:
+    rows(sender, "alter table lavoro.finished add constraint unlucky check (result::text <> '13')")
+    last = (sender.signature("add", (12, 1)) | sender.signature("add", (1,))).apply_async()
+    start_worker(url=migrated_url)
+    error = sender.AsyncResult(last.id).get(timeout=PATIENCE, propagate=False)
+    assert str(error).startswith("the outcome of add cannot be stored: ")

@@ -13,9 +13,11 @@ import psycopg
 from psycopg import errors as pg
 
 from lavoro import serialization
+from lavoro.canvas.continuation import never
 from lavoro.protocol import outcome as outcomes
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import Finished, Outcome, Requeued
+from lavoro.protocol.place import Follow
 from lavoro.runtime.service import Service
 from lavoro.store import tasks
 from lavoro.store.database import Database
@@ -168,12 +170,16 @@ class Finisher(Service):
             self._store(batch)
         except REFUSED as error:
             if len(batch) == 1:
-                self._store([self._refused(batch[0].job, error)])
+                self._store([self._refused(batch[0], error)])
             else:
                 for outcome in batch:
                     self._store_or_explain([outcome])
 
-    def _refused(self, job: Job, error: Exception) -> Outcome:
+    def _refused(self, refused: Outcome, error: Exception) -> Outcome:
+        """Return the failure that says so; what was to follow ends with it."""
+        job = refused.job
         logger.error("the outcome of %s[%s] cannot be stored: %s", job.name, job.task_id, first_line(error))
         reason = ValueError(f"the outcome of {job.name} cannot be stored: {first_line(error)}")
-        return outcomes.failed(job, serialization.dumps_exception(reason), None)
+        failed = outcomes.failed(job, serialization.dumps_exception(reason), None)
+        follow = refused.follow if isinstance(refused, Finished) else None
+        return failed if follow is None else failed._replace(follow=Follow(never=never(job.read_options())))

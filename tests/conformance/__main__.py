@@ -6,13 +6,14 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from lavoro.store.schema.migrate import migrate
 from tests.celery_suite.source import REPOSITORY, fetch
 from tests.conformance.listed import FOLDER, POOLS
 from tests.differential.redis import temporary_redis
-from tests.postgres import temporary_cluster
+from tests.postgres import public_folder, temporary_cluster
 
 PATCH = "from gevent import monkey; monkey.patch_all(); "
 """Before any other import, as in a process of a worker."""
@@ -31,11 +32,13 @@ def main() -> int:
         *(option for option in options if option not in named), *named,
     ]  # fmt: skip
     code = (PATCH if given.pool == "gevent" else "") + "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    with temporary_cluster() as cluster, temporary_redis() as redis:
+    with temporary_cluster() as cluster, temporary_redis() as redis, public_folder() as programs:
         migrate(cluster.url())
+        write_command(programs / "celery")
         place = urlsplit(redis)
         environment = {
             **os.environ,
+            "PATH": os.pathsep.join((str(programs), os.environ["PATH"])),
             "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY / "compat", REPOSITORY, source))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LAVORO_CONFORMANCE_POOL": given.pool,
@@ -47,6 +50,12 @@ def main() -> int:
             "REDIS_PORT": str(place.port),
         }
         return subprocess.run([sys.executable, "-c", code, *arguments], cwd=source, env=environment).returncode
+
+
+def write_command(file: Path) -> None:
+    """Write the command of the alias, which some tests start."""
+    file.write_text(f"#!{sys.executable}\nimport sys\nfrom celery.__main__ import main\nsys.exit(main())\n")
+    file.chmod(0o755)
 
 
 if __name__ == "__main__":

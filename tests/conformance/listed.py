@@ -14,6 +14,9 @@ POOLS = ("threads", "prefork", "solo", "gevent")
 NOT_RUN = "Not run: "
 """Begins the sentences for tests that would only wait for their time limit."""
 
+SOMETIMES = "Sometimes: "
+"""Begins the sentences for tests that a race decides."""
+
 
 class Entry(NamedTuple):
     """A test id below `t/integration`, or a pattern of ids, with its sentence and the pools in which it fails."""

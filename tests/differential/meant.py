@@ -24,10 +24,9 @@ _LATE = "settings that change after a task was used"
 _EINFO = "`einfo`"
 _SENDERS = "senders of `task_received` and worker signals"
 _KILLED = "`on_failure` of a task whose process was killed"
-_OTHER_NAMES = "other names of the modules of beat, canvas, events, bootsteps, backends and helpers"
+_OTHER_NAMES = "other names of the modules of beat, events, bootsteps, backends and helpers"
 _REPR = "`repr` of applications and tasks"
 _LATER = "attributes of `app` that need a broker, `beat` or commands"
-_WORKFLOWS = "`.s()`, `.si()`, `signature`, `chain()`, `group()`, `chord()`, `.map()`, `.chunks()`, `Task.replace`"
 
 _UNBOUND = "attributes of `Task` and of plain tasks that nothing set"
 _INTERNAL = "what Celery's own code asks of tasks: `from_config`, `request_stack` and their like"
@@ -217,7 +216,7 @@ MEANT: tuple[Meant, ...] = (
         "It caused it.",
         _NO_EXC,
     ),
-    Meant("retry_explicit", "worker exhausted *.sig", "False*", "True*", "A retry gives its own row back.", _WORKFLOWS),
+    Meant("retry_explicit", "worker exhausted *.sig", "False*", "True*", "A retry gives its own row back.", _INTERNAL),
     Meant("retry_explicit", "worker remembers.1", "*'remembers', 1)", "*None, 1)", "It is the same task.", _PARENT),
     Meant(
         "retry_explicit",
@@ -259,7 +258,7 @@ MEANT: tuple[Meant, ...] = (
     Meant("app_api", "unknown", "raises Attr*", "raises Attr*", "The class has a name of its own.", _REPR),
     Meant("app_api", "repr*", "'<Celery *", "'<Lavoro *", "The class has a name of its own.", _REPR),
     Meant("app_api", "Task repr", "*", "*", "The class has a module of its own.", _REPR),
-    Meant("tasks_attributes", "method *", "True", "raises MissingA*", "The name tells what to use.", _WORKFLOWS),
+    Meant("tasks_attributes", "method *", "True", "raises MissingA*", "The name tells what to use.", _INTERNAL),
     Meant("tasks_attributes", "plain.acks_late", "False", "True", "No task is lost with its worker.", "`acks_late`"),
     Meant("tasks_classes", "no run", "raises NotI*", "raises NotI*", "The task is named.", _WORDS),
     Meant("tasks_shared", "not callable", "raises T*", "raises T*", "It says what to do.", _WORDS),

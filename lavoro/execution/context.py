@@ -109,12 +109,13 @@ class Context:
     def as_execution_options(self) -> dict[str, Any]:
         """Return the options with which ``apply_async`` makes a call like this one."""
         hard, soft = self.timelimit or (None, None)
+        names, stamps = self.stamped_headers, self.stamps or {}
         return {
             **{option: getattr(self, field) for option, field in _EXECUTION.items()},
             "time_limit": hard,
             "soft_time_limit": soft,
             "headers": dict(self.headers or {}),
-            **({"stamped_headers": self.stamped_headers, **(self.stamps or {})} if self.stamped_headers else {}),
+            **({"stamped_headers": names, **{name: stamps[name] for name in names if name in stamps}} if names else {}),
         }
 
     def __repr__(self) -> str:

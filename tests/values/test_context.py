@@ -172,3 +172,9 @@ def test_other_threads_have_their_own() -> None:
     thread.join()
     current.reset(token)
     assert seen == [None]
+
+
+def test_stamps_without_a_declared_name_are_no_options() -> None:
+    request = Context(retries=2, stamped_headers=["team"], stamps={"team": "payments", "retries": 99})
+    options = request.as_execution_options()
+    assert (options["retries"], options["team"], options["stamped_headers"]) == (2, "payments", ["team"])

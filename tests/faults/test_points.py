@@ -23,7 +23,7 @@ from tests.faults.stage import Stage
 
 PACKAGE = Path(lavoro.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-DOORS = {"statement": {"Tx.execute"}, "numbered": {"Prepared.__init__"}, "Prepared": {"Tx.run_prepared"}}
+DOORS = {"statement": {"Tx.execute"}, "numbered": {"Prepared.__init__", "Tx.send"}, "Prepared": {"Tx.run_prepared"}}
 """Who may read a statement: by which function, in which methods. The rig replaces those of ``Tx``."""
 
 
@@ -58,10 +58,11 @@ def faulty(stage: Stage, *points: dict[str, Any]) -> Tx:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_statement_fails_before_it_is_run(stage: Stage, name: str) -> None:
-    for run in (Tx.execute, Tx.run, Tx.row, Tx.run_prepared):
+    ways = {Tx.execute: [], Tx.run: [], Tx.row: [], Tx.run_prepared: [[], []], Tx.send: [{}]}
+    for run, arguments in ways.items():
         tx = faulty(stage, {"statement": name, "kind": "before", "times": 1})
         with pytest.raises(psycopg.OperationalError, match="before the statement"):
-            getattr(tx, run.__name__)(name, *([[], []] if run is Tx.run_prepared else []))
+            getattr(tx, run.__name__)(name, *arguments)
 
 
 def test_an_answer_is_lost_when_the_statement_was_run(stage: Stage) -> None:

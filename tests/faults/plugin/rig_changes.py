@@ -104,6 +104,7 @@ class Points:
         points = self
         assert callable(base.execute)
         assert callable(base.run_prepared)
+        assert callable(base.send)
 
         class Faulty(base):  # type: ignore[misc]
             __slots__ = ()
@@ -119,6 +120,10 @@ class Points:
                 answer = super().run_prepared(name, values, formats, **how)
                 points.after(name, self.connection, module, rows=answer.ntuples)
                 return answer
+
+            def send(self, name: str, parameters: Any) -> None:
+                points.before(name, self.connection, module)
+                super().send(name, parameters)
 
         return Faulty
 

@@ -117,7 +117,7 @@ def test_the_children_of_a_task(statements: Statements) -> None:
     ids = result.get(timeout=30)
     first, group, *many = result.children
     assert [child.id for child in result.children] == ids
-    assert (type(first), type(group), len(many)) == (AsyncResult, GroupResult, 2)
+    assert (type(first), isinstance(group, GroupResult), len(many)) == (AsyncResult, True, 2)
     assert group.join(timeout=30) == [4, [6]]
     assert first.get(timeout=30) == 2
     ResultSet(many).get(timeout=30)

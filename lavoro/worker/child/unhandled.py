@@ -68,10 +68,17 @@ class EndHandlers(Service):
             if ended is None:
                 break
             messages = self._handle(ended, ended.job) if ended.job is not None else ()
-            tx = self._session.open()
-            with tx.connection.transaction():
-                if unhandled.drop(tx, self._worker_id, ended.id):
-                    tasks.insert(tx, messages)
+            self._drop(ended, messages)
+
+    def _drop(self, ended: Unhandled, messages: Sequence[Message]) -> None:
+        """Take in that the handlers have come back, soon: if this process ends before, they are called again."""
+        tx = self._session.open()
+        if not messages:
+            unhandled.drop(tx, self._worker_id, ended.id)
+            return
+        with tx.connection.transaction():
+            if unhandled.drop(tx, self._worker_id, ended.id):
+                tasks.insert(tx, messages)
 
     def _handle(self, ended: Unhandled, job: Job) -> Sequence[Message]:
         """Call the handlers of a task; return the messages of its error callbacks."""

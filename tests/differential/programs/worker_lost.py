@@ -2,9 +2,10 @@
 
 import os
 import signal
+from pathlib import Path
 
 from celery import Celery, signals
-from record import attempt, say
+from record import attempt, eventually, say
 
 POOLS = ("prefork",)
 WORKER = ["-c", "1"]
@@ -47,4 +48,7 @@ def main():
         result = task.apply_async(task_id=task.__name__)
         attempt(f"{task.__name__}.get", lambda result=result: result.get(propagate=False, **GET).__class__.__name__)
         say(f"{task.__name__}.state", result.state)
+        told = f"{task.__name__}.task_failure"
+        eventually(lambda told=told: told in Path(os.environ["RECORD_FILE"]).read_text())
+        last.delay().get(**GET)  # the next task must not end the process that has just sent the signal
     attempt("last", last.delay().get, **GET)

@@ -25,10 +25,10 @@ from benchmarks.stage.server import throwaway_server
 from benchmarks.values import Sample, Setting, Step
 
 RECORDED = Path(__file__).with_name("recorded.json")
-LEAST, MOST = 3, 9
+LEAST, MOST = 3, 15
 """Rounds of the guard; a recording takes the most."""
-ENOUGH = 0.92
-"""Part of a recorded ratio that must be reached: a loss of 15 % fails, with 7 % left for what a median may stray."""
+ENOUGH = 0.88
+"""Part of a recorded ratio that must be reached: medians of nine rounds have strayed by 10 % without any change."""
 
 
 class Ratio(NamedTuple):
@@ -61,7 +61,7 @@ RATIOS = {
 @click.command()
 @click.option("--record", is_flag=True, help="Write the ratios down instead of comparing them.")
 def main(*, record: bool) -> None:
-    """Measure the ratios; fail if one is under 92 % of what is recorded."""
+    """Measure the ratios; fail if one is under 88 % of what is recorded."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with throwaway_server() as server:
         setting = Setting(server)

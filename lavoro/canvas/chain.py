@@ -10,7 +10,7 @@ from typing import Any
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.joining import folded, is_empty_group, unrolled
 from lavoro.canvas.kinds import register_type, shown
-from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, taken
+from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.result import allow_join_result
 from lavoro.states import IGNORED, REJECTED
@@ -29,10 +29,7 @@ class Chain(Signature[R]):
     @classmethod
     def from_dict(cls, form: Mapping[str, Any], app: Any = None) -> Chain[Any]:
         """Make the chain of its dict."""
-        form["kwargs"]["tasks"] = tasks = [maybe_signature(task, app=app) for task in form["kwargs"]["tasks"]]
-        made = cls(tasks, app=app, **form["options"])
-        made.update(args=form.get("args", ()), immutable=form.get("immutable", False))
-        return made
+        return of_tasks(cls, form, app)  # type: ignore[no-any-return]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Send it; nothing for a chain without steps."""

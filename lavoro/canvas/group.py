@@ -10,7 +10,7 @@ from lavoro.calling.members import Members
 from lavoro.calling.message_builder import calling_task
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.kinds import register_type, shown
-from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, taken
+from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
 
@@ -32,10 +32,7 @@ class group(Signature[list[R]]):
     @classmethod
     def from_dict(cls, form: Mapping[str, Any], app: Any = None) -> group[Any]:
         """Make the group of its dict."""
-        form["kwargs"]["tasks"] = tasks = [maybe_signature(task, app=app) for task in form["kwargs"]["tasks"]]
-        made = cls(tasks, app=app, **form["options"])
-        made.update(args=form.get("args", ()), immutable=form.get("immutable", False))
-        return made
+        return of_tasks(cls, form, app)  # type: ignore[no-any-return]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Send it, with these arguments before those of each member."""

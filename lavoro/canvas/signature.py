@@ -371,6 +371,14 @@ def taken(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: options.pop(name) for name in tuple(names) if name in options}
 
 
+def of_tasks(cls: Any, form: Mapping[str, Any], app: Any) -> Any:
+    """Make the chain or group of its dict, whose tasks become signatures in place."""
+    form["kwargs"]["tasks"] = tasks = [maybe_signature(task, app=app) for task in form["kwargs"]["tasks"]]
+    made = cls(tasks, app=app, **form["options"])
+    made.update(args=form.get("args", ()), immutable=form.get("immutable", False))
+    return made
+
+
 def as_list(value: Any) -> list[Any]:
     """Return a list: of the one value, or of none."""
     if value is None:

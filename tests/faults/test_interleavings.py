@@ -19,6 +19,7 @@ from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
+from tests.faults import canvases
 from tests.faults.stage import Stage
 
 
@@ -181,5 +182,19 @@ def test_the_rescue_of_several_workers_waits_in_no_circle(stage: Stage) -> None:
     lock_in_order(stage, ids, node.step)
     node.close()
     assert stage.connection.execute("select count(*) from lavoro.running").fetchall() == [(0,)]
+    stage.run_to_the_end()
+    assert stage.violations() == []
+
+
+def test_the_older_transaction_may_count_last(stage: Stage) -> None:
+    """Row 22: a transaction has its number, the other member ends in a later one, and the first releases the body."""
+    canvases.send_chord(stage)
+    worker, older = stage.worker(), stage.another()
+    (first, end), (second, later) = [(job, stage.end(job, stage.start(job, worker))) for job in stage.claim(worker)]
+    with older.connection.transaction():
+        older.connection.execute("select pg_current_xact_id()")
+        stage.finish(worker, second, later)
+        stage.finish(worker, first, end, tx=older)
+    older.connection.close()
     stage.run_to_the_end()
     assert stage.violations() == []

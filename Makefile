@@ -5,6 +5,8 @@ TESTS ?=
 # Tests are spread over processes by file; all in one: make test PYTEST_ARGS=-n0
 PYTEST_ARGS ?=
 export KEEP
+# Else each worker that a test starts compiles the package again, a third of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

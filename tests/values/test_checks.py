@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from configparser import ConfigParser
@@ -61,6 +62,16 @@ def test_every_target_without_a_file_is_phony() -> None:
 def test_make_can_read_every_target(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_processes_keep_compiled_modules(tmp_path: Path) -> None:
+    """Also where the environment forbids it, as images for containers do."""
+    (tmp_path / "tell").write_text("tell:\n\t@env\n")
+    command = ["make", "-f", "Makefile", "-f", str(tmp_path / "tell"), "tell"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    told = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "PATH=" in told
+    assert "PYTHONDONTWRITEBYTECODE" not in told
 
 
 def test_the_workflow_runs_all_that_the_local_run_does() -> None:

@@ -92,10 +92,13 @@ def _imported_exception(module: str, qualname: str) -> type[BaseException] | Non
 def _rebuilt(cls: Any, args: tuple[Any, ...]) -> BaseException | None:
     """Return an exception of ``cls`` that can be printed, made in the usual way if that works.
 
-    A constructor may want other arguments than those that were stored: then it is passed by. What it would have set may
-    be needed to print the exception: then a subclass prints the stored arguments instead.
+    A constructor may want other arguments than those that were stored: then a subclass passes it by. What it would have
+    set may be needed to print the exception: then the subclass prints the stored arguments instead.
     """
-    makers = (lambda: cls(*args), lambda: cls.__new__(cls, *args), lambda: _printable(cls)(*args))
+    makers = (
+        lambda: cls(*args), lambda: _passing_by(cls)(*args), lambda: _printable(cls)(*args),
+        lambda: cls.__new__(cls, *args),
+    )  # fmt: skip
     return next((exc for make in makers if (exc := _made(make, args)) is not None), None)
 
 
@@ -113,11 +116,36 @@ def _namespace(module: str, qualname: str, **attributes: object) -> dict[str, ob
     return {"__module__": module, "__qualname__": qualname, **attributes}
 
 
+class UnpickleableExceptionWrapper(BaseException):
+    """The error of a task that was made anew without its constructor, which wants other arguments: see ``exc_args``.
+
+    It is an object of its own class too, so either is caught. It may lack attributes that the constructor sets.
+    """
+
+    @property
+    def exc_module(self) -> str:
+        """The module of the error's class."""
+        return type(self).__module__
+
+    @property
+    def exc_cls_name(self) -> str:
+        """The name of the error's class."""
+        return type(self).__name__
+
+    @property
+    def exc_args(self) -> tuple[Any, ...]:
+        """The arguments that were stored."""
+        return self.args
+
+
 @functools.lru_cache(maxsize=1_000)
-def _printable(cls: type[Any]) -> type[BaseException]:
-    base = BaseException
-    attributes = {"__init__": base.__init__, "__str__": base.__str__, "__repr__": base.__repr__}
-    return type(cls.__name__, (cls,), _namespace(cls.__module__, cls.__qualname__, **attributes))
+def _passing_by(cls: type[Any], **methods: object) -> type[BaseException]:
+    namespace = _namespace(cls.__module__, cls.__qualname__, __init__=BaseException.__init__, **methods)
+    return type(cls.__name__, (cls, UnpickleableExceptionWrapper), namespace)
+
+
+def _printable(cls: Any) -> type[BaseException]:
+    return _passing_by(cls, __str__=BaseException.__str__, __repr__=BaseException.__repr__)
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -24,6 +24,7 @@ from lavoro.exceptions import (
     SoftTimeLimitExceeded,
 )
 from lavoro.serialization import (
+    UnpickleableExceptionWrapper,
     dumps_exception,
     loads,
     loads_exception,
@@ -115,6 +116,20 @@ def test_exceptions_come_back(exc: BaseException) -> None:
     assert again.args == exc.args
     assert str(again) == str(exc)
     assert str(back(again)) == str(exc)
+
+
+@pytest.mark.parametrize("exc", [TwoWords("dogs", "bark"), Coded(code=5)], ids=repr)
+def test_an_exception_without_its_constructor_is_caught_as_with_celery(exc: Exception) -> None:
+    again = back(exc)
+    assert isinstance(again, UnpickleableExceptionWrapper)
+    assert isinstance(again, type(exc))
+    assert (again.exc_module, again.exc_cls_name) == (__name__, type(exc).__name__)
+    assert again.exc_args == again.args == (str(exc),)
+
+
+@pytest.mark.parametrize("exc", [Plain("a"), Shouting("hey"), SystemExit(3)], ids=repr)
+def test_an_exception_of_its_constructor_is_nothing_but_its_own_class(exc: BaseException) -> None:
+    assert type(back(exc)) is type(exc)
 
 
 def test_the_shape_is_that_of_celery() -> None:

@@ -124,6 +124,22 @@ def test_the_steps_after_a_body_fail_with_it() -> None:
     assert {type(error_of(id)) for id in (result.id, result.parent.id)} == {ChordError}
 
 
+def test_the_tasks_of_a_body_that_is_a_group_fail_with_the_error_of_the_header() -> None:
+    key = uuid()
+    body = group(identity.s().on_error(note_error.s(key=key)), add.si(1, 1))
+    result = chord([add.s(1, 1), boom.s(1)], body).apply_async()
+    errors = [error_of(member.id) for member in result]
+    assert [(type(error), error.args) for error in errors] == [(LocalError, (1, "boom"))] * 2
+    with pytest.raises(LocalError):
+        result.get(timeout=30)
+    assert noted(key)[3] == "LocalError(1, 'boom')"
+
+
+def test_a_body_that_is_a_chord_fails_with_the_error_of_a_chord() -> None:
+    result = chord([boom.s(1)], chord([identity.s()], identity.s())).apply_async()
+    assert isinstance(error_of(result.id), ChordError)
+
+
 def test_a_failed_step_fails_the_body_of_the_chord_it_is_in() -> None:
     result = chord([chain(add.s(1, 1), boom.s(), add.s(1)), add.s(1, 1)], identity.s()).apply_async()
     assert isinstance(error_of(result.id), ChordError)

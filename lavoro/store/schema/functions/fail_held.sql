@@ -1,11 +1,13 @@
 -- Ends the task that a barrier holds as FAILURE, because one of its members has failed; returns its end.
 -- A process that knows the task calls its handlers. The caller has locked the barrier.
+-- A first step before a body that is a group, celery.accumulate, ends with the member's own error, and so does the group.
 create or replace function {schema}.fail_held(p_barrier uuid, p_index integer, p_ends {schema}.ending[])
 returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     culprit {schema}.member;
     name text;
     error json;
+    own_error json;
     ended {schema}.ending[];
 begin
     update {schema}.barrier set ended_at = clock_timestamp() where id = p_barrier;
@@ -18,10 +20,17 @@ begin
     error := json_build_object('exc_type', 'ChordError', 'exc_message', json_build_array(
         'Dependency ' || name || ' raised ' || {schema}.told_error(culprit.state, culprit.result)
     ), 'exc_module', 'lavoro.exceptions');
+    if culprit.result_payload is null and json_typeof(culprit.result) = 'object' then
+        own_error := culprit.result;
+    end if;
     with gone as (
         delete from {schema}.held h
         where h.id = (select b.task_id from {schema}.barrier b where b.id = p_barrier) and h.barrier = p_barrier
-        returning h.*
+        returning h.*, case
+            when h.name = 'celery.accumulate' and h.options#>>'{chain,-1,subtask_type}' = 'group'
+                then coalesce(own_error, error)
+            else error
+        end as error
     ), stored as (
         insert into {schema}.finished (
             id, state, queue, priority, attempt, retries, crashes,
@@ -33,7 +42,7 @@ begin
             g.id, 'FAILURE', g.queue, g.priority, g.attempt, g.retries, g.crashes,
             g.due_at, g.created_at,
             g.name, g.args, g.kwargs, g.options, g.payload,
-            error
+            g.error
         from gone g
     ), told as (
         select count(pg_notify('{prefix}_done', g.id::text))
@@ -43,7 +52,7 @@ begin
         insert into {schema}.unhandled (id, name) select g.id, g.name from gone g
         on conflict (id) do nothing
     )
-    select array_agg(row(g.id, g.options->>'task_id', g.barriers, 'FAILURE', error, null, g.options)::{schema}.ending)
+    select array_agg(row(g.id, g.options->>'task_id', g.barriers, 'FAILURE', g.error, null, g.options)::{schema}.ending)
     from gone g
     where (select number from told) > 0
     into ended;

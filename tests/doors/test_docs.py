@@ -185,7 +185,7 @@ def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventuall
         )
 
     results = [result for _, _, result in done[0]]
-    assert results == ["5", "5", "5", "article 1: 9.50 -> 12.00"]
+    assert results == ["5", "5", "5", "9", "5", "article 1: 9.50 -> 12.00"]
 
 
 def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> None:

@@ -1,8 +1,9 @@
 -- Counts ends of tasks for their barriers; releases or ends the tasks that these hold. Returns how many it released.
 -- Called by each statement that moves a task to finished, or deletes it for good.
+-- `p_joined`: in a caller's transaction, which may commit late, no task is assigned, and each is notified: see admit.
 -- Each of its statements has a snapshot newer than the locks: it sees what others stored before they released them.
-create or replace function {schema}.count_members(p_ends {schema}.ending[]) returns integer
-language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
+create or replace function {schema}.count_members(p_ends {schema}.ending[], p_joined boolean default false)
+returns integer language plpgsql strict security definer set search_path = pg_catalog, pg_temp as $$
 declare
     ends {schema}.ending[] := p_ends;
     next_ends {schema}.ending[];
@@ -55,7 +56,7 @@ begin
                 open := open || held_by.id;
             end if;
         end loop;
-        released := released + {schema}.release(open);
+        released := released + {schema}.release(open, p_joined);
         ends := next_ends;
     end loop;
     return released;

@@ -10,18 +10,30 @@ create or replace function {schema}.enqueue(
     countdown double precision default 0,
     eta timestamptz default null,
     id uuid default gen_random_uuid(),
-    wake boolean default true
+    wake boolean default true,
+    blockers uuid[] default '{}',
+    failure_policy text default 'fail'
 ) returns uuid language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     insert into {schema}.waiting (id, queue, priority, due_at, name, args, kwargs)
-    values (
+    select
         id, queue, priority,
         greatest(coalesce(eta, clock_timestamp() + countdown * interval '1 second'), clock_timestamp()),
         name, args, nullif(kwargs::text, '{}')::json
-    );
+    where coalesce(blockers, '{}') = '{}';
     select pg_notify(
         '{prefix}_wake',
         case when eta is null and countdown <= 0 then 'due:' else 'later:' end || priority || ':' || queue
-    ) where wake;
+    ) where wake and coalesce(blockers, '{}') = '{}';
+    select {schema}.await_blockers(
+        row(
+            id, queue, priority, 0, 0,
+            eta, countdown, null, null,
+            name, args, nullif(kwargs::text, '{}'), null, null,
+            null, null,
+            id, null, failure_policy, blockers, null
+        )::{schema}.message,
+        wake
+    ) where coalesce(blockers, '{}') <> '{}' or failure_policy is distinct from 'fail';
     select id;
 $$;
 

@@ -1,6 +1,6 @@
 -- Moves the tasks that these barriers hold from held to waiting; returns how many there were.
--- The caller has locked the barriers.
-create or replace function {schema}.release(p_barriers uuid[]) returns integer
+-- The caller has locked the barriers. For `p_joined` see count_members.
+create or replace function {schema}.release(p_barriers uuid[], p_joined boolean) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     tasks {schema}.waiting[];
@@ -31,7 +31,7 @@ begin
     if tasks is null then
         return 0;
     end if;
-    perform {schema}.admit(tasks, true, false);
+    perform {schema}.admit(tasks, not p_joined, p_joined);
     return cardinality(tasks);
 end $$;
 

@@ -72,7 +72,7 @@ begin
             blocked.id, blocked.held_for, blocked.blockers, coalesce(blocked.ancestors, '{}')
         );
     end loop;
-    perform {schema}.count_members(ends);
+    perform {schema}.count_members(ends, p_always);
 end $$;
 
 revoke all on function {schema}.store_messages from public;

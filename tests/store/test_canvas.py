@@ -191,6 +191,24 @@ def test_a_member_adds_another_one_to_its_barrier(tx: Tx) -> None:
     assert rows(tx, "select index, result::text from lavoro.member order by index") == [(0, "1"), (1, "2")]
 
 
+def test_members_without_an_index_join_the_barrier_that_is_made_with_them(tx: Tx) -> None:
+    """They get the numbers behind those that the caller gave, and the body waits for them too."""
+    *sent, body = chord(2)
+    [barrier] = json.loads((sent[0].place and sent[0].place.barriers) or "")
+    more = [message(place=Place(barriers=json.dumps({barrier: None}))) for _ in range(2)]
+    tasks.insert(tx, [more[0], *sent, body, more[1]])
+    assert rows(tx, "select size, remaining from lavoro.barrier") == [(4, 4)]
+    jobs = {job.id: job for job in take(tx)}
+    for each in (*sent, more[0]):
+        assert tasks.finish(tx, 1, [succeeded(jobs[each.id])]) == 1
+    assert stage_of(tx, body.id) == "held"
+    assert tasks.finish(tx, 1, [succeeded(jobs[more[1].id])]) == 1
+    assert [job.id for job in take(tx)] == [body.id]
+    assert rows(tx, "select index, task_id from lavoro.member order by index") == [
+        (0, sent[0].id), (1, sent[1].id), (2, more[0].id), (3, more[1].id),
+    ]  # fmt: skip
+
+
 def test_a_body_reads_the_results_of_its_members_in_their_order(tx: Tx) -> None:
     *sent, body = chord(4, policy="run")
     tasks.insert(tx, [*sent, body])

@@ -1,5 +1,6 @@
 -- Adds the tasks that are stored now to the barriers that they name and that were made before: one member more each.
--- Returns the messages; a task without an index in such a barrier has got the next one. Fails if a barrier has ended.
+-- Barriers that are made now know their members, but for those without an index, which are added too.
+-- Returns the messages; a task without an index has got the next one. Fails if a barrier has ended.
 create or replace function {schema}.join_barriers(p_messages {schema}.message[], p_created uuid[])
 returns {schema}.message[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -13,9 +14,9 @@ begin
             id, queue, priority, attempt, retries, due_at, countdown, expires_at, expires_in, name, args, kwargs,
             options, payload, barriers, inherited, held_for, expects, policy, blockers, ancestors, place
         )
-        cross join lateral jsonb_object_keys(m.barriers) key (barrier)
+        cross join lateral jsonb_each(m.barriers) key (barrier, index)
+        where key.index = 'null' or not key.barrier::uuid = any (p_created)
         group by key.barrier
-        having not key.barrier::uuid = any (p_created)
         order by key.barrier
     loop
         update {schema}.barrier set size = size + cardinality(joined.places),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from lavoro.canvas import continuation, replacing
 from lavoro.canvas.maps import chunks, xmap, xstarmap
@@ -11,6 +11,7 @@ from lavoro.canvas.signature import Signature
 from lavoro.execution.context import Context
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R", covariant=True)
 
 
@@ -26,6 +27,20 @@ class Signatures(Generic[P, R]):
 
     subtask = signature
 
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]: ...
+
+    # Up to three arguments come from the call: one is a result, three are what an error callback gets.
+
+    @overload
+    def s(self: Signatures[Concatenate[Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
+
+    @overload
+    def s(self: Signatures[Concatenate[Any, Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
+
+    @overload
+    def s(self: Signatures[Concatenate[Any, Any, Any, Q], R], *args: Q.args, **kwargs: Q.kwargs) -> Signature[R]: ...
+
     def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """Return a signature with these arguments: ``add.s(2)``, called with 3, adds 3 and 2."""
         return Signature(self, args, kwargs, app=self.app)
@@ -36,15 +51,15 @@ class Signatures(Generic[P, R]):
 
     def map(self, it: Iterable[Any]) -> xmap:
         """Return a signature of one message that calls the task for each item."""
-        return xmap(self.s(), it, app=self.app)
+        return xmap(self.signature(), it, app=self.app)
 
     def starmap(self, it: Iterable[Any]) -> xstarmap:
         """Return a signature of one message that calls the task with the arguments of each item."""
-        return xstarmap(self.s(), it, app=self.app)
+        return xstarmap(self.signature(), it, app=self.app)
 
     def chunks(self, it: Iterable[Any], n: int) -> chunks:
         """Return a signature of many calls, ``n`` in each message."""
-        return chunks(self.s(), it, n, app=self.app)
+        return chunks(self.signature(), it, n, app=self.app)
 
     def signature_from_request(
         self, request: Context | None = None, args: Sequence[Any] | None = None,

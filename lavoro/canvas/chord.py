@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.group import add_children, group, send_members
 from lavoro.canvas.joining import joined
 from lavoro.canvas.kinds import register_type
-from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, signature, taken
+from lavoro.canvas.signature import R, Signature, T, as_list, field, given, maybe_signature, signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
-from lavoro.result import allow_join_result
+from lavoro.result import AsyncResult, allow_join_result
 
 
 @register_type()
@@ -28,6 +28,14 @@ class chord(Signature[R]):
 
     tasks = field("kwargs", "header")
     body = field("kwargs", "body")
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(self, header: Any, body: Signature[R], **more: Any) -> None: ...
+
+        @overload
+        def __init__(self: chord[Any], header: Any, body: Mapping[str, Any] | None = None, **more: Any) -> None: ...
 
     def __init__(
         self, header: Any, body: Any = None, task: str = "celery.chord", args: Any = (),
@@ -45,6 +53,12 @@ class chord(Signature[R]):
         header, body = kwargs.pop("header", None), kwargs.pop("body", None)
         rest = {key: value for key, value in form.items() if key not in ("kwargs", "chord_size")}
         return cls(header, body, app=app, kwargs=kwargs, **rest)
+
+    @overload
+    def __call__(self, body: Signature[T], **options: Any) -> AsyncResult[T]: ...
+
+    @overload
+    def __call__(self, body: Mapping[str, Any] | None = None, **options: Any) -> AsyncResult[R]: ...
 
     def __call__(self, body: Any = None, **options: Any) -> Any:
         """Send it, with this body."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lavoro.calling.members import Members
 from lavoro.calling.message_builder import calling_task
@@ -13,6 +13,9 @@ from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
+
+if TYPE_CHECKING:
+    from lavoro.result import GroupResult
 
 
 @register_type()
@@ -24,7 +27,7 @@ class group(Signature[list[R]]):
 
     tasks = field("kwargs", "tasks")
 
-    def __init__(self, *tasks: Any, **options: Any) -> None:
+    def __init__(self, *tasks: Signature[R] | Iterable[Signature[R]], **options: Any) -> None:
         super().__init__(
             "celery.group", (), {"tasks": members(tasks, options.get("app"))}, subtask_type="group", **options
         )
@@ -34,14 +37,18 @@ class group(Signature[list[R]]):
         """Make the group of its dict."""
         return of_tasks(cls, form, app)  # type: ignore[no-any-return]
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, **options: Any) -> GroupResult:
         """Send it, with these arguments before those of each member."""
         return self.apply_async(args, **options)
 
-    def apply_async(
+    if TYPE_CHECKING:
+
+        def delay(self, *args: Any, **kwargs: Any) -> GroupResult: ...  # type: ignore[override]
+
+    def apply_async(  # type: ignore[override]  # as Celery's
         self, args: Any = None, kwargs: Any = None, route_name: Any = None, add_to_parent: bool = True,
         link: Any = None, link_error: Any = None, **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> GroupResult:  # fmt: skip
         """Send the members, all or none, with these arguments before their own; return their ``GroupResult``."""
         if link is not None:
             raise TypeError("Cannot add link to group: use a chord")
@@ -59,12 +66,12 @@ class group(Signature[list[R]]):
         leaves = list(self.leaves())
         with gathered(app, taken(options, HOW)):
             results = send_members(app, leaves, args, kwargs, options)
-        result = app.GroupResult(id, results)
+        result: GroupResult = app.GroupResult(id, results)
         if add_to_parent:
             add_children(result)
         return result
 
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> GroupResult:
         """Run the members here, now, one after the other; return their ``GroupResult``."""
         if not self.tasks:
             return self.freeze()
@@ -74,12 +81,12 @@ class group(Signature[list[R]]):
             leaf.clone().apply(args, kwargs, **{**options, "group_index": index})
             for index, leaf in enumerate(self.leaves())
         ]
-        return self.app.GroupResult(id, results)
+        return self.app.GroupResult(id, results)  # type: ignore[no-any-return]
 
     def freeze(
         self, _id: str | None = None, group_id: str | None = None, chord: Any = None, root_id: str | None = None,
         parent_id: str | None = None, group_index: int | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> GroupResult:  # fmt: skip
         """Fix the ids of the group and its members, in place, and return its ``GroupResult``."""
         own = given({"group_id": group_id, "chord": chord, "group_index": group_index})
         self.options.update(own)
@@ -91,7 +98,7 @@ class group(Signature[list[R]]):
             task.freeze(group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index)
             for index, task in enumerate(self.tasks)
         ]
-        return self.app.GroupResult(id, results)
+        return self.app.GroupResult(id, results)  # type: ignore[no-any-return]
 
     _freeze = freeze
 

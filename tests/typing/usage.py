@@ -1,4 +1,4 @@
-"""Code of a user, as mypy --strict must understand it: never run, only checked."""
+"""Code of a user, never run: `make lint` finds each error that mypy must find, and each that it must not find."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from lavoro import AsyncResult, Celery, EagerResult, Lavoro, Task, current_app, shared_task
+from lavoro import (
+    AsyncResult,
+    Celery,
+    EagerResult,
+    GroupResult,
+    Lavoro,
+    Signature,
+    Task,
+    chord,
+    current_app,
+    group,
+    shared_task,
+    signature,
+)
 
 app = Lavoro("shop")
 celery: Lavoro = Celery("shop")
@@ -34,6 +47,30 @@ def bound(self: Task[..., Any], url: str) -> list[int]:
 @app.task(bind=False, name="unbound")
 def unbound(x: float) -> float:
     return x
+
+
+@app.task
+def letter(to: str, pages: int, stamp: bytes, *, sealed: bool = False) -> str:
+    return to
+
+
+@app.task
+def report(numbers: list[int], to: str = "all") -> bytes:
+    return b""
+
+
+@app.task
+def anything(*args: Any, **kwargs: Any) -> str:
+    return ""
+
+
+@app.task
+def numbers(*values: int, key: str = "") -> int:
+    return sum(values)
+
+
+@app.task
+def errback(request: Any, exc: BaseException, traceback: Any, key: str) -> None: ...
 
 
 @shared_task
@@ -73,22 +110,81 @@ def good() -> None:
     assert_type(add.s(1, 2).delay(), AsyncResult[int])
     assert_type(add.si(1, y=2).apply_async().get(), int)
     assert_type((add.s(1) | slow.s(loud=True)).delay(), AsyncResult[str])
+    good_signatures()
+    good_canvases()
     result: AsyncResult[object] = add.delay(1)
     print(result, current_app.conf.timezone)
     with app.transaction(object()):
         add.delay(1)
 
 
+def good_signatures() -> None:
+    """Complete, or with up to three of the first arguments left to the call."""
+    assert_type(add.s(1, 2), Signature[int])
+    assert_type(letter.s("a", 1, b"c", sealed=True), Signature[str])
+    assert_type(letter.s(1, b"c"), Signature[str])
+    assert_type(letter.s(b"c", sealed=True), Signature[str])
+    assert_type(letter.s(pages=1, stamp=b"c"), Signature[str])
+    assert_type(letter.s(sealed=True), Signature[str])
+    assert_type(letter.s(), Signature[str])
+    assert_type(letter.signature(("a",)), Signature[str])
+    assert_type(empty.s(), Signature[None])
+    assert_type(bound.s(), Signature[list[int]])
+    assert_type(bound.s("https://example.org"), Signature[list[int]])
+    assert_type(shared_bound.s(x=1), Signature[dict[str, int]])
+    assert_type(anything.s(1, "b", c=2), Signature[str])
+    assert_type(numbers.s(1, 2, key="a"), Signature[int])
+    assert_type(signature("by.name", args=(1,)), Signature[Any])
+    assert_type(add.s(1, 2).set(countdown=3).on_error(errback.s("key")).clone(), Signature[int])
+
+
+def good_canvases() -> None:
+    """``|`` has the type of the last, a group the list of its members', a chord its body's."""
+    pair = group(add.s(1), add.s(2))
+    assert_type(pair, "group[int]")
+    assert_type(group(add.s(i) for i in range(3)), "group[int]")
+    assert_type(group([add.s(1), numbers.s()]), "group[int]")
+    assert_type(pair.delay(1), GroupResult)
+    assert_type(pair(1), GroupResult)
+    assert_type(pair.apply_async(countdown=1), GroupResult)
+    assert_type(add.s(1) | pair, Signature[list[int]])
+    assert_type(pair | report.s("me"), Signature[bytes])
+    assert_type((add.s(1, 2) | add.s(4) | slow.s()).delay().get(), str)
+    total = chord([add.s(1), add.s(2)], report.s(to="me"))
+    assert_type(total, "chord[bytes]")
+    assert_type(total(), AsyncResult[bytes])
+    assert_type(total | shared.s(), Signature[str])
+    assert_type(chord(add.s(i) for i in range(3))(report.s()), AsyncResult[bytes])
+
+
 def bad() -> None:
-    add.delay("1")  # E: arg-type
-    add.delay()  # E: call-arg
-    add.delay(1, 2, 3)  # E: call-arg
-    slow.delay("a", quiet=True)  # E: call-arg
-    bound.delay()  # E: call-arg
-    bound.delay(None, "url")  # E: call-arg,arg-type
-    shared.delay("x")  # E: arg-type
-    add.si("1", 2)  # E: arg-type
-    add.s(1) | add.delay(1)  # E: operator
-    shared_bound.delay("x")  # E: arg-type
-    text: str = add.delay(1).get()  # E: assignment
+    add.delay("1")  # type: ignore[arg-type]
+    add.delay()  # type: ignore[call-arg]
+    add.delay(1, 2, 3)  # type: ignore[call-arg]
+    slow.delay("a", quiet=True)  # type: ignore[call-arg]
+    bound.delay()  # type: ignore[call-arg]
+    bound.delay(None, "url")  # type: ignore[call-arg,arg-type]
+    shared.delay("x")  # type: ignore[arg-type]
+    add.si("1", 2)  # type: ignore[arg-type]
+    add.s("1")  # type: ignore[call-overload]
+    add.s("1", 2)  # type: ignore[call-overload]
+    add.s(1, 2, 3)  # type: ignore[call-overload]
+    add.s(z=1)  # type: ignore[call-overload]
+    letter.s("a", "1", b"c")  # type: ignore[call-overload]
+    letter.s(1, "c")  # type: ignore[call-overload]
+    letter.s("a", 1)  # type: ignore[call-overload]
+    letter.s(sealed="no")  # type: ignore[call-overload]
+    empty.s(1)  # type: ignore[call-overload]
+    bound.s(5)  # type: ignore[call-overload]
+    numbers.s("1")  # type: ignore[call-overload]
+    shared.s(x="1")  # type: ignore[call-overload]
+    add.s(1, 2) | report.s(5)  # type: ignore[call-overload]
+    add.si(1).set(countdown=1) | slow.si(quiet=True)  # type: ignore[call-arg]
+    chord([add.s(1)])(report.s(5))  # type: ignore[call-overload]
+    list_of_text: Signature[list[str]] = group(add.s(1, 2))  # type: ignore[arg-type]
+    number: AsyncResult[int] = chord([add.s(1)], report.s()).delay()  # type: ignore[assignment]
+    print(list_of_text, number)
+    add.s(1) | add.delay(1)  # type: ignore[operator]
+    shared_bound.delay("x")  # type: ignore[arg-type]
+    text: str = add.delay(1).get()  # type: ignore[assignment]
     print(text)

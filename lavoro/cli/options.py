@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import click
 
+from lavoro.runtime.importing import collecting_nothing
 from lavoro.text import commands
 
 
@@ -131,7 +132,8 @@ class Verbs(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         verb = self._verbs[name]
         if verb is None:
-            verb = self._verbs[name] = getattr(import_module(f"lavoro.cli.{name}"), name)
+            with collecting_nothing():
+                verb = self._verbs[name] = getattr(import_module(f"lavoro.cli.{name}"), name)
         return verb
 
     def __setitem__(self, name: str, verb: click.Command) -> None:

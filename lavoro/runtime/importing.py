@@ -1,7 +1,10 @@
-"""Imports the modules that define tasks, by their names."""
+"""Imports the modules that define tasks, by their names; lets imports run without collections."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -39,3 +42,15 @@ def import_related(package: str, related_name: str | None) -> None:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Import modules in the block: they stay, and each search of them for garbage would make the import longer."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

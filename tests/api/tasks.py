@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from typing import Any
@@ -24,6 +25,11 @@ class LocalError(Exception):
 @app.task
 def ping() -> str:
     return "pong"
+
+
+@app.task
+def collector() -> tuple[bool, int]:
+    return gc.isenabled(), gc.get_freeze_count()
 
 
 @app.task

@@ -45,6 +45,12 @@ def test_result_of_a_task() -> None:
     assert seen.parent is None
 
 
+def test_a_process_collects_garbage_but_does_not_search_its_modules() -> None:
+    collects, left_out = tasks.collector.delay().get(timeout=30)
+    assert collects
+    assert left_out > 30_000
+
+
 def test_arguments_arrive_as_they_were_sent() -> None:
     moment = dt.datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=dt.timezone.utc)
     given = [

@@ -69,6 +69,8 @@ ONE_LINE = 2000
 
 def main(argument: str) -> None:
     """Run a child; ``argument`` is what the supervisor passes it, as JSON."""
+    gc.freeze()
+    gc.enable()
     try:
         _main(json.loads(argument))
     except BaseException as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lavoro import serialization
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.place import Place
+from lavoro.result import result_from_tuple
+
+Steps = tuple[uuid.UUID, ...]
 
 
 def place_of(extra: Mapping[str, Any], options: Mapping[str, Any]) -> Place | None:
@@ -25,19 +28,34 @@ def place_of(extra: Mapping[str, Any], options: Mapping[str, Any]) -> Place | No
             raise ValueError("the body of a chord waits for the tasks of the header: give blockers to these")
         return Place(barriers, task_uuid(awaits["barrier"]), awaits["expects"], policy=policy)
     if blockers:
-        found = dict(_blocker(blocker) for each in blockers for blocker in getattr(each, "results", None) or [each])
+        found = dict(_blockers(blockers))
         return Place(barriers, None, len(found), tuple(found), policy, tuple(found.values()))
     return None if barriers is None else Place(barriers)
 
 
-def _blocker(blocker: Any) -> tuple[uuid.UUID, tuple[uuid.UUID, ...]]:
-    """Return the id of a result, or of an id, and those of the steps of its chain before it, nearest first."""
-    steps, step = [], getattr(blocker, "parent", None)
-    while step is not None:
-        if not hasattr(step, "results"):
-            steps.append(task_uuid(step.id))
-        step = step.parent
-    return task_uuid(getattr(blocker, "id", blocker)), tuple(steps)
+def _blockers(given: Iterable[Any], before: Steps = ()) -> Iterator[tuple[uuid.UUID, Steps]]:
+    """Yield the ids of results, or of ids, each with those of the steps of its chain before it, nearest first.
+
+    A group stands for its members, which all have the steps before the group behind their own.
+    """
+    for blocker in given:
+        if isinstance(blocker, (list, tuple)):  # of a signature that has travelled
+            blocker = result_from_tuple(blocker)
+        if not getattr(blocker, "is_stored", True):
+            raise ValueError(f"blockers: the task {blocker.id} has run here, in eager mode: leave it out")
+        steps = (*_steps_before(blocker), *before)
+        if hasattr(blocker, "results"):
+            yield from _blockers(blocker.results, steps)
+        elif isinstance(blocker, Mapping):
+            raise TypeError("blockers must be results or ids of tasks, not signatures: send the signature first")
+        else:
+            yield task_uuid(getattr(blocker, "id", blocker)), steps
+
+
+def _steps_before(result: Any) -> Iterator[uuid.UUID]:
+    while (result := getattr(result, "parent", None)) is not None:
+        if not hasattr(result, "results"):
+            yield task_uuid(result.id)
 
 
 def barriers_of(options: Mapping[str, Any]) -> str | None:

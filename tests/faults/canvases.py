@@ -180,6 +180,29 @@ def member_adds_another(stage: Stage) -> None:
         stage.run_to_the_end()
 
 
+def steps_block(stage: Stage) -> None:
+    """A task waits for two steps of a chain, of which the second is not stored yet."""
+    step = message()
+    options = json.dumps({"chain": [{"task": "echo", "options": {"task_id": str(step.id)}}]})
+    first = message(options=options)
+    place = Place(None, None, 2, (first.id, step.id), None, ((), (first.id,)))
+    blocked = message(place=place)
+    stage.send_canvas([first], {first.id: {"expect": [*GOOD]}})
+    worker = stage.worker()
+    [job] = stage.claim(worker)
+    token = stage.start(job, worker)
+    awaits = [str(first.id), str(step.id)]
+    stage.send_canvas([blocked], {blocked.id: {"expect": [*GOOD], "awaits": awaits}})
+    stage.ledger.write("intent", id=str(step.id), sha=sha(1))
+    stage.follow = Follow((step,), heir=step.id)
+    stage.finish(worker, job, stage.end(job, token))
+    stage.follow = None
+    stage.ledger.write("outcome", id=str(step.id), outcome="ok")
+    [job] = [job for job in stage.claim(worker) if job.id == step.id]
+    stage.finish(worker, job, stage.end(job, stage.start(job, worker)))
+    stage.run_to_the_end()
+
+
 def followed(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
     """The same play, in which each outcome has messages that follow it, if only none."""
 

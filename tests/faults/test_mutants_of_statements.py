@@ -231,7 +231,7 @@ MUTANTS = [
     ),
     Mutant(
         "the end of a followed task is not counted", "I10", canvases.with_callbacks,
-        "finish_and_follow", "heir", ") end as counting",
+        "finish_and_follow", "heir", "where false",
     ),
     Mutant(
         "the end of a member alone is not counted", "I10", canvases.one_by_one,
@@ -265,6 +265,14 @@ MUTANTS = [
     Mutant(
         "an added member is not waited for", "I10", canvases.member_adds_another,
         "join_barriers", "joined", "remaining = remaining",
+    ),
+    Mutant(
+        "a step counts when the one before it has ended", "I10", canvases.steps_block,
+        "hand_on", "step", "when s.key::uuid = any (p_ids) then ''",
+    ),
+    Mutant(
+        "of two marks on a task the first is lost", "I10", canvases.steps_block,
+        "mark_ancestor", "merged", "|| jsonb_build_object(key, p_marks)",
     ),
 ]  # fmt: skip
 

@@ -23,15 +23,15 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 LIMITED = ("producer", "worker", "readonly")
 
 _INTERNAL = (
-    "admit", "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers", "lock_barriers",
-    "mark_ancestor", "mark_blockers", "release", "steps_behind", "told_error",
+    "admit", "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers",
+    "lock_barriers", "mark_ancestor", "mark_blockers", "release", "steps_behind", "stored_ancestors", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "nobody_waits", "assign_task"), ("producer", "worker")),
     "store_messages": ("producer", "worker"),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
-    **dict.fromkeys(("count_members", "end_held", "end_task", "follow"), ("worker",)),
+    **dict.fromkeys(("count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
     **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""

@@ -38,15 +38,20 @@ with given as materialized (
     ))
     returning r.*
 ), ended as materialized (
-    -- A barrier that counts another step of the chain, or the last one, is handed on to the heir.
+    -- Shares of its barriers: '' has those that its end counts, the id of a message those that it takes over.
+    -- Those without marks of single steps go to one of the two as they are.
     select d.*, g.heir, coalesce(g.replaced, false) as replaced,
-        case when g.replaced then d.barriers when g.heir is not null then (
-            select jsonb_object_agg(m.key, m.value) from jsonb_each(d.barriers) m
-            where m.value->>1 is distinct from d.id::text
-        ) end as handed,
-        case when g.replaced then null when g.heir is not null then (
-            select jsonb_object_agg(m.key, m.value) from jsonb_each(d.barriers) m where m.value->>1 = d.id::text
-        ) else d.barriers end as counting --@heir
+        case
+            when jsonb_path_exists(d.barriers, '$.*.*') then {schema}.hand_on(
+                d.id, d.barriers, case when g.replaced then coalesce(g.heir, d.id) else g.heir end,
+                coalesce(g.replaced, false),
+                array(select m.id from message m where m.parent = d.id order by m.id),
+                array(select m.options from message m where m.parent = d.id order by m.id)
+            )
+            when d.barriers is not null then jsonb_build_object(
+                case when g.replaced then coalesce(g.heir, d.id)::text else coalesce(g.heir::text, '') end, d.barriers
+            )
+        end as shares
     from done d join given g on g.id = d.id
 ), stored as (
     insert into {schema}.finished (
@@ -100,21 +105,21 @@ select count(*), (
                 m.id, m.queue, m.priority, case when e.replaced and m.id = e.id then e.attempt else 0 end, m.retries,
                 m.eta, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args::json, m.kwargs::json, m.options::json, m.payload,
-                m.barriers::jsonb - array(select jsonb_object_keys(e.handed)),
-                case when m.id = coalesce(e.heir, e.id) then e.handed end,
+                m.barriers::jsonb - array(select jsonb_object_keys(e.shares->(m.id::text))),
+                e.shares->(m.id::text),
                 m.held_for, m.expects, m.policy, m.blockers::uuid[], m.ancestors::jsonb
             )::{schema}.message)
             from message m join ended e on e.id = m.parent
         ),
         (
             select array_agg(row(
-                e.id, case when g.state <> 'SUCCESS' then e.options->>'task_id' end, e.counting,
+                e.id, case when g.state <> 'SUCCESS' then e.options->>'task_id' end, e.shares->'',
                 case when g.state = 'IGNORED' then coalesce(e.state, g.state) else g.state end,
                 case when g.state = 'IGNORED' then e.progress else g.result::json end,
                 g.payload, null
             )::{schema}.ending)
             from ended e join given g on g.id = e.id
-            where e.counting is not null
+            where e.shares->'' is not null --@heir
         )
     )
 from done

@@ -27,9 +27,13 @@ begin
                 select m.barrier, m.index, e.id, e.state, e.result, e.result_payload
                 from unnest(ends) e
                 cross join lateral (
-                    select key::uuid as barrier,
-                        case when jsonb_typeof(value) = 'array' then value->0 else value end::integer as index
-                    from jsonb_each(e.barriers)
+                    select b.key::uuid as barrier, b.value::integer as index
+                    from jsonb_each(e.barriers) b where jsonb_typeof(b.value) = 'number'
+                    union all
+                    select b.key::uuid, s.value::integer
+                    from jsonb_each(e.barriers) b cross join lateral jsonb_each(
+                        case jsonb_typeof(b.value) when 'object' then b.value end
+                    ) s
                 ) m
                 cross join lateral (select from {schema}.barrier b where b.id = m.barrier offset 0) b
                 order by m.barrier, m.index

@@ -10,7 +10,7 @@ create or replace function {schema}.end_task(
 ) returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     gone record;
-    handed jsonb;
+    shares jsonb;
 begin
     -- First, as each statement that changes a held task does.
     perform {schema}.lock_barriers(array(select h.barrier from {schema}.held h where h.id = p_id));
@@ -47,26 +47,23 @@ begin
         perform pg_notify('{prefix}_wake', 'ended:' || gone.worker_id || ':' || gone.id);
     end if;
     perform pg_notify('{prefix}_done', gone.id::text);
-    if p_heir is not null then
-        handed := (
-            select jsonb_object_agg(m.key, m.value) from jsonb_each(gone.barriers) m
-            where m.value->>1 is distinct from gone.id::text
-        );
-        gone.barriers := nullif(gone.barriers - array(select jsonb_object_keys(handed)), '{}');
-    end if;
+    shares := {schema}.hand_on(
+        gone.id, gone.barriers, p_heir, false,
+        array(select m.id from unnest(p_messages) m), array(select m.options::text from unnest(p_messages) m)
+    );
     perform {schema}.follow(
         (
             select array_agg(row(
                 m.id, m.queue, m.priority, m.attempt, m.retries,
                 m.due_at, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args, m.kwargs, m.options, m.payload,
-                m.barriers, case when m.id = p_heir then handed end,
+                m.barriers, shares->(m.id::text),
                 m.held_for, m.expects, m.policy, m.blockers, m.ancestors
             )::{schema}.message)
             from unnest(p_messages) m
         ),
         array[row(
-            gone.id, gone.options->>'task_id', gone.barriers, p_state, p_result, p_payload,
+            gone.id, gone.options->>'task_id', shares->'', p_state, p_result, p_payload,
             case when p_state <> 'SUCCESS' then gone.options end
         )::{schema}.ending]
     );

@@ -1,19 +1,25 @@
--- Marks a task as one that a step of its chain follows, which a barrier counts; returns whether the task was found.
--- The task hands the mark on to the next step, until it is that of the blocker.
-create or replace function {schema}.mark_ancestor(p_id uuid, p_blocker uuid, p_barrier uuid, p_index integer)
+-- Marks a task whose chain has later steps that a barrier counts; returns whether the task was found.
+-- `p_marks` has their ids and indexes. The task hands each mark on to the message that leads to that step.
+create or replace function {schema}.mark_ancestor(p_id uuid, p_barrier uuid, p_marks jsonb)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    mark jsonb := jsonb_build_object(p_barrier, jsonb_build_array(p_index, p_blocker));
+    key text := p_barrier;
 begin
-    update {schema}.waiting t set barriers = coalesce(t.barriers, '{}') || mark
-    where t.id = p_id and strpos(t.options::text, p_blocker::text) > 0;
+    update {schema}.waiting t
+    set barriers = coalesce(t.barriers, '{}')
+        || jsonb_build_object(key, coalesce(t.barriers->key, '{}') || p_marks)
+    where t.id = p_id;
     if not found then
-        update {schema}.running t set barriers = coalesce(t.barriers, '{}') || mark
-        where t.id = p_id and strpos(t.options::text, p_blocker::text) > 0;
+        update {schema}.running t
+        set barriers = coalesce(t.barriers, '{}')
+            || jsonb_build_object(key, coalesce(t.barriers->key, '{}') || p_marks) --@merged
+        where t.id = p_id;
     end if;
     if not found then
-        update {schema}.held t set barriers = coalesce(t.barriers, '{}') || mark
-        where t.id = p_id and strpos(t.options::text, p_blocker::text) > 0;
+        update {schema}.held t
+        set barriers = coalesce(t.barriers, '{}')
+            || jsonb_build_object(key, coalesce(t.barriers->key, '{}') || p_marks)
+        where t.id = p_id;
     end if;
     return found;
 end $$;

@@ -8,6 +8,7 @@ create or replace function {schema}.mark_blockers(
     p_ancestors jsonb
 ) returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    key text := p_barrier;
     left_over uuid[] := p_blockers;
     marked uuid[];
     ended {schema}.ending[];
@@ -18,7 +19,7 @@ begin
         -- In the order in which a task goes through the tables, each in the order of ids: see finish_tasks.
         with taken as (
             update {schema}.waiting t set barriers = coalesce(t.barriers, '{}') || jsonb_build_object(
-                p_barrier, jsonb_build_array(array_position(p_blockers, t.id) - 1, t.id)
+                key, coalesce(t.barriers->key, '{}') || jsonb_build_object(t.id, array_position(p_blockers, t.id) - 1)
             )
             where t.ctid = any (array(
                 select t.ctid from {schema}.waiting t where t.id = any (left_over) order by t.id for update
@@ -29,7 +30,7 @@ begin
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
         with taken as (
             update {schema}.running t set barriers = coalesce(t.barriers, '{}') || jsonb_build_object(
-                p_barrier, jsonb_build_array(array_position(p_blockers, t.id) - 1, t.id)
+                key, coalesce(t.barriers->key, '{}') || jsonb_build_object(t.id, array_position(p_blockers, t.id) - 1)
             )
             where t.ctid = any (array(
                 select t.ctid from {schema}.running t where t.id = any (left_over) order by t.id for update
@@ -40,7 +41,7 @@ begin
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
         with taken as (
             update {schema}.held t set barriers = coalesce(t.barriers, '{}') || jsonb_build_object(
-                p_barrier, jsonb_build_array(array_position(p_blockers, t.id) - 1, t.id)
+                key, coalesce(t.barriers->key, '{}') || jsonb_build_object(t.id, array_position(p_blockers, t.id) - 1)
             )
             where t.ctid = any (array(
                 select t.ctid from {schema}.held t where t.id = any (left_over) order by t.id for update
@@ -51,35 +52,28 @@ begin
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
         -- A step of a chain that is not stored yet: an earlier step hands the mark on to it.
         for step in
-            select w.id as blocker, a.id::uuid as ancestor
-            from unnest(left_over) w (id)
-            cross join lateral jsonb_array_elements_text(p_ancestors->w.id::text) with ordinality a (id, place)
-            order by w.id, a.place
+            select s.p_ancestor as id, array_agg(s.p_id) as blockers,
+                jsonb_object_agg(s.p_id, array_position(p_blockers, s.p_id) - 1) as marks
+            from {schema}.stored_ancestors(left_over, p_ancestors) s group by s.p_ancestor order by s.p_ancestor
         loop
-            if step.blocker = any (left_over) and {schema}.mark_ancestor(
-                step.ancestor, step.blocker, p_barrier, array_position(p_blockers, step.blocker) - 1
-            ) then
-                left_over := array_remove(left_over, step.blocker);
+            if {schema}.mark_ancestor(step.id, p_barrier, step.marks) then
+                left_over := array(select id from unnest(left_over) id where id <> all (step.blockers));
             end if;
         end loop;
         -- A task that was on its way from table to table is met in the next round. In one snapshot, it is in one table.
         exit when not exists (
-            select from (
-                select id as blocker, id from unnest(left_over) id
-                union all
-                select w.id, a.id::uuid from unnest(left_over) w (id)
-                cross join lateral jsonb_array_elements_text(p_ancestors->w.id::text) a (id)
-            ) w
+            select from unnest(left_over) w (id)
             cross join lateral (
-                select t.id, t.options from {schema}.waiting t where t.id = w.id
-                union all select t.id, t.options from {schema}.running t where t.id = w.id
-                union all select t.id, t.options from {schema}.held t where t.id = w.id
+                select from {schema}.waiting t where t.id = w.id
+                union all select from {schema}.running t where t.id = w.id
+                union all select from {schema}.held t where t.id = w.id
             ) t
-            where w.id = w.blocker or strpos(t.options::text, w.blocker::text) > 0
+            union all
+            select from {schema}.stored_ancestors(left_over, p_ancestors)
         );
     end loop;
     above := {schema}.barriers_above(array(
-        select key.barrier::uuid from {schema}.held h cross join lateral jsonb_object_keys(h.barriers) key (barrier)
+        select of.barrier::uuid from {schema}.held h cross join lateral jsonb_object_keys(h.barriers) of (barrier)
         where h.id = p_task
     ));
     if p_barrier = any (above) then

@@ -1,7 +1,7 @@
 -- Canvases: tasks that are held until others have ended, the barriers that hold them, and the members that they count.
 
 -- The barriers that count the end of this task, each with the index of the task in it: {"<barrier>": 3}.
--- [3, "<id>"] counts the end of the task with that id: the task itself, or a later step of its chain.
+-- {"<id>": 3, ...} counts the ends of the tasks with these ids: the task itself, and later steps of its chain.
 alter table {schema}.waiting add column barriers jsonb;
 alter table {schema}.running add column barriers jsonb;
 

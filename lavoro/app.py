@@ -479,7 +479,7 @@ class Lavoro(Surface):
     def complete(self, task_id: str, result: Any = None) -> bool:
         """End a task from outside as SUCCESS with this result, wherever it is; return whether it was there.
 
-        What follows it starts. A worker that runs it is told, and the outcome of its run is refused.
+        What follows it starts. A run of it is interrupted, as far as the pool can, and the outcome of that is refused.
         """
         return completing.complete(self, task_id, result)
 

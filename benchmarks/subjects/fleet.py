@@ -32,7 +32,7 @@ from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.supervisor.duty import Hooks
-from lavoro.worker.supervisor.notifications import NotificationRouter
+from lavoro.worker.supervisor.notifications import Heard, NotificationRouter
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 
 LEASE, POLL, SLOTS = 30.0, 1.0, 100
@@ -83,10 +83,9 @@ class Node:
         self.child: Any = Child()
         self.ready = [self.child]
         children: Any = self
-        self.router = NotificationRouter(
-            self.database, children,
-            renew=self.upkeep.renew, expect_expiry=self.upkeep.expect_expiry, handle=lambda: None,
-        )  # fmt: skip
+        nothing: Any = lambda *_: None  # noqa: E731
+        heard = Heard(self.upkeep.renew, self.upkeep.expect_expiry, handle=nothing, interrupt=nothing)
+        self.router = NotificationRouter(self.database, children, heard)
         self.router.queues = ("celery",)
         self.in_flight = InFlight(self.upkeep.idle)
         self.upkeep.start()

@@ -149,6 +149,43 @@ def test_terminate_what_does_not_heed_it(
     assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
 
 
+@pytest.mark.parametrize("end", ["complete", "fail"])
+def test_a_run_whose_task_was_ended_from_outside_is_interrupted(
+    sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str, folder: Path, end: str
+) -> None:
+    """In each slot, so that all of them are free again; the outcomes of the interrupted runs count for nothing."""
+    count = 1 if pool == "solo" else 2
+    name, args = ("hold", [str(folder / "never")]) if pool == "threads" else ("nap", [600])
+    results = [sender.send_task(name, args) for _ in range(count)]
+    eventually(lambda: all(ledger.starts(result.id) for result in results), timeout=PATIENCE, why="they run")
+    for result in results:
+        assert sender.complete(result.id, "told") if end == "complete" else sender.fail(result.id, ValueError("told"))
+    gate = folder / uuid.uuid4().hex
+    others = [sender.send_task("hold", [str(gate)]) for _ in range(count)]
+    eventually(lambda: all(ledger.starts(other.id) for other in others), timeout=PATIENCE, why="the slots are free")
+    gate.touch()
+    assert [other.get(timeout=PATIENCE) for other in others] == ["held"] * count
+    assert [ledger.starts(result.id) for result in results] == [1] * count
+    assert [(result.state, str(result.result)) for result in results] == [
+        ("SUCCESS" if end == "complete" else "FAILURE", "told")
+    ] * count
+
+
+def test_a_run_that_does_not_heed_an_end_from_outside_is_ended_with_its_process(
+    sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str
+) -> None:
+    """Where it is alone there; elsewhere it goes on, and what it returns is refused."""
+    if pool not in ("prefork", "solo"):
+        pytest.skip("many slots in a process")
+    result = sender.send_task("stubborn", [])
+    eventually(lambda: ledger.starts(result.id), timeout=PATIENCE, why="it runs")
+    assert sender.complete(result.id, 5)
+    assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
+    if pool == "solo":  # prefork had another process for it
+        assert ledger.starts(result.id) == 1
+    assert result.get(timeout=PATIENCE) == 5
+
+
 def test_revoke_while_all_slots_are_taken(
     sender: Lavoro, ledger: Ledger, eventually: Eventually, pool: str, folder: Path
 ) -> None:

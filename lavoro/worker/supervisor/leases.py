@@ -6,10 +6,12 @@ import logging
 import math
 import socket
 import time
+import uuid
 from collections.abc import Sequence
 
 import lavoro
 from lavoro.store.database import Database
+from lavoro.store.notifications import Ended
 from lavoro.store.workers import Cancellation, Ending, Registration, Rescue
 from lavoro.worker.config import WorkerConfig
 from lavoro.worker.supervisor.children import Children
@@ -114,6 +116,12 @@ class Leases:
     def _pass_cancels_on(self, cancels: Sequence[Cancellation]) -> None:
         for child, watch in self._watches.items():
             watch.cancel([each for each in cancels if each.worker_id == child.worker_id])
+
+    def interrupt(self, ended: Ended) -> None:
+        """Interrupt a task that was ended from outside, if a child of this node runs it."""
+        for child, watch in self._watches.items():
+            if child.worker_id == ended.worker_id:
+                watch.interrupt(uuid.UUID(ended.id))
 
     def alive(self, now: float) -> bool:
         """Whether the upkeep thread makes progress. An outage counts as progress; a hung thread needs a restart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
@@ -12,31 +12,32 @@ from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
 
+class Heard(NamedTuple):
+    """Functions that the router calls, in the listener's thread."""
+
+    renew: Callable[[], object]
+    """A task of the children may have been cancelled."""
+    expect_expiry: Callable[[float], object]
+    """The lease of another node starts or is shortened: it ends in so many seconds."""
+    handle: Callable[[], object]
+    """Handlers of a task may be due."""
+    interrupt: Callable[[Ended], object]
+    """A task was ended from outside, which a child may run."""
+
+
 class NotificationRouter:
-    """One listening connection for all children.
+    """One listening connection for all children."""
 
-    Calls ``renew()`` when a task of theirs may have been cancelled, and ``expect_expiry(seconds)`` when the lease of
-    another node starts or is shortened, and ``handle()`` when handlers of a task may be due.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        children: Children,
-        *,
-        renew: Callable[[], object],
-        expect_expiry: Callable[[float], object],
-        handle: Callable[[], object],
-    ) -> None:
-        self._children, self._renew = children, renew
+    def __init__(self, database: Database, children: Children, heard: Heard) -> None:
+        self._children, self._renew = children, heard.renew
         self._pass_on: dict[type, Callable[[Any], object]] = {
             Due: self._wake,
             Later: self._wake,
             Back: self._wake_all,
             Cancel: self._cancel,
-            Ended: self._tell_ended,
-            Unhandled: lambda ended: handle() if ended.queue in self.queues else None,
-            Lease: lambda lease: expect_expiry(lease.seconds),
+            Ended: heard.interrupt,
+            Unhandled: lambda ended: heard.handle() if ended.queue in self.queues else None,
+            Lease: lambda lease: heard.expect_expiry(lease.seconds),
         }
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_sleeping(listening=False))
         self.queues: tuple[str, ...] = ()
@@ -74,12 +75,6 @@ class NotificationRouter:
         """Renew the leases if the task to cancel is ours: the answer lists cancelled tasks."""
         if cancel.worker_id in {child.worker_id for child in self._children.ready}:
             self._renew()
-
-    def _tell_ended(self, ended: Ended) -> None:
-        """Tell the child that runs the task: it does not begin, if it has not begun."""
-        for child in self._children.ready:
-            if child.worker_id == ended.worker_id:
-                child.pipe.try_send("cancel", id=ended.id)
 
     def _wake(self, stored: Due | Later) -> None:
         """Tell the sleeping children of a new task."""

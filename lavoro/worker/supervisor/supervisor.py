@@ -23,7 +23,7 @@ from lavoro.worker.supervisor.leases import Leases
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.liveness import Liveness
 from lavoro.worker.supervisor.loop import Loop
-from lavoro.worker.supervisor.notifications import NotificationRouter
+from lavoro.worker.supervisor.notifications import Heard, NotificationRouter
 from lavoro.worker.supervisor.parent import Parent
 from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.startup import STOPS, Started, Startup, StoppedEarly, said_bye
@@ -77,11 +77,12 @@ class Supervisor:
         config, children = self._current.config, self._children
         leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
-        notifications = NotificationRouter(
-            database, children,
-            renew=upkeep.renew, expect_expiry=upkeep.expect_expiry,
+        heard = Heard(
+            upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),
+            interrupt=lambda ended: self._loop.post(lambda: leases.interrupt(ended)),
         )  # fmt: skip
+        notifications = NotificationRouter(database, children, heard)
         notifications.queues = config.queues
         return Services(database, leases, notifications, Liveness(self._options.liveness_file, upkeep, children))
 

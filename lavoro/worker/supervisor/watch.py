@@ -91,22 +91,29 @@ class Watch:
         for cancel in cancels:
             if cancel not in self._told:
                 options: dict[str, Any] = json.loads(cancel.how)
-                self._child.pipe.send("cancel", id=str(cancel.id), **options)
-                if options.get("terminate"):
-                    self._cancels[cancel.id] = time.monotonic() + CANCEL_TIMEOUT
+                self._order(cancel.id, options)
         self._told = set(cancels)
-        wanted = {cancel.id for cancel in cancels}
-        self._cancels = {id: moment for id, moment in self._cancels.items() if id in wanted}
+
+    def interrupt(self, id: uuid.UUID) -> None:
+        """Interrupt a task that was ended from outside, as one that is terminated."""
+        self._order(id, {"terminate": True})
+
+    def _order(self, id: uuid.UUID, options: dict[str, Any]) -> None:
+        self._child.pipe.send("cancel", id=str(id), **options)
+        if options.get("terminate"):
+            self._cancels[id] = time.monotonic() + CANCEL_TIMEOUT
 
     def _enforce_cancels(self) -> None:
         """End the process of a terminated task that still runs, if it is alone there."""
-        if not self._cancels or self._scoreboard.slots > 1:
+        if not self._cancels:
             return
-        now, entries = time.monotonic(), self._scoreboard.entries()
-        entry = next((entry for entry in entries if self._cancels.get(entry.id, math.inf) < now), None)
-        if entry is not None:
+        now, running = time.monotonic(), {entry.id for entry in self._scoreboard.entries()}
+        late = [id for id, moment in self._cancels.items() if moment < now]
+        for id in late:
+            del self._cancels[id]
+        if self._scoreboard.slots == 1 and (left := running.intersection(late)):
             logger.warning(
-                "task %s still runs after it was terminated; ending its process %d", entry.id, self._child.pid
+                "task %s still runs after it was terminated; ending its process %d", left.pop(), self._child.pid
             )
             self._child.kill(Ending.fenced("the task was terminated"))
 

@@ -1,6 +1,6 @@
 -- Ends the task that a barrier holds as FAILURE, because one of its members has failed; returns its end.
 -- A process that knows the task calls its handlers. The caller has locked the barrier.
--- A first step before a body that is a group, celery.accumulate, ends with the member's own error, and so does the group.
+-- A first step before a body that is a group, celery.accumulate, ends with the member's own error, as does the group.
 create or replace function {schema}.fail_held(p_barrier uuid, p_index integer, p_ends {schema}.ending[])
 returns {schema}.ending[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -11,19 +10,17 @@ from typing import Any
 import psycopg
 
 from lavoro.exceptions import OperationalError
-from lavoro.runtime.alarm import Alarm, readable
 from lavoro.runtime.service import Service
 from lavoro.store.database import Database
 from lavoro.store.errors import LOST, first_line
+from lavoro.store.inbox import Inbox
 from lavoro.store.lock_set import LockSet
 from lavoro.store.session import Session
 
 logger = logging.getLogger("lavoro.store")
 
-PROBE = 60.0
-"""Seconds after which a silent connection is asked whether it still lives."""
 ANSWER = 10.0
-"""Seconds that it has for the answer, and for all others."""
+"""Seconds that each statement of the connection has for its answer."""
 
 
 class Listener(Service):
@@ -50,9 +47,7 @@ class Listener(Service):
         self._heard, self._lost = heard, lost
         self._session = Session(database, "lavoro-listener", patience=ANSWER, direct=True, lost=self._connection_lost)
         self._locks = LockSet(database.schema)
-        self._alarm = Alarm()
-        self._came: list[str | None] = []
-        self._spoke = 0.0
+        self._inbox = Inbox()
 
     def want(self, keys: Iterable[str]) -> None:
         """Say what is waited for from now on; wakes the loop."""
@@ -69,15 +64,37 @@ class Listener(Service):
         """Wait until everything wanted is held, so that no later notification can be missed; False on timeout."""
         return self._locks.wait(timeout)
 
+    def borrow(self) -> None:
+        """Leave the reading to the calling thread, which calls ``read`` from now on."""
+        self._inbox.borrow()
+
+    def give_back(self) -> None:
+        """Read by the loop again."""
+        self._inbox.give_back()
+
+    def read(self, seconds: float) -> bool:
+        """Read in the calling thread, at most so long, and pass on what is heard; False while the loop reads."""
+        tx = self._session.tx
+        try:
+            payloads = None if tx is None else self._inbox.read(tx.connection, seconds)
+        except (*LOST, OSError, ValueError):  # the loop finds that, and connects again
+            self.give_back()
+            return False
+        if payloads is None:
+            return False
+        for payload in payloads:
+            self._heard(payload)
+        return True
+
     def start(self) -> None:
         """Start the loop."""
-        self._alarm.open()
+        self._inbox.open()
         super().start()
 
     def wake(self) -> None:
         """Interrupt the wait."""
         super().wake()
-        self._alarm.ring()
+        self._inbox.ring()
 
     def step(self) -> float | None:
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
@@ -87,8 +104,8 @@ class Listener(Service):
             if (tx := self._session.tx) is None:
                 connection = self._connect()
             elif not self._exchange_locks(connection := tx.connection):
-                self._wait(connection)
-            payloads = self._collect(connection)
+                self._inbox.wait(connection)
+            payloads = self._inbox.collect(connection)
         self._tell(payloads)
         return 0
 
@@ -96,7 +113,7 @@ class Listener(Service):
         """Close the connection."""
         self._session.close()
         self._locks.lost()
-        self._alarm.close()
+        self._inbox.close()
 
     def failed(self, error: Exception) -> None:
         """Log a lost connection once, not at every attempt."""
@@ -107,10 +124,8 @@ class Listener(Service):
 
     def _connect(self) -> psycopg.Connection[Any]:
         connection = self._session.open().connection
-        # For notifications that come with the answer of a statement, which psycopg reads.
-        connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
+        self._inbox.attach(connection)
         connection.execute(f'listen "{self._channel}"'.encode())
-        self._came, self._spoke = [None], time.monotonic()
         self._exchange_locks(connection)  # before None is told: it makes them look for all that was sent until now
         return connection
 
@@ -121,16 +136,8 @@ class Listener(Service):
         """
         exchanged = self._locks.exchange(connection)
         if exchanged:
-            self._spoke = time.monotonic()
+            self._inbox.spoke()
         return exchanged
-
-    def _collect(self, connection: psycopg.Connection[Any]) -> list[str | None]:
-        """Return what has been notified; by libpq, for psycopg's generator takes 60 us of each wake-up."""
-        connection.pgconn.consume_input()
-        while notification := connection.pgconn.notifies():
-            self._came.append(notification.extra.decode())
-        payloads, self._came = self._came, []
-        return payloads
 
     def _tell(self, payloads: list[str | None]) -> None:
         """Pass on what was heard, and that locks are held: all of it, whatever one of the calls may raise."""
@@ -143,18 +150,6 @@ class Listener(Service):
                 failed = error
         if failed is not None:
             raise failed
-
-    def _wait(self, connection: psycopg.Connection[Any]) -> None:
-        silent_for = time.monotonic() - self._spoke
-        socket, alarm = connection.fileno(), self._alarm.fileno()
-        ready = readable([socket, alarm], max(0.0, PROBE - silent_for))
-        if alarm in ready:
-            self._alarm.silence()
-        if not ready and silent_for >= PROBE:
-            connection.execute("select 1")  # a half-open socket would be silent for ever
-        elif socket not in ready:
-            return
-        self._spoke = time.monotonic()
 
     def _connection_lost(self) -> None:
         self._locks.lost()

@@ -18,10 +18,12 @@ from lavoro.store.listener import Listener
 class Subscription:
     """The tasks that one caller waits for, and the ids of those that have ended since."""
 
-    __slots__ = ("_ended", "_event", "ids", "missed")
+    __slots__ = ("_ended", "_event", "ids", "missed", "reads")
 
     def __init__(self, ids: Collection[uuid.UUID]) -> None:
         self.ids = ids
+        self.reads: Listener | None = None
+        """The listener whose connection this caller reads itself, because no other caller waits."""
         self.missed = False
         """Whether ends may have been missed: the connection is a new one."""
         self._ended: deque[str] = deque()
@@ -29,7 +31,11 @@ class Subscription:
 
     def wait(self, seconds: float) -> bool:
         """Wait until a task of this subscription ends; return whether one has."""
-        return self._event.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while self.reads is not None and not self._event.is_set() and (left := deadline - time.monotonic()) > 0:
+            if not self.reads.read(left):
+                break
+        return self._event.wait(max(0.0, deadline - time.monotonic()))
 
     def take(self) -> set[uuid.UUID] | None:
         """Return the ids that have ended since the last time; None if any may have."""
@@ -70,6 +76,8 @@ class ResultListener:
         self._waiting: dict[str, list[Subscription]] = {}
         self._lock = threading.Lock()
         self._listener: Listener | None = None
+        self._reader: Subscription | None = None
+        """The caller that reads the connection itself."""
         self._idle_since = 0.0
         """When the last caller left."""
 
@@ -85,6 +93,7 @@ class ResultListener:
         if not self._database.listens:
             return subscription
         with self._lock:
+            alone = not self._waiting
             for id in ids:
                 self._waiting.setdefault(str(id), []).append(subscription)
             if self._listener is None or not self._listener.alive:
@@ -92,8 +101,20 @@ class ResultListener:
                 self._listener.start()
             listener = self._listener
             listener.want(["results"])
+            self._let_read(listener, subscription if alone else None)
         listener.wait_until_heard(timeout)
         return subscription
+
+    def _let_read(self, listener: Listener, subscription: Subscription | None) -> None:
+        """Let a caller that waits alone read the connection itself; None: the loop reads, for all of them."""
+        before, self._reader = self._reader, subscription
+        if before is not None:
+            before.reads = None
+        if subscription is not None:
+            subscription.reads = listener
+            listener.borrow()
+        elif before is not None:
+            listener.give_back()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop waiting."""
@@ -104,6 +125,8 @@ class ResultListener:
                     others.remove(subscription)
                 if not others:
                     self._waiting.pop(id, None)
+            if self._reader is subscription:
+                self._reader = subscription.reads = None  # the loop notices soon, and sooner another caller reads
             if not self._waiting:
                 self._idle_since = time.monotonic()
 

@@ -115,7 +115,7 @@ def test_a_silent_connection_is_probed_though_the_loop_is_woken(
     ears: Ears, tx: Tx, eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who rests and gets up all the time does not hear that the other end is gone."""
-    monkeypatch.setattr("lavoro.store.listener.PROBE", 0.3)
+    monkeypatch.setattr("lavoro.store.inbox.PROBE", 0.3)
     assert ears.next() is None
 
     def probed() -> bool:

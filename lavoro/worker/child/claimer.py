@@ -183,6 +183,7 @@ class Claimer(Service):
             self._offers.tell(payload)
         if self._offers.told:
             self._accept(self._offers.take(self._open()))
+            self._capacity.pool.begin()
             self._offer(self._open())
         if self._offers.made and (not self._mailbox.listening or self._clock() >= self._offers.over):
             self._end_offers(self._open())

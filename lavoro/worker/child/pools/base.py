@@ -70,6 +70,9 @@ class Pool:
             heappush(self._jobs, (-job.priority, self._newest, job, call))
             self._available.put(None)
 
+    def begin(self) -> None:
+        """Let slots begin what was added, where the caller would keep them from it."""
+
     def take_back(self) -> list[Job]:
         """Take away the jobs that no slot has begun."""
         taken: list[Job] = []

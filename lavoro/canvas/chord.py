@@ -118,6 +118,7 @@ class chord(Signature[R]):
         while first.parent is not None:
             first = first.parent
         first.parent = header_result
+        result.follows_success = first is result and {**body.options, **policy}.get("failure_policy") != "run"
         if options.get("add_to_parent", True):
             add_children(header_result, first)
         return result

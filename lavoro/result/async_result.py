@@ -64,6 +64,8 @@ class AsyncResult(Lineage, Generic[R]):
     """The whole row, once the task is over."""
     _outcome: results.StoredOutcome | None = None
     """The part of it that ``get`` reads."""
+    follows_success = False
+    """Whether the task starts only after those of its parents have succeeded: after its success none is looked at."""
     supports_native_join = True
 
     @property
@@ -219,18 +221,21 @@ class AsyncResult(Lineage, Generic[R]):
         if disable_sync_subtasks:
             assert_will_not_block()
         follow = self.parent is not None and propagate and follow_parents
-        if follow:
-            on_interval = self._raising_of_parents(on_interval)
         task: Known | None = self._ended or self._final or self._outcome
         if task is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             look = self._fetch if on_message is None else self._telling(on_message)
             waiting = Waiting(self.site, self.id, self._name, look, self._fetch_outcome, deadline, self.parent)
-            task = waiting.wait(interval, on_interval)
+            try:
+                task = waiting.wait(interval, self._raising_of_parents(on_interval) if follow else on_interval)
+            except TimeoutError:
+                if follow:
+                    raise_of(self._tasks_before())
+                raise
         if on_message is not None:
             on_message(self.stored())
-        if follow and state_of(task, self.app, self.site) in states.PROPAGATE_STATES:
-            raise_of(self._tasks_before())  # the end of the one before, and so of this, may have come since the look
+        if follow and not (self.follows_success and state_of(task, self.app, self.site) == states.SUCCESS):
+            raise_of(self._tasks_before())
         return self._unpacked(task, propagate, callback)  # type: ignore[no-any-return]
 
     wait = get
@@ -247,14 +252,15 @@ class AsyncResult(Lineage, Generic[R]):
         return [each for each in reversed(parents) if isinstance(each, AsyncResult)]
 
     def _raising_of_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], Any]:
-        """Raise the error of the first task of the chain that failed: this one never starts then.
+        """Return a function that raises the error of the first task of the chain that failed: this one never starts.
 
-        Return the function that does so again, for those that are not over.
+        It is called while this task is not over. A look at thousands of members would cost more than the wait.
         """
-        left = raise_of(self._tasks_before())
+        left: list[AsyncResult[Any]] | None = None
 
         def look() -> None:
-            left[:] = raise_of(left)
+            nonlocal left
+            left = raise_of(self._tasks_before() if left is None else left)
             if on_interval is not None:
                 on_interval()
 

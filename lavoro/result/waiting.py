@@ -48,9 +48,9 @@ class Waiting(NamedTuple):
                     return self._last_look()
                 heard = subscription.wait(min(interval, left))
                 subscription.take()
-                if on_interval:
-                    on_interval()
                 task = self._patiently(self.look_for_outcome) if heard else None
+                if task is None and on_interval:
+                    on_interval()
                 if task is None:  # a state that the task has set itself may be final too
                     task = self._patiently(self.look)
             return task

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from lavoro import serialization
@@ -21,6 +22,10 @@ _MESSAGES: Fields = (
 _PLACES: Fields = (
     ("barriers", texts), ("held_for", optional_uuids), ("expects", integers), ("blockers", texts), ("policies", texts),
     ("ancestors", texts),
+)  # fmt: skip
+_CANVAS: Fields = (
+    ("barriers", texts), ("indexes", integers), ("held_for", optional_uuids), ("expects", integers),
+    ("policies", texts),
 )  # fmt: skip
 _NOWHERE = Place()
 
@@ -41,6 +46,31 @@ def of_places(messages: Sequence[Message]) -> dict[str, Any]:
     blockers = [f"{{{','.join(map(str, place.blockers))}}}" if place.blockers else None for place in places]
     ancestors = [_ancestors(place) if any(place.ancestors) else None for place in places]
     return _columns(_PLACES, (barriers, held_for, expects, blockers, policies, ancestors))
+
+
+def of_canvas(messages: Sequence[Message]) -> dict[str, Any] | None:
+    """Return the columns of a canvas that stands alone; None for one with blockers, or with barriers made before."""
+    places = [message.place or _NOWHERE for message in messages]
+    made = {str(place.held_for) for place in places if place.held_for}
+    members = [_member(place, made) for place in places]
+    if not all(members):
+        return None
+    _, held_for, expects, _, policies, _ = zip(*places, strict=True)
+    barriers, indexes = zip(*members, strict=True)
+    return of_messages(messages) | _columns(_CANVAS, (barriers, indexes, held_for, expects, policies))
+
+
+def _member(place: Place, made: Container[str]) -> tuple[str | None, int | None] | None:
+    """Return the barrier and the index of a task that is a member of one of these at most; None for another one."""
+    if place.blockers or (place.held_for is None) != (place.expects == 0):
+        return None
+    if place.barriers is None:
+        return None, None
+    found = _ONE_BARRIER(place.barriers)
+    return (found[1], int(found[2])) if found and found[1] in made else None
+
+
+_ONE_BARRIER = re.compile(r'\{"([0-9a-f-]{36})": ?(\d+)\}').fullmatch
 
 
 def _ancestors(place: Place) -> str:

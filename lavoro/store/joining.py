@@ -35,7 +35,7 @@ def join(connection: Any, schema: str) -> Tx:
     if driver.lock.locked():  # if this thread holds it, waiting would never end
         raise RuntimeError(_BUSY)
     tx = Tx(driver, schema)
-    arrays.register(tx.cursor)  # the connection may be older than the import of this package
+    arrays.register(tx.raw)  # the connection may be older than the import of this package
     return tx
 
 

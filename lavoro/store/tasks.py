@@ -98,17 +98,27 @@ def _is_plain(message: Message) -> bool:
 
 
 def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
-    fields = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
-    if any(fields["place"]) or fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
+    statement, parameters = _short_form(messages)
+    if parameters is None:
         return _insert_any(tx, messages, always=always)
-    parameters: dict[str, Any] = {name: fields[name][0] for name in _SHARED}
-    parameters |= {"ids": uuids(fields["id"]), "args": texts(fields["args"]), "kwargs": texts(fields["kwargs"])}
     try:
-        tx.execute("insert_calls", parameters | {"always": always})
+        tx.execute(statement, parameters | {"always": always})
     except UniqueViolation:
         if always:
             raise
         _insert_any(tx, messages, always=always)
+
+
+def _short_form(messages: Sequence[Message]) -> tuple[str, dict[str, Any] | None]:
+    """Return a statement for calls that differ only in arguments, or for a canvas, and its parameters if it will do."""
+    fields = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
+    if any(fields["place"]):
+        return "insert_canvas", columns.of_canvas(messages)
+    if fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
+        return "insert_calls", None
+    shared = {name: fields[name][0] for name in _SHARED}
+    lists = {"ids": uuids(fields["id"]), "args": texts(fields["args"]), "kwargs": texts(fields["kwargs"])}
+    return "insert_calls", shared | lists
 
 
 def _insert_any(

@@ -18,7 +18,7 @@ from psycopg.rows import tuple_row
 from lavoro.runtime.service import jitter
 from lavoro.store.errors import CONFLICTS
 from lavoro.store.prepared import Prepared
-from lavoro.store.statements import numbered, statement
+from lavoro.store.statements import numbered
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -33,12 +33,14 @@ _REPEATS = 20
 class Tx:
     """A place to run statements: a cursor of one connection, whose owner decides when it commits."""
 
-    __slots__ = ("connection", "cursor", "prepared", "schema")
+    __slots__ = ("connection", "cursor", "prepared", "raw", "schema")
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.connection = connection
         self.cursor = psycopg.Cursor(connection, row_factory=tuple_row)  # a caller's connection may have other ideas
-        self.cursor.format = pq.Format.BINARY
+        self.raw = psycopg.RawCursor(connection, row_factory=tuple_row)
+        """For statements with numbered parameters: psycopg reads long ones of the other kind anew each time."""
+        self.cursor.format = self.raw.format = pq.Format.BINARY
         self.schema = schema
         self.prepared: dict[str, Prepared] = {}
 
@@ -52,12 +54,13 @@ class Tx:
 
     def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Run the statement of that name; again after a conflict, if it is a transaction of its own."""
-        text = statement(name, self.schema)
+        text, names = numbered(name, self.schema)
+        values = [parameters[each] for each in names] if parameters else None
         try:
-            return self.cursor.execute(text, parameters)
+            return self.raw.execute(text, values)
         except CONFLICTS as error:
             self._must_be_alone(error)
-            return self._again(partial(self.cursor.execute, text, parameters))
+            return self._again(partial(self.raw.execute, text, values))
 
     def run_prepared(
         self, name: str, values: Sequence[bytes | None], formats: Sequence[int], *,

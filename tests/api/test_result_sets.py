@@ -161,6 +161,19 @@ def test_the_members_before_a_task_are_looked_at_together(hand: Hand, send: Send
 
 
 @pytest.mark.usefixtures("worker")
+def test_the_members_of_a_chord_that_succeeded_are_not_looked_at(statements: Statements) -> None:
+    """The body starts only after them; with the policy `run` it starts after failures too."""
+    total = chord([tasks.add.s(number, number) for number in range(5)], tasks.identity.s()).delay()
+    told = chord([tasks.fail.s("key")], tasks.kinds.s()).apply_async(failure_policy="run")
+    statements.clear()
+    assert total.get(timeout=30, interval=30) == [0, 2, 4, 6, 8]
+    assert "list_ended" not in statements
+    with pytest.raises(KeyError, match="name"):
+        told.get(timeout=30, interval=30)
+    assert statements["list_ended"] == 1
+
+
+@pytest.mark.usefixtures("worker")
 def test_then_calls_with_the_set() -> None:
     told: list[Any] = []
     good, bad = ResultSet([tasks.add.delay(1, 1)]), ResultSet([tasks.fail.delay("key")])

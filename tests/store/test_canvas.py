@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from psycopg.errors import InvalidParameterValue
 
 from lavoro import states
 from lavoro.exceptions import ChordError
@@ -16,6 +17,8 @@ from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished
 from lavoro.protocol.place import Follow, Place
 from lavoro.store import members, tasks
+from lavoro.store.arrays import integers, optional_uuids
+from lavoro.store.columns import of_canvas
 from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, send, stage_of, stored, succeeded, take, value
 
@@ -52,6 +55,38 @@ def test_a_body_waits_until_all_members_have_succeeded(tx: Tx) -> None:
     assert rows(tx, "select index, state, result::text from lavoro.member order by index") == [
         (0, "SUCCESS", "10"), (1, "SUCCESS", "20"), (2, "SUCCESS", "20"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("member", ["another barrier", "no index"])
+def test_a_canvas_that_stands_alone_has_members_of_its_own_barriers_only(tx: Tx, member: str) -> None:
+    """Any sender may call the function: a member of another barrier would end that one too early."""
+    *others, body = chord(2)
+    columns = of_canvas([*others, body])
+    assert columns is not None
+    if member == "no index":
+        columns["indexes"] = integers([0, None, None])
+    else:
+        columns["held_for"] = optional_uuids([None, None, uuid7()])
+    with pytest.raises(InvalidParameterValue, match="barrier .* is not made with this canvas"):
+        tx.execute("insert_canvas", columns | {"always": False})
+    assert value(tx, "select count(*) from lavoro.tasks") == 0
+
+
+def test_a_canvas_that_does_not_stand_alone_has_no_short_form(tx: Tx) -> None:
+    member, body = message(place=Place(f'{{"{uuid7()}":0}}')), message(place=Place(held_for=uuid7()))
+    blocker = message()
+    blocked = message(place=Place(None, None, 1, (blocker.id,)))
+    for each in (member, body, blocked):
+        assert of_canvas([*chord(2), each]) is None
+    assert of_canvas([*chord(2), *chord(1), blocker]) is not None
+
+
+def test_an_id_that_is_taken_is_stored_once_and_counted(tx: Tx) -> None:
+    member, body = chord(1)
+    tasks.insert(tx, [member._replace(place=None)])
+    tasks.insert(tx, [member, body])
+    tasks.finish(tx, 1, [succeeded(job) for job in take(tx)])
+    assert [job.id for job in take(tx)] == [body.id]
 
 
 def test_the_next_step_of_a_chain_is_stored_with_the_outcome(tx: Tx) -> None:

@@ -39,6 +39,8 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("assign", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
     ("admit", "waiting"): set(),
     ("store_messages", "held"): {"created_at", "crashes", "reason"},
+    ("store_canvas", "held"): {"created_at", "attempt", "crashes", "reason"},
+    ("store_canvas", "waiting"): NEW - {"barriers"},
     ("enqueue", "waiting"): NEW | {"payload", "retries", "expires_at", "options"},
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
     ("finish_task", "finished"): {"finished_at"},

@@ -26,7 +26,10 @@ STRANGER = "lavoro_stranger"
 EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worker", "lavoro_readonly", STRANGER}
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-SENDING = {"insert_task", "insert_task_quietly", "insert_calls", "insert_tasks", "insert_placed", "save_group"}
+SENDING = {
+    "insert_task", "insert_task_quietly", "insert_calls", "insert_tasks", "insert_placed", "insert_canvas",
+    "save_group",
+}  # fmt: skip
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",

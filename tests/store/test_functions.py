@@ -19,7 +19,7 @@ SOURCES = """
     select p.proname, pg_get_functiondef(p.oid), p.proacl::text from pg_proc p
     where p.pronamespace = 'lavoro'::regnamespace order by 1"""
 ANOTHER = """
-    create or replace function lavoro.nobody_waits(p_key text) returns boolean language sql as 'select null::boolean'"""
+    create or replace function lavoro.is_awaited(p_key text) returns boolean language sql as 'select null::boolean'"""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_parameters_are_named_as_no_column_is(connection: psycopg.Connection, na
 def test_migrate_replaces_a_function_and_keeps_its_rights(connection: psycopg.Connection, migrated_url: str) -> None:
     connection.execute("create role caller")
     try:
-        connection.execute("grant execute on function lavoro.nobody_waits to caller")
+        connection.execute("grant execute on function lavoro.is_awaited to caller")
         right = connection.execute(SOURCES).fetchall()
         connection.execute(ANOTHER)
         assert connection.execute(SOURCES).fetchall() != right

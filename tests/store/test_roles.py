@@ -151,8 +151,8 @@ def test_functions_of_the_owner_pin_their_search_path(act: Act) -> None:
     """Else a user with a schema of his own could have the owner call his functions."""
     query = "select proname, proconfig, prosecdef from pg_proc where pronamespace = 'lavoro'::regnamespace"
     for name, config, definer in rows(act("none"), query):
-        assert config == ["search_path=pg_catalog, pg_temp"] or name == "nobody_waits"
-        assert definer != (name == "nobody_waits")  # it reads no table, and a function of the owner is not inlined
+        assert config == ["search_path=pg_catalog, pg_temp"] or name == "is_awaited"
+        assert definer != (name == "is_awaited")  # it reads no table, and a function of the owner is not inlined
 
 
 def test_without_the_roles_the_public_may_not_enqueue(cluster: Cluster, migrated_template: str) -> None:

@@ -89,7 +89,7 @@ with given as materialized (
     returning id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
-    select not {schema}.nobody_waits('{prefix}_results') as by_callers
+    select {schema}.is_awaited('{prefix}_results') as by_callers
 )
 select count(*), (
     select count(pg_notify('{prefix}_done', page.ids)) from (

@@ -25,7 +25,7 @@ with done as (
 )
 -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
 select
-    case when not {schema}.nobody_waits('{prefix}_results') then pg_notify('{prefix}_done', id::text) end,
+    case when {schema}.is_awaited('{prefix}_results') then pg_notify('{prefix}_done', id::text) end,
     case when barriers is not null or (%(state)s <> 'SUCCESS' and strpos(options::text, '"chain"') > 0) --@count
     then {schema}.count_members(array[row(
         id, case when %(state)s <> 'SUCCESS' then options->>'task_id' end, barriers,

@@ -18,4 +18,4 @@ with stored as (
 )
 select pg_notify('{prefix}_wake', case when %(eta)s::timestamptz is not null or %(countdown)s::float8 > 0
     then 'later:' else 'due:' end || %(priority)s::int2 || ':' || %(queue)s::text)
-where %(always)s or not {schema}.nobody_waits('{prefix}_queue:' || %(queue)s::text)
+where %(always)s or {schema}.is_awaited('{prefix}_queue:' || %(queue)s::text)

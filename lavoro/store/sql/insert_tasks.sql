@@ -33,4 +33,4 @@ select pg_notify('{prefix}_wake', case when later then 'later:' else 'due:' end 
 from (
     select queue, priority, bool_or(eta is not null or countdown > 0) as later from given group by queue, priority
 ) lane
-where %(always)s or not {schema}.nobody_waits('{prefix}_queue:' || queue)
+where %(always)s or {schema}.is_awaited('{prefix}_queue:' || queue)

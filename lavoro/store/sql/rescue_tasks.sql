@@ -7,7 +7,7 @@ with lost as (
     where ctid = any (array(
         select ctid from {schema}.running where worker_id = %(worker_id)s order by id for update))
     returning *
-), judged as materialized (
+), decided as materialized (
     select l.*, j.suspect,
         case
             when l.cancel is not null then 'TaskRevokedError'
@@ -15,12 +15,12 @@ with lost as (
             when %(by_order)s then null
             when l.options->>'acks_late' = 'false' then 'WorkerLostError'
             when j.suspect and l.crashes + 1 >= %(max_crashes)s::int then 'WorkerLostError'
-        end as verdict
+        end as error
     from lost l
     cross join lateral (
         select not %(by_order)s and (%(suspects)s::uuid[] is null or l.id = any (%(suspects)s::uuid[])) as suspect
     ) j
-), blamed as materialized (
+), recorded as materialized (
     -- The recorded reason names up to three suspects.
     select %(reason)s::text || case when %(suspects)s::uuid[] is null or count(*) = 0 then ''
         else '; it had begun ' || string_agg(b.task, ', ') filter (where b.place <= 3)
@@ -28,15 +28,15 @@ with lost as (
     from (
         select name || '[' || coalesce(options->>'task_id', id::text) || ']' as task,
             row_number() over (order by started_at, id) as place
-        from judged where suspect
+        from decided where suspect
     ) b
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, reason)
     select
         id, attempt, worker_id, 'LOST', started_at,
-        (select reason from blamed) --@reason
-    from judged
-    where verdict is null and not %(by_order)s --@lost
+        (select reason from recorded) --@reason
+    from decided
+    where error is null and not %(by_order)s --@lost
 ), ended as (
     insert into {schema}.finished (
         id, state, worker_id, queue, priority, attempt, retries, crashes,
@@ -45,22 +45,22 @@ with lost as (
         result
     )
     select
-        id, case when verdict = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end,
+        id, case when error = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end,
         worker_id, queue, priority, attempt, retries, crashes + suspect::int,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        json_build_object('exc_type', verdict, 'exc_module', 'lavoro.exceptions', 'exc_message', json_build_array(
-            case when verdict = 'TaskRevokedError' then 'terminated'
-            when verdict = 'TimeLimitExceeded' then %(reason)s
+        json_build_object('exc_type', error, 'exc_module', 'lavoro.exceptions', 'exc_message', json_build_array(
+            case when error = 'TaskRevokedError' then 'terminated'
+            when error = 'TimeLimitExceeded' then %(reason)s
             when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
             else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)'
             end))
-    from judged cross join blamed b
-    where verdict is not null
+    from decided cross join recorded b
+    where error is not null
     returning id, name, state, options, result
 ), unhandled as (
     insert into {schema}.unhandled (id, name, cancel)
-    select e.id, e.name, j.cancel from ended e join judged j on j.id = e.id
+    select e.id, e.name, d.cancel from ended e join decided d on d.id = e.id
     on conflict (id) do nothing
 ), requeued as (
     insert into {schema}.waiting (
@@ -79,10 +79,10 @@ with lost as (
             else least(due_at, clock_timestamp())
         end,
         least(created_at, clock_timestamp()), expires_at,
-        name, args, kwargs, options, payload, (select reason from blamed),
+        name, args, kwargs, options, payload, (select reason from recorded),
         barriers --@kept
-    from judged
-    where verdict is null --@requeue
+    from decided
+    where error is null --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
     on conflict (id) do update set barriers = coalesce(waiting.barriers, '{}') || excluded.barriers
     where excluded.barriers is not null
@@ -93,13 +93,13 @@ with lost as (
     select count(pg_notify('{prefix}_done', id::text)) from ended
 ), counted as (
     select {schema}.count_members(array_agg(row(
-        e.id, e.options->>'task_id', j.barriers, e.state, e.result, null, e.options
+        e.id, e.options->>'task_id', d.barriers, e.state, e.result, null, e.options
     )::{schema}.ending))
-    from ended e join judged j on j.id = e.id
-    where j.barriers is not null or strpos(e.options::text, '"chain"') > 0 --@count
+    from ended e join decided d on d.id = e.id
+    where d.barriers is not null or strpos(e.options::text, '"chain"') > 0 --@count
 )
 select
-    (select reason from blamed),
+    (select reason from recorded),
     (select count(*) from requeued),
     array(
         select array[

@@ -13,7 +13,7 @@ begin
         select t.queue, t.priority, bool_or(t.due_at > clock_timestamp()) as later from unnest(tasks) t
         group by t.queue, t.priority order by t.queue, t.priority
     loop
-        continue when not p_always and {schema}.nobody_waits('{prefix}_queue:' || lane.queue);
+        continue when not p_always and not {schema}.is_awaited('{prefix}_queue:' || lane.queue);
         if p_assign then
             for task in
                 select t.* from unnest(tasks) t

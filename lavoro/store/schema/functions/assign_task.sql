@@ -13,7 +13,7 @@ create or replace function {schema}.assign_task(
 declare
     notified text;
 begin
-    if {schema}.nobody_waits('{prefix}_queue:' || p_queue) then
+    if not {schema}.is_awaited('{prefix}_queue:' || p_queue) then
         insert into {schema}.waiting (id, queue, priority, name, args, kwargs, options)
         values (p_id, p_queue, p_priority, p_name, p_args, p_kwargs, p_options);
         return true;

@@ -1,9 +1,0 @@
--- Returns true if no session holds the key's lock shared: no worker sleeps on the queue, or no caller awaits results.
--- NOTIFY takes a lock on the whole database at commit. Statements skip it when this function returns true.
--- It is one expression, because a cancel between two statements would leave the lock behind. The server inlines it.
-create or replace function {schema}.nobody_waits(p_key text) returns boolean language sql volatile as $$
-    select case when pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(p_key, 0))
-        then pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(p_key, 0)) else false end
-$$;
-
-revoke all on function {schema}.nobody_waits from public;

@@ -64,7 +64,7 @@ begin
         select queue, priority, bool_or(eta is not null or countdown > 0) as later
         from given where held_for is null group by queue, priority
     ) lane
-    where p_always or not {schema}.nobody_waits('{prefix}_queue:' || queue)
+    where p_always or {schema}.is_awaited('{prefix}_queue:' || queue)
     into stranger;
 end $$;
 

@@ -32,8 +32,9 @@ def purge(context: click.Context, app: str | None, queues: tuple[str, ...], forc
         if not waiting:
             say(plain(f"nothing waits on {', '.join(names)}"))
             return
+        failing = store.failing_with_them(store.held_behind(found.database, names))
         what = counted(waiting, "task that waits", "tasks that wait")
-        click.confirm(plain(f"Delete {what} on {', '.join(names)}?"), abort=True)
-    with translated():
-        count = store.purge(found.database, names)
-    say(plain(f"deleted {counted(count, 'task')} from {', '.join(names)}"))
+        click.confirm(plain(f"Delete {what} on {', '.join(names)}{failing}?"), abort=True)
+    purged = store.purge(found.database, names)
+    deleted = f"deleted {counted(purged.deleted, 'task')} from {', '.join(names)}"
+    say(plain(deleted + store.failing_with_them(purged.failing)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,6 +17,10 @@ from lavoro.store.errors import translated
 from lavoro.store.notifications import Back, write
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.tx import Tx
+from lavoro.text.plural import counted
+
+SHOWN = 5
+"""Names of tasks that a purge tells of."""
 
 
 class QueueStatus(NamedTuple):
@@ -34,6 +39,15 @@ class QueueStatus(NamedTuple):
     """Whether a live worker takes tasks from it."""
     held: int = 0
     """Until other tasks have ended."""
+
+
+class Purged(NamedTuple):
+    """The tasks that a purge deleted, and those that fail with them."""
+
+    deleted: int
+    """Tasks that waited or were held."""
+    failing: dict[str, int]
+    """Held tasks of other queues that fail with them, by name, the most first."""
 
 
 class WorkerStatus(NamedTuple):
@@ -141,11 +155,40 @@ def resume(database: Database, names: Sequence[str]) -> None:
         connection.execute(wake.where(t.queue.c.name.in_(names)))  # tasks may wait below the claimers' lower bounds
 
 
-def purge(database: Database, names: Sequence[str]) -> int:
-    """Delete the waiting and held tasks of these queues; return their number."""
+def purge(database: Database, names: Sequence[str]) -> Purged:
+    """Delete the waiting and held tasks of these queues."""
+    parameters = {"queues": texts(names)}
+    with _patient(database) as tx:
+        failing = _held_behind(tx, names)
+        deleted = sum(tx.run(statement, parameters)[0][0] for statement in ("purge_held", "purge_tasks"))
+    return Purged(deleted, failing)
+
+
+def held_behind(database: Database, names: Sequence[str]) -> dict[str, int]:
+    """Count the held tasks of other queues that fail if these queues are purged, by name, the most first."""
+    with _patient(database) as tx:
+        return _held_behind(tx, names)
+
+
+def _held_behind(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    return {row[0]: row[1] for row in tx.run("held_behind_queues", {"queues": texts(names)})}
+
+
+def failing_with_them(failing: dict[str, int]) -> str:
+    """Write which held tasks fail with those of a purge; nothing if none does."""
+    if not failing:
+        return ""
+    shown = [f"{count:,} x {name}" for name, count in list(failing.items())[:SHOWN]]
+    more = [counted(len(failing) - SHOWN, "other name")] if len(failing) > SHOWN else []
+    what = counted(sum(failing.values()), "task that waits", "tasks that wait")
+    return f"; {what} for them elsewhere {'fails' if sum(failing.values()) == 1 else 'fail'}: {', '.join(shown + more)}"
+
+
+@contextlib.contextmanager
+def _patient(database: Database) -> Iterator[Tx]:
+    """Yield a connection without a deadline: there may be millions of tasks."""
     with translated(), database.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
-        driver.patience = math.inf  # there may be millions
+        driver.patience = math.inf
         connection.detach()  # the next user of the connection needs a deadline again
-        tx = Tx(driver, database.schema)
-        return sum(tx.run(statement, {"queues": texts(names)})[0][0] for statement in ("purge_held", "purge_tasks"))
+        yield Tx(driver, database.schema)

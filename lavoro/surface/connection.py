@@ -38,7 +38,7 @@ class Channel:
 
     def queue_purge(self, queue: str = "", **options: Any) -> int:
         """Delete what waits in a queue; return how many that was."""
-        return queues.purge(self._database, [queue])
+        return queues.purge(self._database, [queue]).deleted
 
     def close(self) -> None:
         """Nothing is held open."""

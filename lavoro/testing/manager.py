@@ -195,7 +195,7 @@ class ManagerMixin:
     def wait_until_idle(self) -> None:
         """Drop the tasks that wait in the application's queues, and wait for the end of those that run there."""
         names, database = self.app.queues, self.app.database
-        while queues.purge(database, names) or any(
+        while queues.purge(database, names).deleted or any(
             status.running for status in queues.queue_status(database) if status.queue in names
         ):
             time.sleep(IDLE)

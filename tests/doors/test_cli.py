@@ -264,6 +264,19 @@ def test_purge_asks_with_a_number(folder: Path, migrated_url: str) -> None:
     assert asked.returncode == 1
 
 
+def test_purge_says_which_held_tasks_fail_with_those_that_it_deletes(folder: Path, migrated_url: str) -> None:
+    with Lavoro("sender", broker=migrated_url, set_as_current=False) as sender:
+        blocker = sender.send_task("shop.add", (1, 2))
+        blocked = sender.send_task("mail.report", queue="mail", blockers=[blocker])
+        sender.send_task("mail.send", queue="mail", blockers=[blocked], failure_policy="run")
+        waits = "1 task that waits for them elsewhere fails: 1 x mail.report"
+        asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
+        assert f"Delete 1 task that waits on celery; {waits}?" in asked.stdout
+        done = lavoro(folder, "purge", "-A", "shop", "-f", url=migrated_url)
+        assert done.stdout == f"deleted 1 task from celery; {waits}\n"
+        assert blocked.state == "FAILURE"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

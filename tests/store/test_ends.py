@@ -288,9 +288,32 @@ def test_a_step_that_follows_an_end_from_outside_inherits_its_barriers(tx: Tx) -
 # Operators
 
 
+@pytest.mark.parametrize("policy", [None, "wait", "run"])
+def test_a_purge_tells_which_held_tasks_of_other_queues_fail_with_it(
+    tx: Tx, database: Database, policy: str | None
+) -> None:
+    """Those that wait for them, and those that wait for these in turn; not those that are deleted themselves."""
+    member, inner, outer, other = uuid7(), uuid7(), uuid7(), uuid7()
+    sent = [
+        message(queue="members", place=Place(f'{{"{member}":0,"{other}":0}}')),
+        message(name="test.inner", queue="bodies", place=Place(f'{{"{inner}":0}}', member, 1, policy=policy)),
+        message(name="test.outer", queue="bodies", place=Place(f'{{"{outer}":0}}', inner, 1)),
+        message(name="test.outer", queue="bodies", place=Place(None, outer, 1)),
+        message(name="test.purged", queue="members", place=Place(None, other, 1)),
+        message(name="test.another", queue="bodies", place=Place(held_for=uuid7(), expects=1)),
+    ]
+    tasks.insert(tx, sent)
+    failing = {} if policy == "run" else {"test.outer": 2, "test.inner": 1}
+    assert queues.held_behind(database, ["members"]) == failing
+    assert queues.held_behind(database, ["bodies"]) == {}
+    assert queues.purge(database, ["members"]) == (2, failing)
+    found = dict(rows(tx, "select name, count(*) from lavoro.finished where state = 'FAILURE' group by name"))
+    assert found == failing
+
+
 def test_a_held_task_is_counted_by_status_and_purged(tx: Tx, database: Database) -> None:
     tasks.insert(tx, [blocked_by(send(tx))])
     found = {status.queue: (status.ready, status.held) for status in queues.queue_status(database)}
     assert found == {"celery": (1, 0), "blocked": (0, 1)}
-    assert queues.purge(database, ["blocked"]) == 1
+    assert queues.purge(database, ["blocked"]) == (1, {})
     assert value(tx, "select count(*) from lavoro.held") == 0

@@ -94,7 +94,7 @@ def test_queues_and_doctor(database: Database, tx: Tx) -> None:
     [resume] = [finding.repair for finding in doctor.examine(exam) if finding.which == "odd"]
     tx.connection.execute(resume.encode())
     assert not next(status.paused for status in queues.queue_status(database) if status.queue == "odd")
-    assert queues.purge(database, ["odd"]) == 1
+    assert queues.purge(database, ["odd"]).deleted == 1
 
 
 def test_partitions_are_made_and_dropped(tx: Tx) -> None:

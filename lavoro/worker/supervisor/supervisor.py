@@ -105,8 +105,11 @@ class Supervisor:
         for note in (*config.notes, *start_warnings.of_the_node(database, self._hostname, own)):
             logger.warning("%s", note)
         if self._options.purge:
-            purged = counted(queues.purge(database, config.queues), "task")
-            logger.warning("purged %s from %s", purged, ", ".join(config.queues))
+            purged = queues.purge(database, config.queues)
+            logger.warning(
+                "purged %s from %s%s",
+                counted(purged.deleted, "task"), ", ".join(config.queues), queues.failing_with_them(purged.failing),
+            )  # fmt: skip
         database.dispose()  # the services have connections of their own
         self._children.handlers = {
             "hello": self._on_hello,

@@ -1,4 +1,4 @@
--- Stores the tasks of a canvas that stands alone; this is the short form of insert_placed, in three quarters of its time.
+-- Stores the tasks of a canvas that stands alone: the short form of insert_placed, in three quarters of its time.
 select {schema}.store_canvas(
     %(ids)s, %(names)s, %(queues)s, %(priorities)s, %(retries)s,
     %(etas)s::timestamptz[], %(countdowns)s, %(expires)s::timestamptz[], %(expires_in)s,

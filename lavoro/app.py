@@ -17,11 +17,11 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from lavoro.application.shared_tasks import SharedTasks
 from lavoro.application.site import Site
 from lavoro.application.task_modules import TaskModules, import_discovered
-from lavoro.calling.joining import joined, joining
 from lavoro.calling.options import warn_of_unknown
 from lavoro.calling.outbox import Outbox
 from lavoro.calling.routing import queue_names
 from lavoro.calling.sending import begin, pauses
+from lavoro.calling.transactions import joined, joining
 from lavoro.canvas import builtin as _builtin  # noqa: F401  # registers tasks
 from lavoro.canvas import completing
 from lavoro.config import absent, spelling

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lavoro import signals
-from lavoro.calling.joining import joined
 from lavoro.calling.message_builder import MessageBuilder, calling_task
 from lavoro.calling.outbox import Outbox
+from lavoro.calling.transactions import joined
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Place

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lavoro.calling.joining import joined, joining
 from lavoro.calling.publish_signals import Announcement, tell_published
+from lavoro.calling.transactions import joined, joining
 from lavoro.protocol.message import Message
 
 HOW = ("connection", "retry", "retry_policy")

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lavoro import signals
-from lavoro.calling.joining import joined, joining
 from lavoro.calling.message_builder import Call, MessageBuilder, calling_task, retry_under_way, split_call
 from lavoro.calling.outbox import HOW, Outbox
 from lavoro.calling.publish_signals import Announcement, announced, tell_published
+from lavoro.calling.transactions import joined, joining
 from lavoro.execution.context import Context
 from lavoro.protocol.message import Message
 from lavoro.result import AsyncResult

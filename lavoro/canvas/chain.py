@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from lavoro.calling.outbox import HOW, gathered
-from lavoro.canvas.joining import folded, is_empty_group, unrolled
+from lavoro.canvas.composing import folded, is_empty_group, unrolled
 from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from lavoro.calling.outbox import HOW, gathered
+from lavoro.canvas.composing import composed
 from lavoro.canvas.group import add_children, group, send_members
-from lavoro.canvas.joining import joined
 from lavoro.canvas.kinds import register_type
 from lavoro.canvas.signature import R, Signature, T, as_list, field, given, maybe_signature, signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
@@ -244,7 +244,7 @@ def gathering(leaf: Any) -> Any:
     last = leaf
     while last.subtask_type in ("chain", "chord"):
         last = last.tasks[-1] if last.subtask_type == "chain" else last.body
-    return joined(leaf, _accumulate(leaf)) if last.subtask_type == "group" else leaf
+    return composed(leaf, _accumulate(leaf)) if last.subtask_type == "group" else leaf
 
 
 def gathering_body(body: Any) -> Any:

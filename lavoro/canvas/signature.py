@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lavoro.calling.members import Members
 from lavoro.canvas import kinds
-from lavoro.canvas.joining import joined
+from lavoro.canvas.composing import composed
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
 from lavoro.runtime import current_app
@@ -266,7 +266,7 @@ class Signature(dict[str, Any], Generic[R]):
 
     def __or__(self, other: Signature[T]) -> Signature[T]:  # type: ignore[override]
         """Chain the two: ``a | b`` calls ``b`` with the result of ``a``."""
-        return joined(self, other) if isinstance(other, Signature) else NotImplemented  # type: ignore[no-any-return,redundant-expr]
+        return composed(self, other) if isinstance(other, Signature) else NotImplemented  # type: ignore[no-any-return,redundant-expr]
 
     def __ior__(self, other: Signature[T]) -> Signature[T]:  # type: ignore[override]
         return self.__or__(other)

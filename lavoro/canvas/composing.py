@@ -8,7 +8,7 @@ from typing import Any
 from lavoro.canvas.kinds import TYPES
 
 
-def joined(left: Any, right: Any) -> Any:
+def composed(left: Any, right: Any) -> Any:
     """Return ``left | right``; the two stay as they are."""
     match left.subtask_type:
         case "chain":
@@ -30,7 +30,7 @@ def folded(signatures: Iterable[Any]) -> Any:
         made = _extended(steps, each, clone=number < len(left) - 1)
         if made is not steps:  # it is a chain no longer
             for following in left[number + 1 :]:
-                made = joined(made, following)
+                made = composed(made, following)
             return made
     return _chain([*(step.clone() for step in steps[:-1]), *steps[-1:]], None)
 
@@ -64,7 +64,7 @@ def _extended(steps: list[Any], right: Any, *, clone: bool) -> Any:
             made = _extended(steps, each, clone=clone or number < len(inner) - 1)
             if made is not steps:
                 for following in inner[number + 1 :]:
-                    made = joined(made, following)
+                    made = composed(made, following)
                 return made
         return steps
     right = unrolled(right)
@@ -77,11 +77,11 @@ def _extended(steps: list[Any], right: Any, *, clone: bool) -> Any:
     if last == "group" and right.subtask_type != "group":
         made = TYPES["chord"](steps.pop(), body=own, app=own._app)
         if steps and steps[-1].subtask_type == "chord":  # of two chords in sequence the first's body goes on
-            steps[-1].body = joined(steps[-1].body, made)
+            steps[-1].body = composed(steps[-1].body, made)
         else:
             steps.append(made)
     elif last == "chord" and right.subtask_type != "chord":
-        steps[-1].body = joined(steps[-1].body, right)
+        steps[-1].body = composed(steps[-1].body, right)
     else:
         steps.append(own)
     return steps
@@ -93,7 +93,7 @@ def _into_body(chord: Any, right: Any) -> Any:
     if following is right and right.subtask_type in ("group", "chain"):
         return None
     copy = chord.clone()
-    copy.body = joined(copy.body, following)
+    copy.body = composed(copy.body, following)
     return copy
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.composing import composed
+from lavoro.canvas.errbacks import ACCUMULATE
 from lavoro.canvas.group import add_children, group, send_members
 from lavoro.canvas.kinds import register_type
 from lavoro.canvas.signature import R, Signature, T, as_list, field, given, maybe_signature, signature, taken
@@ -86,7 +87,7 @@ class chord(Signature[R]):
             with allow_join_result():
                 return self.apply(args, kwargs, body=body, **options)
         with gathered(app, taken(options, HOW)):
-            return self._send_parts(app, body.clone(), (args, kwargs), (task_id, own_id), options)
+            return self._send_parts(app, body, (args, kwargs), (task_id, own_id), options)
 
     def _send_parts(
         self, app: Any, body: Any, call: tuple[Any, Any], ids: tuple[Any, Any], options: dict[str, Any]
@@ -97,9 +98,8 @@ class chord(Signature[R]):
         id = header.options.get("task_id") or own_id or str(uuid7())
         root_id = options.get("root_id") or body.options.get("root_id")
         of_header = taken(options, ("countdown", "eta", "blockers"))
-        for option, add in (("link", body.link), ("link_error", body.link_error)):
-            for callback in as_list(options.pop(option, None)):
-                add(callback)
+        callbacks, errbacks = as_list(options.pop("link", None)), as_list(options.pop("link_error", None))
+        body = _with_callbacks(body, callbacks, errbacks)
         policy = taken(options, ("failure_policy",))
         body.options.update({name: value for name, value in options.items() if name != "parent_id"})
         options = {name: value for name, value in options.items() if name not in _OF_BODY}
@@ -185,14 +185,13 @@ class chord(Signature[R]):
     def link_error(self, errback: Any) -> Any:
         """Have a task called if the body fails, and so if the header does; return it.
 
-        With the setting ``task_allow_error_cb_on_chord_header`` each task of the header calls it too.
+        With the setting ``task_allow_error_cb_on_chord_header`` each task of the header calls it too. Else it is called
+        once, also for a header with a chord in it, which fails the body as a task does.
         """
         errback = maybe_signature(errback)
-        for task in self.tasks:
-            if self.app.conf.task_allow_error_cb_on_chord_header:
+        if self.app.conf.task_allow_error_cb_on_chord_header:
+            for task in self.tasks:
                 task.link_error(errback.clone(immutable=True))
-            if isinstance(task, chord):
-                task.link_error(errback)
         self.body.link_error(errback)
         return errback
 
@@ -255,26 +254,48 @@ def gathering_body(body: Any) -> Any:
     if first.subtask_type not in ("group", "chord"):
         return body
     steps = body.unchain_tasks() if body.subtask_type == "chain" else [body]
-    begin = _accumulate(body)
-    for errback in _errbacks(body):  # they are called if the header fails
-        begin.link_error(errback)
-    made = Signature.TYPES["chain"]([begin, *steps], app=body._app)
+    made = Signature.TYPES["chain"]([_accumulate(body), *steps], app=body._app)
     made.options.update({name: body.options[name] for name in ("task_id", *_OF_BODY) if name in body.options})
     return made
 
 
+def _with_callbacks(body: Any, callbacks: Iterable[Any], errbacks: Iterable[Any]) -> Any:
+    """Return a copy of a body with these callbacks too; no member of it is that of the given one."""
+    body = _copied(body)
+    for callback in callbacks:
+        body.link(callback)
+    for errback in errbacks:
+        _link_error(body, maybe_signature(errback, app=body._app))
+    return body
+
+
+def _copied(part: Any) -> Any:
+    part = maybe_signature(part, clone=True)
+    if part.subtask_type == "group":
+        part.tasks = [_copied(task) for task in part.tasks]
+    elif part.subtask_type == "chord" and part.body is not None:
+        part.body = _copied(part.body)
+    return part
+
+
+def _link_error(part: Any, errback: Any, *, alone: bool = True) -> None:
+    """Add an error callback to each task of a group, and to all else itself.
+
+    Those of a group, which is not in another one, replace those of its tasks when it is sent: it gets this one too.
+    """
+    if part.subtask_type == "chain" and len(part.tasks) == 2 and part.tasks[0].task == ACCUMULATE:
+        part = part.tasks[1]  # it is frozen
+    if part.subtask_type != "group" or (alone and part.options.get("link_error") is not None):
+        part.append_to_list_option("link_error", errback.clone())
+    else:
+        for task in part.tasks:
+            _link_error(
+                task.body if task.subtask_type == "chord" else task, errback, alone=task.subtask_type == "chord"
+            )
+
+
 def _accumulate(part: Any) -> Any:
-    return Signature("celery.accumulate", kwargs={"index": 0}, app=part.app)
-
-
-def _errbacks(body: Any) -> list[Any]:
-    own = as_list(body.options.get("link_error"))
-    match body.subtask_type:
-        case "group":
-            return [*own, *(errback for task in body.tasks for errback in as_list(task.options.get("link_error")))]
-        case "chord":
-            return [*own, *_errbacks(body.body)]
-    return own
+    return Signature(ACCUMULATE, kwargs={"index": 0}, app=part.app)
 
 
 def named(body: Any) -> dict[str, Any]:

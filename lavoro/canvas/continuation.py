@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lavoro.calling.outbox import composed
 from lavoro.calling.places import barriers_of
 from lavoro.calling.publish_signals import tell_published
-from lavoro.canvas.errbacks import called_here
+from lavoro.canvas.errbacks import called_by, called_here
 from lavoro.canvas.signature import maybe_signature
 from lavoro.exceptions import NotRegistered
 from lavoro.protocol.ids import task_uuid, uuid7
@@ -31,11 +31,9 @@ class Call(NamedTuple):
     options: Options = {}  # noqa: RUF012  # nothing changes it
 
 
-def after(options: Options, state: str) -> list[Call]:
-    """Return the calls that follow a run with these options and of this outcome, in their order."""
-    if state == SUCCESS:
-        return [*_together(options.get("link") or ()), *_next_step(options.get("chain") or ())]
-    return list(map(Call, options.get("link_error") or ())) if state == FAILURE else []
+def after(options: Options) -> list[Call]:
+    """Return the calls that follow a run with these options that has returned, in their order."""
+    return [*_together(options.get("link") or ()), *_next_step(options.get("chain") or ())]
 
 
 def _together(links: Sequence[Any]) -> Iterator[Call]:
@@ -82,7 +80,7 @@ def follow(app: Any, request: Any, state: str, value: Any, traceback: str | None
     """
     options = request.options
     if state != SUCCESS:
-        messages = _errbacks(app, request, value, traceback) if state == FAILURE and options.get("link_error") else ()
+        messages = _errbacks(app, request, value, traceback) if state == FAILURE else ()
         return Follow(messages, never=never(options))
     messages = _composed(app, request, [*_together(options.get("link") or ())], (value,))
     step = [*_next_step(options.get("chain") or ())]
@@ -107,7 +105,7 @@ def inherited(options: Options, messages: Sequence[Message]) -> tuple[tuple[Mess
 def call(app: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> None:
     """Call what follows a run in the calling process: here and now in eager mode, else it is sent."""
     if state == SUCCESS:
-        _call(app, request, after(request.options, state), (value,))
+        _call(app, request, after(request.options), (value,))
     elif state == FAILURE:
         _errbacks(app, request, value, traceback, eagerly=True)
 
@@ -132,17 +130,18 @@ def _errbacks(
 ) -> tuple[Message, ...]:
     """Call the error callbacks that take the request, here; compose messages for those that take an id."""
     sent: list[Message] = []
-    for each in after(request.options, FAILURE):
-        try:
-            errback = maybe_signature(each.signature, app=app)
-            if _is_called_here(errback):
-                errback(request, error, traceback)
-            elif eagerly:
-                errback.apply((request.id,), parent_id=request.id, root_id=request.root_id)
-            else:
-                sent += _composed(app, request, [Call(errback)], (request.id,))
-        except Exception as raised:
-            logger.exception("Errback %r raised an exception: %s", each.signature.get("task"), described(raised))
+    for failed, errbacks in called_by(request):
+        for each in errbacks:
+            try:
+                errback = maybe_signature(each, app=app)
+                if _is_called_here(errback):
+                    errback(failed, error, traceback)
+                elif eagerly:
+                    errback.apply((failed.id,), parent_id=failed.id, root_id=failed.root_id)
+                else:
+                    sent += _composed(app, failed, [Call(errback)], (failed.id,))
+            except Exception as raised:
+                logger.exception("Errback %r raised an exception: %s", each.get("task"), described(raised))
     return tuple(sent)
 
 

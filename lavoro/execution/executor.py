@@ -102,9 +102,8 @@ class Run:
         """Call the handlers of a task that has ended in another process; return what follows."""
         self.prepare()
         current.set(self.request)
-        follow = None
-        if not isinstance(error, TaskRevokedError) and "link_error" in self.call.options:
-            follow = self._follow(FAILURE, error)
+        revoked = isinstance(error, TaskRevokedError)
+        follow = None if revoked or FOLLOWED.isdisjoint(self.call.options) else self._follow(FAILURE, error)
         report.report_lost(self, error, signal)
         return follow
 

@@ -193,6 +193,12 @@ def note_error(request: Any, exc: BaseException, traceback: str | None, key: str
 
 
 @app.task
+def note_failed(request: Any, exc: BaseException, traceback: str | None, key: str) -> None:
+    """An error callback that notes each failed task under an id of its own."""
+    app.send_task("tests.api.tasks.identity", ([request.task, repr(exc)],), task_id=f"{key}:{request.id}")
+
+
+@app.task
 def note_id(task_id: str, key: str) -> None:
     """An error callback that is sent as a task."""
     app.send_task("tests.api.tasks.identity", (task_id,), task_id=key)

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro, chain, signals, signature
+from lavoro import Lavoro, chain, chord, group, signals, signature
 from lavoro.calling.outbox import composed
 from lavoro.canvas import continuation
 from lavoro.canvas.continuation import after, never
+from lavoro.canvas.errbacks import called_by
 from lavoro.exceptions import Ignore, Reject
+from lavoro.execution.context import Context
 from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
 from lavoro.protocol.outcome import Finished
 from lavoro.serialization import dumps, loads
-from lavoro.states import FAILURE, IGNORED, RETRY, REVOKED, SUCCESS
+from lavoro.states import FAILURE, IGNORED, RETRY, REVOKED
 from tests.executor.run import error_of, finished, given_back
 
 
@@ -42,19 +44,46 @@ def sent(outcome: Finished) -> list[tuple[str, Any, dict[str, Any]]]:
 
 
 def test_the_rules() -> None:
-    callback, errback = dict(signature("a.callback")), dict(signature("an.errback"))
+    callback = dict(signature("a.callback"))
     steps = [dict(signature(f"step.{number}")) for number in (3, 2, 1)]
-    options = {"link": [callback], "link_error": [errback], "chain": steps}
-    assert [(call.signature["task"], call.options) for call in after(options, SUCCESS)] == [
+    options = {"link": [callback], "link_error": [dict(signature("an.errback"))], "chain": steps}
+    assert [(call.signature["task"], call.options) for call in after(options)] == [
         ("a.callback", {}), ("step.1", {"chain": steps[:2]}),
     ]  # fmt: skip
-    assert [call.signature["task"] for call in after(options, FAILURE)] == ["an.errback"]
-    assert [after(options, state) for state in (RETRY, REVOKED, IGNORED)] == [[], [], []]
-    assert after({"chain": steps[:1]}, SUCCESS)[0].options == {}
+    assert after({"chain": steps[:1]})[0].options == {}
+
+
+@pytest.mark.parametrize("state", [RETRY, REVOKED, IGNORED])
+def test_nothing_follows_other_outcomes(app: Lavoro, state: str) -> None:
+    options = {"link": [dict(signature("a.callback"))], "link_error": [dict(signature("an.errback"))]}
+    follow = continuation.follow(app, Context(options=options), state, None)
+    assert follow is not None
+    assert follow.messages == ()
+
+
+def test_each_result_of_a_body_has_its_error_callbacks(app: Lavoro) -> None:
+    """The step before the body is Lavoro's own: its request would tell nobody anything."""
+    own, common = signature("its.own"), signature("of.all")
+    inner = chord([signature("a.header")], signature("a.body").set(link_error=[own]))
+    body = group(signature("a.task", args=(1,)).set(link_error=[own, common]), signature("a.task"), inner)
+    body.set(link_error=common)
+    body.freeze("7")
+    request = Context(task="celery.accumulate", id="1", root_id="5", options={"chain": [loads(dumps(body))]})
+    results = [
+        (failed.id, failed.task, failed.args, [each["task"] for each in errbacks])
+        for failed, errbacks in called_by(request)
+    ]
+    assert results == [
+        (body.tasks[0].id, "a.task", [1], ["its.own", "of.all"]),
+        (body.tasks[1].id, "a.task", [], ["of.all"]),
+        (body.tasks[2].body.id, "a.body", [], ["its.own", "of.all"]),
+    ]
+    request.task = "a.task"
+    assert len(list(called_by(request))) == 1
 
 
 def test_several_callbacks_are_a_group() -> None:
-    calls = after({"link": [dict(signature("a.one")), dict(signature("a.two"))]}, SUCCESS)
+    calls = after({"link": [dict(signature("a.one")), dict(signature("a.two"))]})
     assert [call.options["group_index"] for call in calls] == [0, 1]
     assert len({call.options["group_id"] for call in calls}) == 1
 

@@ -135,6 +135,36 @@ def test_the_tasks_of_a_body_that_is_a_group_fail_with_the_error_of_the_header()
     assert noted(key)[3] == "LocalError(1, 'boom')"
 
 
+def test_error_callbacks_of_a_body_that_is_a_group_are_called_for_each_of_its_tasks() -> None:
+    key = uuid()
+    result = chord([boom.s()], group(identity.s(), add.s(1))).apply_async(link_error=tasks.note_failed.s(key))
+    told = [noted(f"{key}:{member.id}") for member in result]
+    error = "LocalError(0, 'boom')"
+    assert told == [["tests.api.tasks.identity", error], ["tests.api.tasks.add", error]]
+
+
+def test_a_call_adds_error_callbacks_to_those_of_a_group_that_is_a_body() -> None:
+    keys = [uuid(), uuid()]
+    body = group(boom.s(), identity.s()).set(link_error=tasks.note_failed.s(keys[0]))
+    canvas = chord([add.s(1, 1)], body)
+    before = dumps(canvas)
+    result = canvas.apply_async(link_error=tasks.note_failed.s(keys[1]))
+    assert [noted(f"{key}:{result[0].id}")[0] for key in keys] == ["tests.api.tasks.boom"] * 2
+    assert dumps(canvas) == before
+
+
+def test_an_error_callback_is_called_once_for_a_chord_in_a_chord() -> None:
+    key = uuid()
+    outer = chord([add.s(1, 1), chord([boom.s()], identity.s())], identity.s())
+    outer.link_error(tasks.note_failed.s(key))
+    result = outer.apply_async()
+    name, error = noted(f"{key}:{result.id}")
+    assert (name, error[:11]) == ("tests.api.tasks.identity", "ChordError(")
+    inner = result.parent[1]
+    assert isinstance(error_of(inner.id), ChordError)
+    assert not AsyncResult(f"{key}:{inner.id}", app=tasks.app).exists()
+
+
 def test_a_body_that_is_a_chord_fails_with_the_error_of_a_chord() -> None:
     result = chord([boom.s(1)], chord([identity.s()], identity.s())).apply_async()
     assert isinstance(error_of(result.id), ChordError)

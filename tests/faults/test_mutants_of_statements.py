@@ -256,11 +256,11 @@ MUTANTS = [
     ),
     Mutant(
         "a body starts when one member is left", "I10", canvases.half,
-        "count_members", "zero", "elsif held_by.remaining <= 1 then",
+        "count_members", "zero", "if counted.ended_at is null and blamed is null and left_over <= 1 then",
     ),
     Mutant(
         "a failed member does not fail the body", "I10", canvases.member_fails,
-        "count_members", "blame", "when held_by.policy is null then null",
+        "count_members", "blame", "when counted.policy is null then null",
     ),
     Mutant(
         "an added member is not waited for", "I10", canvases.member_adds_another,

@@ -1,5 +1,5 @@
 -- Moves the tasks that these barriers hold from held to waiting; returns how many there were.
--- The caller has locked the barriers. For `p_joined` see count_members.
+-- The caller has locked the barriers, and marked them as ended. For `p_joined` see count_members.
 create or replace function {schema}.release(p_barriers uuid[], p_joined boolean) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -8,14 +8,13 @@ begin
     if p_barriers is null then
         return 0;
     end if;
-    with ended as (
-        update {schema}.barrier b set ended_at = clock_timestamp() where b.id = any (p_barriers)
-        returning b.id, b.task_id
-    ), freed as (
+    with freed as (
         delete from {schema}.held h where h.ctid = any (array(
-            select h.ctid from ended e
+            select h.ctid
+            from unnest(p_barriers) e (id)
+            cross join lateral (select b.task_id from {schema}.barrier b where b.id = e.id offset 0) b
             cross join lateral (
-                select h.ctid from {schema}.held h where h.id = e.task_id and h.barrier = e.id for update offset 0
+                select h.ctid from {schema}.held h where h.id = b.task_id and h.barrier = e.id for update offset 0
             ) h
         ))
         returning h.*

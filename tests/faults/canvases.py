@@ -203,6 +203,15 @@ def steps_block(stage: Stage) -> None:
     stage.run_to_the_end()
 
 
+def member_sent_again(stage: Stage) -> None:
+    """A task is sent with the place of a member, as a replay of it is."""
+    send_chord(stage)
+    [[barrier]] = stage.connection.execute("select id::text from lavoro.barrier").fetchall()
+    stage.send_canvas([message(place=Place(f'{{"{barrier}":0}}'))], {})
+    stage.run_to_the_end()
+    stage.run_to_the_end()
+
+
 def followed(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
     """The same play, in which each outcome has messages that follow it, if only none."""
 

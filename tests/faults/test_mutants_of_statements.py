@@ -267,6 +267,10 @@ MUTANTS = [
         "join_barriers", "joined", "remaining = remaining",
     ),
     Mutant(
+        "a task in the place of a member is waited for, too", "I10", canvases.member_sent_again,
+        "join_barriers", "place", "select where false",
+    ),
+    Mutant(
         "a step counts when the one before it has ended", "I10", canvases.steps_block,
         "hand_on", "step", "when s.key::uuid = any (p_ids) then ''",
     ),

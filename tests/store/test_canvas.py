@@ -244,6 +244,41 @@ def test_members_without_an_index_join_the_barrier_that_is_made_with_them(tx: Tx
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_replay_of_a_failed_member_changes_nothing_for_the_body(tx: Tx, kept: bool) -> None:
+    """Its barrier has ended. So nothing counts the replay, whether it names its place in the chord or not."""
+    first, second, body = chord(2)
+    tasks.insert(tx, [first, second, body])
+    jobs = {job.id: job for job in take(tx)}
+    tasks.finish(tx, 1, [failed(jobs[first.id])])
+    assert stored(tx, body.id).state == states.FAILURE
+    tasks.insert(tx, [first if kept else first._replace(place=None)])
+    [again] = take(tx)
+    tasks.finish(tx, 1, [succeeded(again), succeeded(jobs[second.id])])
+    assert (stored(tx, first.id).state, stored(tx, body.id).state) == (states.SUCCESS, states.FAILURE)
+    assert rows(tx, "select index, state from lavoro.member order by index") == [(0, "FAILURE"), (1, "SUCCESS")]
+    assert (take(tx), value(tx, "select size from lavoro.barrier")) == ([], 2)
+
+
+@pytest.mark.parametrize("replay_first", [True, False])
+def test_a_task_with_the_index_of_a_member_stands_for_it(tx: Tx, replay_first: bool) -> None:
+    """The first of the two that ends counts, and the body waits for no more than the barrier had."""
+    first, second, body = chord(2)
+    tasks.insert(tx, [first, second, body])
+    replay = message(place=first.place)
+    tasks.insert(tx, [replay])
+    assert rows(tx, "select size, remaining from lavoro.barrier") == [(2, 2)]
+    jobs = {job.id: job for job in take(tx)}
+    one, other = (replay, first) if replay_first else (first, replay)
+    tasks.finish(tx, 1, [succeeded(jobs[one.id], "1")])
+    tasks.finish(tx, 1, [failed(jobs[other.id])])
+    tasks.finish(tx, 1, [succeeded(jobs[second.id], "2")])
+    assert [job.id for job in take(tx)] == [body.id]
+    assert rows(tx, "select task_id, result::text from lavoro.member order by index") == [
+        (one.id, "1"), (second.id, "2"),
+    ]  # fmt: skip
+
+
 def test_a_body_reads_the_results_of_its_members_in_their_order(tx: Tx) -> None:
     *sent, body = chord(4, policy="run")
     tasks.insert(tx, [*sent, body])

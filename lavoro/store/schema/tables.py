@@ -155,7 +155,6 @@ class Tables:
             sa.Column("size", sa.Integer, nullable=False),
             sa.Column("remaining", sa.Integer, nullable=False),
             _text("policy"),
-            sa.Column("generation", sa.Integer, nullable=False, server_default=sa.text("1")),
             _time("created_at", default=True),
             _time("ended_at"),
         )

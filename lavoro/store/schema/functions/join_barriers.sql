@@ -1,5 +1,6 @@
 -- Adds the tasks that are stored now to the barriers that they name and that were made before: one member more each.
 -- Barriers that are made now know their members, but for those without an index, which are added too.
+-- One with the index of a member is not added: the first of the two that ends counts, also if the barrier has ended.
 -- Returns the messages; a task without an index has got the next one. Fails if a barrier has ended.
 create or replace function {schema}.join_barriers(p_messages {schema}.message[], p_created uuid[])
 returns {schema}.message[] language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -15,7 +16,13 @@ begin
             options, payload, barriers, inherited, held_for, expects, policy, blockers, ancestors, place
         )
         cross join lateral jsonb_each(m.barriers) key (barrier, index)
-        where key.index = 'null' or not key.barrier::uuid = any (p_created)
+        where case
+            when key.index = 'null' then true
+            when key.barrier::uuid = any (p_created) then false
+            else not exists (
+                select from {schema}.barrier b where b.id = key.barrier::uuid and key.index::integer < b.size --@place
+            )
+        end
         group by key.barrier
         order by key.barrier
     loop

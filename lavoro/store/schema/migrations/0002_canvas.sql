@@ -37,7 +37,6 @@ create table {schema}.barrier (
     size integer not null,
     remaining integer not null,
     policy text,
-    generation integer not null default 1,
     created_at timestamptz not null default clock_timestamp(),
     -- The task was released, or has ended: the members that end from now on are noted, and release nothing.
     ended_at timestamptz

@@ -32,6 +32,7 @@ from lavoro.definition.registry import TaskRegistry
 from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
 from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
+from lavoro.protocol.lineage import of_application
 from lavoro.protocol.message import Message
 from lavoro.protocol.signing import Keyring
 from lavoro.result import AsyncResult, GroupResult, ResultSet
@@ -487,19 +488,20 @@ class Lavoro(Surface):
         """End a task from outside as FAILURE with this exception, wherever it is; return whether it was there."""
         return completing.fail(self, task_id, error)
 
-    def AsyncResult(self, id: str, **options: Any) -> AsyncResult[Any]:
-        """Return the result of a task by its id."""
-        return AsyncResult(id, app=self, **options)
+    @cached_property
+    def AsyncResult(self) -> type[AsyncResult[Any]]:
+        """The class of results, of this application: ``app.AsyncResult(id)`` is that of a task by its id."""
+        return of_application(AsyncResult, self)
 
     @cached_property
     def ResultSet(self) -> type[ResultSet]:
         """The class of sets of results, of this application."""
-        return type("ResultSet", (ResultSet,), {"_app": self})
+        return of_application(ResultSet, self)
 
     @cached_property
     def GroupResult(self) -> type[GroupResult]:
         """The class of results of groups, of this application: ``app.GroupResult.restore(id)``."""
-        return type("GroupResult", (GroupResult,), {"_app": self})
+        return of_application(GroupResult, self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.main or '__main__'}>"

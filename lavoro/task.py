@@ -359,7 +359,7 @@ class Task(Signatures[P, R]):
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """Return the result of a call of this task."""
-        return AsyncResult(task_id, app=self.app, task_name=self.name, **kwargs)
+        return self.app.AsyncResult(task_id, task_name=self.name, **kwargs)  # type: ignore[no-any-return]
 
     @property
     def backend(self) -> Any:

@@ -56,7 +56,7 @@ class Members:
         parts = message[1:11]  # between the id and the options
         message = Message(row if id else message.id, *parts, options, None, place)
         self._outbox.messages.append(message if self._keyring is None else self._keyring.signed(message))
-        result: AsyncResult[Any] = AsyncResult(id or message.id, task_name=task.name, app=self._app)
+        result: AsyncResult[Any] = self._app.AsyncResult(id or message.id, task_name=task.name, app=self._app)
         if builder.ignored:
             result.ignored = True
         return result

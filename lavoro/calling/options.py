@@ -96,6 +96,7 @@ CALLS: dict[str, Rule] = {
     "link_error": _SIGNATURES,
     "chain": _SIGNATURES,
     "chord": _SIGNATURES,
+    "group_index": COUNT,
     "blockers": Rule("a list of results or ids of tasks", lambda value: isinstance(value, (list, tuple))),
     "failure_policy": Rule("'fail', 'wait' or 'run'", lambda value: value in ("fail", "wait", "run")),
 }

@@ -67,7 +67,9 @@ def barriers_of(options: Mapping[str, Any]) -> str | None:
         options = _end(rest[0])["options"]
     if not options.get("chord"):
         return None
-    return serialization.dumps({str(task_uuid(options["group_id"])): options.get("group_index")})
+    if (group_id := options.get("group_id")) is None:
+        raise ValueError("the option chord needs group_id, the id of the header that the task joins: see add_to_chord")
+    return serialization.dumps({str(task_uuid(group_id)): options.get("group_index")})
 
 
 def _end(signature: Mapping[str, Any]) -> Mapping[str, Any]:

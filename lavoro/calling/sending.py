@@ -59,7 +59,7 @@ class Sending(NamedTuple):
         id = self.builder.extra.get("task_id") or self.message.id
         if (made := self.options.get("result_cls")) is not None:
             return made(str(id))  # type: ignore[no-any-return]
-        return AsyncResult(id, task_name=self.message.name, app=app)
+        return app.AsyncResult(id, task_name=self.message.name, app=app)  # type: ignore[no-any-return]
 
 
 def begin(
@@ -94,6 +94,7 @@ def send_many(
     shown: dict[uuid.UUID, Announcement] = {}
     build = _builder_of_calls(app, task, options, shown)
     sent: list[AsyncResult[Any]] = []
+    made = app.AsyncResult
     ignored = options.get("ignore_result", task.ignore_result)
     given = options.get("connection")
     callers = joined(app) if given is None else given
@@ -109,7 +110,7 @@ def send_many(
         batches = iter(lambda: [build(call) for call in itertools.islice(calls, size)], [])
         # The caller's own session may not be used in another thread.
         for batch in (overlapped if callers is None else in_turn)(batches, publish):
-            sent += [AsyncResult(message.id, task_name=message.name, app=app) for message in batch]
+            sent += [made(message.id, task_name=message.name, app=app) for message in batch]
             if ignored:
                 for result in sent[-len(batch) :]:
                     result.ignored = True

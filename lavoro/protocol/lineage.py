@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Lineage:
@@ -21,6 +23,16 @@ class Lineage:
     def as_list(self) -> list[str]:
         """Return the ids of this result and of its parents."""
         return [self.id, *(self.parent.as_list() if self.parent is not None else ())]
+
+
+def of_application(cls: type[T], app: Any) -> type[T]:
+    """Return the class of an application's own results: they have that application unless another one is given."""
+    return type(cls.__name__, (cls,), {"_app": app, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def importable(cls: type[T]) -> type[T]:
+    """Return the class by which pickle names a result: of one of an application, whose name is taken, its base."""
+    return cls.__bases__[0] if vars(cls).get("_app") is not None else cls
 
 
 def tuple_of(result: Any) -> tuple[Any, Any]:

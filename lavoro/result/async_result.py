@@ -14,7 +14,7 @@ from lavoro.config import absent
 from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.lineage import Lineage, leaves, tuple_of
+from lavoro.protocol.lineage import Lineage, importable, leaves, tuple_of
 from lavoro.result.gathering import forget, learn, raise_of
 from lavoro.result.graph import DependencyGraph, GraphFormatter, graph_of
 from lavoro.result.stored import UNKNOWN, Known, call_of, is_over, raisable, state_of, value_of
@@ -40,6 +40,8 @@ class AsyncResult(Lineage, Generic[R]):
     """
 
     TimeoutError = TimeoutError
+    _app: Any = None
+    """The application of results of this class, where none is given."""
 
     def __init__(
         self, id: str | uuid.UUID, backend: object = None, task_name: str | None = None, app: Any = None,
@@ -48,7 +50,7 @@ class AsyncResult(Lineage, Generic[R]):
         if id is None:
             raise ValueError(f"AsyncResult requires valid id, not {type(id)}")
         self._id = id
-        self.app = app if app is not None else current_app.get()
+        self.app = app if app is not None else self._app or current_app.get()
         self._name = task_name
         if parent is not None:
             self.parent = parent
@@ -443,7 +445,7 @@ class AsyncResult(Lineage, Generic[R]):
         return self.as_tuple()
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, None, self._name, None, self.parent)
+        return importable(type(self)), (self.id, None, self._name, None, self.parent)
 
     def __copy__(self) -> AsyncResult[R]:
         copy = type(self).__new__(type(self))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lavoro.protocol.lineage import tuple_of
+from lavoro.protocol.lineage import importable, tuple_of
 from lavoro.result.result_set import ResultSet
 from lavoro.runtime import current_app
 
@@ -55,7 +55,7 @@ class GroupResult(ResultSet):
         return self.as_tuple()
 
     def __reduce__(self) -> Any:
-        return type(self), (self.id, self.results, self.parent)
+        return importable(type(self)), (self.id, self.results, self.parent)
 
     def __bool__(self) -> bool:
         return bool(self.id or self.results)

@@ -8,7 +8,7 @@ from typing import Any
 from lavoro import states
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.execution.waiting import assert_will_not_block
-from lavoro.protocol.lineage import Lineage, leaves
+from lavoro.protocol.lineage import Lineage, importable, leaves
 from lavoro.result import members
 from lavoro.result.async_result import AsyncResult
 from lavoro.result.gathering import Patience, by_site, forget, learn, raise_of, states_of
@@ -270,7 +270,7 @@ class ResultSet(Lineage):
         return other.results == self.results if isinstance(other, ResultSet) else NotImplemented
 
     def __reduce__(self) -> Any:
-        return type(self), (self.results,)
+        return importable(type(self)), (self.results,)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: [{', '.join(result.id for result in self.results)}]>"

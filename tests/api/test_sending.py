@@ -145,7 +145,7 @@ def test_calls_go_through_a_subclasss_send_task(tenants: Lavoro, rows: Rows) -> 
     ]  # fmt: skip
     assert {row["queue"] for row in found.values()} == {"sums"}
     assert [str(found[n + 1]["id"]) for n in range(4)] == [result.id for result in results]
-    assert all(type(result) is AsyncResult for result in results)
+    assert all(type(result) is tenants.AsyncResult for result in results)
 
 
 def test_atomic_calls_stay_so(tenants: Lavoro, rows: Rows) -> None:

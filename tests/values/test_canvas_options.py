@@ -51,6 +51,19 @@ def test_a_chain_counts_where_its_last_step_does() -> None:
     assert barriers_of({"chain": [middle, middle]}) is None
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "^the option chord needs group_id, the id of the header that the task joins: see add_to_chord$"),
+        ({"group_id": "g", "group_index": "x"}, "^group_index must be a whole number"),
+        ({"group_id": "g", "group_index": -1}, "^group_index must be a whole number"),
+    ],
+)
+def test_a_member_without_a_header_is_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        built(chord=dict(signature("a.body")), **options)
+
+
 def test_blockers_make_a_barrier_of_the_task_itself() -> None:
     blocker, own = uuid7(), "my own id"
     _, place, id = built(blockers=[str(blocker), "text"], failure_policy="wait")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 
 from lavoro import chain, chord, chunks, group, signature, uuid
-from lavoro.exceptions import ChordError
-from lavoro.result import AsyncResult, GroupResult
+from lavoro.exceptions import ChordError, InvalidCanvas
+from lavoro.result import AsyncResult, GroupResult, ResultSet
 from lavoro.serialization import dumps, loads
 from tests.api import tasks
 from tests.api.tasks import LocalError, add, boom, echo, forgotten, identity, lineage, note, note_error, note_id
@@ -184,9 +185,72 @@ def test_the_policies_of_failures() -> None:
 
 
 def test_callbacks_of_a_chord_belong_to_its_body() -> None:
-    key = uuid()
-    chord([add.s(1, 1)], identity.s()).apply_async(link=note.s(key))
-    assert noted(key) == [2]
+    """Those of the call, of the chord's own options, and those that it gets by ``link``."""
+    canvas = chord([add.si(1, 1)], identity.s())
+    for sent in (
+        lambda key: canvas.clone().apply_async(link=note.s(key)),
+        lambda key: canvas.clone().set(link=note.s(key)).apply_async(),
+        lambda key: canvas.clone().set(link=[note.s(key)]).delay(),
+        lambda key: linked(canvas.clone(), note.s(key)).apply_async(),
+        lambda key: group(canvas.clone().set(link=note.s(key))).apply_async(),
+        lambda key: (identity.si(1) | canvas.clone().set(link=note.s(key))).apply_async(),
+    ):
+        sent(key := uuid())
+        assert noted(key) == [2]
+
+
+def linked(canvas: Any, callback: Any) -> Any:
+    canvas.link(callback)
+    return canvas
+
+
+@pytest.mark.parametrize("group_id", ["nonsense", uuid()])
+@pytest.mark.parametrize("index", [{}, {"group_index": 0}])
+def test_a_header_that_does_not_exist_is_refused(group_id: str, index: dict[str, int]) -> None:
+    sentence = "no task can join the header .* it is unknown, or its body has begun or ended"
+    body = dict(identity.s())
+    with pytest.raises(InvalidCanvas, match=sentence):
+        add.apply_async((1, 2), chord=body, group_id=group_id, **index)
+    with pytest.raises(InvalidCanvas, match=sentence):
+        add.delay_many([(1, 2), (3, 4)], chord=body, group_id=group_id, **index)
+
+
+def test_ids_that_are_taken_by_a_held_task_are_refused() -> None:
+    """A lone call of an id that is stored changes nothing, as without blockers."""
+    blocker, own = identity.apply_async((1,), countdown=3600), uuid()
+    blocked = [identity.apply_async((1,), task_id=own, blockers=[blocker]) for _ in range(2)]
+    assert [result.stage for result in blocked] == ["held"] * 2
+    body = chord([identity.s(1).set(countdown=3600)], identity.s()).apply_async(task_id=(id := uuid()))
+    sentence = f"the task {id} waits for others already, under this id or for this group: give others ids"
+    with pytest.raises(InvalidCanvas, match=sentence):
+        chord([identity.s(1)], identity.s()).apply_async(task_id=id)
+    for result in (blocker, body):
+        result.revoke()
+
+
+def test_classes_of_results_are_those_of_the_application() -> None:
+    app = tasks.app
+    sent = [
+        add.delay(1, 2), add.delay_many([(1, 2)])[0], add.AsyncResult("x"), app.AsyncResult("x"),
+        group(add.s(1, 2), add.s(1, 2).set(priority=1)).apply_async()[0], app.send_task(add.name, (1, 2)),
+        group(add.s(1, 2), add.s(1, 2).set(priority=1)).apply_async()[1], add.s(1, 2).freeze(),
+    ]  # fmt: skip
+    assert [type(result) for result in sent] == [app.AsyncResult] * len(sent)
+    assert {result.app for result in sent} == {app}
+    members = group(add.s(1, 2), add.s(3, 4)).apply_async()
+    assert type(members) is app.GroupResult
+    assert issubclass(app.GroupResult, (GroupResult, ResultSet))
+    assert issubclass(app.AsyncResult, AsyncResult)
+
+    class Own(app.AsyncResult):
+        pass
+
+    assert (Own("x").app, repr(Own("x")), str(type(sent[0]))) == (
+        app, "<Own: x>", "<class 'lavoro.result.async_result.AsyncResult'>",
+    )  # fmt: skip
+    assert pickle.loads(pickle.dumps(sent[0])) == sent[0]
+    assert pickle.loads(pickle.dumps(members)) == members
+    assert pickle.loads(pickle.dumps(app.ResultSet([sent[0]]))) == app.ResultSet([sent[0]])
 
 
 def test_nothing_is_sent_of_a_canvas_with_an_argument_that_cannot_be_encoded() -> None:

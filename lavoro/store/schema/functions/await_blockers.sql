@@ -16,14 +16,14 @@ begin
     elsif p_wake is not true then
         raise exception 'a task with blockers needs wake => true: they may have ended, and its end is notified'
         using errcode = 'invalid_parameter_value';
+    elsif exists (select from {schema}.held h where h.id = task.id) then
+        raise exception 'a task with the id % is stored already', task.id
+        using errcode = 'unique_violation', hint = 'Leave id out: each task gets one of its own.';
     end if;
     task.policy := nullif(task.policy, 'fail');
     task.blockers := array(select distinct id from unnest(task.blockers) id);
     task.expects := cardinality(task.blockers);
     perform {schema}.store_messages(array[task], false, false, true);
-exception when unique_violation then
-    raise exception 'a task with the id % is stored already', p_task.id
-    using errcode = 'unique_violation', hint = 'Leave id out: each task gets one of its own.';
 end $$;
 
 revoke all on function {schema}.await_blockers from public;

@@ -31,7 +31,9 @@ begin
         where id = joined.barrier and ended_at is null
         returning size - cardinality(joined.places) into following;
         if following is null then
-            raise exception 'barrier % has ended or is unknown: no task can be added to it', joined.barrier
+            raise exception
+                'no task can join the header % (option group_id): it is unknown, or its body has begun or ended',
+                joined.barrier
             using errcode = 'invalid_parameter_value';
         end if;
         for place in 1 .. cardinality(joined.places) loop

@@ -8,6 +8,7 @@ create or replace function {schema}.store_messages(
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     messages {schema}.message[] := p_messages;
+    taken uuid;
     created uuid[];
     tasks {schema}.waiting[];
     blocked record;
@@ -22,6 +23,19 @@ begin
     end if;
     if messages is null then
         return;
+    end if;
+    select h.id into taken
+    from unnest(messages) m cross join lateral (
+        select h.id from {schema}.held h where h.id = m.id
+        union all select b.task_id from {schema}.barrier b where b.id = m.held_for
+    ) h
+    where m.held_for is not null limit 1;
+    -- A lone call of an id that is stored changes nothing, as without blockers. A canvas cannot be stored in part.
+    if taken is not null and cardinality(messages) = 1 then
+        return;
+    elsif taken is not null then
+        raise exception 'the task % waits for others already, under this id or for this group: give others ids', taken
+        using errcode = 'invalid_parameter_value';
     end if;
     with made as (
         insert into {schema}.barrier (id, task_id, size, remaining, policy, ended_at)

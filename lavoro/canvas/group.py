@@ -67,6 +67,8 @@ class group(Signature[list[R]]):
         with gathered(app, taken(options, HOW)):
             results = send_members(app, leaves, args, kwargs, options)
         result: GroupResult = app.GroupResult(id, results)
+        if len(results) == 1 and hasattr(results[0], "results"):
+            result = results[0]  # of a chain that ends in a group
         if add_to_parent:
             add_children(result)
         return result

@@ -38,6 +38,12 @@ def test_a_group() -> None:
     assert group(add.s(1), add.s(2)).delay(10).get(timeout=30) == [11, 12]
 
 
+def test_a_group_of_one_chain_that_ends_in_a_group_has_its_result() -> None:
+    canvas = group(chain(add.s(1, 2), group(add.s(1), add.s(2))))
+    assert result_of(canvas) == [4, 5]
+    assert result_of(group(canvas, add.s(1, 1))) == [[4, 5], 2]
+
+
 def test_groups_inside_of_groups_are_one_level() -> None:
     result = group(add.s(1, 1), group(add.s(2, 2), group(add.s(3, 3))), chain(add.s(4, 4), add.s(1)))()
     assert result.get(timeout=30) == [2, 4, 6, 9]
@@ -175,6 +181,18 @@ def test_a_failed_step_fails_the_body_of_the_chord_it_is_in() -> None:
     result = chord([chain(add.s(1, 1), boom.s(), add.s(1)), add.s(1, 1)], identity.s()).apply_async()
     assert isinstance(error_of(result.id), ChordError)
     assert isinstance(error_of(result.parent[0].id), LocalError)
+
+
+def test_a_frozen_chord_runs_again() -> None:
+    first, second = uuid(), uuid()
+    canvas = chord([add.s(1, 1), add.s(2, 2)], note.s(first)) | note.s(second)
+    canvas.freeze()
+    for number in range(3):
+        assert canvas.apply_async().get(timeout=30) == [2, 4]
+        for key in (first, second):
+            assert noted(key) == [2, 4]
+            AsyncResult(key, app=tasks.app).forget()
+        assert not AsyncResult(first, app=tasks.app).exists(), number
 
 
 def test_the_policies_of_failures() -> None:

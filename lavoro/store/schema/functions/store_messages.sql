@@ -1,5 +1,6 @@
 -- Stores the tasks of a canvas: barriers and the tasks that they hold, then all others, then the marks on blockers.
 -- A repeat after a lost answer stores none that is in any table; for `p_assign` and `p_always` see admit.
+-- A canvas with fixed ids may be sent again: a barrier that has ended begins anew, unless its task still needs results.
 create or replace function {schema}.store_messages(
     p_messages {schema}.message[],
     p_repeated boolean,
@@ -10,6 +11,7 @@ declare
     messages {schema}.message[] := p_messages;
     taken uuid;
     created uuid[];
+    anew uuid[];
     tasks {schema}.waiting[];
     blocked record;
     ends {schema}.ending[];
@@ -27,7 +29,12 @@ begin
     select h.id into taken
     from unnest(messages) m cross join lateral (
         select h.id from {schema}.held h where h.id = m.id
-        union all select b.task_id from {schema}.barrier b where b.id = m.held_for
+        union all
+        select b.task_id from {schema}.barrier b where b.id = m.held_for and (
+            b.ended_at is null
+            or exists (select from {schema}.waiting w where w.id = b.task_id)
+            or exists (select from {schema}.running r where r.id = b.task_id)
+        )
     ) h
     where m.held_for is not null limit 1;
     -- A lone call of an id that is stored changes nothing, as without blockers. A canvas cannot be stored in part.
@@ -38,12 +45,19 @@ begin
         using errcode = 'invalid_parameter_value';
     end if;
     with made as (
-        insert into {schema}.barrier (id, task_id, size, remaining, policy, ended_at)
+        insert into {schema}.barrier as b (id, task_id, size, remaining, policy, ended_at)
         select m.held_for, m.id, m.expects, m.expects, m.policy, case when m.expects = 0 then clock_timestamp() end
         from unnest(messages) m where m.held_for is not null order by m.held_for
-        returning id
+        on conflict (id) do update set
+            task_id = excluded.task_id, size = excluded.size, remaining = excluded.remaining,
+            policy = excluded.policy, created_at = excluded.created_at, ended_at = excluded.ended_at
+        where b.ended_at is not null
+        returning b.id, b.xmax::text <> '0' as updated
     )
-    select array_agg(id) into created from made;
+    select array_agg(id), array_agg(id) filter (where updated) into created, anew from made;
+    if anew is not null then
+        delete from {schema}.member m where m.barrier = any (anew);
+    end if;
     messages := {schema}.join_barriers(messages, coalesce(created, '{}'));
     -- The last step of a chain that replaces a task has the id of the task, and goes on with its attempts.
     for place in 1 .. cardinality(messages) loop

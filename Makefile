@@ -42,7 +42,7 @@ test-versions: $(VENV)/.test
 
 # A failure is found again with the same number: Hypothesis goes through the same cases each time.
 fuzz: $(VENV)/.test
-	FUZZ_CASES=$(or $(CASES),100000) $(PYTEST) tests/fuzz
+	FUZZ_CASES=$(or $(CASES),100000) $(PYTEST) --timeout 7200 tests/fuzz tests/api/canvas/test_random.py
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check

@@ -10,7 +10,7 @@ from lavoro.calling.message_builder import calling_task, message_builder
 from lavoro.calling.publish_signals import hostname
 from lavoro.exceptions import Ignore, Reject, Retry
 from lavoro.execution.decode import Call
-from lavoro.execution.executor import Run
+from lavoro.execution.executor import Run, handle_end
 from lavoro.execution.report import tell_postrun
 from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.failure import ExceptionInfo
@@ -39,6 +39,17 @@ def send_eagerly(
     call = None if app.conf["lavoro_eager_serialize"] else (args, dict(kwargs))
     with denied_join_result():
         return _run(app, task, call, options, None, sent=(args, kwargs))
+
+
+def fail_eagerly(
+    app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any],
+    error: BaseException,
+) -> EagerResult[Any]:  # fmt: skip
+    """End a task that cannot begin: call its handlers and error callbacks, as a worker does."""
+    routed = app.site.builders.routed(task, task.name, args, kwargs, options)
+    message = message_builder(app.conf, task, task.name, routed, calling_task()).build(args, kwargs)
+    handle_end(task, _job_of(message), _settings(app.conf, task.__follow__), error)
+    return EagerResult(message.id, error, states.FAILURE, None, task.name, app)
 
 
 class Way(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any
 
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.composing import folded, is_empty_group, unrolled
+from lavoro.canvas.failing import first_of, never
 from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, as_list, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
-from lavoro.result import allow_join_result
 from lavoro.states import IGNORED, REJECTED
 
 
@@ -55,8 +55,7 @@ class Chain(Signature[R]):
         """Send it: one message for the first step, which holds the others; return the result of the last."""
         app = self.app
         if app.conf["task_always_eager"]:
-            with allow_join_result():
-                return self.apply(args, kwargs, **options)
+            return self.apply(args, kwargs, **options)
         options = {**self.options, **given(options)}
         with gathered(app, taken(options, HOW)):
             return self._send_steps((*(args or ()), *self.args) if not self.immutable else self.args, kwargs, options)
@@ -67,14 +66,9 @@ class Chain(Signature[R]):
             return None
         if args or kwargs:
             steps[0] = steps[0].clone(args, kwargs)
-        links, errbacks = as_list(options.pop("link", None)), as_list(options.pop("link_error", None))
-        of_last = taken(options, ("task_id", "group_id", "chord", "group_index"))
-        results = frozen(steps, root_id=options.get("root_id"), **of_last)
-        for step in steps:
-            for errback in errbacks:
-                step.append_to_list_option("link_error", errback)
-                if step.subtask_type == "chord":
-                    step.body.append_to_list_option("link_error", errback)
+        links, errbacks = as_list(options.pop("link", None)), options.pop("link_error", None)
+        results = frozen(steps, root_id=options.get("root_id"), **taken(options, _OF_LAST))
+        _add_errbacks(steps, errbacks)
         for callback in links:
             steps[-1].append_to_list_option("link", callback)
         if rest := [*options.pop("chain", ()), *steps[:0:-1]]:
@@ -85,18 +79,22 @@ class Chain(Signature[R]):
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Run it here, now, one step after the other; return the result of the last."""
         last, given_now = None, (args or (), kwargs or {})
-        options = {**self.options, **options}
-        links = as_list(options.pop("link", None))
-        steps = [step.clone() for step in self.tasks]
-        kept = [step for step in steps if not is_empty_group(step)] or steps[-1:]
-        for number, step in enumerate(kept):
-            if number == len(kept) - 1:
+        options = {**self.options, **given(options)}
+        links, of_last = as_list(options.pop("link", None)), taken(options, _OF_LAST)
+        steps = self._with_chords([maybe_signature(step, app=self._app, clone=True) for step in self.tasks])
+        _add_errbacks(steps, options.pop("link_error", None))
+        for step in steps:
+            if step is steps[-1]:
                 target = step.body if step.subtask_type == "chord" else step
                 target.extend_list_option("link", links) if links else None
+                options.update(of_last)
             if last is not None:
-                given_now = (last.get(),), {}
+                try:
+                    given_now = (last.get(disable_sync_subtasks=False),), {}
+                except Exception as error:
+                    return never(steps[-1], last, error)
             result = step.apply(*given_now, **options)
-            result.parent, last = last, result
+            first_of(result).parent, last = last, result
             if getattr(result, "state", None) in (IGNORED, REJECTED):
                 break
         return last
@@ -118,10 +116,13 @@ class Chain(Signature[R]):
 
     def steps(self) -> list[Any]:
         """Return copies of what is sent one after the other: tasks, chords, and perhaps a group at the end."""
-        flat = list(_spliced(self.tasks, self.app))
-        last_empty = flat[-1:] if flat and is_empty_group(flat[-1]) else []
+        return self._with_chords(list(_spliced(self.tasks, self.app)))
+
+    def _with_chords(self, steps: list[Any]) -> list[Any]:
+        """Return the steps without empty groups; a group and what follows it are a chord."""
+        last_empty = steps[-1:] if steps and is_empty_group(steps[-1]) else []
         found: deque[Any] = deque()
-        for each in reversed([kept for kept in flat if not is_empty_group(kept)]):
+        for each in reversed([kept for kept in steps if not is_empty_group(kept)]):
             if found and each.subtask_type == "group":
                 found.appendleft(Signature.TYPES["chord"](each, body=found.popleft(), app=self._app))
             else:
@@ -165,6 +166,19 @@ class chain(Chain[R]):
         return made
 
 
+_OF_LAST = ("task_id", "group_id", "chord", "group_index")
+"""Options of a chain that are those of its last step."""
+
+
+def _add_errbacks(steps: Iterable[Any], errbacks: Any) -> None:
+    """Have error callbacks of a chain called by whichever step fails."""
+    for step in steps:
+        for errback in as_list(errbacks):
+            step.append_to_list_option("link_error", errback)
+            if step.subtask_type == "chord":
+                step.body.append_to_list_option("link_error", errback)
+
+
 def frozen(
     steps: Sequence[Any], *, root_id: str | None, task_id: str | None = None, **of_last: Any
 ) -> list[Any]:  # fmt: skip
@@ -174,10 +188,7 @@ def frozen(
         last = {"_id": task_id, **of_last} if step is steps[-1] else {}
         result = step.freeze(root_id=root_id, **last)
         if results:
-            first = result  # of a chord whose body is a chain
-            while first.parent is not None:
-                first = first.parent
-            first.parent = results[-1]
+            first_of(result).parent = results[-1]
         results.append(result)
     return results
 

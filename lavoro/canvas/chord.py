@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from lavoro.calling.outbox import HOW, gathered
-from lavoro.canvas.composing import composed
+from lavoro.canvas.composing import composed, last_of
 from lavoro.canvas.errbacks import ACCUMULATE
+from lavoro.canvas.failing import failed, first_of
 from lavoro.canvas.group import add_children, group, send_members
 from lavoro.canvas.kinds import register_type
 from lavoro.canvas.signature import R, Signature, T, as_list, field, given, maybe_signature, signature, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
+from lavoro.exceptions import ChordError
 from lavoro.protocol.ids import uuid7
-from lavoro.result import AsyncResult, allow_join_result
+from lavoro.result import AsyncResult
 
 
 @register_type()
@@ -83,9 +85,9 @@ class chord(Signature[R]):
         app = self._app or self._app_of_parts() or body.app
         options = {**self.options, **given(options)}
         own_id = options.pop("task_id", None)
+        body = _with_callbacks(body, options)
         if app.conf["task_always_eager"]:
-            with allow_join_result():
-                return self.apply(args, kwargs, body=body, **options)
+            return self.apply(args, kwargs, body=body, task_id=task_id or own_id, **options)
         with gathered(app, taken(options, HOW)):
             return self._send_parts(app, body, (args, kwargs), (task_id, own_id), options)
 
@@ -98,8 +100,6 @@ class chord(Signature[R]):
         id = header.options.get("task_id") or own_id or str(uuid7())
         root_id = options.get("root_id") or body.options.get("root_id")
         of_header = taken(options, ("countdown", "eta", "blockers"))
-        callbacks, errbacks = as_list(options.pop("link", None)), as_list(options.pop("link_error", None))
-        body = _with_callbacks(body, callbacks, errbacks)
         policy = taken(options, ("failure_policy",))
         body.options.update({name: value for name, value in options.items() if name != "parent_id"})
         options = {name: value for name, value in options.items() if name not in _OF_BODY}
@@ -114,19 +114,31 @@ class chord(Signature[R]):
         else:
             body.apply_async(([],), **of_header)
             header_results = []
-        first, header_result = result, app.GroupResult(id, header_results)
-        while first.parent is not None:
-            first = first.parent
+        first, header_result = first_of(result), app.GroupResult(id, header_results)
         first.parent = header_result
         result.follows_success = first is result and {**body.options, **policy}.get("failure_policy") != "run"
         if options.get("add_to_parent", True):
             add_children(header_result, first)
         return result
 
-    def apply(self, args: Any = None, kwargs: Any = None, propagate: bool = True, body: Any = None, **_: Any) -> Any:
+    def apply(
+        self, args: Any = None, kwargs: Any = None, propagate: bool = True, body: Any = None, **options: Any
+    ) -> Any:
         """Run the header here, now, then the body; return the result of the body."""
-        body = self.body if body is None else body
-        return body.apply((self.header_group().apply(args, kwargs).get(propagate=propagate),))
+        if body is None:
+            body, options = self.body, {**self.options, **given(options)}
+        body = _with_callbacks(body, options)
+        header = self.header_group().apply(args, kwargs)
+        propagate = propagate and options.pop("failure_policy", None) != "run"
+        try:
+            values = header.get(propagate=propagate, disable_sync_subtasks=False)
+        except Exception as error:
+            member = next((each for each in header.results if not each.successful()), header)
+            result = failed(body, ChordError(f"Dependency {member.id} raised {error!r}"))
+        else:
+            result = body.apply((values,), **options)
+        first_of(result).parent = header
+        return result
 
     def freeze(
         self, _id: str | None = None, group_id: str | None = None, chord: Any = None, root_id: str | None = None,
@@ -240,10 +252,7 @@ def gathering(leaf: Any) -> Any:
     """Return a member of a header so that it ends in one task: a chain that ends in a group gives the list of it."""
     if leaf["subtask_type"] is None:
         return leaf
-    last = leaf
-    while last.subtask_type in ("chain", "chord"):
-        last = last.tasks[-1] if last.subtask_type == "chain" else last.body
-    return composed(leaf, _accumulate(leaf)) if last.subtask_type == "group" else leaf
+    return composed(leaf, _accumulate(leaf)) if last_of(leaf).subtask_type == "group" else leaf
 
 
 def gathering_body(body: Any) -> Any:
@@ -259,12 +268,15 @@ def gathering_body(body: Any) -> Any:
     return made
 
 
-def _with_callbacks(body: Any, callbacks: Iterable[Any], errbacks: Iterable[Any]) -> Any:
-    """Return a copy of a body with these callbacks too; no member of it is that of the given one."""
+def _with_callbacks(body: Any, options: dict[str, Any]) -> Any:
+    """Return a copy of a body with the callbacks of its chord's options, which are taken out.
+
+    No member of it is that of the given one.
+    """
     body = _copied(body)
-    for callback in callbacks:
+    for callback in as_list(options.pop("link", None)):
         body.link(callback)
-    for errback in errbacks:
+    for errback in as_list(options.pop("link_error", None)):
         _link_error(body, maybe_signature(errback, app=body._app))
     return body
 

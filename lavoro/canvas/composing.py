@@ -46,6 +46,13 @@ def unrolled(signature: Any) -> Any:
     return signature.tasks[0] if alone else signature
 
 
+def last_of(signature: Any) -> Any:
+    """Return the task or the group whose value is that of a signature."""
+    while signature.subtask_type in ("chain", "chord"):
+        signature = signature.tasks[-1] if signature.subtask_type == "chain" else signature.body
+    return signature
+
+
 def _after_chain(chain: Any, right: Any) -> Any:
     steps = chain.unchain_tasks()
     made = _extended(steps, right, clone=False)

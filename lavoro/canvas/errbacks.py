@@ -23,7 +23,11 @@ def called_by(request: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
     if request.task != ACCUMULATE or not steps:
         yield request, as_list(request.options.get("link_error"))
     else:
-        for task, errbacks in _results_of(steps[-1]):
+        for step in reversed(steps):
+            results = list(_results_of(step))
+            if any(errbacks or task["task"] != ACCUMULATE for task, errbacks in results):
+                break  # else it is a chord whose own body is behind it
+        for task, errbacks in results:
             options = task["options"]
             failed = Context(
                 id=options.get("task_id"), task=task["task"], args=task["args"], kwargs=task["kwargs"],

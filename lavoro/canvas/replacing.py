@@ -6,6 +6,7 @@ from typing import Any
 
 from lavoro.calling.outbox import composed
 from lavoro.calling.publish_signals import tell_published
+from lavoro.canvas.composing import last_of
 from lavoro.canvas.continuation import inherited
 from lavoro.canvas.signature import Signature, as_list, maybe_signature
 from lavoro.exceptions import Ignore, ImproperlyConfigured
@@ -27,10 +28,11 @@ def prepared(app: Any, request: Any, signature: Any) -> Any:
     if "chord" in signature.options:
         raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")
     signature = _ending_in_a_task(app, signature)
-    for callback in request.callbacks or ():
-        signature.link(callback)
-    for errback in request.errbacks or ():
-        signature.link_error(errback)
+    if not request.is_eager:  # else the run goes on, and calls them itself
+        for callback in request.callbacks or ():
+            signature.link(callback)
+        for errback in request.errbacks or ():
+            signature.link_error(errback)
     if signature.subtask_type == "chain" and (links := as_list(signature.options.pop("link", None))):
         signature.tasks[-1].extend_list_option("link", links)
     signature.freeze(request.id)
@@ -50,8 +52,7 @@ def _ending_in_a_task(app: Any, signature: Any) -> Any:
     """Return a signature that ends in one task: groups give the list of their results."""
     if signature.subtask_type == "chain" and not signature.tasks:
         raise ImproperlyConfigured("Cannot replace with an empty chain")
-    last = signature.tasks[-1] if signature.subtask_type == "chain" else signature
-    if last.subtask_type == "group":
+    if last_of(signature).subtask_type == "group":
         signature |= Signature("celery.accumulate", kwargs={"index": 0}, app=app)
     return signature
 
@@ -59,7 +60,7 @@ def _ending_in_a_task(app: Any, signature: Any) -> Any:
 def replaced(app: Any, request: Any, signature: Any) -> Any:
     """Send a prepared signature with the outcome of the run, and end that; in eager mode return its value."""
     if request.is_eager:
-        return signature.apply().get()
+        return signature.apply().get(disable_sync_subtasks=False)
     with composed(app) as outbox:
         signature.apply_async()
     tell_published(outbox.shown)

@@ -355,7 +355,7 @@ def maybe_signature(form: Any, app: Any = None, clone: bool = False) -> Any:
     if isinstance(form, Signature):
         form = form.clone() if clone else form
     elif isinstance(form, Mapping):
-        form = Signature.from_dict(form)
+        form = Signature.from_dict(form, app=app)
     if form is not None and app is not None:
         form._app = app
     return form

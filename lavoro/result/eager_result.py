@@ -10,6 +10,7 @@ from lavoro import states
 from lavoro.exceptions import TaskRevokedError
 from lavoro.execution.waiting import allow_join_result, assert_will_not_block
 from lavoro.result.async_result import AsyncResult
+from lavoro.result.gathering import raise_of
 from lavoro.result.stored import raisable
 from lavoro.store.results import StoredTask
 
@@ -66,6 +67,7 @@ class EagerResult(AsyncResult[R]):
             assert_will_not_block()
         if self._state in states.PROPAGATE_STATES:
             if propagate:
+                raise_of(self._tasks_before())
                 value = self._value
                 raise raisable(value, self.id) if isinstance(value, BaseException) else Exception(value)
         elif self._state != states.SUCCESS:

@@ -240,11 +240,3 @@ def insists_with(self: Task[..., Any], value: Any) -> Any:
     if not self.request.retries:
         raise self.retry()
     return [self.request.retries, value]
-
-
-@app.task
-def step(*args: Any, tag: str, fails: bool, key: str) -> Any:
-    """Return the tag and the arguments, or fail."""
-    if fails:
-        raise LocalError(0, tag)
-    return [tag, *args]

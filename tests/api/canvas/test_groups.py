@@ -322,6 +322,8 @@ def test_a_task_is_replaced_by_another() -> None:
         (group(add.s(1, 1), add.s(2, 2)), [2, 4]),
         (chord([add.s(1, 1)], identity.s()), [2]),
         (chain(add.s(1, 1), group(add.s(1), add.s(2))), [3, 4]),
+        (chord([add.s(1, 1)], group(identity.s(), identity.s())), [[2], [2]]),
+        (chain(group(add.s(1, 1), add.s(1, 2)), group(identity.s(), identity.s())), [[2, 3], [2, 3]]),
         (identity.s("x"), "x"),
     ],
 )

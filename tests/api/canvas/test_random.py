@@ -1,96 +1,98 @@
-"""Random canvases: a reference, eager mode and a real worker give the same values, errors and numbers of runs."""
+"""Random canvases: a reference, eager mode and the workers of all pools give the same values, errors and runs."""
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from lavoro import Lavoro, uuid
+from lavoro import uuid
 from lavoro.exceptions import ChordError
 from lavoro.serialization import dumps, loads
-from tests.api import tasks
+from lavoro.testing import worker
+from tests.api.canvas import steps
 from tests.api.canvas.reference import Failure, Maker, Plan, Reference, canvas_of
 
-SEEDS = range(120)
+SEEDS = range(max(25, int(os.environ.get("FUZZ_CASES", "0")) // 100))
+"""Those of each pool: ``make fuzz`` takes 1,000."""
+PATIENCE = 60.0
 
 
-def expected(plan: Plan) -> tuple[Any, str | None, Counter[str]]:
+@pytest.fixture(autouse=True)
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file in which tasks note their runs."""
+    (file := tmp_path / "runs").touch()
+    monkeypatch.setenv(steps.NOTES, str(file))
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Calls run here."""
+    steps.app.conf.task_always_eager = True
+    yield
+    steps.app.conf.task_always_eager = False
+
+
+def expected(plan: Plan, kept: bool = False) -> tuple[Any, str | None, Counter[str]]:
     """The value of a plan, or the tag of the task that fails, and the runs."""
     reference = Reference()
     try:
-        return reference.value(plan), None, reference.runs
+        return reference.value(plan, kept=kept), None, +reference.runs
     except Failure as failure:
         return None, str(failure), reference.runs
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_eagerly(seed: int) -> None:
-    app = Lavoro("random", set_as_current=False, task_always_eager=bool(seed % 2))
-    runs: Counter[str] = Counter()
-
-    @app.task(name="step")
-    def step(*args: Any, tag: str, fails: bool) -> Any:
-        runs[tag] += 1
-        if fails:
-            raise Failure(tag)
-        return [tag, *args]
-
+@pytest.mark.parametrize("seed", range(max(120, len(SEEDS))))
+def test_eagerly(seed: int, eagerly: None) -> None:
+    """The results of eager calls are at hand, so that none is ignored."""
     plan = Maker(seed).plan()
-    value, failing, expected_runs = expected(plan)
-    canvas = canvas_of(plan, step)
+    value, failing, runs = expected(plan, kept=True)
+    canvas = canvas_of(plan, "key", steps)
     call = canvas.apply if seed % 2 == 0 else canvas.apply_async
-    if failing is not None:
-        with pytest.raises(Failure, match=f"^{failing}$"):
-            call().get()
-        return
-    assert loads(dumps(call().get())) == value
-    assert runs == expected_runs
+    value_here, failing_here = end_of(call())
+    assert (loads(dumps(value_here)), failing_here) == (value, failing), plan
+    assert steps.runs().get("key") == runs, plan
 
 
-def test_through_a_worker(worker: object, worker_url: str) -> None:
+@pytest.mark.parametrize("pool", ["threads", "solo", "prefork", "gevent"])
+def test_through_a_worker(pool: str, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All at once, so that they meet: the results are read afterwards."""
+    monkeypatch.setenv("LAVORO_DATABASE_URL", migrated_url)
+    steps.app.conf.broker_url = migrated_url
     sent = []
-    for seed in SEEDS:
-        plan, key = Maker(seed).plan(), uuid()
-        canvas = canvas_of(plan, Keyed(key))
-        sent.append((seed, plan, key, canvas.apply_async()))
-    for seed, plan, key, result in sent:
-        value, failing, expected_runs = expected(plan)
-        if failing is None:
-            assert result.get(timeout=60) == value, (seed, plan)
-        else:
-            with pytest.raises((tasks.LocalError, ChordError), match=f"'{failing}'"):
-                result.get(timeout=60)
-        assert runs_of(worker_url, key) == expected_runs, (seed, plan)
+    with worker(steps.app, pool=pool, concurrency=4):
+        for seed in SEEDS:
+            plan, key = Maker(seed).plan(), uuid()
+            sent.append((seed, plan, key, canvas_of(plan, key, steps).apply_async()))
+        for seed, plan, _, result in sent:
+            assert end_of(result) == expected(plan)[:2], (seed, plan)
+        wait_for_the_end(migrated_url)
+    runs = steps.runs()
+    for seed, plan, key, _ in sent:
+        assert runs.get(key) == expected(plan)[2], (seed, plan)
+    steps.app.close()
 
 
-class Keyed:
-    """Makes signatures whose runs are found again by a key."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def s(self, **kwargs: Any) -> Any:
-        return tasks.step.s(key=self.key, **kwargs)
+def end_of(result: Any) -> tuple[Any, str | None]:
+    """Wait for a result: its value, or the tag of the task that failed."""
+    try:
+        return result.get(timeout=PATIENCE), None
+    except (Failure, ChordError) as error:
+        return None, re.findall(r"t\d+", str(error))[-1]
 
 
-def runs_of(url: str, key: str) -> Counter[str]:
-    """Count the runs of the tasks with this key, once all of them have ended."""
+def wait_for_the_end(url: str) -> None:
+    """Wait until no task is left: callbacks run after the result that they follow is stored."""
+    left = b" union all ".join(b"select name from lavoro." + table for table in (b"held", b"waiting", b"running"))
     with psycopg.connect(url, autocommit=True) as connection:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and connection.execute(_OPEN, {"key": key}).fetchone():
+        deadline = time.monotonic() + PATIENCE
+        while names := connection.execute(left).fetchall():
+            assert time.monotonic() < deadline, names
             time.sleep(0.05)
-        return Counter(dict(connection.execute(_RUNS, {"key": key}).fetchall()))
-
-
-_OPEN = " union all ".join(
-    f"select 1 from lavoro.{table} where kwargs->>'key' = %(key)s" for table in ("held", "waiting", "running")
-).encode()
-_RUNS = b"""
-    select kwargs->>'tag', sum(attempt)::int from lavoro.finished where kwargs->>'key' = %(key)s and attempt > 0
-    group by 1
-"""

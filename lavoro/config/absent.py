@@ -284,9 +284,6 @@ ABSENT: dict[str, Absent] = {
     # Attributes of results
     "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
     # Names of the package
-    "schedules.solar": Absent(
-        "refused", "sunrise and sunset are not part of this release: use crontab, or a task that computes its next time"
-    ),
     # Signals that are not sent
     **dict.fromkeys(("signals.beat_init", "signals.beat_embedded_init"), Absent("warned", _BEAT)),
     **dict.fromkeys(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import re
 import warnings
 from collections.abc import Callable
@@ -157,17 +156,6 @@ def test_other_attributes_are_missing_as_always() -> None:
     for thing in (shop, shop.task(name="a.task")(f)):
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
             _ = thing.nothing  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("name", [name for name in ABSENT if name.startswith("lavoro.")])
-def test_names_of_the_package(name: str) -> None:
-    with pytest.raises(NotSupported, match=f"^{name}: "):
-        exec(f"from lavoro import {name.partition('.')[2]}")
-    with pytest.raises(ImportError):
-        exec(f"from lavoro import {name.partition('.')[2]}")
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = lavoro.nothing  # type: ignore[attr-defined]
-    assert importlib.reload(lavoro)
 
 
 # Names that are nearly known

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -14,12 +16,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lavoro import Lavoro
-from lavoro.exceptions import NotSupported
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.schedules import (
     BaseSchedule,
     ParseException,
+    clocked,
     crontab,
     crontab_parser,
+    every,
     maybe_schedule,
     schedstate,
     schedule,
@@ -164,10 +168,79 @@ def test_an_hour_that_comes_twice_runs_in_both_and_never_for_ever() -> None:
     assert every.is_due(second.replace(fold=0)) == (True, 20 * 60)
 
 
-def test_an_hour_that_is_skipped_runs_after_it() -> None:
+def test_an_hour_that_is_skipped_runs_when_it_is() -> None:
     last = at("2026-03-28 02:30", ROME)
     every = crontab(minute=30, hour=2, nowfun=clock(last), app=in_zone("Europe/Rome"))
-    assert last.astimezone(UTC) + every.remaining_estimate(last) == at("2026-03-29 01:30")
+    assert last.astimezone(UTC) + every.remaining_estimate(last) == at("2026-03-29 01:00")
+
+
+def test_every_minute_runs_through_both_edges() -> None:
+    """Celery is silent for the hour that comes a second time."""
+    each = crontab(tz=ROME)
+    for begin in (at("2026-03-29 00:58"), at("2026-10-25 00:58")):
+        times, moment = [], begin
+        for _ in range(180):
+            moment = each.next_after(moment)  # type: ignore[assignment]
+            times.append(moment)
+        assert times == [begin + timedelta(minutes=n) for n in range(1, 181)]
+
+
+def test_a_zone_of_its_own() -> None:
+    assert crontab(0, 9, tz="Europe/Rome").next_after(at("2026-07-01 00:00")) == at("2026-07-01 07:00")
+    assert crontab(0, 9, tz="Europe/Rome") == crontab(0, 9, tz=ROME) != crontab(0, 9)
+    with pytest.raises(ValueError, match="the zone 'Europe/Roma' is not known"):
+        crontab(tz="Europe/Roma")
+
+
+def test_a_crontab_that_never_comes_again() -> None:
+    past = crontab.from_string("0 0 0 1 1 * 2020", tz="UTC")
+    assert past.next_after(at("2026-01-01 00:00")) is None
+    assert past.remaining_estimate(at("2026-01-01 00:00")) == timedelta.max
+    assert past.is_due(at("2026-01-01 00:00")) == (False, timedelta.max.total_seconds())
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "following"),
+    [
+        ("*/15 * * * *", "2026-05-01 10:16", "2026-05-01 10:30"),
+        ("*/15 * * * * *", "2026-05-01 10:16:16", "2026-05-01 10:16:30"),
+        ("30 0 9 * * mon", "2026-05-01 10:16", "2026-05-04 09:00:30"),
+        ("0 0 0 29 2 * 2027-2033", "2026-05-01 10:16", "2028-02-29 00:00"),
+    ],
+)
+def test_five_six_and_seven_fields(text: str, moment: str, following: str) -> None:
+    every = crontab.from_string(text, tz="UTC")
+    assert every.next_after(at(moment)) == at(following)
+    for twin in (pickle.loads(pickle.dumps(every)), copy.deepcopy(every)):
+        assert twin == every
+        assert (twin.next_after(at(moment)), repr(twin)) == (at(following), repr(every))
+    assert every.next_after(at(moment) + timedelta(microseconds=1)) == at(following)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("0 25 * * *", ValueError, "field 2 (hour) of the crontab '0 25 * * *' is '25': Invalid end range: 25 > 23."),
+        ("0 0 0 1 13 *", ValueError, "field 5 (month) of the crontab '0 0 0 1 13 *' is '13'"),
+        ("61 0 0 1 1 *", ValueError, "field 1 (second) of the crontab"),
+        ("0 0 0 1 1 * 1066", ValueError, "field 7 (year) of the crontab"),
+        ("0 0 1,,2 * *", ParseException, "field 3 (day of month) of the crontab '0 0 1,,2 * *' is '1,,2': empty part"),
+        ("0 0 * *", ValueError, "the crontab '0 0 * *' has 4 fields: write 5"),
+    ],
+)
+def test_a_wrong_text_names_its_field(text: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error) as raised:
+        crontab.from_string(text)
+    assert words in str(raised.value)
+
+
+def test_a_next_time_takes_less_than_a_millisecond() -> None:
+    every, moment = crontab("*/7", "8-18", "mon-fri", tz="Europe/Rome"), at("2026-05-01 18:00")
+    every.next_after(moment)
+    began = time.process_time()
+    for _ in range(100):
+        moment = every.next_after(moment)  # type: ignore[assignment]
+    assert time.process_time() - began < 0.1
 
 
 # Intervals
@@ -190,6 +263,96 @@ def test_a_relative_interval_ends_at_a_full_unit(seconds: float, left: float) ->
     now = at("2026-05-01 10:10:20")
     every = schedule(seconds, relative=True, nowfun=clock(now), app=in_zone("UTC"))
     assert every.remaining_estimate(now) == timedelta(seconds=left)
+
+
+def test_the_next_time_of_an_interval() -> None:
+    assert schedule(0.1).next_after(at("2026-05-01 10:00")) == at("2026-05-01 10:00:00.1")
+    assert schedule(90, relative=True, app=in_zone("UTC")).next_after(at("2026-05-01 10:10:20")) == at(
+        "2026-05-01 10:11"
+    )
+
+
+def test_one_time() -> None:
+    once = clocked(datetime(2027, 1, 1), nowfun=clock(at("2027-01-01 00:00:01")), app=in_zone("Europe/Rome"))
+    assert once.next_after(at("2026-12-31 23:00")) == at("2027-01-01 00:00")
+    assert once.next_after(at("2027-01-01 00:00")) is None
+    assert once.is_due(at("2026-12-31 23:00")) == (True, timedelta.max.total_seconds())
+    assert pickle.loads(pickle.dumps(clocked(at("2027-01-01 00:00")))) == clocked(at("2027-01-01 00:00"))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "following"),
+    [
+        ("@hourly", "2026-05-01 10:10:20", "2026-05-01 11:00"),
+        ("@Daily", "2026-05-01 10:10:20", "2026-05-02 00:00"),
+        ("@weekly", "2026-05-01 10:10:20", "2026-05-03 00:00"),
+        ("@monthly", "2026-05-01 10:10:20", "2026-06-01 00:00"),
+        ("@yearly", "2026-05-01 10:10:20", "2027-01-01 00:00"),
+        ("@every 90s", "2026-05-01 10:10:20", "2026-05-01 10:11:50"),
+        ("@every 1h30m", "2026-05-01 10:10:20", "2026-05-01 11:40:20"),
+        ("0 9 * * mon", "2026-05-01 10:10:20", "2026-05-04 09:00"),
+    ],
+)
+def test_texts(text: str, moment: str, following: str) -> None:
+    assert maybe_schedule(text, app=in_zone("UTC")).next_after(at(moment)) == at(following)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("@fortnightly", "'@fortnightly' is no schedule: use one of @hourly"),
+        ("@every", "'' is no duration: write it as '90s'"),
+        ("@every 3 moons", "' 3 moons' is no duration"),
+        ("@every 3", "' 3' is no duration"),
+        ("@every 1h!", "' 1h!' is no duration"),
+    ],
+)
+def test_texts_that_mean_nothing(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        maybe_schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "moment", "following"),
+    [
+        (every("30 minutes"), "2026-05-01 10:10:20", "2026-05-01 10:40:20"),
+        (every(90), "2026-05-01 10:10:20", "2026-05-01 10:11:50"),
+        (every("hour"), "2026-05-01 10:10:20", "2026-05-01 11:00"),
+        (every("hour").at(":15", ":45"), "2026-05-01 10:20:20", "2026-05-01 10:45"),
+        (every("day"), "2026-05-01 10:10:20", "2026-05-02 00:00"),
+        (every("day").at("09:00", "17:00", tz="Europe/Rome"), "2026-05-01 10:10:20", "2026-05-01 15:00"),
+        (every("day").at("09:00:30"), "2026-05-01 10:10:20", "2026-05-02 09:00:30"),
+        (every("week"), "2026-05-01 10:10:20", "2026-05-04 00:00"),
+        (every("week").on("tue", "friday").at("09:00"), "2026-05-01 10:10:20", "2026-05-05 09:00"),
+        (every("weekday").at("07:30"), "2026-05-01 10:10:20", "2026-05-04 07:30"),
+        (every("monday").at("07:30"), "2026-05-04 10:10:20", "2026-05-11 07:30"),
+        (every("month").on(1, 15).at("04:00"), "2026-05-01 10:10:20", "2026-05-15 04:00"),
+        (every("year").in_months("jul").on(4), "2026-05-01 10:10:20", "2026-07-04 00:00"),
+    ],
+    ids=repr,
+)
+def test_words(words: BaseSchedule, moment: str, following: str) -> None:
+    words.app = in_zone("UTC")
+    assert words.next_after(at(moment)) == at(following)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: every("30 minutes").at("09:00"), "every('30 minutes').at('09:00') means two schedules, an interval"),
+        (lambda: every("day").at("09:00", "17:30"), "every('day').at('09:00', '17:30') means several schedules"),
+        (lambda: every("day").at("09:00").at("10:00"), "every('day').at('09:00') says 'at' twice"),
+        (lambda: every("month").on(1, "monday"), "means two schedules, of days of the week and of the month"),
+        (lambda: every("day").at("9 o'clock"), "\"9 o'clock\" is no time of every('day')"),
+        (lambda: every("hour").at("09:15"), "'09:15' is no time of every('hour'): write it as ':15'"),
+        (lambda: every("fortnight"), "'fortnight' is no duration"),
+        (lambda: every("day").at("25:00"), "'25' was found"),
+        (lambda: every("week").on("lunchday"), "Invalid weekday literal 'lunchday'"),
+    ],
+)
+def test_words_that_mean_nothing_or_too_much(made: Callable[[], object], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        made()
 
 
 def test_what_becomes_a_schedule() -> None:
@@ -216,8 +379,52 @@ def test_a_schedule_of_ones_own() -> None:
         BaseSchedule(app=own.app).is_due(own.now())
 
 
-def test_the_sun_is_refused_with_a_sentence() -> None:
-    with pytest.raises(NotSupported, match=r"^schedules.solar: sunrise and sunset are not part"):
+def test_a_next_time_of_a_schedule_that_knows_only_what_celery_asks() -> None:
+    class Weird(BaseSchedule):
+        def remaining_estimate(self, last_run_at: datetime) -> timedelta:
+            return timedelta(seconds=5)
+
+    own = Weird(nowfun=clock(at("2026-05-01 10:00")), app=in_zone("Europe/Rome"))
+    assert own.next_after(at("2026-05-01 00:00")) == at("2026-05-01 10:00:05")
+
+
+@pytest.mark.parametrize(
+    ("event", "following"),
+    [
+        ("dawn_astronomical", "02:54:16"), ("dawn_civil", "04:11:00"), ("sunrise", "04:41:43"),
+        ("solar_noon", "11:23:44"), ("sunset", "18:06:37"), ("dusk_nautical", "19:14:45"),
+    ],
+)  # fmt: skip
+def test_the_sun(event: str, following: str) -> None:
+    """The times are those of Celery 5.7.0 with ephem 4.2.1."""
+    found = solar(event, 45.46, 9.19).next_after(at("2026-04-13 00:00"))
+    assert found is not None
+    assert abs(found - at(f"2026-04-13 {following}")) < timedelta(seconds=2)
+
+
+def test_the_sun_of_the_far_north() -> None:
+    """It does not set between May and July."""
+    found = solar("sunset", 70.0, 25.0).next_after(at("2026-06-01 00:00"))
+    assert found is not None
+    assert (found.year, found.month) == (2026, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (("lunch", 0, 0), "Argument event 'lunch' is invalid"),
+        (("sunset", 91, 0), "Argument lat must be within a range of -90 and 90."),
+        (("sunset", 0, -181), "Argument lon must be within a range of -180 and 180."),
+    ],
+)
+def test_wrong_places_of_the_sun(values: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        solar(*values)
+
+
+def test_the_sun_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ephem", None)
+    with pytest.raises(ImproperlyConfigured, match=re.escape("pip install 'lavoro[solar]'")):
         solar("sunset", 45.0, 9.0)
 
 

@@ -20,6 +20,7 @@ from lavoro.store import queues, workers
 from lavoro.store.database import Database
 from lavoro.store.url import masked
 from lavoro.store.workers import Registration
+from tests import copies
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +65,7 @@ def lavoro(
     environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     if data_folder is not None:
         environment["LAVORO_DATA_DIR"] = str(data_folder)
-    command = [sys.executable, "-m", "lavoro", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
+    return copies.run("lavoro", *arguments, environment=environment, folder=folder)
 
 
 def refuses(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from lavoro.worker.config import concurrency_of
+from tests import copies
 from tests.conftest import Eventually
 
 APP = """
@@ -41,10 +42,7 @@ def folder(tmp_path: Path, migrated_url: str) -> Path:
 @pytest.fixture
 def run(folder: Path) -> Run:
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "lavoro", *arguments], cwd=folder, env={**os.environ, **environment},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+        return copies.run("lavoro", *arguments, environment={**os.environ, **environment}, folder=folder)
 
     return run
 

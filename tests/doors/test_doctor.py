@@ -8,7 +8,6 @@ import os
 import shlex
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -30,6 +29,7 @@ from lavoro.store.schema.partitions import DEFAULT_RETENTION
 from lavoro.store.tx import Tx
 from lavoro.store.url import masked
 from lavoro.text import commands
+from tests import copies
 from tests.conftest import Eventually
 from tests.postgres import Cluster, temporary_cluster
 from tests.store.walk import message, registered, rows, send, take, value
@@ -425,8 +425,7 @@ def lavoro(folder: Path, *arguments: str, url: str) -> subprocess.CompletedProce
     (folder / "shop.py").write_text("from lavoro import Lavoro\napp = Lavoro('shop')\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
     environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lavoro", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=100)
+    return copies.run("lavoro", *arguments, environment=environment, folder=folder)
 
 
 def test_the_command(tmp_path: Path, tx: Tx, url: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,9 @@ import pytest
 from lavoro import Lavoro
 from lavoro.store.database import Database
 from lavoro.store.tx import Tx
+from tests import copies
 from tests.conftest import Eventually
+from tests.copies import Process
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ class Ledger:
 class Worker:
     """A running `lavoro worker`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, eventually: Eventually) -> None:
+    def __init__(self, process: Process, log: Path, eventually: Eventually) -> None:
         self.process, self._log, self._eventually = process, log, eventually
 
     @property
@@ -123,9 +123,9 @@ def workers(folder: Path, eventually: Eventually) -> Iterator[StartWorker]:
         environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT), "LEDGER": str(folder / "ledger")}
         environment |= options.pop("environment", {})
         log = folder / f"worker-{uuid.uuid4().hex[:8]}.log"
-        command = [sys.executable, "-m", "lavoro", "worker", "-A", app, "-l", "info", *arguments]
+        command = ["lavoro", "worker", "-A", app, "-l", "info", *arguments]
         with log.open("wb") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=ROOT, **options)
+            process = copies.start(*command, environment=environment, folder=ROOT, output=file, **options)
         worker = Worker(process, log, eventually)
         started.append(worker)
         if ready:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
+from tests import copies
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, rows, sending_to
@@ -28,8 +27,7 @@ def health() -> Health:
     def health(*arguments: str, url: str) -> tuple[int, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
         environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "lavoro", "health", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=100)
+        done = copies.run("lavoro", "health", *arguments, environment=environment, folder=ROOT)
         (line,) = (done.stdout + done.stderr).splitlines()
         return done.returncode, line
 

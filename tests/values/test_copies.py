@@ -1,0 +1,71 @@
+"""A copy of a process that has imported the libraries is to a program what a new interpreter is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import copies
+from tests.copies import Copy
+
+TELLING = """
+import atexit, json, os, sys, threading
+atexit.register(print, "ended", flush=True)
+threading.Timer(0.01, print, ("thread",), {"flush": True}).start()
+print(json.dumps({
+    "arguments": sys.argv, "path": sys.path[:2], "folder": os.getcwd(), "told": os.environ.get("TOLD"),
+    "name": __name__, "libraries": "sqlalchemy" in sys.modules, "ours": [n for n in sys.modules if "lavoro" in n
+    and not n.startswith("__editable__")], "tests": "tests" in sys.modules, "files": os.listdir("/proc/self/fd")[3:-1],
+    "stdin": sys.stdin.read(), "signal": str(__import__("signal").getsignal(17)),
+}), flush=True)
+print("error", file=sys.stderr)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "telling.py").write_text(TELLING)
+    (tmp_path / "failing.py").write_text("raise ValueError('on purpose')\n")
+    (tmp_path / "waiting.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(600)\n")
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems get a new interpreter")
+@pytest.mark.parametrize("module", ["telling", "failing"])
+def test_a_copy_is_as_a_new_interpreter(folder: Path, module: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TOLD": "yes"}
+    copied = copies.run(module, "3", environment=environment, folder=folder)
+    new = subprocess.run(
+        [sys.executable, "-m", module, "3"], cwd=folder, env=environment,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert copied.returncode == new.returncode != 0
+    assert copied.stdout == new.stdout.replace('"libraries": false', '"libraries": true')
+    assert copied.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:] != []
+
+
+def test_what_a_new_interpreter_would_read_is_no_reason_for_a_copy(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    with (folder / "output").open("wb") as output:
+        assert not isinstance(
+            process := copies.start("telling", "0", environment=environment, folder=folder, output=output), Copy
+        )
+    assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_end_by_a_signal_is_told(folder: Path, number: int) -> None:
+    with (folder / "output").open("wb+", buffering=0) as output:
+        process = copies.start("waiting", environment={**os.environ}, folder=folder, output=output)
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == process.poll() == -number
+        process.send_signal(number)

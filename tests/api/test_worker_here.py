@@ -15,9 +15,15 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, signals
-from lavoro.exceptions import ImproperlyConfigured, OperationalError, TaskRevokedError, TimeLimitExceeded
+from lavoro.exceptions import (
+    ImproperlyConfigured,
+    NotSupported,
+    OperationalError,
+    TaskRevokedError,
+    TimeLimitExceeded,
+)
 from lavoro.runtime import current_app
-from lavoro.testing import worker
+from lavoro.testing import Manager, worker
 from tests.api.conftest import Rows
 from tests.conftest import Eventually
 
@@ -47,6 +53,17 @@ def test_tasks_run_in_this_process(app: Lavoro, pool: str) -> None:
         assert running.inside
         assert where.delay().get(timeout=PATIENCE) == [os.getpid(), False, True]
     assert not running.alive
+
+
+def test_the_manager_pings_the_workers_whose_lease_runs(app: Lavoro) -> None:
+    inspect = Manager(app).inspect()
+    assert inspect.ping() is None
+    with worker(app) as first, worker(app) as second:
+        assert inspect.ping() == {each.hostname: {"ok": "pong"} for each in (first, second)}
+        assert inspect.ping([second.hostname, "unknown@host"]) == {second.hostname: {"ok": "pong"}}
+    assert inspect.ping() is None
+    with pytest.raises(NotSupported, match="app.control: this release has no remote control"):
+        inspect.active()
 
 
 def test_signals_of_worker_and_task_are_sent_here(app: Lavoro) -> None:
@@ -241,7 +258,7 @@ def test_prefork_runs_tasks_in_processes_of_a_supervisor_in_this_one(
 PROGRAM = """
 import os, sys
 from lavoro import Lavoro
-from lavoro.testing import worker
+from lavoro.testing import Manager, worker
 
 app = Lavoro("shop", broker=sys.argv[1])
 

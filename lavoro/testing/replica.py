@@ -32,14 +32,19 @@ def replica(app: Lavoro, include: tuple[str, ...] = ()) -> Replica:
             if value is app:
                 return Replica(f"{module}:{name}", include, {})
     tasks = [path for task in app.tasks.values() if (path := _path_of(type(task)))]
-    made = f"{__name__}:make({app.main or ''!r}, {tasks!r})"
+    made = f"{__name__}:make({app.main or ''!r}, {tasks!r}, {list(app.conf.include)!r})"
     given = tuple(dict.fromkeys((*app.conf.include, *include, *(each for each in modules if each in sys.modules))))
     return Replica(made, given, dict(_settings(app.conf)))
 
 
-def make(name: str, tasks: list[str]) -> Lavoro:
-    """Make the application; its settings come with the options of the worker."""
+def make(name: str, tasks: list[str], include: list[str]) -> Lavoro:
+    """Make the application; its settings come with the options of the worker.
+
+    Modules to include are imported before those of the tasks, as in the process of the test.
+    """
     app = Lavoro(name, set_as_current=False)
+    for module in include:
+        import_module(module)
     for path in tasks:
         module, _, qualified = path.partition(":")
         app.register_task(getattr(import_module(module), qualified))

@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lavoro import Lavoro, signals
+from lavoro.discovery import find_app
 from lavoro.exceptions import (
     ImproperlyConfigured,
     NotSupported,
@@ -24,6 +26,7 @@ from lavoro.exceptions import (
 )
 from lavoro.runtime import current_app
 from lavoro.testing import Manager, worker
+from lavoro.testing.replica import replica
 from tests.api.conftest import Rows
 from tests.conftest import Eventually
 
@@ -242,6 +245,25 @@ def test_processes_cannot_get_a_setting_that_json_cannot_carry(app: Lavoro) -> N
         pytest.fail("it has started")
 
 
+def test_processes_import_what_is_included_before_the_tasks(
+    app: Lavoro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "opening.py").write_text("open = True\n")
+    (tmp_path / "shelf.py").write_text(
+        "import sys\nfrom lavoro import Task\nassert sys.modules['opening'].open\n\n\n"
+        "class Shelve(Task):\n    name = 'shelve'\n\n    def run(self): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    app.conf.include = ["opening"]
+    for module in ("opening", "shelf"):
+        monkeypatch.setitem(sys.modules, module, import_module(module))
+    app.register_task(sys.modules["shelf"].Shelve)
+    made = replica(app)
+    for module in ("opening", "shelf"):
+        monkeypatch.delitem(sys.modules, module)
+    assert "shelve" in find_app(made.app).tasks
+
+
 def test_prefork_runs_tasks_in_processes_of_a_supervisor_in_this_one(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +281,7 @@ PROGRAM = """
 import os, sys
 from lavoro import Lavoro
 from lavoro.testing import Manager, worker
+from lavoro.testing.replica import replica
 
 app = Lavoro("shop", broker=sys.argv[1])
 

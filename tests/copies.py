@@ -81,12 +81,15 @@ Process = Copy | subprocess.Popen[bytes]
 
 def start(
     *arguments: str, environment: Mapping[str, str], folder: Path, output: IO[bytes],
-    errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (),
+    errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (), copied: bool = True,
 ) -> Process:  # fmt: skip
-    """Start ``python -m``; as a copy unless it inherits more, or its interpreter would read other variables."""
+    """Start ``python -m``; as a copy unless it inherits more, or its interpreter would read other variables.
+
+    Tests that look at the command line want none copied.
+    """
     command, errors = [sys.executable, "-m", *arguments], errors or output
     same = MEASURED not in environment and _read_at_start(environment) == _read_at_start(os.environ)
-    if same and not pass_fds and sys.platform == "linux":
+    if copied and same and not pass_fds and sys.platform == "linux":
         return Copy(command, environment, folder, output, errors)
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from psycopg.rows import dict_row
 from lavoro import AsyncResult, Lavoro
 from lavoro.runtime import current_app
 from lavoro.store.tx import Tx
+from tests import copies
 from tests.api import tasks
 from tests.api.by_hand import Hand, Statements
 from tests.postgres import Cluster
@@ -64,12 +63,10 @@ def worker_url(cluster: Cluster, migrated_template: str) -> Iterator[str]:
 def worker_process(worker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A worker for all tests of the session, which must end in order; yields its log."""
     logfile = tmp_path_factory.mktemp("worker") / "log"
-    command = [sys.executable, "-m", "lavoro", "worker", "-A", "tests.api.tasks", "-c", "10", "-l", "info"]
+    command = ["lavoro", "worker", "-A", "tests.api.tasks", "-c", "10", "-l", "info"]
     environment = {**os.environ, "LAVORO_DATABASE_URL": worker_url}
     with logfile.open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[2], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
+        process = copies.start(*command, environment=environment, folder=Path(__file__).parents[2], output=log)
     try:
         _connect_tasks(worker_url)
         assert tasks.ping.delay().get(timeout=60) == "pong", logfile.read_text()

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests import copies
 from tests.applications.renaming import Table, copy
+from tests.copies import Process
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"lavoro": ("-m", "lavoro"), "celery": ("-m", "celery")}
+LIBRARIES = ("lavoro", "celery")
 
 
 class Application:
@@ -31,8 +33,8 @@ class Application:
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
-        self._folder_of_app: Path | None = None
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._folder_of_app = folder
+        self._worker: Process | None = None
 
     def take(self, name: str) -> None:
         """Copy the application of this name, with the import lines of the library."""
@@ -41,10 +43,9 @@ class Application:
     def start(self, *arguments: str) -> None:
         """Start a worker: ``start("-A", "app", "worker")``."""
         with self._log.open("wb") as log:
-            self._worker = subprocess.Popen(
-                [sys.executable, *COMMANDS[self._library], *arguments],
-                cwd=self._folder_of_app, env=self._environment, stdout=log, stderr=log,
-            )  # fmt: skip
+            self._worker = copies.start(
+                self._library, *arguments, environment=self._environment, folder=self._folder_of_app, output=log
+            )
 
     def use(self, *program: str) -> Any:
         """Run a program of the application to its end, and return what it printed, as JSON."""
@@ -73,7 +74,7 @@ class Application:
         return self._folder / "worker.log"
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture(params=LIBRARIES)
 def application(request: pytest.FixtureRequest, tmp_path: Path, migrated_url: str) -> Iterator[Application]:
     """An application to be chosen by its name, once with Lavoro's import lines and once with Celery's."""
     application = Application(request.param, tmp_path, migrated_url)

@@ -27,6 +27,7 @@ from lavoro import exceptions
 from lavoro.cli import cli
 from lavoro.testing.fixtures import fixtures
 from lavoro.worker.supervisor.starts import FAILED_STARTS
+from tests import copies
 from tests.conftest import Eventually
 from tests.postgres import public_folder
 
@@ -109,9 +110,8 @@ def run(*arguments: str | Path, folder: Path, url: str | None) -> str:
 @contextmanager
 def worker(command: str, folder: Path, url: str | None) -> Iterator[None]:
     """Run the ``lavoro worker ...`` that a page shows; it must stop cleanly."""
-    with (folder / "worker.log").open("w+") as log:
-        words = [sys.executable, "-m", *shlex.split(command)]
-        process = subprocess.Popen(words, cwd=folder, env=environment(url), stdout=log, stderr=log)
+    with (folder / "worker.log").open("wb+") as log:
+        process = copies.start(*shlex.split(command), environment=environment(url), folder=folder, output=log)
         try:
             yield
             process.terminate()
@@ -120,7 +120,7 @@ def worker(command: str, folder: Path, url: str | None) -> Iterator[None]:
             process.kill()
             process.wait()
             log.seek(0)
-            print(log.read())
+            print(log.read().decode())
 
 
 def script_of(page: Path) -> bool:

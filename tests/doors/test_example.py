@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from examples.flask_app import create_app
 from examples.flask_app.mail import Mailbox, free_port, serve
 from examples.flask_app.models import Job, User, db
 from examples.flask_app.photographs import SIZES
+from tests import copies
 from tests.conftest import Eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,9 +78,9 @@ def client(settings: dict[str, Any], migrated_url: str, monkeypatch: pytest.Monk
 def worker(settings: dict[str, Any], client: FlaskClient, tmp_path: Path) -> Iterator[None]:
     """A worker of the site, as a process of its own."""
     environment = {**os.environ, **{f"EXAMPLE_{key}": str(value) for key, value in settings.items()}}
-    command = [sys.executable, "-m", "lavoro", "worker", "-A", "examples.flask_app.app", "-P", "threads", "-c", "2"]
+    command = ["lavoro", "worker", "-A", "examples.flask_app.app", "-P", "threads", "-c", "2"]
     with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        process = copies.start(*command, environment=environment, folder=ROOT, output=log)
     yield
     process.terminate()
     assert process.wait(30) == 0, (tmp_path / "worker.log").read_text()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from lavoro import Lavoro
 from lavoro.exceptions import LavoroError
 from lavoro.store.schema.migrate import migrate
+from tests import copies
 from tests.conftest import Eventually
 from tests.postgres import GUARDED_PASSWORD, GUARDED_USER, Cluster
 from tests.worker.conftest import PATIENCE, StartWorker, rows, sending_to, workers
@@ -80,8 +79,8 @@ def test_errors_of_the_command_line(tmp_path: Path, wrong: list[str], verb: str)
     for url in (wrong[0], wrong[4], wrong[6]):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LAVORO_")}
         environment |= {"LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "lavoro", verb, "-A", "shop", *(["-l", "debug"] if verb == "worker" else [])]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=100)
+        command = ["lavoro", verb, "-A", "shop", *(["-l", "debug"] if verb == "worker" else [])]
+        done = copies.run(*command, environment=environment, folder=tmp_path)
         assert done.returncode == 1
         assert not shows(done.stdout + done.stderr, PASSWORD), done.stderr
 

@@ -102,8 +102,8 @@ def nap(self: Any, seconds: float) -> float:
 
 
 @app.task(name="burn", bind=True)
-def burn(self: Any, path: str, pause: float = 0.0) -> str:
-    """Let no other task run until the file exists; with a pause in C, other threads may."""
+def burn(self: Any, path: str, pause: float = 0.01) -> str:
+    """Let no other task run until the file exists; in the pauses, which are in C, other threads may."""
     note("start", self.request.id, os.getpid())
     while not Path(path).exists():
         if pause:

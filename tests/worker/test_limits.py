@@ -71,7 +71,7 @@ def test_hard_limit(sender: Lavoro, worker: Worker, pool: str) -> None:
 
 def test_hard_limit_of_a_blocked_process(sender: Lavoro, ledger: Ledger, folder: Path) -> None:
     """A task that never lets go is ended with its process; it does not start again."""
-    result = sender.send_task("burn", [str(folder / "never")], time_limit=0.5)
+    result = sender.send_task("burn", [str(folder / "never"), 0.0], time_limit=0.5)
     with pytest.raises(TimeLimitExceeded):
         result.get(timeout=PATIENCE)
     assert ledger.starts(result.id) == 1

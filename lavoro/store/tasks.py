@@ -15,6 +15,7 @@ from lavoro import states
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued, released
 from lavoro.protocol.place import Follow
+from lavoro.states import SUCCESS
 from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
@@ -177,8 +178,13 @@ def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]
 
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
-    if len(outcomes) == 1 and outcomes[0].follow is None and _finish_one(tx, worker_id, outcomes[0]):
-        return 1
+    if len(outcomes) == 1:
+        link = link_of(outcomes[0])
+        if outcomes[0].follow is None:
+            if _finish_one(tx, worker_id, outcomes[0]):
+                return 1
+        elif link is not None and finish_link(tx, worker_id, outcomes[0], link, start=False) is not None:
+            return 1
     jobs, *values, follows = zip(*outcomes, strict=True)
     parameters = columns.of_batch(worker_id, jobs, _FINISHED, values)
     if not any(follows):
@@ -197,6 +203,47 @@ def _finish_one(tx: Tx, worker_id: int, outcome: Finished) -> bool:
     return tx.run_prepared("finish_task", values, _OUTCOME_FORMATS).ntuples == 1
 
 
+def link_of(outcome: Finished) -> Message | None:
+    """Return the one plain message that follows a success and inherits its barriers; None for any other outcome."""
+    follow = outcome.follow
+    if follow is None or len(follow.messages) != 1 or follow.replaced or follow.never or outcome.state != SUCCESS:
+        return None
+    [message] = follow.messages
+    replaced = message.options is not None and '"replaced_task_nesting"' in message.options
+    return message if message.id == follow.heir and _is_plain(message) and not replaced else None
+
+
+class Linked(NamedTuple):
+    """The answer about an outcome that is stored with the task that follows."""
+
+    begun: dt.datetime | None
+    """When the next task began in the same worker; None if it waits, or is another worker's."""
+
+
+def finish_link(tx: Tx, worker_id: int, outcome: Finished, following: Message, *, start: bool) -> Linked | None:
+    """Store an outcome and the task that follows, as ``link_of`` returns it; None if the long form has to do it."""
+    job, _, result, payload, _, runtime, children, _ = outcome
+    values = (
+        job.id.bytes, b"%d" % worker_id, b"%d" % job.attempt, None if runtime is None else repr(runtime).encode(),
+        None if result is None else result.encode(), payload, None if children is None else children.encode(),
+        following.id.bytes, following.queue.encode(), b"%d" % following.priority, following.name.encode(),
+        *(None if text is None else text.encode() for text in following[9:12]), b"t" if start else b"f",
+    )  # fmt: skip
+    try:
+        found = tx.run_prepared("finish_link", values, _LINK_FORMATS)
+    except UniqueViolation:  # a task of the next one's id is stored already
+        return None
+    if not found.ntuples:
+        return None
+    begun = found.get_value(0, 0)
+    return Linked(None if begun is None else dt.datetime.fromtimestamp(float(begun), dt.timezone.utc))
+
+
+_BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
+_LINK_FORMATS = (
+    _BINARY, _TEXT, _TEXT, _TEXT, _BINARY, _BINARY, _BINARY, _BINARY, _BINARY, _TEXT, *[_BINARY] * 4, _TEXT,
+)  # fmt: skip
+"""Of the parameters of finish_link."""
 _OUTCOME_FORMATS = (
     pq.Format.BINARY, pq.Format.TEXT, pq.Format.TEXT, pq.Format.BINARY, pq.Format.TEXT, *[pq.Format.BINARY] * 4,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lavoro.protocol import outcome
+from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Follow, Place
 from lavoro.store import tasks
@@ -208,6 +209,38 @@ def member_sent_again(stage: Stage) -> None:
     send_chord(stage)
     [[barrier]] = stage.connection.execute("select id::text from lavoro.barrier").fetchall()
     stage.send_canvas([message(place=Place(f'{{"{barrier}":0}}'))], {})
+    stage.run_to_the_end()
+    stage.run_to_the_end()
+
+
+def linked(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
+    """The same play, in which a task follows each outcome, and inherits its barriers."""
+
+    def play_it(stage: Stage) -> None:
+        following = message(id=uuid7())
+        stage.ledger.write("intent", id=str(following.id), sha=sha(1))
+        stage.follow = Follow((following,), following.id)
+        play(stage)
+        stage.ledger.write("outcome", id=str(following.id), outcome="ok")
+        stage.follow = None
+        stage.run_to_the_end()
+
+    play_it.__name__ = f"{play.__name__}_linked"
+    return play_it
+
+
+def member_is_a_chain(stage: Stage) -> None:
+    """The one member of a chord is a chain of two steps."""
+    barrier, step = uuid.uuid4(), message(id=uuid7())
+    first, held = message(place=Place(f'{{"{barrier}":0}}')), message(place=Place(held_for=barrier, expects=1))
+    stage.send_canvas([first, held], {held.id: {"expect": [*GOOD], "awaits": [str(step.id)]}})
+    stage.ledger.write("intent", id=str(step.id), sha=sha(1))
+    stage.follow = Follow((step,), step.id)
+    worker = stage.worker()
+    [job] = stage.claim(worker)
+    stage.finish(worker, job, stage.end(job, stage.start(job, worker)))
+    stage.ledger.write("outcome", id=str(step.id), outcome="ok")
+    stage.follow = None
     stage.run_to_the_end()
     stage.run_to_the_end()
 

@@ -182,6 +182,8 @@ MET_AGAIN_FOLLOWED, TAKEN_BACK_FOLLOWED, TWICE_FOLLOWED = map(
     canvases.followed, (met_again, taken_back, finish_two_twice)
 )
 """The same with outcomes that messages follow."""
+MET_AGAIN_LINKED, TAKEN_BACK_LINKED, TWICE_LINKED = map(canvases.linked, (met_again, taken_back, finish_twice))
+"""The same with outcomes that the next step of a chain follows."""
 MUTANTS = [
     Mutant("finishing is fenced without the attempt", "I3", met_again, "finish_tasks", "attempt"),
     Mutant("finishing is fenced without the worker", "I3", taken_back, "finish_tasks", "worker"),
@@ -228,6 +230,22 @@ MUTANTS = [
     Mutant(
         "a followed outcome keeps its row", "I3", TWICE_FOLLOWED,
         "finish_and_follow", "delete", "update {schema}.running r set state = r.state",
+    ),
+    Mutant(
+        "the end of a step is fenced without the attempt", "I3", MET_AGAIN_LINKED,
+        "finish_link", "attempt", "and %(attempt)s > 0",
+    ),
+    Mutant(
+        "the end of a step is fenced without the worker", "I3", TAKEN_BACK_LINKED,
+        "finish_link", "worker", "and %(worker_id)s > 0",
+    ),
+    Mutant(
+        "the end of a step keeps its row", "I3", TWICE_LINKED,
+        "finish_link", "delete", "update {schema}.running set state = state",
+    ),
+    Mutant(
+        "a step loses the barriers of the one before", "I10", canvases.member_is_a_chain,
+        "finish_link", "inherited", "null::jsonb as barriers",
     ),
     Mutant(
         "the end of a followed task is not counted", "I10", canvases.with_callbacks,
@@ -281,7 +299,7 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-ORDERLY = (taken_back, TAKEN_BACK_FOLLOWED)
+ORDERLY = (taken_back, TAKEN_BACK_FOLLOWED, TAKEN_BACK_LINKED)
 """Plays in which a worker is told to stop."""
 PLAYS = {mutant.play for mutant in MUTANTS} | {rescue_meets_progress}
 

@@ -45,6 +45,8 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
     ("finish_task", "finished"): {"finished_at"},
     ("finish_tasks", "finished"): {"finished_at"},
+    ("finish_link", "finished"): {"finished_at"},
+    ("finish_link", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
     ("finish_and_follow", "finished"): {"finished_at"},
     ("finish_and_follow", "attempt"): {"ended_at", "reason", "error", "traceback"},
     ("finish_and_follow, steps", "finished"): STEP | {"finished_at"},

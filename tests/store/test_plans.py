@@ -101,6 +101,10 @@ def parameters_for(connection: psycopg.Connection, name: str) -> dict[str, Any]:
         "discover_lanes": {"queues": ["q0", "q1", "q2"]},
         "finish_tasks": batch | {"states": ["SUCCESS"] * len(running)},
         "finish_task": {"id": first, "worker_id": 1, "attempt": 1, "state": "SUCCESS"},
+        "finish_link": {
+            "id": first, "worker_id": 1, "attempt": 1, "next_id": uuid7(), "queue": "q0", "priority": 0,
+            "name": "test.next", "start": True,
+        },
         "finish_and_follow": batch
         | {"states": ["SUCCESS"] * len(running), "parents": running, "message_ids": waiting[: len(running)]},
         "requeue_tasks": batch | {"states": ["RETRY"] * len(running)},
@@ -168,9 +172,9 @@ def read_whole(connection: psycopg.Connection, plan: list[dict[str, Any]]) -> se
 
 MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 HOT = [
-    "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "finish_and_follow", "requeue_tasks",
-    "revoke_tasks", "insert_task",
-    "insert_task_quietly", "insert_calls", "insert_tasks", "store_progress", "report_state", "fetch_task",
+    "claim_tasks", "discover_lanes", "finish_task", "finish_tasks", "finish_link", "finish_and_follow",
+    "requeue_tasks", "revoke_tasks", "insert_task", "insert_task_quietly", "insert_calls", "insert_tasks",
+    "store_progress", "report_state", "fetch_task",
     "fetch_outcome", "list_ended", "fetch_outcomes", "forget_tasks", "accepted_outcomes", "renew_leases",
     "fetch_assigned", "withdraw_offers",
 ]  # fmt: skip

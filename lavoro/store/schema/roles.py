@@ -23,7 +23,7 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 LIMITED = ("producer", "worker", "readonly")
 
 _INTERNAL = (
-    "admit", "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers",
+    "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers",
     "lock_barriers", "mark_ancestor", "mark_blockers", "release", "steps_behind", "stored_ancestors", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
@@ -31,7 +31,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "is_awaited", "assign_task"), ("producer", "worker")),
     **dict.fromkeys(("store_canvas", "store_messages"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
-    **dict.fromkeys(("count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
+    **dict.fromkeys(("admit", "count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
     **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""

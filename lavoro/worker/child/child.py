@@ -56,6 +56,7 @@ from lavoro.worker.child.recycling import RecyclePolicy
 from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.sleep import Sleep
+from lavoro.worker.child.successors import Successors
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Message, Pipe
@@ -280,6 +281,7 @@ class Child:
         prefetched = Prefetched(capacity, finisher, offers, database)
         settings = self._run_settings(pool, progress)
         finisher.stored = pool.room_made = claimer.room_made
+        finisher.settle_alone = Successors(claimer, in_flight, worker_id=worker_id).settle
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,

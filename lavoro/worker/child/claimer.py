@@ -87,6 +87,20 @@ class Claimer(Service):
             self._sleep.lost()
         self.wake()
 
+    def serves(self, queue: str) -> bool:
+        """Whether a task of a queue may begin here without a claim: nothing waits there, as far as we know."""
+        return not self.stopping and self._sleep.listening and self._offers.serves(queue)
+
+    def accept(self, jobs: list[Job]) -> None:
+        """Run tasks that are in flight already."""
+        self._offers.saw(jobs)
+        self._capacity.pool.add(jobs)
+
+    def look_for_lost(self) -> None:
+        """Poll for tasks that another connection has begun here by a statement whose answer was lost."""
+        self._abandoned()
+        self.wake()
+
     # The loop
 
     def step(self) -> float | None:
@@ -142,7 +156,7 @@ class Claimer(Service):
         jobs = self._claim(tx, limit)
         if jobs:
             self._sleep.worked()
-            self._accept(jobs)
+            self.accept(jobs)
         full_rounds = self._capacity.full_rounds
         if len(jobs) >= BUSY or full_rounds > 3:
             self._sleep.end()
@@ -171,10 +185,6 @@ class Claimer(Service):
         """Scan for lanes; return whether to claim again at once."""
         return self._scanner.end(tasks.discover_lanes(tx, self._scanner.begin()))
 
-    def _accept(self, jobs: list[Job]) -> None:
-        self._offers.saw(jobs)
-        self._capacity.pool.add(jobs)
-
     # Tasks that calls assign
 
     def _take_assigned(self) -> None:
@@ -182,7 +192,7 @@ class Claimer(Service):
         for payload in self._mailbox.collect():
             self._offers.tell(payload)
         if self._offers.told:
-            self._accept(self._offers.take(self._open()))
+            self.accept(self._offers.take(self._open()))
             self._capacity.pool.begin()
             self._offer(self._open())
         if self._offers.made and (not self._mailbox.listening or self._clock() >= self._offers.over):
@@ -196,7 +206,7 @@ class Claimer(Service):
 
     def _end_offers(self, tx: Tx) -> None:
         """Run what calls have assigned until now, and listen no longer once all offers are withdrawn."""
-        self._accept(self._offers.end(tx))
+        self.accept(self._offers.end(tx))
         if not self._offers.made:
             self._mailbox.leave(tx)
 

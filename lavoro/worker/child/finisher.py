@@ -63,6 +63,8 @@ class Finisher(Service):
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.stored: Callable[[], object] = lambda: None
         """Called after each batch."""
+        self.settle_alone: Callable[[Tx, Outcome], bool] = lambda tx, outcome: False
+        """Stores an outcome in a shorter way, if there is one for it, and returns whether it did."""
         self.stop_timeout = 3.0
         """Seconds to try to store the last outcomes when the worker stops."""
 
@@ -146,6 +148,8 @@ class Finisher(Service):
         the same tasks.
         """
         tx = self._session.open()
+        if len(batch) == 1 and self.settle_alone(tx, batch[0]):
+            return
         finished = [outcome for outcome in batch if type(outcome) is Finished]
         # A requeued, uncounted start has the fence of the next start. If the task is in flight anew, it was stored.
         back = [outcome for outcome in batch if type(outcome) is Requeued and self._in_flight.holds(outcome.job)]

@@ -39,6 +39,11 @@ class InFlight:
         if self._idle and self._jobs:
             self._set_idle(False)
 
+    def drop(self, job: Job) -> None:
+        """Remove a task that was added before it was known whether it begins here, and that does not."""
+        if self.holds(job):
+            del self._jobs[job.id]
+
     def check_idle(self) -> None:
         """See whether the child is idle by now; to be called at least once a second."""
         now = time.monotonic()

@@ -66,6 +66,10 @@ class Offers:
         """The number of open offers, as far as we know which ones calls have taken."""
         return self._left if self._clock() < self._until else 0
 
+    def serves(self, queue: str) -> bool:
+        """Whether offers are open for a queue: nothing waits there, as far as we know."""
+        return self.open > 0 and queue in self._recent
+
     @property
     def over(self) -> float:
         """When (monotonic) the last offer expires."""
@@ -83,7 +87,7 @@ class Offers:
         now, most = self._clock(), min(self._most, free // SHARE)
         if self.open * 2 > most or most == 0 or (self._made and now >= self._until):
             return
-        self._recent = {queue: seen for queue, seen in self._recent.items() if now - seen < OPEN}
+        self._recent = {queue: seen for queue, seen in list(self._recent.items()) if now - seen < OPEN}
         queues = sorted(self._recent, key=self._recent.__getitem__, reverse=True)[: most - self.open]
         if queues:
             each = (most - self.open) // len(queues)

@@ -74,8 +74,8 @@ def with_another_line(text: str, mark: str, new: str) -> str:
 
 # Fault points
 
-FINISH = ["finish_task", "finish_tasks", "finish_and_follow"]
-"""The statements that store outcomes: of one task, of a batch, and of one with tasks that follow."""
+FINISH = ["finish_task", "finish_tasks", "finish_link", "finish_and_follow"]
+"""The statements that store outcomes: of one task, of a batch, of a step of a chain, of any that others follow."""
 
 
 def _names(point: dict[str, Any], name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from lavoro.calling.outbox import composed
@@ -40,9 +41,15 @@ def _together(links: Sequence[Any]) -> Iterator[Call]:
     """Yield the callbacks: groups first, and several others as members of one group, as Celery sends them."""
     others = [link for link in links if link.get("subtask_type") != "group"]
     yield from (Call(link) for link in links if link.get("subtask_type") == "group")
-    together = str(uuid7()) if len(others) > 1 else None
-    for index, link in enumerate(others):
-        yield Call(link, {"group_id": together, "group_index": index} if together else {})
+    places = _members()
+    for link in others:
+        yield Call(link, next(places) if len(others) > 1 else {})
+
+
+def _members() -> Iterator[dict[str, Any]]:
+    """Yield the options of the members of a new group."""
+    id = str(uuid7())
+    return ({"group_id": id, "group_index": index} for index in count())
 
 
 def _next_step(chain: Sequence[Any]) -> Iterator[Call]:
@@ -131,15 +138,16 @@ def _errbacks(
     """Call the error callbacks that take the request, here; compose messages for those that take an id."""
     sent: list[Message] = []
     for failed, errbacks in called_by(request):
+        places = _members()
         for each in errbacks:
             try:
                 errback = maybe_signature(each, app=app)
                 if _is_called_here(errback):
                     errback(failed, error, traceback)
                 elif eagerly:
-                    errback.apply((failed.id,), parent_id=failed.id, root_id=failed.root_id)
+                    errback.apply((failed.id,), parent_id=failed.id, root_id=failed.root_id, **next(places))
                 else:
-                    sent += _composed(app, failed, [Call(errback)], (failed.id,))
+                    sent += _composed(app, failed, [Call(errback, next(places))], (failed.id,))
             except Exception as raised:
                 logger.exception("Errback %r raised an exception: %s", each.get("task"), described(raised))
     return tuple(sent)

@@ -35,6 +35,7 @@ def prepared(app: Any, request: Any, signature: Any) -> Any:
             signature.link_error(errback)
     if signature.subtask_type == "chain" and (links := as_list(signature.options.pop("link", None))):
         signature.tasks[-1].extend_list_option("link", links)
+    last_of(signature).id = request.id  # callers wait for this one, not for an id of its own
     signature.freeze(request.id)
     nesting = (request.replaced_task_nesting or 0) + 1
     signature.set(

@@ -51,6 +51,16 @@ _BEFORE_PROCESS = "`worker_before_create_process`"
 _PROCESSES = "signals of processes and of setting up the log"
 _WAITS = "`task_revoked` of a task that waits"
 _GET_INSIDE = "`result.get()` in a task of `gevent`"
+_BODY = "the parent and the root of a body"
+_BODY_SENT = "`before_task_publish` of a body"
+_BODY_FAILED = "`on_failure` and `task_failure` of a body whose header fails"
+_BODY_REQUEST = "the request that error callbacks of such a body get"
+_CHORD_ERROR = "the task that `ChordError` names, if a chain in the header fails"
+_INNER = "a chord in a header that fails"
+_CHORD = "`self.request.chord`"
+_EAGER_FAILS = "a step of a chain or a task of a header that fails in eager mode"
+_EAGER_REPLACE = "`self.replace()` in a task that `delay` runs eagerly"
+_OWN_ID = "a replacement that has an id of its own"
 _PENDING = "receivers that are connected to a task that is not made yet"
 
 
@@ -404,5 +414,87 @@ MEANT: tuple[Meant, ...] = (
             ("worker worker_process_shutdown.*", ("gevent", "threads", "solo")),
         )
         for pool in pools
+    ),
+    *(
+        Meant("canvas_orders", key, celery, lavoro, "The body is stored with the header.", _BODY_SENT)
+        for key, celery, lavoro in (
+            ("*/body", "(nothing)", "'before_task_publish'"),
+            ("one", "'0 before_task_publish'", "* -> 'body before_task_publish'"),
+            ("worker one", "*'body before_task_publish'*", "*"),
+            ("worker */body", "'before_task_publish' -> *", "'task_prerun' -> *"),
+        )
+    ),
+    Meant(
+        "canvas_orders",
+        "worker many broken/body",
+        "(nothing)",
+        "'on_failure ChordError' -> *",
+        "It has failed as any task has.",
+        _BODY_FAILED,
+    ),
+    *(
+        Meant("canvas_requests", key, "*", lavoro, "No task of the header has sent it.", _BODY)
+        for key, lavoro in (
+            ("worker */body", "*'parent': None*"),
+            ("worker */inner", "*'parent': None*"),
+            ("worker chain behind a chord/2", "*'parent': 'chain behind a chord/0'*"),
+            ("worker body is a chain/1", "*'root': '<id>'}"),
+            ("worker <id>", "*"),
+        )
+    ),
+    Meant(
+        "canvas_requests",
+        "worker body is a chain/0",
+        "*['body is a chain/1', 'chain']*",
+        "*['<id>', 'told']*",
+        "The task that waits for the header is the first step.",
+        _CHORD,
+    ),
+    *(
+        Meant(
+            "canvas_errbacks", f"worker called: of {whose}", "*", "*", "It is the request of the body.", _BODY_REQUEST
+        )
+        for whose in ("a body", "a chord", "the body of that", "an inner body")
+    ),
+    *(
+        Meant("canvas_errbacks", f"worker {how}: of a failing body", "*body/0*", "*body/body*", "It is its own.", _BODY)
+        for how in ("called", "sent")
+    ),
+    Meant(
+        "canvas_errbacks",
+        "result of step in a header/body",
+        "*Dependency <id> *",
+        "*Dependency step in a header/0 *",
+        "It names the cause.",
+        _CHORD_ERROR,
+    ),
+    *(
+        Meant("canvas_errbacks", key, celery, "*", "Nothing waits for ever.", _INNER)
+        for key, celery in (
+            ("result of inner/body", "raises TimeoutError*"),
+            ("state of called: of the outer body", "raises AssertionError*"),
+            ("worker called: of the outer body", "(nothing)"),
+        )
+    ),
+    *(
+        Meant("canvas_eager", f"{shape}, *: {key}", celery, "*", "It ends as with a worker.", _EAGER_FAILS)
+        for shape in ("failing step", "failing header", "failing chain in a group")
+        for key, celery in (("class", "raises ValueError*"), ("value", "raises TypeError*"), ("called", "*"))
+        if (shape, key) != ("failing step", "called")
+    ),
+    *(
+        Meant(
+            "canvas_eager",
+            f"{shape}, apply_async: value",
+            "raises RuntimeError*",
+            "*",
+            "It is allowed.",
+            _EAGER_REPLACE,
+        )
+        for shape in ("replaced", "replaced by a chord")
+    ),
+    *(
+        Meant("canvas_eager", key, celery, "*'<id>'*", "Callers wait for that id.", _OWN_ID)
+        for key, celery in (("replaced*, apply: called", "*'0'*"), ("replaced*, apply_async: called", "*"))
     ),
 )

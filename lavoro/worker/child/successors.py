@@ -18,8 +18,8 @@ _SOON = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 class Successors:
     """Stores the outcome of a step, and runs the next one without a notification and a claim: half of a link's time.
 
-    The step is in flight before the statement puts it into ``running``: whoever looks for tasks that are running and
-    not in flight must not find it.
+    The step is in flight before the statement puts it into ``running``: a search for tasks that are running and not in
+    flight must not find it.
     """
 
     def __init__(self, claimer: Claimer, in_flight: InFlight, *, worker_id: int) -> None:

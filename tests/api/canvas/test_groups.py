@@ -339,6 +339,20 @@ def test_replacements_keep_their_place(canvas: Any, value: Any) -> None:
     assert result_of(in_both) == [[[value, "after"], {}]]
 
 
+@pytest.mark.parametrize("kind", ["task", "chain", "body", "last of a body"])
+def test_a_replacement_gives_up_an_id_of_its_own(kind: str) -> None:
+    own = identity.s().set(task_id=uuid())
+    canvas = {
+        "task": own.clone((2,)),
+        "chain": chain(add.s(1, 1), own),
+        "body": chord([add.s(1, 1)], own),
+        "last of a body": chord([add.s(1, 1)], chain(identity.s(), own)),
+    }[kind]
+    value = [2] if "body" in kind else 2
+    assert tasks.replaced_by.delay(canvas).get(timeout=30) == value
+    assert result_of(chain(tasks.replaced_by.si(canvas), identity.s())) == value
+
+
 def test_a_replacement_that_fails_fails_the_task() -> None:
     key = uuid()
     result = tasks.replaced_by.apply_async((boom.s(1),), link_error=note_id.s(key))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import NamedTuple
 
+from psycopg import pq
+
 from lavoro.exceptions import ChordError
 from lavoro.store.tx import Tx
 
@@ -34,16 +36,17 @@ class Gathered(NamedTuple):
 
 def gather(tx: Tx, barrier: uuid.UUID, *, limit: int) -> Gathered:
     """Read the results; raises ``ChordError`` if they have more than ``limit`` bytes (lavoro_max_gathered)."""
-    row = tx.row("gather_members", {"barrier": barrier, "limit": limit})
-    assert row is not None
-    number, size, results = row
+    found = tx.run_prepared("gather_members", [barrier.bytes, b"%d" % limit], (pq.Format.BINARY, pq.Format.TEXT))
+    number, size, results, strange = (found.get_value(0, column) for column in range(4))
+    assert number is not None
+    assert size is not None
     if results is None:
         raise ChordError(
-            f"the {number} results that this task gathers have {size} bytes, and lavoro_max_gathered is {limit}:"
+            f"the {int(number)} results that this task gathers have {int(size)} bytes, and lavoro_max_gathered is {limit}:"
             " raise it, or have the members return less (an id, the name of a file)"
         )
-    others = tx.run("fetch_members", {"barrier": barrier})
-    return Gathered(number, size, results, tuple(Member._make(row) for row in others))
+    others = [] if strange == b"0" else tx.run("fetch_members", {"barrier": barrier})
+    return Gathered(int(number), int(size), results.decode(), tuple(Member._make(row) for row in others))
 
 
 def forget_old(tx: Tx, *, kept: float) -> int:

@@ -37,16 +37,15 @@ class Gathered(NamedTuple):
 def gather(tx: Tx, barrier: uuid.UUID, *, limit: int) -> Gathered:
     """Read the results; raises ``ChordError`` if they have more than ``limit`` bytes (lavoro_max_gathered)."""
     found = tx.run_prepared("gather_members", [barrier.bytes, b"%d" % limit], (pq.Format.BINARY, pq.Format.TEXT))
-    number, size, results, strange = (found.get_value(0, column) for column in range(4))
-    assert number is not None
-    assert size is not None
+    first, second, results, strange = (found.get_value(0, column) for column in range(4))
+    number, size = int(first or 0), int(second or 0)
     if results is None:
         raise ChordError(
-            f"the {int(number)} results that this task gathers have {int(size)} bytes, and lavoro_max_gathered is {limit}:"
+            f"the {number} results that this task gathers have {size} bytes, and lavoro_max_gathered is {limit}:"
             " raise it, or have the members return less (an id, the name of a file)"
         )
     others = [] if strange == b"0" else tx.run("fetch_members", {"barrier": barrier})
-    return Gathered(int(number), int(size), results.decode(), tuple(Member._make(row) for row in others))
+    return Gathered(number, size, results.decode(), tuple(Member._make(row) for row in others))
 
 
 def forget_old(tx: Tx, *, kept: float) -> int:

@@ -64,8 +64,6 @@ class AsyncResult(Lineage, Generic[R]):
     """The outcome, once the task is over."""
     _final: StoredTask | None = None
     """The whole row, once the task is over."""
-    _outcome: results.StoredOutcome | None = None
-    """The part of it that ``get`` reads."""
     follows_success = False
     """Whether the task starts only after those of its parents have succeeded: after its success none is looked at."""
     supports_native_join = True
@@ -159,8 +157,8 @@ class AsyncResult(Lineage, Generic[R]):
         """Whether the task's result is not kept: the call says so, or the row does once the task is over."""
         if self._ignored:
             return True
-        if self._ended is not None or self._outcome is not None:
-            return (self._ended or self._outcome).result is None  # type: ignore[union-attr]
+        if self._ended is not None:
+            return self._ended.result is None
         task = self._fetch()
         return task is not None and task.stage == "finished" and task.result is None
 
@@ -223,7 +221,7 @@ class AsyncResult(Lineage, Generic[R]):
         if disable_sync_subtasks:
             assert_will_not_block()
         follow = self.parent is not None and propagate and follow_parents
-        task: Known | None = self._ended or self._final or self._outcome
+        task: Known | None = self._ended or self._final
         if task is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             look = self._fetch if on_message is None else self._telling(on_message)
@@ -388,7 +386,7 @@ class AsyncResult(Lineage, Generic[R]):
     @property
     def is_known(self) -> bool:
         """Whether the outcome is known here: reading it costs nothing."""
-        return (self._ended or self._final or self._outcome) is not None
+        return (self._ended or self._final) is not None
 
     @property
     def is_awaited(self) -> bool:
@@ -400,7 +398,7 @@ class AsyncResult(Lineage, Generic[R]):
 
     def unlearn(self) -> None:
         """Drop the outcome that is known here."""
-        self._final = self._ended = self._outcome = None
+        self._final = self._ended = None
 
     def learn(self, ended: Ended) -> None:
         """Take in the outcome of the task, which was read with those of others."""
@@ -416,14 +414,14 @@ class AsyncResult(Lineage, Generic[R]):
             self._final = task
         return task
 
-    def _fetch_outcome(self) -> results.StoredOutcome | None:
+    def _fetch_outcome(self) -> Ended | None:
         with self.site.database.tx() as tx:
-            self._outcome = results.fetch_outcome(tx, self.row_id)
-        return self._outcome
+            self._ended = results.fetch_outcome(tx, self.row_id)
+        return self._ended
 
     def _known(self) -> Known | None:
         """Return the outcome if it was read, else read the row."""
-        return self._ended or self._outcome or self._fetch()
+        return self._ended or self._fetch()
 
     def _report(self) -> StoredTask | Ended | None:
         """Return the outcome with all that is told of it, else read the row."""

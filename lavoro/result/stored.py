@@ -6,21 +6,20 @@ from typing import Any
 
 from lavoro import serialization, states
 from lavoro.exceptions import Reject, TaskError, TaskPredicate
-from lavoro.store.results import Ended, StoredOutcome, StoredTask
+from lavoro.store.results import Ended, StoredTask
 from lavoro.text.printable import described
 
 UNKNOWN = StoredTask._make([None] * len(StoredTask._fields))
 """All that is known of a task without a row."""
 
 
-_OUTCOMES = (StoredOutcome, Ended)
-Known = StoredTask | StoredOutcome | Ended
+Known = StoredTask | Ended
 """The row of a task, or its outcome alone."""
 
 
 def is_over(task: Known | None) -> bool:
     """Tell whether a task has ended, or has set a final state itself."""
-    if isinstance(task, _OUTCOMES):
+    if isinstance(task, Ended):
         return True
     return task is not None and (task.stage == "finished" or task.state in states.READY_STATES)
 
@@ -29,7 +28,7 @@ def state_of(task: Known | None, app: Any, site: Any) -> str:
     """Return the state; that a task has started is told only where its application wants that to be known."""
     if task is None:
         return states.PENDING
-    if isinstance(task, _OUTCOMES) or task.stage != "running" or task.state is not None:
+    if isinstance(task, Ended) or task.stage != "running" or task.state is not None:
         return task.state or states.PENDING
     return states.STARTED if _tracks_start(task.name, app, site) else states.PENDING
 
@@ -44,7 +43,7 @@ def value_of(task: Known | None, app: Any, site: Any) -> Any:
     if task is None:
         return None
     if task.result is None:
-        if isinstance(task, _OUTCOMES):
+        if isinstance(task, Ended):
             return None
         started = state_of(task, app, site) == states.STARTED
         return {"pid": task.pid, "hostname": task.worker} if started else None

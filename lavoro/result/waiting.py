@@ -11,7 +11,7 @@ from lavoro.exceptions import LavoroError, OperationalError, TimeoutError
 from lavoro.protocol.ids import task_uuid
 from lavoro.result.stored import Known, is_over
 from lavoro.store import queues
-from lavoro.store.results import StoredOutcome, StoredTask
+from lavoro.store.results import Ended, StoredTask
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 
@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
     """The task's name, where it is known here."""
     look: Callable[[], StoredTask | None]
     """Reads the row of the task."""
-    look_for_outcome: Callable[[], StoredOutcome | None]
+    look_for_outcome: Callable[[], Ended | None]
     """Reads its outcome, in half of the time; None while it is not over."""
     deadline: float | None
     """By the monotonic clock; None: without end."""

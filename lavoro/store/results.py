@@ -49,30 +49,6 @@ class StoredTask(NamedTuple):
     reason: str | None
 
 
-class StoredOutcome(NamedTuple):
-    """The outcome of a finished task."""
-
-    state: str
-    result: str | None
-    result_payload: bytes | None
-
-
-def fetch_outcome(tx: Tx, id: uuid.UUID) -> StoredOutcome | None:
-    """Read the outcome of a finished task; None while it is not over."""
-    found = tx.run_prepared("fetch_outcome", [id.bytes], (pq.Format.BINARY,), answer_format=pq.Format.BINARY)
-    if not found.ntuples:
-        return None
-    state, result, payload = (found.get_value(0, column) for column in range(3))
-    assert state is not None
-    return StoredOutcome(state.decode(), None if result is None else result.decode(), payload)
-
-
-def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
-    """Find a task wherever it is; None when it is unknown or has expired."""
-    row = tx.row("fetch_task", {"id": id})
-    return StoredTask._make(row) if row else None
-
-
 class Ended(NamedTuple):
     """The outcome of a task that is over, with all that is told of it."""
 
@@ -83,6 +59,32 @@ class Ended(NamedTuple):
     children: str | None
     finished: dt.datetime | None
     """None where the task still runs, and has set a final state itself."""
+
+
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
+"""The beginning of PostgreSQL's times, which are microseconds."""
+
+
+def fetch_outcome(tx: Tx, id: uuid.UUID) -> Ended | None:
+    """Read the outcome of a finished task; None while it is not over."""
+    found = tx.run_prepared("fetch_outcome", [id.bytes], (pq.Format.BINARY,), answer_format=pq.Format.BINARY)
+    if not found.ntuples:
+        return None
+    state, result, payload, traceback, children, finished = (found.get_value(0, column) for column in range(6))
+    assert state is not None
+    assert finished is not None
+    moment = _EPOCH + dt.timedelta(microseconds=int.from_bytes(finished, "big", signed=True))
+    return Ended(state.decode(), _text(result), payload, _text(traceback), _text(children), moment)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def fetch(tx: Tx, id: uuid.UUID) -> StoredTask | None:
+    """Find a task wherever it is; None when it is unknown or has expired."""
+    row = tx.row("fetch_task", {"id": id})
+    return StoredTask._make(row) if row else None
 
 
 PAGE = 1000

@@ -87,9 +87,20 @@ def test_the_outcome_of_a_finished_task_is_read_alone(tx: Tx) -> None:
     assert results.fetch_outcome(tx, jobs[0].id) is None
     tasks.finish(tx, 1, [outcome.succeeded(jobs[0], '{"a":"\u00e4"}', 0.1)])
     tasks.finish(tx, 1, [outcome.succeeded(jobs[1], '"application/x-python-serialize"', 0.1, payload=b"\0\x80")])
-    assert [results.fetch_outcome(tx, job.id) for job in jobs] == [
-        ("SUCCESS", '{"a":"\u00e4"}', None), ("SUCCESS", '"application/x-python-serialize"', b"\0\x80"),
+    read = [results.fetch_outcome(tx, job.id) for job in jobs]
+    assert [outcome[:3] for outcome in read if outcome] == [
+        ("SUCCESS", '{"a":"ä"}', None), ("SUCCESS", '"application/x-python-serialize"', b"\0\x80"),
     ]  # fmt: skip
+
+
+def test_an_outcome_has_all_that_is_told_of_it(tx: Tx) -> None:
+    job = sent_and_taken(tx)
+    failed = outcome.failed(job, "{}", "Traceback: ä")
+    tasks.finish(tx, 1, [failed._replace(children='["7"]')])
+    read = results.fetch_outcome(tx, job.id)
+    assert read is not None
+    assert read[3:] == rows(tx, "select traceback, children::text, finished_at from lavoro.finished")[0]
+    assert (read.traceback, read.children) == ("Traceback: ä", '["7"]')
 
 
 def test_another_worker_is_refused(tx: Tx) -> None:

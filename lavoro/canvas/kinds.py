@@ -14,6 +14,16 @@ FIELDS = frozenset({"task", "args", "kwargs", "options", "subtask_type", "immuta
 """The keys of a signature. Some releases of Celery write ``chord_size``; nothing reads it."""
 
 
+_VALUES: dict[str, tuple[Any, str]] = {
+    "args": ((list, tuple), "a list"), "kwargs": (Mapping, "a dict"), "options": (Mapping, "a dict"),
+}  # fmt: skip
+PARTS = {
+    "chain": ("tasks",), "group": ("tasks",), "chord": ("header",),
+    "xmap": ("task", "it"), "xstarmap": ("task", "it"), "chunks": ("task", "it"),
+}  # fmt: skip
+"""The keys that the kwargs of each kind need, for signatures or the items of a map."""
+
+
 def register_type(name: str | None = None) -> Callable[[T], T]:
     """Register a class of signatures under the name, or under its own; a decorator."""
 
@@ -30,9 +40,16 @@ def class_of(form: Mapping[str, Any]) -> Any:
         raise ValueError(f"not a signature, because the key 'task' is missing or no name: {dict(form)!r:.200}")
     if unknown := form.keys() - FIELDS:
         raise ValueError(f"the signature of {form['task']} has unknown keys: {', '.join(sorted(map(str, unknown)))}")
+    for key, (kinds, words) in _VALUES.items():
+        if key in form and not isinstance(form[key], kinds):
+            raise ValueError(f"the signature of {form['task']}: {key} must be {words}, not {form[key]!r:.80}")
     kind = form.get("subtask_type")
     if kind and kind not in TYPES:
         raise ValueError(f"the signature of {form['task']} has an unknown subtask_type {kind!r}: {', '.join(TYPES)}")
+    for part in PARTS.get(kind, ()) if kind else ():
+        value = form.get("kwargs", {}).get(part)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError(f"the signature of {form['task']}: kwargs must have {part!r}, not {value!r:.80}")
     return TYPES[kind] if kind else None
 
 

@@ -31,7 +31,7 @@ class _Map(_OfTask):
     def from_dict(cls, form: Mapping[str, Any], app: Any = None) -> Any:
         """Make it of its dict."""
         kwargs = form["kwargs"]
-        return cls(maybe_signature(kwargs["task"], app=app), kwargs["it"], app=app, **form["options"])
+        return cls(maybe_signature(kwargs["task"], app=app), kwargs["it"], app=app, **form.get("options", {}))
 
     def apply_async(self, args: Any = None, kwargs: Any = None, route_name: str | None = None, **options: Any) -> Any:
         """Send it, to the queue of the task that it calls."""
@@ -69,8 +69,8 @@ class chunks(_OfTask):
     @classmethod
     def from_dict(cls, form: Mapping[str, Any], app: Any = None) -> Any:
         """Make it of its dict."""
-        kwargs = form["kwargs"]
-        return cls(maybe_signature(kwargs["task"], app=app), kwargs["it"], kwargs["n"], app=app, **form["options"])
+        kwargs, options = form["kwargs"], form.get("options", {})
+        return cls(maybe_signature(kwargs["task"], app=app), kwargs["it"], kwargs["n"], app=app, **options)
 
     def __call__(self, **options: Any) -> Any:
         """Send it."""

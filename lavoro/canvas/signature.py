@@ -374,7 +374,7 @@ def taken(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def of_tasks(cls: Any, form: Mapping[str, Any], app: Any) -> Any:
     """Make the chain or group of its dict, whose tasks become signatures in place."""
     form["kwargs"]["tasks"] = tasks = [maybe_signature(task, app=app) for task in form["kwargs"]["tasks"]]
-    made = cls(tasks, app=app, **form["options"])
+    made = cls(tasks, app=app, **form.get("options", {}))
     made.update(args=form.get("args", ()), immutable=form.get("immutable", False))
     return made
 

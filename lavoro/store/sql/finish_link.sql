@@ -1,5 +1,5 @@
 -- Does what finish_and_follow does for one task that has succeeded, and that one plain task follows, its heir.
--- With `start` the next task begins in the same worker at once if a worker sleeps on its queue: the answer has the time.
+-- With `start` the next task begins in this worker at once if a worker sleeps on its queue: the answer has the time.
 -- Finds no row of a task whose barriers have marks of single steps: these are handed on by the long form.
 with done as (
     delete from {schema}.running --@delete

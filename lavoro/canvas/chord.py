@@ -262,6 +262,10 @@ def gathering_body(body: Any) -> Any:
         first = first.tasks[0]
     if first.subtask_type not in ("group", "chord"):
         return body
+    errbacks = body.options.get("link_error")
+    if body.subtask_type == "group" and len(body.tasks) == 1 and errbacks is not None:
+        body = body.clone()  # a chain sends its task alone
+        body.tasks = [body.tasks[0].clone(link_error=errbacks)]
     steps = body.unchain_tasks() if body.subtask_type == "chain" else [body]
     made = Signature.TYPES["chain"]([_accumulate(body), *steps], app=body._app)
     made.options.update({name: body.options[name] for name in ("task_id", *_OF_BODY) if name in body.options})

@@ -70,7 +70,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its limit, and keep those of this part, the most patient ones first."""
+    """Give each test its limit, and keep those of this part: each goes to the part that has the least to do."""
     for item in items:
         name = _name(item.nodeid)
         item.add_marker(pytest.mark.timeout(PATIENT.get(name, LIMIT)), append=False)
@@ -78,8 +78,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             needed.add(entry)
             if entry.sentence.startswith(NOT_RUN):
                 item.add_marker(pytest.mark.xfail(reason=entry.sentence, run=False), append=False)
-    dealt = sorted(items, key=lambda item: -PATIENT.get(_name(item.nodeid), LIMIT))
-    items[:] = dealt[PART::PARTS]
+    parts: list[list[pytest.Item]] = [[] for _ in range(PARTS)]
+    seconds = [0.0] * PARTS
+    for item in sorted(items, key=lambda item: -PATIENT.get(_name(item.nodeid), LIMIT)):
+        idle = seconds.index(min(seconds))
+        parts[idle].append(item)
+        seconds[idle] += 150 if _name(item.nodeid) in PATIENT else 1.5
+    items[:] = parts[PART]
     found.tests.update((_name(item.nodeid), PASSED) for item in items)
 
 

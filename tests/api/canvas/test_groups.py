@@ -160,6 +160,14 @@ def test_a_call_adds_error_callbacks_to_those_of_a_group_that_is_a_body() -> Non
     assert dumps(canvas) == before
 
 
+def test_the_task_of_a_group_of_one_that_is_a_body_has_the_error_callbacks_of_the_group() -> None:
+    keys = [uuid(), uuid()]
+    inner = chord([add.si(1, 1)], group(boom.s(), identity.s()))
+    body = group(inner).set(link_error=tasks.note_failed.s(keys[0]))
+    result = chord([add.s(1, 1)], body).apply_async(link_error=tasks.note_failed.s(keys[1]))
+    assert [noted(f"{key}:{result[0].id}")[0] for key in keys] == ["tests.api.tasks.boom"] * 2
+
+
 def test_an_error_callback_is_called_once_for_a_chord_in_a_chord() -> None:
     key = uuid()
     outer = chord([add.s(1, 1), chord([boom.s()], identity.s())], identity.s())

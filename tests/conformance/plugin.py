@@ -27,18 +27,17 @@ PATIENT = {
 pytest_plugins = ["celery.contrib.pytest"]
 
 
-@pytest.fixture(scope="session")
-def celery_parameters() -> dict[str, Any]:
-    """Have the names completed in each process of the worker too, before the tasks are imported."""
-    return {"include": ["tests.conformance.stand_ins"]}
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Any:
-    """Replace the pool that Celery's conftest names, and a fixture of it that asks Kombu for the queues."""
+    """Replace the pool that Celery's conftest names, and a fixture of it that asks Kombu for the queues.
+
+    Each process of the worker has the names completed too, before it imports the tasks.
+    """
     value: Any = None
     if fixturedef.argname == "celery_worker_pool":
         value = POOL
+    elif fixturedef.argname == "celery_parameters":
+        value = {"include": ["tests.conformance.stand_ins"]}
     elif fixturedef.argname == "ZZZZ_set_app_current":
         app = request.getfixturevalue("app")
         app.set_current()

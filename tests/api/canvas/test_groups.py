@@ -230,7 +230,7 @@ def linked(canvas: Any, callback: Any) -> Any:
     return canvas
 
 
-@pytest.mark.parametrize("group_id", ["nonsense", uuid()])
+@pytest.mark.parametrize("group_id", ["nonsense", pytest.param(uuid(), id="unknown")])
 @pytest.mark.parametrize("index", [{}, {"group_index": 0}])
 def test_a_header_that_does_not_exist_is_refused(group_id: str, index: dict[str, int]) -> None:
     sentence = "no task can join the header .* it is unknown, or its body has begun or ended"

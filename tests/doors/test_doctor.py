@@ -470,3 +470,15 @@ def test_tasks_that_wait_for_tasks_that_are_gone(tx: Tx, examine: Examine) -> No
     rows(tx, found.repair)
     assert value(tx, "select state from lavoro.finished where id = %s", waits.id) == "REVOKED"
     assert examine() == []
+
+
+def test_tasks_that_wait_for_steps_of_a_chain_that_are_not_stored_yet(tx: Tx, examine: Examine) -> None:
+    """One row has the marks of all of them."""
+    step = message()
+    options = json.dumps({"chain": [{"task": "shop.step", "options": {"task_id": str(step.id)}}]})
+    first = message(queue="elsewhere", options=options)
+    place = Place(None, None, 2, (first.id, step.id), None, ((), (first.id,)))
+    tasks.insert(tx, [first])
+    tasks.insert(tx, [message(name="shop.pack", queue="elsewhere", place=place)])
+    assert value(tx, "select count(*) from lavoro.waiting") == 1
+    assert examine() == []

@@ -55,9 +55,9 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("end_task", "finished"): {"finished_at", "runtime", "children", "traceback"},
     ("end_steps", "finished"): STEP | NEVER_RAN,
     ("requeue_tasks", "waiting"): set(),
-    ("requeue_tasks", "attempt"): {"ended_at"},
+    ("requeue_tasks", "attempt"): {"ended_at", "heir"},
     ("rescue_tasks", "waiting"): set(),
-    ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback"},
+    ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback", "heir"},
     ("rescue_tasks", "finished"): {"finished_at", "runtime", "result_payload", "children", "traceback"},
     ("revoke_tasks", "finished"): NEVER_RAN,
 }  # fmt: skip

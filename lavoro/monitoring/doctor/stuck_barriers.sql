@@ -1,12 +1,14 @@
 -- Held tasks whose barrier cannot end: it does not exist, or fewer tasks count for it than it waits for.
 with counted as (
-    select key.barrier, count(*) as members
+    select key.barrier, sum(
+        case jsonb_typeof(key.index) when 'object' then (select count(*) from jsonb_object_keys(key.index)) else 1 end
+    ) as members
     from (
         select barriers from {schema}.waiting
         union all select barriers from {schema}.running
         union all select barriers from {schema}.held
     ) t
-    cross join lateral jsonb_object_keys(t.barriers) key (barrier)
+    cross join lateral jsonb_each(t.barriers) key (barrier, index)
     group by key.barrier
 )
 select h.id::text, h.name, b.remaining, coalesce(c.members, 0)

@@ -224,6 +224,7 @@ class Tables:
             _text("reason"),
             sa.Column("error", JSON),
             _text("traceback"),
+            sa.Column("heir", UUID),
         )
         sa.Index("attempt_id", table.c.id)
         return table

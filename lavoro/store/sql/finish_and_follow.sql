@@ -72,8 +72,8 @@ with given as materialized (
     from done d join given g on g.id = d.id
     where g.replaced is not true
 ), replacements as (
-    insert into {schema}.attempt (id, number, worker_id, state, started_at)
-    select e.id, e.attempt, e.worker_id, 'REPLACED', e.started_at from ended e where e.replaced
+    insert into {schema}.attempt (id, number, worker_id, state, started_at, heir)
+    select e.id, e.attempt, e.worker_id, 'REPLACED', e.started_at, nullif(e.heir, e.id) from ended e where e.replaced
 ), never as (
     insert into {schema}.finished (
         id, state, worker_id, queue, priority, attempt, retries, crashes,

@@ -14,6 +14,7 @@ from lavoro.result import AsyncResult, GroupResult, result_from_tuple
 from lavoro.serialization import dumps, loads
 from tests.api import tasks
 from tests.api.tasks import boom, echo, identity
+from tests.conftest import Eventually
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -159,6 +160,34 @@ def test_a_member_that_fails_behind_a_task_fails_those_that_wait() -> None:
     waits = echo.apply_async(("never",), blockers=[members])
     go_on(first)
     with pytest.raises(ChordError, match=f"Dependency {members[1].id} raised LocalError"):
+        waits.get(timeout=30)
+
+
+def replaced_by_chain() -> tuple[Any, Any]:
+    """A task that has been replaced, and the first step of the chain that goes on instead of it."""
+    first = begin()
+    replaced = tasks.replaced_by.delay(first | identity.s() | echo.s("end"))
+    return replaced, first
+
+
+def test_a_task_waits_for_one_that_was_replaced_by_a_chain_before(eventually: Eventually) -> None:
+    """No row has its id until the last step of the chain is sent."""
+    replaced, first = replaced_by_chain()
+    eventually(lambda: AsyncResult(first.id, app=tasks.app).stage == "waiting", timeout=30, why="it was replaced")
+    assert replaced.stage is None
+    waits = [echo.apply_async(("late",), blockers=[blocker]) for blocker in (replaced, replaced.id)]
+    assert [result.stage for result in waits] == ["held"] * 2
+    go_on(first)
+    assert [result.get(timeout=30) for result in waits] == [[["late"], {}]] * 2
+    assert replaced.get(timeout=0) == [[[1], "end"], {}]
+
+
+def test_a_task_fails_with_one_that_was_replaced_by_a_chain_that_fails(eventually: Eventually) -> None:
+    replaced, first = replaced_by_chain()
+    eventually(lambda: AsyncResult(first.id, app=tasks.app).stage == "waiting", timeout=30, why="it was replaced")
+    waits = echo.apply_async(("never",), blockers=[replaced])
+    assert tasks.app.fail(first.id, tasks.LocalError(1, "boom"))
+    with pytest.raises(ChordError, match=f"Dependency {first.id} raised LocalError"):
         waits.get(timeout=30)
 
 

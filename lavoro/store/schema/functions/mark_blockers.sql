@@ -10,6 +10,7 @@ create or replace function {schema}.mark_blockers(
 declare
     key text := p_barrier;
     left_over uuid[] := p_blockers;
+    ancestors jsonb := p_ancestors;
     marked uuid[];
     ended {schema}.ending[];
     above uuid[];
@@ -50,11 +51,14 @@ begin
         )
         select array_agg(id) from taken into marked;
         left_over := array(select id from unnest(left_over) id where id <> all (coalesce(marked, '{}')));
-        -- A step of a chain that is not stored yet: an earlier step hands the mark on to it.
+        -- A step that is not stored yet: one before it, or one that goes on instead of it, hands the mark on.
+        if left_over <> '{}' then
+            ancestors := p_ancestors || {schema}.replaced_by(left_over);
+        end if;
         for step in
             select s.p_ancestor as id, array_agg(s.p_id) as blockers,
                 jsonb_object_agg(s.p_id, array_position(p_blockers, s.p_id) - 1) as marks
-            from {schema}.stored_ancestors(left_over, p_ancestors) s group by s.p_ancestor order by s.p_ancestor
+            from {schema}.stored_ancestors(left_over, ancestors) s group by s.p_ancestor order by s.p_ancestor
         loop
             if {schema}.mark_ancestor(step.id, p_barrier, step.marks) then
                 left_over := array(select id from unnest(left_over) id where id <> all (step.blockers));
@@ -69,7 +73,7 @@ begin
                 union all select from {schema}.held t where t.id = w.id
             ) t
             union all
-            select from {schema}.stored_ancestors(left_over, p_ancestors)
+            select from {schema}.stored_ancestors(left_over, ancestors)
         );
     end loop;
     above := {schema}.barriers_above(array(

@@ -5,6 +5,9 @@
 alter table {schema}.waiting add column barriers jsonb;
 alter table {schema}.running add column barriers jsonb;
 
+-- The first task that goes on instead of a replaced one; the last of them has its id.
+alter table {schema}.attempt add column heir uuid;
+
 -- Tasks that may not be claimed yet. No claim reads them.
 create table {schema}.held (
     id uuid primary key,

@@ -9,11 +9,13 @@ create or replace function {schema}.store_canvas(
     p_always boolean
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+    made uuid[] := array(select h from unnest(p_held_for) h where h is not null);
     stranger text;
 begin
-    select b.named
-    from (select distinct m.named, m.place is null as nowhere from unnest(p_barriers, p_indexes) m (named, place)) b
-    where b.named is not null and (b.nowhere or b.named::uuid = any (p_held_for) is not true) limit 1 into stranger;
+    -- `offset 0`: the condition would be tested for each row, against an array of as many.
+    select m.named
+    from (select distinct named, place is null as nowhere from unnest(p_barriers, p_indexes) m (named, place) offset 0) m
+    where m.named is not null and (m.nowhere or m.named::uuid <> all (made)) limit 1 into stranger;
     if stranger is not null then
         raise exception 'barrier % is not made with this canvas', stranger using errcode = 'invalid_parameter_value';
     end if;

@@ -113,7 +113,7 @@ class Soak:
         arguments = ("-c", str(SLOTS), "--processes", processes, "-n", f"node{number}", "--grace", "2", "-l", "warning")
         settings = {"lavoro_max_crashes": MAX_CRASHES}
         environment = {"RIG_UNSYNCED": "1", "RIG_BEAT": "0.1"}
-        constants = {"lavoro.store.listener.PROBE": 3.0, "lavoro.worker.child.claimer.ANSWER": 3.0}
+        constants = {"lavoro.store.inbox.PROBE": 3.0, "lavoro.worker.child.claimer.ANSWER": 3.0}
         constants |= {"lavoro.worker.child.finisher.ANSWER": 3.0}
         mutants = [*self.rig.get("mutants", ()), *(["never fences"] if number == 1 else [])]
         rig = {"points": points, "constants": constants, **self.rig, "mutants": mutants}

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from pathlib import Path
+
 from tests.faults.trial import Trial
+
+CONSTANT = re.compile(r'"(lavoro\.[\w.]+\.[A-Z_]+)"')
 
 
 def test_a_run_without_faults(trial: Trial) -> None:
@@ -21,3 +27,12 @@ def test_a_run_without_faults(trial: Trial) -> None:
     assert len(rest.sent) > 200
     assert all(stories[id].transitions and stories[id].done for id in (*producer.sent, *rest.sent))
     assert sum(len(story.starts) > 1 for story in stories.values()) > 5  # retries
+
+
+def test_what_the_rig_changes_exists() -> None:
+    """A worker that cannot be changed does not start; rounds that start theirs without waiting would tell nothing."""
+    found = {name for path in Path(__file__).parent.glob("*.py") for name in CONSTANT.findall(path.read_text())}
+    assert len(found) > 3
+    for name in found:
+        module, _, constant = name.rpartition(".")
+        assert hasattr(import_module(module), constant), name

@@ -16,7 +16,7 @@ from tests.worker.conftest import rows, sending_to
 pytestmark = pytest.mark.slow
 
 QUICK = RESTS | {
-    "lavoro.store.listener.PROBE": 1.0,
+    "lavoro.store.inbox.PROBE": 1.0,
     "lavoro.worker.child.claimer.ANSWER": 1.0,
     "lavoro.worker.child.finisher.ANSWER": 1.0,
 }

@@ -69,8 +69,9 @@ class Trial:
             **(environment or {}),
         }
         worker = self._start_worker(
-            *arguments, url=url or self.worker_url, app="tests.faults.app", environment=variables, ready=ready
-        )
+            *arguments, url=url or self.worker_url, app="tests.faults.app", environment=variables, ready=ready,
+            copied=not rig,  # an interpreter that starts reads the plugin, a copy of one does not
+        )  # fmt: skip
         self.workers.append(worker)
         return worker
 

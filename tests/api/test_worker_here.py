@@ -157,6 +157,26 @@ def test_a_terminated_task_is_interrupted(app: Lavoro) -> None:
             result.get(timeout=PATIENCE)
 
 
+def test_a_run_whose_task_is_ended_from_outside_is_interrupted(app: Lavoro) -> None:
+    started, interrupted = threading.Event(), threading.Event()
+
+    @app.task
+    def turn() -> None:
+        started.set()
+        try:
+            while True:
+                time.sleep(0.01)
+        finally:
+            interrupted.set()
+
+    with worker(app):
+        result = turn.delay()
+        assert started.wait(PATIENCE)
+        assert app.complete(result.id, 5)
+        assert interrupted.wait(PATIENCE)
+        assert result.get(timeout=PATIENCE) == 5
+
+
 def test_a_task_that_ignores_its_hard_limit_fails_and_another_child_goes_on(app: Lavoro) -> None:
     ended = threading.Event()
 

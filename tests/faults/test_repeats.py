@@ -18,6 +18,7 @@ from lavoro import Lavoro
 from lavoro.exceptions import OperationalError
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
+from lavoro.protocol.place import Place
 from lavoro.store import offers, tasks
 from lavoro.store.connection import Connector
 from lavoro.store.schema.migrate import migrate
@@ -145,10 +146,19 @@ def impatient(url: str, **settings: Any) -> Iterator[Lavoro]:
         yield app
 
 
+def chord_of(id: uuid.UUID) -> list[Message]:
+    """The messages of a chord of two, of which one has this id, and of its body, which is held."""
+    barrier = uuid7()
+    ids = [id, uuid7()]
+    members = [message(id=id, place=Place(f'{{"{barrier}":{index}}}')) for index, id in enumerate(ids)]
+    return [*members, message(place=Place(held_for=barrier, expects=2))]
+
+
 CALLS: dict[str, Callable[[Lavoro, uuid.UUID], object]] = {
     "plain": lambda app, id: app.send_task("echo", task_id=str(id)),
     "later": lambda app, id: app.send_task("echo", task_id=str(id), countdown=0.001),
     "many": lambda app, id: app.publish([message(id=id), message(), message()], connection=None),
+    "canvas": lambda app, id: app.publish(chord_of(id), connection=None),
 }
 
 

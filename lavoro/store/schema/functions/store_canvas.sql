@@ -14,7 +14,9 @@ declare
 begin
     -- `offset 0`: the condition would be tested for each row, against an array of as many.
     select m.named
-    from (select distinct named, place is null as nowhere from unnest(p_barriers, p_indexes) m (named, place) offset 0) m
+    from (
+        select distinct named, place is null as nowhere from unnest(p_barriers, p_indexes) m (named, place) offset 0
+    ) m
     where m.named is not null and (m.nowhere or m.named::uuid <> all (made)) limit 1 into stranger;
     if stranger is not null then
         raise exception 'barrier % is not made with this canvas', stranger using errcode = 'invalid_parameter_value';

@@ -15,7 +15,6 @@ from lavoro import states
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued, released
 from lavoro.protocol.place import Follow
-from lavoro.states import SUCCESS
 from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
@@ -178,18 +177,21 @@ def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]
 
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
-    if len(outcomes) == 1:
-        link = link_of(outcomes[0])
-        if outcomes[0].follow is None:
-            if _finish_one(tx, worker_id, outcomes[0]):
-                return 1
-        elif link is not None and finish_link(tx, worker_id, outcomes[0], link, start=False) is not None:
-            return 1
+    if len(outcomes) == 1 and _finish_alone(tx, worker_id, outcomes[0]):
+        return 1
     jobs, *values, follows = zip(*outcomes, strict=True)
     parameters = columns.of_batch(worker_id, jobs, _FINISHED, values)
     if not any(follows):
         return _settle(tx, "finish_tasks", len(jobs), parameters)
     return _settle(tx, "finish_and_follow", len(jobs), parameters | columns.of_follows(jobs, follows))
+
+
+def _finish_alone(tx: Tx, worker_id: int, outcome: Finished) -> bool:
+    """Store one outcome by a short form, if there is one for it."""
+    if outcome.follow is None:
+        return _finish_one(tx, worker_id, outcome)
+    following = link_of(outcome)
+    return following is not None and finish_link(tx, worker_id, outcome, following, start=False) is not None
 
 
 def _finish_one(tx: Tx, worker_id: int, outcome: Finished) -> bool:
@@ -206,7 +208,9 @@ def _finish_one(tx: Tx, worker_id: int, outcome: Finished) -> bool:
 def link_of(outcome: Finished) -> Message | None:
     """Return the one plain message that follows a success and inherits its barriers; None for any other outcome."""
     follow = outcome.follow
-    if follow is None or len(follow.messages) != 1 or follow.replaced or follow.never or outcome.state != SUCCESS:
+    if follow is None or outcome.state != states.SUCCESS:
+        return None
+    if len(follow.messages) != 1 or follow.replaced or follow.never:
         return None
     [message] = follow.messages
     replaced = message.options is not None and '"replaced_task_nesting"' in message.options

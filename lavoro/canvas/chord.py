@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from lavoro.calling.outbox import HOW, gathered
 from lavoro.canvas.composing import composed, last_of
 from lavoro.canvas.errbacks import ACCUMULATE
-from lavoro.canvas.failing import failed, first_of
+from lavoro.canvas.failing import error_of, failed, first_of
 from lavoro.canvas.group import add_children, group, send_members
 from lavoro.canvas.kinds import register_type
 from lavoro.canvas.signature import R, Signature, T, as_list, field, given, maybe_signature, signature, taken
@@ -130,13 +130,12 @@ class chord(Signature[R]):
         body = _with_callbacks(body, options)
         header = self.header_group().apply(args, kwargs)
         propagate = propagate and options.pop("failure_policy", None) != "run"
-        try:
-            values = header.get(propagate=propagate, disable_sync_subtasks=False)
-        except Exception as error:
-            member = next((each for each in header.results if not each.successful()), header)
-            result = failed(body, ChordError(f"Dependency {member.id} raised {error!r}"))
-        else:
+        member = next((each for each in header.results if not each.successful()), None) if propagate else None
+        if member is None:
+            values = header.get(propagate=False, disable_sync_subtasks=False)
             result = body.apply((values,), **options)
+        else:
+            result = failed(body, ChordError(f"Dependency {member.id} raised {error_of(member)!r}"))
         first_of(result).parent = header
         return result
 

@@ -31,6 +31,15 @@ def never(step: Any, last: Any, error: Exception) -> EagerResult[Any]:
     return result
 
 
+def error_of(result: Any) -> Any:
+    """Return the exception of a result that is none of a success, also ``Ignore`` and ``Reject``."""
+    try:
+        result.get(disable_sync_subtasks=False)
+    except Exception as error:
+        return error
+    return result.result
+
+
 def first_of(result: Any) -> Any:
     """Return the result that a result's parents lead to; a chord's body is one of several."""
     while result.parent is not None:

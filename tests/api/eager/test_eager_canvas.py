@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro, Task, chain, chord, group
-from lavoro.exceptions import ChordError
+from lavoro.exceptions import ChordError, Ignore, Reject
 
 
 class Kit:
@@ -82,6 +82,17 @@ def test_a_body_whose_header_fails_calls_its_error_callbacks(kit: Kit, kind: str
     (_, (name, task, error)) = kit.called
     assert (name, task, type(error)) == ("of the body", "echo", ChordError)
     assert str(error).endswith("raised KeyError('no')")
+
+
+@pytest.mark.parametrize("error", [Ignore(), Reject("no")])
+def test_a_task_of_a_header_without_a_result_fails_the_body(app: Lavoro, kit: Kit, error: Exception) -> None:
+    @app.task
+    def ends() -> None:
+        raise error
+
+    result = chord([ends.s(), kit.echo.s(2)], kit.echo.s()).delay()
+    assert (result.state, kit.called) == ("FAILURE", [(2,)])
+    assert str(result.result) == f"Dependency {result.parent[0].id} raised {error!r}"
 
 
 def test_the_options_of_a_chord_are_those_of_its_body(kit: Kit) -> None:

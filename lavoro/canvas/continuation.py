@@ -49,7 +49,8 @@ def _together(links: Sequence[Any]) -> Iterator[Call]:
 def _members() -> Iterator[dict[str, Any]]:
     """Yield the options of the members of a new group."""
     id = str(uuid7())
-    return ({"group_id": id, "group_index": index} for index in count())
+    for index in count():
+        yield {"group_id": id, "group_index": index}
 
 
 def _next_step(chain: Sequence[Any]) -> Iterator[Call]:

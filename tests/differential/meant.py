@@ -114,6 +114,7 @@ MEANT: tuple[Meant, ...] = (
     Meant("calls_checks", "countdown text", "TypeError(*", "'AsyncResult'", "Numbers may be text.", _TIMES),
     Meant("serializers", "*", "'EncodeError'", "'*Error'", "There is no kombu whose class it could be.", _ENCODE),
     Meant("eager_always", "value.*", "raises EncodeError(*", "raises TypeError(*", "The argument is named.", _ENCODE),
+    Meant("schedules*", "from_string *", "raises ValueE*", "raises ValueE*", "It tells the forms.", _WORDS),
     Meant("eager_always", "too few", "raises TypeE*", "raises TypeE*", "The words name the task.", _WORDS),
     Meant("eager_always", "nested", "raises RuntimeE*", "raises RuntimeE*", "The advice is Lavoro's.", _WORDS),
     Meant("eager_apply", "*.traceback", "?celery.exc*", "?lavoro.e*", "The class has its own module.", _WORDS),

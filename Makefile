@@ -26,7 +26,7 @@ PROJECT = setup.cfg pyproject.toml
 check: lint
 	$(PYTEST) $(or $(TESTS),$(QUICK) $(CHECKED) --ignore-glob='*/test_embedded*.py')
 
-# In 8 minutes on two cores.
+# In 6 minutes on two cores.
 test: $(VENV)/.test
 	$(PYTEST) $(or $(TESTS),$(QUICK))
 

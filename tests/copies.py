@@ -28,6 +28,7 @@ LIBRARIES = ("click", "sqlalchemy.dialects.postgresql.psycopg", "logging.config"
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 """The beginnings of variables that an interpreter reads as it starts."""
 READ_BY_COPIES = ("PYTHONPATH", "PYTHONUNBUFFERED")
+CUSTOMIZERS = ("sitecustomize", "usercustomize")
 MEASURED = "COVERAGE_PROCESS_CONFIG"
 """The variable by which coverage follows new interpreters, but no copies."""
 
@@ -83,13 +84,13 @@ def start(
     *arguments: str, environment: Mapping[str, str], folder: Path, output: IO[bytes],
     errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (), copied: bool = True,
 ) -> Process:  # fmt: skip
-    """Start ``python -m``; as a copy unless it inherits more, or its interpreter would read other variables.
+    """Start ``python -m``; as a copy unless it inherits more, or its interpreter would read other things at its start.
 
     Tests that look at the command line want none copied.
     """
     command, errors = [sys.executable, "-m", *arguments], errors or output
     same = MEASURED not in environment and _read_at_start(environment) == _read_at_start(os.environ)
-    if copied and same and not pass_fds and sys.platform == "linux":
+    if copied and same and not pass_fds and not _customized(environment) and sys.platform == "linux":
         return Copy(command, environment, folder, output, errors)
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
@@ -113,6 +114,11 @@ def run(*arguments: str, environment: Mapping[str, str], folder: Path) -> subpro
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     names = (name for name in environment if name.startswith(READ_AT_START) and name not in READ_BY_COPIES)
     return {name: environment[name] for name in names}
+
+
+def _customized(environment: Mapping[str, str]) -> bool:
+    """Whether a folder of PYTHONPATH has a module that an interpreter runs before all else."""
+    return any(Path(place, f"{name}.py").exists() for place in _python_path(environment) for name in CUSTOMIZERS)
 
 
 @functools.cache
@@ -193,8 +199,8 @@ class Origin:
         return str(module)
 
 
-def _python_path() -> list[str]:
-    return [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+def _python_path(environment: Mapping[str, str] = os.environ) -> list[str]:
+    return [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
 
 
 def be_copied(requests: int) -> None:

@@ -16,7 +16,7 @@ from tests.copies import Copy
 TELLING = """
 import atexit, json, os, sys, threading
 atexit.register(print, "ended", flush=True)
-threading.Timer(0.01, print, ("thread",), {"flush": True}).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread", flush=True))).start()
 print(json.dumps({
     "arguments": sys.argv, "path": sys.path[:2], "folder": os.getcwd(), "told": os.environ.get("TOLD"),
     "name": __name__, "libraries": "sqlalchemy" in sys.modules, "ours": [n for n in sys.modules if "lavoro" in n
@@ -50,8 +50,12 @@ def test_a_copy_is_as_a_new_interpreter(folder: Path, module: str) -> None:
     assert copied.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:] != []
 
 
-def test_what_a_new_interpreter_would_read_is_no_reason_for_a_copy(folder: Path) -> None:
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+@pytest.mark.parametrize("name", ["PYTHONWARNINGS", "PYTHONPATH"])
+def test_what_only_a_new_interpreter_reads_has_one(folder: Path, name: str) -> None:
+    """A variable, or a module that runs before all else."""
+    (folder / "other").mkdir()
+    (folder / "other/sitecustomize.py").touch()
+    environment = {**os.environ, name: "ignore" if name == "PYTHONWARNINGS" else f"{folder}:{folder / 'other'}"}
     with (folder / "output").open("wb") as output:
         assert not isinstance(
             process := copies.start("telling", "0", environment=environment, folder=folder, output=output), Copy

@@ -23,7 +23,11 @@ from tests.faults.stage import Stage
 
 PACKAGE = Path(lavoro.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
-DOORS = {"statement": {"Tx.execute"}, "numbered": {"Prepared.__init__", "Tx.send"}, "Prepared": {"Tx.run_prepared"}}
+DOORS: dict[str, set[str]] = {
+    "statement": set(),
+    "numbered": {"Tx.execute", "Prepared.__init__", "Tx.send"},
+    "Prepared": {"Tx.run_prepared"},
+}
 """Who may read a statement: by which function, in which methods. The rig replaces those of ``Tx``."""
 
 

@@ -102,7 +102,7 @@ def start_worker(tmp_path: Path, eventually: Eventually) -> Iterator[StartWorker
 
 
 def test_the_log_of_a_worker_that_loses_its_connections(
-    start_worker: StartWorker, guarded: str, cluster: Cluster
+    start_worker: StartWorker, guarded: str, cluster: Cluster, eventually: Eventually
 ) -> None:
     """With every word logged, from the first connection through broken ones to the last."""
     worker = start_worker("-l", "debug", url=guarded)
@@ -112,7 +112,10 @@ def test_the_log_of_a_worker_that_loses_its_connections(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where usename = %s and application_name like 'lavoro-%%'"
         )
+        listens = "select 1 from pg_stat_activity where usename = %s and application_name = 'lavoro-listener'"
         with psycopg.connect(cluster.url(), autocommit=True) as boss:
+            # It alone notices at once that its connection is gone, and it may begin after the first task.
+            eventually(lambda: boss.execute(listens, [GUARDED_USER]).fetchone(), timeout=PATIENCE, why="it listens")
             boss.execute(kill, [GUARDED_USER])
         worker.until("terminating connection")
         assert sender.send_task("add", [2, 2]).get(timeout=PATIENCE) == 4

@@ -282,8 +282,7 @@ ABSENT: dict[str, Absent] = {
     "app.setup_security": Absent("refused", UNSIGNED),
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
     # Attributes of results
-    "result.revoke_by_stamped_headers": Absent("refused", "tasks have no stamps: revoke them by their ids"),
-    # Names of the package
+    "result.revoke_by_stamped_headers": Absent("refused", "it comes in a later release: revoke tasks by their ids"),
     # Signals that are not sent
     **dict.fromkeys(("signals.beat_init", "signals.beat_embedded_init"), Absent("warned", _BEAT)),
     **dict.fromkeys(

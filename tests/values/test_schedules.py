@@ -266,7 +266,7 @@ def test_a_relative_interval_ends_at_a_full_unit(seconds: float, left: float) ->
 
 
 def test_the_next_time_of_an_interval() -> None:
-    assert schedule(0.1).next_after(at("2026-05-01 10:00")) == at("2026-05-01 10:00:00.1")
+    assert schedule(0.1).next_after(at("2026-05-01 10:00")) == at("2026-05-01 10:00:00.100")
     assert schedule(90, relative=True, app=in_zone("UTC")).next_after(at("2026-05-01 10:10:20")) == at(
         "2026-05-01 10:11"
     )

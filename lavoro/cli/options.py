@@ -45,6 +45,11 @@ APP_OPTION = click.option(
     envvar="LAVORO_APP",
 )
 
+_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
+LOGLEVEL_OPTION = click.option(
+    "-l", "--loglevel", default="WARNING", type=click.Choice(_LEVELS, case_sensitive=False), show_default=True
+)
+
 
 def app_name(context: click.Context, app: str | None) -> str:
     """Return the name given before or after the verb; raises UsageError if there is none."""

@@ -9,16 +9,14 @@ import click
 
 from lavoro import log, states
 from lavoro.cli.common import load_app
-from lavoro.cli.options import APP_OPTION
+from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION
 from lavoro.cli.output import say
 from lavoro.config import spelling
-
-LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @APP_OPTION
-@click.option("-l", "--loglevel", default="WARNING", type=click.Choice(LEVELS, case_sensitive=False), show_default=True)
+@LOGLEVEL_OPTION
 @click.argument("name", metavar="TASK")
 @click.argument("arguments", metavar="[ARG | NAME=ARG]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context

@@ -16,6 +16,7 @@ import click
 from lavoro import log
 from lavoro.cli.options import (
     APP_OPTION,
+    LOGLEVEL_OPTION,
     Grouped,
     Output,
     app_name,
@@ -32,7 +33,6 @@ from lavoro.worker.child.pools import NAMES
 from lavoro.worker.config import WorkerOptions
 from lavoro.worker.supervisor import supervisor
 
-LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 COUNT = click.IntRange(1)
 SECONDS = click.FloatRange(0, min_open=True)
 _DETACHED = "leave the background to systemd, a container or `&`"
@@ -88,7 +88,7 @@ class _Worker(Grouped):
 @click.option("-Q", "--queues", callback=comma_separated, metavar="A,B", help="Queues to serve; default: the app's.")
 @click.option("-X", "--exclude-queues", callback=comma_separated, metavar="A,B", help="Queues not to serve.")
 @click.option("-n", "--hostname", metavar="NAME", help="This node; %h host, %n its first part, %d its domain, %p pid.")
-@click.option("-l", "--loglevel", default="WARNING", type=click.Choice(LEVELS, case_sensitive=False), show_default=True)
+@LOGLEVEL_OPTION
 @click.option("-f", "--logfile", type=Output(), help="Log there instead of standard error.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")

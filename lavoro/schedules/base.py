@@ -61,7 +61,7 @@ class BaseSchedule:
         return (now + self.remaining_estimate(moment)).astimezone(timezone.utc)
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """Return the time until the next run, negative when it is overdue; raises ``StopIteration`` if none comes."""
+        """Return the time until the next run, negative when it is overdue; ``timedelta.max`` if none comes."""
         if type(self).next_after is BaseSchedule.next_after:
             raise NotImplementedError
         following = self.next_after(self.maybe_make_aware(last_run_at))

@@ -162,16 +162,12 @@ class crontab(BaseSchedule):
 
         A run that is late by more than the setting ``beat_cron_starting_deadline`` (seconds) is passed over.
         """
-        left = self.remaining_estimate(last_run_at).total_seconds()
-        if left > 0:
-            return schedstate(is_due=False, next=left)
-        now = self.maybe_make_aware(self.now())
-        deadline = self.app.conf.get("beat_cron_starting_deadline")
-        due = True
-        if deadline is not None and left < 0:
-            since = now.astimezone(UTC) - timedelta(seconds=deadline) - _INSTANT
+        due, following = super().is_due(last_run_at)
+        deadline = self.app.conf.get("beat_cron_starting_deadline") if due else None
+        if deadline is not None:
+            since = self.maybe_make_aware(self.now()).astimezone(UTC) - timedelta(seconds=deadline) - _INSTANT
             due = self.remaining_estimate(since).total_seconds() <= 0
-        return schedstate(is_due=due, next=max(self.remaining_estimate(now).total_seconds(), 0))
+        return schedstate(is_due=due, next=following)
 
     def __repr__(self) -> str:
         return (

@@ -27,10 +27,10 @@ class Successors:
 
     def settle(self, tx: Tx, outcome: Outcome) -> bool:
         """Store an outcome that one plain task follows; False if it is another one, and is not stored."""
-        following = None if isinstance(outcome, Requeued) else tasks.link_of(outcome)
-        if following is None or not self._claimer.serves(following.queue):
+        if isinstance(outcome, Requeued) or (following := tasks.link_of(outcome)) is None:
             return False
-        assert not isinstance(outcome, Requeued)
+        if not self._claimer.serves(following.queue):
+            return False
         job = _job(following)
         self._in_flight.add([job])
         try:

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from lavoro.application.shared_tasks import SharedTasks
 from lavoro.application.site import Site
+from lavoro.application.structure import Structure
 from lavoro.application.task_modules import TaskModules, import_discovered
 from lavoro.calling.options import warn_of_unknown
 from lavoro.calling.outbox import Outbox
@@ -55,7 +56,7 @@ App = TypeVar("App", bound="Lavoro")
 _OMITTED: Any = object()
 
 
-class Lavoro(Surface):
+class Lavoro(Surface, Structure):
     """An application: tasks, their configuration and their database.
 
     ``broker`` is a PostgreSQL URL; without one the settings, then ``LAVORO_DATABASE_URL`` and ``DATABASE_URL``, then
@@ -77,6 +78,7 @@ class Lavoro(Surface):
         broker: str | None = None,
         backend: str | None = None,
         include: Sequence[str] | None = None,
+        discover: str | Sequence[str] | None = None,
         config_source: Any = None,
         namespace: str | None = None,
         task_cls: type[BaseTask[Any, Any]] | str | None = None,
@@ -104,7 +106,10 @@ class Lavoro(Surface):
         of_class: Any = type(self).task_cls  # a subclass may name its base there
         self._task_base: Any = task_cls or (None if isinstance(of_class, property) else of_class)
         self.finalized = False
-        given = {"broker_url": broker, "result_backend": backend, "include": include, **(changes or {}), **settings}
+        given = {
+            "broker_url": broker, "result_backend": backend, "include": include, "lavoro_discover": discover,
+            **(changes or {}), **settings,
+        }  # fmt: skip
         for name in settings:
             spelling.warn_of(f"{type(self).__name__}(): the argument", name, _ARGUMENTS)
         for name, value in given.items():

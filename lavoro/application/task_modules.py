@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from lavoro import signals
+from lavoro.application.discovered import import_below
+from lavoro.application.scheduled import ScheduledEntries
 from lavoro.runtime.importing import import_named, import_related
 
 Packages = Iterable[str] | Callable[[], Iterable[str]] | None
@@ -19,10 +21,17 @@ class TaskModules:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._discovered: list[tuple[Packages, str | None]] = []
+        self._trees: list[str] = []
+        """Packages that are searched with all packages below them."""
+        self._entries = ScheduledEntries(app)
 
     def discover(self, packages: Packages, related_name: str | None) -> None:
         """Import the module of that name of each package, together with the modules that settings name."""
         self._discovered.append((packages, related_name))
+
+    def discover_below(self, packages: Iterable[str]) -> None:
+        """Import the modules with names of their own in these packages and below them, after all others."""
+        self._trees += [package for package in packages if package not in self._trees]
 
     def import_all(self) -> list[ModuleType]:
         """Import them; return those that settings name."""
@@ -33,6 +42,10 @@ class TaskModules:
             found += [import_named(name, setting) for name in ([names] if isinstance(names, str) else names or ())]
         for packages, related_name in self._discovered:
             import_discovered(packages, related_name)
+        for package in dict.fromkeys((*self._trees, *self._app.packages_to_discover())):
+            for module in import_below(package):
+                if module.__name__.endswith(".scheduled"):
+                    self._entries.add(module)
         return found
 
 

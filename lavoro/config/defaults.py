@@ -221,6 +221,11 @@ DEFAULTS: dict[str, Default] = {
     "worker_enable_remote_control": Default(True, "False: the worker answers no commands.", FLAG),
     "imports": Default((), "Modules the worker imports when it starts.", _IMPORTS),
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
+    "lavoro_discover": Default(
+        None,
+        "Packages that the worker searches for modules such as `tasks`; None: none, with Flask that of the site.",
+        _IMPORTS,
+    ),
     "lavoro_prefetch": Default(1000, "Most tasks claimed ahead of free slots; fewer if they are long.", COUNT),
     "worker_prefetch_multiplier": Default(
         4, "With 1 nothing is claimed ahead of free slots, otherwise as `lavoro_prefetch` says.", COUNT

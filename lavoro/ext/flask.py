@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,14 +69,17 @@ class FlaskLavoro(Lavoro):
             return app
 
     One object may serve several Flask applications: the one whose context is active is meant, else the one that was
-    given last.
+    given last. A worker discovers the modules in the package of the Flask application; ``discover`` names others, and
+    False none.
     """
 
-    def __init__(self, app: Flask | None = None, **options: Any) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, discover: str | Sequence[str] | bool | None = None, **options: Any
+    ) -> None:
         self._sites: weakref.WeakKeyDictionary[Flask, Site] = weakref.WeakKeyDictionary()
         self._last: Flask | None = None
         options.setdefault("task_cls", FlaskTask)
-        super().__init__(**options)
+        super().__init__(discover=_packages(discover), **options)
         if app is not None:
             self.init_app(app)
 
@@ -95,6 +98,13 @@ class FlaskLavoro(Lavoro):
         name_app(click.get_current_context(silent=True))
         self.set_default()
         self.set_current()
+
+    def packages_to_discover(self) -> list[str]:
+        """Return the packages that the setting ``lavoro_discover`` names, else that of the Flask application."""
+        if self.conf["lavoro_discover"] is not None or self.flask_app is None:
+            return super().packages_to_discover()
+        package = getattr(sys.modules.get(self.flask_app.import_name), "__package__", None)
+        return [package] if package else []
 
     @property
     def flask_app(self) -> Flask | None:
@@ -180,6 +190,10 @@ class FlaskLavoro(Lavoro):
         super().close()
         for site in (self._before, *self._sites.values()):
             site.close()
+
+
+def _packages(given: str | Sequence[str] | bool | None) -> str | Sequence[str] | None:
+    return () if given is False else None if given is True else given
 
 
 def _active() -> Flask | None:

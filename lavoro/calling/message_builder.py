@@ -130,6 +130,15 @@ def message_builder(
     )
 
 
+def extended(builder: MessageBuilder, id: str, more: Mapping[str, Any]) -> MessageBuilder:
+    """Return the builder of one call under this id, with more of the options that only travel."""
+    extra = {**builder.extra, **more}
+    limit = builder.size_limit * (1 + len(more.get("chain") or ()))
+    return builder._replace(
+        task_id=id, extra=extra, options=_options_of(builder.name, extra), size_limit=limit
+    )  # fmt: skip
+
+
 def identified(builder: MessageBuilder, extra: dict[str, Any], id: object) -> MessageBuilder:
     """Return the builder of a call under another id, which ``extra`` gets too where it is no UUID."""
     text = str(id)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from lavoro.calling.outbox import composed
 from lavoro.calling.places import barriers_of
 from lavoro.calling.publish_signals import tell_published
+from lavoro.calling.steps import step_message
 from lavoro.canvas.errbacks import called_by, called_here
 from lavoro.canvas.signature import maybe_signature
 from lavoro.exceptions import NotRegistered
@@ -90,8 +91,13 @@ def follow(app: Any, request: Any, state: str, value: Any, traceback: str | None
     if state != SUCCESS:
         messages = _errbacks(app, request, value, traceback) if state == FAILURE else ()
         return Follow(messages, never=never(options))
-    messages = _composed(app, request, [*_together(options.get("link") or ())], (value,))
-    step = [*_next_step(options.get("chain") or ())]
+    links, chain = options.get("link"), options.get("chain") or ()
+    messages = _composed(app, request, [*_together(links)], (value,)) if links else ()
+    if chain and not options.get("chord"):
+        plain = step_message(app, request, chain[-1], chain[:-1], value)
+        if plain is not None:
+            return Follow((*messages, plain), plain.id)
+    step = [*_next_step(chain)]
     following, heir = inherited(options, _composed(app, request, step, (value,)))
     return Follow((*messages, *following), heir if step and step[0].signature.get("subtask_type") != "group" else None)
 

@@ -19,6 +19,7 @@ from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
 from lavoro.protocol.outcome import Finished
+from lavoro.protocol.place import Follow
 from lavoro.serialization import dumps, loads
 from lavoro.states import FAILURE, IGNORED, RETRY, REVOKED
 from tests.executor.run import error_of, finished, given_back
@@ -32,9 +33,13 @@ def first_message(app: Lavoro, canvas: Any) -> Message:
     return message
 
 
+RUN = uuid7()
+"""The id of each run."""
+
+
 def ended(app: Lavoro, task: Any, *args: Any, **options: Any) -> Finished:
     settings = RunSettings("node@test", follow=partial(continuation.follow, app))
-    return finished(task, *args, node=settings, options=dumps(options))
+    return finished(task, *args, node=settings, id=RUN, options=dumps(options))
 
 
 def sent(outcome: Finished) -> list[tuple[str, Any, dict[str, Any]]]:
@@ -241,3 +246,105 @@ def test_the_priority_is_inherited_where_the_setting_says_so(app: Lavoro) -> Non
     outcome = finished(ok, node=settings, options=dumps({"link": [signature("a.b")]}), priority=7)
     assert outcome.follow is not None
     assert outcome.follow.messages[0].priority == 7
+
+
+class TestPlainSteps:
+    """A plain step is built in a shorter way, and is the same message."""
+
+    @staticmethod
+    def both(app: Lavoro, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Follow, Follow, int]:
+        """What follows a run, by the short way and by the long one, and the number of steps that were plain."""
+        plain = []
+        short = continuation.step_message
+
+        def counting(*args: Any) -> Message | None:
+            message = short(*args)
+            plain.extend([message] if message is not None else [])
+            return message
+
+        monkeypatch.setattr(continuation, "step_message", counting)
+        task = app.tasks["step"]
+        quick = ended(app, task, 1, **options)
+        monkeypatch.setattr(continuation, "step_message", lambda *args: None)
+        slow = ended(app, task, 1, **options)
+        assert quick.follow is not None
+        assert slow.follow is not None
+        assert sorted(loads(quick.children or "[]")) == sorted(loads(slow.children or "[]"))
+        return quick.follow, slow.follow, len(plain)
+
+    @pytest.fixture(autouse=True)
+    def tasks(self, app: Lavoro) -> None:
+        @app.task(name="step")
+        def step(x: int, y: int = 0) -> int:
+            return x
+
+        @app.task(name="routed", queue="far", priority=7, time_limit=9, ignore_result=True, expires=60)
+        def routed(x: int) -> int:
+            return x
+
+        @app.task(name="pickled", serializer="pickle")
+        def pickled(x: int) -> int:
+            return x
+
+    @pytest.mark.parametrize(
+        ("step", "is_plain"),
+        [
+            (lambda: signature("step"), True),
+            (lambda: signature("step", (2,)), True),
+            (lambda: signature("step", (2,), {"y": 3}, immutable=True), True),
+            (lambda: signature("routed"), True),
+            (lambda: signature("unknown", (2,)), False),
+            (lambda: signature("pickled"), False),
+            (lambda: signature("step", priority=5), False),
+            (lambda: signature("step", queue="other"), False),
+            (lambda: signature("step", group_id="7", chord={"task": "b"}, group_index=0), False),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("behind", [0, 2])
+    def test_both_ways_are_one(
+        self, app: Lavoro, monkeypatch: pytest.MonkeyPatch, step: Any, is_plain: bool, behind: int
+    ) -> None:
+        steps = [dict(signature("step").set(task_id=str(uuid7()))) for _ in range(behind)]
+        own = step()
+        own.freeze()
+        quick, slow, plain = self.both(app, monkeypatch, chain=[*steps, dict(own)], root_id="the root")
+        assert plain == is_plain
+        assert quick.heir == slow.heir == task_uuid(own.id)
+        for one, other in zip(quick.messages, slow.messages, strict=True):
+            assert loads(one.options or "{}") == loads(other.options or "{}")
+            assert one._replace(options=None) == other._replace(options=None)
+
+    def test_callbacks_come_before_it(self, app: Lavoro, monkeypatch: pytest.MonkeyPatch) -> None:
+        link, step = (dict(signature("step").set(task_id=str(uuid7()))) for _ in range(2))
+        quick, slow, plain = self.both(app, monkeypatch, chain=[step], link=[link])
+        assert plain == 1
+        assert [each.id for each in quick.messages] == [each.id for each in slow.messages]
+        assert quick.messages[0].id == task_uuid(link["options"]["task_id"])
+
+    def test_arguments_that_do_not_fit_fail_the_task(self, app: Lavoro) -> None:
+        step = dict(signature("step", (2, 3)).set(task_id=str(uuid7())))
+        outcome = ended(app, app.tasks["step"], 1, chain=[step])
+        assert outcome.state == FAILURE
+        assert str(error_of(outcome)) == "step(): too many positional arguments"
+
+    @pytest.mark.parametrize("name", ["task_always_eager", "task_inherit_parent_priority"])
+    def test_settings_that_change_calls_are_heeded(
+        self, app: Lavoro, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        app.conf[name] = True
+        step = dict(signature("step").set(task_id=str(uuid7())))
+        assert self.both(app, monkeypatch, chain=[step])[2] == 0
+
+    def test_receivers_see_it(self, app: Lavoro, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = []
+
+        def receive(sender: Any, **about: Any) -> None:
+            seen.append(sender)
+
+        signals.before_task_publish.connect(receive)
+        try:
+            step = dict(signature("step").set(task_id=str(uuid7())))
+            assert self.both(app, monkeypatch, chain=[step])[2] == 0
+        finally:
+            signals.before_task_publish.disconnect(receive)
+        assert seen == ["step", "step"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from lavoro.application.periodic import Periodic
 from lavoro.application.shared_tasks import SharedTasks
 from lavoro.application.site import Site
 from lavoro.application.structure import Structure
@@ -45,7 +46,7 @@ from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
 from lavoro.store.errors import translated
 from lavoro.store.result_listener import ResultListener
-from lavoro.surface.application import Surface, symbol_of
+from lavoro.surface.application import symbol_of
 from lavoro.task import Task as BaseTask
 from lavoro.text.printable import described
 
@@ -56,7 +57,7 @@ App = TypeVar("App", bound="Lavoro")
 _OMITTED: Any = object()
 
 
-class Lavoro(Surface, Structure):
+class Lavoro(Periodic, Structure):
     """An application: tasks, their configuration and their database.
 
     ``broker`` is a PostgreSQL URL; without one the settings, then ``LAVORO_DATABASE_URL`` and ``DATABASE_URL``, then
@@ -340,6 +341,7 @@ class Lavoro(Surface, Structure):
                 return
             self.finalized = True  # receivers may use the tasks too
             waiting = list(self._tasks.values())
+        self._settle_periodic()
         self.on_after_configure.send(self, source=self.conf)
         self._shared.copy()
         for task in waiting:

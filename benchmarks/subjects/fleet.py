@@ -84,7 +84,9 @@ class Node:
         self.ready = [self.child]
         children: Any = self
         nothing: Any = lambda *_: None  # noqa: E731
-        heard = Heard(self.upkeep.renew, self.upkeep.expect_expiry, handle=nothing, interrupt=nothing)
+        heard = Heard(
+            self.upkeep.renew, self.upkeep.expect_expiry, handle=nothing, interrupt=nothing, schedules=nothing
+        )
         self.router = NotificationRouter(self.database, children, heard)
         self.router.queues = ("celery",)
         self.in_flight = InFlight(self.upkeep.idle)

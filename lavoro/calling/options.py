@@ -14,7 +14,7 @@ from lavoro.exceptions import ImproperlyConfigured
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
     "reply_to", "correlation_id", "headers", "argsrepr", "kwargsrepr", "link", "link_error", "chain", "chord",
-    "gathers", "replaced_task_nesting", "stamped_headers", "stamps",
+    "gathers", "replaced_task_nesting", "stamped_headers", "stamps", "tick",
 })  # fmt: skip
 """Options that travel with the task."""
 CONSUMED = frozenset({

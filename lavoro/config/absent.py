@@ -231,7 +231,7 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _PUT_BACK, (True, None)),
     ),
     # Settings of what this release does not do
-    **dict.fromkeys(("beat_schedule", "beat_scheduler", "beat_cron_starting_deadline"), Absent("warned", _BEAT)),
+    **dict.fromkeys(("beat_scheduler", "beat_cron_starting_deadline"), Absent("warned", _BEAT)),
     "beat_max_loop_interval": Absent("warned", _BEAT, (0, None)),
     "beat_enable_remote_control": Absent("warned", _BEAT, _OFF),
     "beat_remote_control_max_tick_age": Absent("warned", _BEAT),
@@ -264,7 +264,7 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    **dict.fromkeys(("app.add_periodic_task", "app.Beat"), Absent("refused", _BEAT)),
+    **dict.fromkeys(("app.Beat",), Absent("refused", _BEAT)),
     "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
     **dict.fromkeys(

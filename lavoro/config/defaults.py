@@ -256,6 +256,7 @@ DEFAULTS: dict[str, Default] = {
     "timezone": Default(None, "Time zone of schedules and of what is shown; None: UTC.", _ZONE),
     "enable_utc": Default(True, "False: times without a zone are local ones.", FLAG),
     "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
+    "lavoro_run_schedules": Default(True, "False: workers leave periodic tasks to other workers.", FLAG),
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", ANY),
 }
 """Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from lavoro.protocol.message import Job
@@ -166,6 +167,16 @@ def _delivery_info(self: Context) -> dict[str, Any]:
     }
 
 
+def _tick(self: Context, name: str) -> Any:
+    """Return what the ticker of the schedule told; None and False for calls of no schedule."""
+    return (self.options.get("tick") or {}).get(name)
+
+
+def _nominal_time(self: Context) -> datetime | None:
+    at = _tick(self, "at")
+    return None if at is None else datetime.fromisoformat(at)
+
+
 def _option(name: str) -> Callable[[Any], Any]:
     return lambda self: self.options.get(name)
 
@@ -199,6 +210,9 @@ _FROM_JOB: dict[str, Callable[[Any], Any]] = {
     "callbacks": _option("link"),
     "errbacks": _option("link_error"),
     "replaced_task_nesting": lambda self: self.options.get("replaced_task_nesting") or 0,
+    "schedule": lambda self: _tick(self, "schedule"),
+    "nominal_time": _nominal_time,
+    "late": lambda self: bool(_tick(self, "late")),
     "stamps": lambda self: self.options.get("stamps") or {},
     **{
         name: _option(name)
@@ -210,9 +224,9 @@ _DEFAULTS: dict[str, Any] = {
         "callbacks", "chain", "chord", "correlation_id", "delivery_info", "errbacks", "eta", "expires",
         "group", "group_index", "headers", "hostname", "id", "logfile", "loglevel", "origin", "parent_id", "priority",
         "properties", "queue", "reply_to", "report", "root_id", "shadow", "soft_time_limit", "stamped_headers",
-        "stamps", "task", "taskset", "time_limit", "timelimit", "utc",
+        "schedule", "nominal_time", "stamps", "task", "taskset", "time_limit", "timelimit", "utc",
     )),
-    "attempt": 0, "called_directly": True, "ignore_result": False, "is_eager": False, "lang": "py",
+    "attempt": 0, "called_directly": True, "ignore_result": False, "is_eager": False, "late": False, "lang": "py",
     "replaced_task_nesting": 0, "retries": 0,
 }  # fmt: skip
 _KNOWN = frozenset({*_FROM_JOB, *_DEFAULTS, *Context.__slots__, "children", "compression"})

@@ -28,7 +28,7 @@ class Every(BaseSchedule):
     def __init__(self, period: str | float | timedelta, tz: str | tzinfo | None = None, **words: Any) -> None:
         super().__init__(tz=tz)
         self.period, self.words = period, words
-        self._made = self._make()
+        self.made = self._make()
 
     def on(self, *days: str | int) -> Every:
         """On these days: names of days of the week, ``weekday``, ``weekend``, or numbers of days of the month."""
@@ -49,8 +49,8 @@ class Every(BaseSchedule):
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time after this one, in UTC."""
-        self._made.app, self._made.nowfun = self._app, self.nowfun
-        return self._made.next_after(moment)
+        self.made.app, self.made.nowfun = self._app, self.nowfun
+        return self.made.next_after(moment)
 
     # Making the schedule
 

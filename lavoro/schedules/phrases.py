@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from lavoro.schedules.base import BaseSchedule
+from lavoro.schedules.clocked import clocked
 from lavoro.schedules.crontab import crontab
 from lavoro.schedules.interval import schedule
+from lavoro.schedules.solar import EVENTS, solar
 
 NAMED = {
     "@hourly": "0 * * * *",
@@ -36,17 +38,43 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 def from_text(text: str, **options: Any) -> BaseSchedule:
     """Return the schedule that a text means; raises ``ValueError`` or ``ParseException`` for one that means none.
 
-    The text is a crontab of 5 to 7 fields, ``@hourly`` and the like, or ``@every 1h30m``. Options are those of the
-    class, such as ``tz``.
+    The text is a crontab of 5 to 7 fields, ``@hourly`` and the like, ``@every 1h30m`` (``@every 1h relative``: at full
+    hours), ``@at 2027-01-01T00:00:00Z``, or an event of the sun at a latitude and longitude, ``@sunset 45.46 9.19``.
+    Options are those of the class, such as ``tz``.
     """
     words = text.strip()
     if words.lower() in NAMED:
         return crontab.from_string(NAMED[words.lower()], **options)
-    if words.lower().startswith("@every"):
-        return schedule(duration(words[len("@every") :]), **options)
-    if words.startswith("@"):
-        raise ValueError(f"{text!r} is no schedule: use one of {', '.join(NAMED)}, or '@every 90s'")
-    return crontab.from_string(words, **options)
+    if not words.startswith("@"):
+        return crontab.from_string(words, **options)
+    name, _, rest = words[1:].partition(" ")
+    if name.lower() == "every":
+        relative = rest.rstrip().endswith(" relative")
+        return schedule(duration(rest.rstrip().removesuffix(" relative")), relative, **options)
+    if name.lower() == "at":
+        return clocked(_time(rest, text), **options)
+    if name.lower() in EVENTS:
+        return solar(name.lower(), *_place(rest, text), **options)
+    raise ValueError(
+        f"{text!r} is no schedule: use one of {', '.join(NAMED)}, '@every 90s', '@at 2027-01-01T00:00:00Z', or"
+        " '@sunset 45.46 9.19'"
+    )
+
+
+def _time(written: str, text: str) -> datetime:
+    written = written.strip()
+    try:
+        return datetime.fromisoformat(f"{written[:-1]}+00:00" if written.endswith(("Z", "z")) else written)
+    except ValueError:
+        raise ValueError(f"{text!r} names no time: write it as '@at 2027-01-01T00:00:00Z'") from None
+
+
+def _place(written: str, text: str) -> tuple[float, float]:
+    try:
+        latitude, longitude = map(float, written.split())
+    except ValueError:
+        raise ValueError(f"{text!r} needs a latitude and a longitude, in degrees: '@sunset 45.46 9.19'") from None
+    return latitude, longitude
 
 
 def duration(text: str) -> timedelta:

@@ -10,7 +10,7 @@ from lavoro.exceptions import ImproperlyConfigured
 from lavoro.schedules.base import BaseSchedule
 
 _HORIZONS = {"astronomical": "-18", "nautical": "-12", "civil": "-6"}
-_EVENTS = {
+EVENTS = {
     **{f"dawn_{kind}": ("next_rising", horizon) for kind, horizon in _HORIZONS.items()},
     "sunrise": ("next_rising", "-0:34"),
     "solar_noon": ("next_transit", "0"),
@@ -42,8 +42,8 @@ class solar(BaseSchedule):
         **options: Any,
     ) -> None:
         super().__init__(nowfun, app, **options)
-        if event not in _EVENTS:
-            raise ValueError(f"Argument event {event!r} is invalid, must be one of {sorted(_EVENTS)}.")
+        if event not in EVENTS:
+            raise ValueError(f"Argument event {event!r} is invalid, must be one of {sorted(EVENTS)}.")
         if not -90 <= lat <= 90:
             raise ValueError("Argument lat must be within a range of -90 and 90.")
         if not -180 <= lon <= 180:
@@ -53,7 +53,7 @@ class solar(BaseSchedule):
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the next event after this time, in UTC; None if none comes within ``max_search_days``."""
-        ephem, (method, horizon) = self._ephem, _EVENTS[self.event]
+        ephem, (method, horizon) = self._ephem, EVENTS[self.event]
         place = ephem.Observer()
         place.lat, place.lon, place.horizon, place.pressure, place.elev = str(self.lat), str(self.lon), horizon, 0, 0
         start = self.maybe_make_aware(moment).astimezone(timezone.utc).replace(tzinfo=None)

@@ -50,13 +50,19 @@ class Unhandled(NamedTuple):
     queue: str
 
 
+class Schedules(NamedTuple):
+    """Schedules were changed."""
+
+    word: str = ""
+
+
 class Lease(NamedTuple):
     """A lease begins, or gets shorter, and ends in so many seconds."""
 
     seconds: float
 
 
-Notification = Due | Later | Back | Cancel | Ended | Unhandled | Lease
+Notification = Due | Later | Back | Cancel | Ended | Unhandled | Schedules | Lease
 
 _WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LANE = r"(-?\d{1,5}):(.*)"
@@ -67,6 +73,7 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "cancel": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Cancel(int(worker), id)),
     "ended": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Ended(int(worker), id)),
     "unhandled": (re.compile("(.*)", re.DOTALL), Unhandled),
+    "schedules": (re.compile("()"), Schedules),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }
 WORDS = tuple(_GRAMMAR)

@@ -83,6 +83,7 @@ class WorkerConfig:
     """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
+    runs_schedules: bool = True
     notes: tuple[str, ...] = ()
     """Warnings to log when the worker begins."""
 
@@ -132,6 +133,7 @@ _SETTINGS = {
     "blocked_timeout": "lavoro_blocked_timeout",
     "success_expires": "result_expires",
     "failure_expires": "lavoro_failure_expires",
+    "runs_schedules": "lavoro_run_schedules",
 }
 
 
@@ -166,6 +168,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.failures_kept,
         tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
+        runs_schedules=conf.lavoro_run_schedules,
     )
 
 

@@ -103,6 +103,8 @@ class Tables:
             sa.Column("id", UUID, primary_key=True),
             _time("revoked_at", default=True),
         )
+        self._schedule()
+        self._tick()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -261,6 +263,57 @@ class Tables:
             prefixes=["UNLOGGED"],
         )
         sa.Index("offer_open", table.c.queue, table.c.until)
+        return table
+
+    def _schedule(self) -> sa.Table:
+        table = self._table(
+            "schedule",
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("origin", sa.Text, nullable=False, server_default="sql"),
+            _text("app"),
+            _text("task", required=True),
+            sa.Column("args", JSON),
+            sa.Column("kwargs", JSON),
+            sa.Column("options", JSON),
+            _text("timing", required=True),
+            _text("zone"),
+            sa.Column("in_code", sa.Boolean, nullable=False, server_default=sa.text("false")),
+            sa.Column("missed", sa.Text, nullable=False, server_default="once"),
+            sa.Column("missed_most", sa.Integer, nullable=False, server_default=sa.text("100")),
+            sa.Column("missed_age", sa.Double),
+            sa.Column("overlap", sa.Text, nullable=False, server_default="skip"),
+            sa.Column("jitter", sa.Double, nullable=False, server_default=sa.text("0")),
+            _time("starts_at"),
+            _time("ends_at"),
+            sa.Column("most_runs", sa.Integer),
+            _time("paused_at"),
+            _time("defined_at", default=True),
+            _time("since", default=True),
+            sa.Column("next_at", TIMESTAMP(timezone=True), nullable=False, server_default="-infinity"),
+            sa.Column("due_at", TIMESTAMP(timezone=True), nullable=False, server_default="-infinity"),
+            _time("last_at"),
+            sa.Column("last_task_id", UUID),
+            sa.Column("runs", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+            sa.Column("skips", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+            _text("error"),
+        )
+        sa.Index("schedule_due", table.c.due_at, postgresql_where=table.c.paused_at.is_(None))
+        return table
+
+    def _tick(self) -> sa.Table:
+        table = self._table(
+            "tick",
+            sa.Column("schedule", sa.Text, primary_key=True),
+            sa.Column("due_at", TIMESTAMP(timezone=True), primary_key=True),
+            _time("until_at"),
+            sa.Column("times", sa.Integer, server_default=sa.text("1")),
+            _text("outcome", required=True),
+            sa.Column("late", sa.Boolean, nullable=False, server_default=sa.text("false")),
+            _text("reason"),
+            sa.Column("task_id", UUID),
+            _time("recorded_at", default=True),
+        )
+        sa.Index("tick_recorded", table.c.recorded_at)
         return table
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from lavoro import log, signals
 from lavoro.app import Lavoro
+from lavoro.beat.ticker import Ticker
 from lavoro.canvas import continuation
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
@@ -290,6 +291,7 @@ class Child:
                 scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
             end_handlers=EndHandlers(database, worker_id, self.app.tasks, settings),
+            ticker=Ticker(self.app),
         )  # fmt: skip
 
     def _recycle_policy(self) -> RecyclePolicy:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from lavoro import signals
 from lavoro.execution.executor import Cancelled
+from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.leaving import Leaving
 from lavoro.worker.child.parts import Parts
 from lavoro.worker.pipe import Message
@@ -38,9 +39,16 @@ def _cancel(parts: Parts, order: Message) -> None:
         parts.pool.interrupt(job.id, Cancelled(order.get("signal")))
 
 
+def _tick(parts: Parts, order: Message) -> None:
+    parts.ticker.within = inherited()
+    parts.ticker.begin(define=order["define"])
+
+
 ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "worker_ready": _worker_ready,
     "cancel": _cancel,
+    "tick": _tick,
+    "schedules": lambda parts, order: parts.ticker.changed(),
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),

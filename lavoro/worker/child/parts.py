@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lavoro.beat.ticker import Ticker
 from lavoro.execution.run_settings import RunSettings
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
@@ -33,3 +34,4 @@ class Parts(NamedTuple):
     self_fence: SelfFence
     heartbeat: Heartbeat
     end_handlers: EndHandlers
+    ticker: Ticker

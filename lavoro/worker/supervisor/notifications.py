@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.notifications import Back, Cancel, Due, Ended, Later, Lease, Unhandled, read, write
+from lavoro.store.notifications import Back, Cancel, Due, Ended, Later, Lease, Schedules, Unhandled, read, write
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
@@ -23,6 +23,8 @@ class Heard(NamedTuple):
     """Handlers of a task may be due."""
     interrupt: Callable[[Ended], object]
     """A task was ended from outside, which a child may run."""
+    schedules: Callable[[], object]
+    """Schedules have changed, or may have."""
 
 
 class NotificationRouter:
@@ -30,6 +32,7 @@ class NotificationRouter:
 
     def __init__(self, database: Database, children: Children, heard: Heard) -> None:
         self._children, self._renew = children, heard.renew
+        self._schedules = heard.schedules
         self._pass_on: dict[type, Callable[[Any], object]] = {
             Due: self._wake,
             Later: self._wake,
@@ -37,6 +40,7 @@ class NotificationRouter:
             Cancel: self._cancel,
             Ended: heard.interrupt,
             Unhandled: lambda ended: heard.handle() if ended.queue in self.queues else None,
+            Schedules: lambda changed: heard.schedules(),
             Lease: lambda lease: heard.expect_expiry(lease.seconds),
         }
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_sleeping(listening=False))
@@ -67,6 +71,7 @@ class NotificationRouter:
         if payload is None:
             self._tell_sleeping(listening=True)
             self._renew()
+            self._schedules()
             self._wake_all(Back(""))
         elif (notification := read(payload)) is not None:
             self._pass_on[type(notification)](notification)

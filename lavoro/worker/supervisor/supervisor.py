@@ -29,6 +29,7 @@ from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.startup import STOPS, Started, Startup, StoppedEarly, said_bye
 from lavoro.worker.supervisor.stopping import Stopping
 from lavoro.worker.supervisor.storage import name_of
+from lavoro.worker.supervisor.ticking import Ticking
 
 logger = logging.getLogger("lavoro.worker")
 
@@ -53,6 +54,7 @@ class Services(NamedTuple):
     leases: Leases
     notifications: NotificationRouter
     liveness: Liveness
+    ticking: Ticking
 
 
 class Supervisor:
@@ -77,14 +79,17 @@ class Supervisor:
         config, children = self._current.config, self._children
         leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
+        ticking = Ticking(children, runs=config.runs_schedules)
         heard = Heard(
             upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),
             interrupt=lambda ended: self._loop.post(lambda: leases.interrupt(ended)),
+            schedules=ticking.changed,
         )  # fmt: skip
         notifications = NotificationRouter(database, children, heard)
         notifications.queues = config.queues
-        return Services(database, leases, notifications, Liveness(self._options.liveness_file, upkeep, children))
+        liveness = Liveness(self._options.liveness_file, upkeep, children)
+        return Services(database, leases, notifications, liveness, ticking)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -180,6 +185,7 @@ class Supervisor:
         elif number == signal.SIGHUP and not self._parent.terminal_closed:
             logger.info("SIGHUP: replacing all processes")
             self._children.reload()
+            self._services.ticking.define_again()
         elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
             self._stop(signal.Signals(number).name, cold=cold, grace=self._current.config.grace)
@@ -203,6 +209,7 @@ class Supervisor:
         self._children.mark_ready(child)
         self._services.notifications.update()
         self._services.leases.handlers.call_if_due()
+        self._services.ticking.choose()
         config = self._current.config
         if self._said_ready or len(self._children.ready) < config.processes:
             return
@@ -221,9 +228,11 @@ class Supervisor:
         logger.info("process %d is replaced after %s", child.pid, message["reason"])
         if not child.life.leaving:
             child.stop(None, how="warm", sig=None, node=False)
+            self._services.ticking.choose()
 
     def _on_exit(self, child: ChildProcess, rescue: Rescue | None) -> None:
         self._services.leases.end(child, rescue)
+        self._services.ticking.choose()
         self._services.notifications.update()
 
 

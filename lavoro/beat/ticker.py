@@ -1,0 +1,98 @@
+"""The ticker of a worker: waits until a schedule is due, then sends its task."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lavoro.beat import dispatch
+from lavoro.beat.entries import entries_of, synchronise
+from lavoro.runtime.service import Service, jitter
+from lavoro.store import schedules
+from lavoro.store.errors import OUTAGE
+from lavoro.store.schedules import Served
+from lavoro.store.session import Session
+
+logger = logging.getLogger("lavoro.beat")
+
+LOOK = 60.0
+"""Seconds between two looks for schedules where none is due; a notification tells of changes."""
+POLL = 1.0
+"""The same where no notification can be heard."""
+SPARE = (0.5, 1.5)
+"""Seconds for which a ticker leaves a due schedule to the one that served the last tick, before it does so itself."""
+KEPT = 30.0
+"""Seconds without a due schedule for which the connection stays open."""
+ANSWER = 10.0
+"""Seconds that a statement has for its answer."""
+
+
+class Ticker(Service):
+    """Sends the tasks of all schedules whose tasks this application knows.
+
+    Any number of them may run: a row is locked while its ticks are sent, and each tick exists once. To spare statements
+    a ticker that served the last tick looks at once when the next is due, and the others a moment later.
+    """
+
+    name = "ticker"
+    expected = OUTAGE
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()
+        self._app = app
+        self._look = LOOK if app.database.listens else POLL
+        self._session = Session(app.database, "lavoro-schedules", patience=ANSWER)
+        self._entries: dict[str, Any] = {}
+        self._served = Served([], [])
+        self._define = False
+        self._leads = True
+        """Whether it looks at once when a schedule is due."""
+        self._awaits = False
+        """Whether a schedule of its is due when it looks next."""
+
+    def begin(self, *, define: bool) -> None:
+        """Start, or look again; ``define``: store the entries of the code first."""
+        self._define = self._define or define
+        if self._thread is None:
+            self._entries = entries_of(self._app).usable
+            self._served = Served(sorted(self._app.tasks), sorted(self._entries))
+            self.start()
+        else:
+            self.wake()
+
+    def changed(self) -> None:
+        """Look again: schedules have changed. Of all tickers the one that serves them may have gone."""
+        self._leads, self._awaits = True, False
+        self.wake()
+
+    def step(self) -> float:
+        """Send what is due; return the seconds until the next schedule is due."""
+        with self._session:
+            tx = self._session.open()
+            if self._define:
+                synchronise(self._app, tx)
+                self._define = False
+            served = 0
+            while not self.stopping:
+                found = dispatch.send_due(self._app, tx, self._served, self._entries)
+                served += found
+                if found < dispatch.PAGE:
+                    break
+            seconds = schedules.seconds_until_next(tx, self._served)
+        return self._pause(seconds, served)
+
+    def _pause(self, seconds: float | None, served: int) -> float:
+        if self._awaits or served:
+            self._leads = bool(served)
+        self._awaits = seconds is not None and seconds <= self._look
+        if seconds is None or seconds > KEPT:
+            self._session.close()
+        if seconds is None or seconds > self._look:
+            return self._look
+        if seconds <= 0:  # another ticker has locked it
+            return jitter(*SPARE)
+        return seconds if self._leads else seconds + jitter(*SPARE)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()

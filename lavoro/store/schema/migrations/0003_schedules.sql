@@ -1,0 +1,58 @@
+-- Schedules: which task is sent when, and the ticks that were sent or skipped.
+
+create table {schema}.schedule (
+    name text primary key check (name <> ''),
+    -- Where it is defined: in the code of an application, by app.schedules or the command line, or in SQL.
+    origin text not null default 'sql' check (origin in ('code', 'api', 'sql')),
+    -- The application whose code defines it.
+    app text,
+    task text not null check (task <> ''),
+    args json,
+    kwargs json,
+    options json,
+    -- Fields of a crontab, or a phrase: '0 9 * * mon-fri', '@daily', '@every 90s', '@at 2027-01-01T00:00:00+00:00'.
+    timing text not null check (timing <> ''),
+    zone text,
+    -- Its times or arguments are Python objects: only a process whose code has the entry can send its task.
+    in_code boolean not null default false,
+    missed text not null default 'once' check (missed in ('skip', 'once', 'all')),
+    -- The most ticks that `all` catches up, and how old they may be, in seconds.
+    missed_most integer not null default 100 check (missed_most > 0),
+    missed_age double precision check (missed_age > 0),
+    overlap text not null default 'skip' check (overlap in ('skip', 'allow', 'queue', 'cancel')),
+    jitter double precision not null default 0 check (jitter >= 0),
+    starts_at timestamptz,
+    ends_at timestamptz,
+    most_runs integer check (most_runs > 0),
+    paused_at timestamptz,
+    defined_at timestamptz not null default clock_timestamp(),
+    -- No tick before this time is caught up: the times were defined then, or the pause ended.
+    since timestamptz not null default clock_timestamp(),
+    -- The time of the next tick: infinity if none comes, -infinity if a worker has to compute it.
+    next_at timestamptz not null default '-infinity',
+    -- The same with the jitter.
+    due_at timestamptz not null default '-infinity',
+    last_at timestamptz,
+    last_task_id uuid,
+    runs bigint not null default 0,
+    skips bigint not null default 0,
+    error text
+-- Each tick updates the row: with room in its page, only the index of the due times is written.
+) with (fillfactor = 70);
+create index schedule_due on {schema}.schedule (due_at) where paused_at is null;
+
+-- A tick exists once, on however many nodes the schedule runs.
+create table {schema}.tick (
+    schedule text not null,
+    due_at timestamptz not null,
+    -- Skipped ticks that follow each other are one row: the time of the last, and their number (null: over 1,000).
+    until_at timestamptz,
+    times integer default 1,
+    outcome text not null check (outcome in ('sent', 'skipped', 'failed')),
+    late boolean not null default false,
+    reason text,
+    task_id uuid,
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (schedule, due_at)
+);
+create index tick_recorded on {schema}.tick (recorded_at);

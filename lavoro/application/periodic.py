@@ -17,7 +17,7 @@ class Periodic(Surface):
     task: Any
 
     def add_periodic_task(
-        self, schedule: Any, sig: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None,
+        self, schedule: Any, sig: Any, args: Sequence[Any] = (), kwargs: Any = (),
         name: str | None = None, **opts: Any,
     ) -> str:  # fmt: skip
         """Add an entry for a task or a signature; return its name, which is by default that of the call.
@@ -27,7 +27,8 @@ class Periodic(Surface):
 
             app.add_periodic_task(crontab(minute=0), report.s("sales"), name="sales report", queue="slow")
         """
-        sig = sig.clone(args, kwargs or {}) if isinstance(sig, Signature) else sig.s(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        sig = sig.clone(args, kwargs) if isinstance(sig, Signature) else sig.s(*args, **kwargs)
         rules = {key: opts.pop(key) for key in RULES if key in opts}
         entry = {
             "schedule": schedule, "task": sig.task, "args": tuple(sig.args), "kwargs": dict(sig.kwargs),

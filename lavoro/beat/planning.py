@@ -40,7 +40,7 @@ class Skipped(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done for a schedule that is due."""
+    """The ticks of a schedule that is due, and its next one."""
 
     send: list[Planned]
     skip: list[Skipped]

@@ -33,7 +33,7 @@ SENDING = {
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",
-    "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues",
+    "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
 }  # fmt: skip
 
 ANYBODY = {
@@ -142,7 +142,9 @@ def test_everything_is_the_owners_and_nothing_the_publics(act: Act) -> None:
     assert rows(tx, owners) == [("lavoro_owner",)]
     functions = "select proname, has_function_privilege('public', oid, 'execute') from pg_proc"
     found = dict(rows(tx, f"{functions} where pronamespace = 'lavoro'::regnamespace"))
-    assert set(found) == set(roles.FUNCTIONS), "who may call a new function is to be said in store/roles.py"
+    assert set(found) == {*roles.FUNCTIONS, *roles.TRIGGERS}, (
+        "who may call a new function is to be said in store/roles.py"
+    )
     assert not any(found.values())
     assert not value(tx, "select has_schema_privilege('public', 'lavoro', 'usage')")
 

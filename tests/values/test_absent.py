@@ -103,7 +103,6 @@ def test_settings_that_are_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("beat_schedule", {"a": {}}),
         ("task_default_rate_limit", "5/s"),
         ("task_store_errors_even_if_ignored", False),
         ("worker_send_task_events", True),
@@ -289,7 +288,7 @@ def test_signals_of_an_application(caplog: pytest.LogCaptureFixture) -> None:
     @shop.on_after_configure.connect
     def configured(sender: Lavoro, source: Any, **_: Any) -> None:
         seen.append(("configured", sender, source["timezone"], "late" in sender.tasks))
-        sender.add_periodic_task(10, f)  # type: ignore[attr-defined]
+        sender.control.purge()  # type: ignore[attr-defined]
 
     @shop.on_after_finalize.connect
     def finalized(sender: Lavoro, **_: Any) -> None:
@@ -300,7 +299,7 @@ def test_signals_of_an_application(caplog: pytest.LogCaptureFixture) -> None:
     _ = shop.tasks
     shop.finalize()
     assert seen == [("configured", shop, "Asia/Tokyo", True), ("finalized", shop, True)]
-    assert "app.add_periodic_task: periodic tasks do not start in this release" in caplog.text
+    assert "app.control: this release has no remote control" in caplog.text
     assert shared is not None
     current_app.shared.pop()
 

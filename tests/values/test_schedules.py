@@ -302,9 +302,9 @@ def test_texts(text: str, moment: str, following: str) -> None:
     [
         ("@fortnightly", "'@fortnightly' is no schedule: use one of @hourly"),
         ("@every", "'' is no duration: write it as '90s'"),
-        ("@every 3 moons", "' 3 moons' is no duration"),
-        ("@every 3", "' 3' is no duration"),
-        ("@every 1h!", "' 1h!' is no duration"),
+        ("@every 3 moons", "'3 moons' is no duration"),
+        ("@every 3", "'3' is no duration"),
+        ("@every 1h!", "'1h!' is no duration"),
     ],
 )
 def test_texts_that_mean_nothing(text: str, words: str) -> None:

@@ -27,15 +27,16 @@ _INTERNAL = (
     "mark_ancestor", "mark_blockers", "release", "replaced_by", "steps_behind", "stored_ancestors", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
-_TRIGGERS = ("define_schedule", "tell_schedules")
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "is_awaited", "assign_task"), ("producer", "worker")),
     **dict.fromkeys(("store_canvas", "store_messages"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
     **dict.fromkeys(("admit", "count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
-    **dict.fromkeys((*_INTERNAL, *_TRIGGERS), ()),
+    **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""
+TRIGGERS = ("define_schedule", "tell_schedules")
+"""Functions of triggers, made by their migration: no role calls them."""
 
 _WORKER = {
     "meta": "select",

@@ -55,6 +55,14 @@ _DOMAINS = (
 """The values that ``waiting`` accepts from any client: the domain, its columns there, and its check."""
 
 
+_CHECKS = (
+    "name <> ''", "task <> ''", "timing <> ''", "origin in ('code', 'api', 'sql')", "missed in ('skip', 'once', 'all')",
+    "overlap in ('skip', 'allow', 'queue', 'cancel')", "missed_most > 0", "missed_age > 0", "jitter >= 0",
+    "most_runs > 0",
+)  # fmt: skip
+"""The checks of a schedule."""
+
+
 class Tables:
     """The tables of one schema: ``metadata`` holds them all, and those of tasks are attributes, too."""
 
@@ -297,6 +305,8 @@ class Tables:
             sa.Column("skips", sa.BigInteger, nullable=False, server_default=sa.text("0")),
             _text("error"),
         )
+        for check in _CHECKS:
+            table.append_constraint(sa.CheckConstraint(check))
         sa.Index("schedule_due", table.c.due_at, postgresql_where=table.c.paused_at.is_(None))
         return table
 
@@ -313,6 +323,7 @@ class Tables:
             sa.Column("task_id", UUID),
             _time("recorded_at", default=True),
         )
+        table.append_constraint(sa.CheckConstraint("outcome in ('sent', 'skipped', 'failed')"))
         sa.Index("tick_recorded", table.c.recorded_at)
         return table
 

@@ -19,6 +19,7 @@ from lavoro.application.shared_tasks import SharedTasks
 from lavoro.application.site import Site
 from lavoro.application.structure import Structure
 from lavoro.application.task_modules import TaskModules, import_discovered
+from lavoro.calling.middleware import passes, send_through
 from lavoro.calling.options import warn_of_unknown
 from lavoro.calling.outbox import Outbox
 from lavoro.calling.routing import queue_names
@@ -34,6 +35,7 @@ from lavoro.definition.registry import TaskRegistry
 from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
 from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
+from lavoro.middleware.chain import named as middleware_of
 from lavoro.protocol.lineage import of_application
 from lavoro.protocol.message import Message
 from lavoro.protocol.signing import Keyring
@@ -90,6 +92,7 @@ class Lavoro(Periodic, Structure):
         loader: Any = None,
         log: Any = None,
         tasks: Any = None,
+        middleware: Iterable[Any] = (),
         **settings: Any,
     ) -> None:
         self.main = main
@@ -97,7 +100,7 @@ class Lavoro(Periodic, Structure):
         self.strict_typing = strict_typing
         self.set_as_current = set_as_current
         self.namespace = namespace
-        self._make_surface(loader, log)
+        self._make_surface(loader, log, middleware)
         self.site = self._make_site(Settings(pending=[self._tell_configure]))
         kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
         self._lock: ForkedLock = kept.get("_lock") or ForkedLock()
@@ -335,10 +338,11 @@ class Lavoro(Periodic, Structure):
         """
         if auto and not self.autofinalize:
             return
-        _ = self.conf.changes  # imports modules, for which the lock must be free
+        named = middleware_of(self.conf["lavoro_middleware"])  # imports modules, for which the lock must be free
         with self._lock.held:
             if self.finalized:
                 return
+            self.middleware[:0] = named
             self.finalized = True  # receivers may use the tasks too
             waiting = list(self._tasks.values())
         self._settle_periodic()
@@ -409,7 +413,7 @@ class Lavoro(Periodic, Structure):
         ``result_cls`` makes the result of the id. Where a subclass, an assignment to this object or a patch of the
         class replaces this method, calls of tasks and their retries go through it too, with ``task_type`` as the task.
         """
-        if self.conf["task_always_eager"]:
+        if self.conf["task_always_eager"] and "passed" not in options:
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
         args, kwargs = args or (), kwargs or {}
         check_forms(args, kwargs)
@@ -419,6 +423,8 @@ class Lavoro(Periodic, Structure):
         options.update({option: value for option, value in given.items() if value is not None})
         if expires is not _OMITTED:
             options["expires"] = expires
+        if self.middleware.send is not None and passes(self, options, replaced=False):
+            return send_through(self, name, args, kwargs, options, partial(_send_task, self, name))  # type: ignore[no-any-return]
         task = options.pop("task_type", None)
         sending = begin(self, self.tasks.get(name) if task is None else task, name, args, kwargs, options)
         if not sending.resent:

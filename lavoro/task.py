@@ -8,13 +8,15 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lavoro.calling import redaction
 from lavoro.calling.eager import run_eagerly, send_eagerly
 from lavoro.calling.message_builder import Call, split_call
-from lavoro.calling.options import NAMES, TASKS, checked
+from lavoro.calling.middleware import passes, send_each, send_through
+from lavoro.calling.options import NAMES, TASKS
 from lavoro.calling.retrying import Asked, retry
 from lavoro.calling.sending import begin, send_many, together
 from lavoro.canvas.calls import Signatures
@@ -25,6 +27,7 @@ from lavoro.definition.arguments import Arguments, check_forms
 from lavoro.definition.attributes import BoundApp, FromSettings, from_settings, written
 from lavoro.definition.binding import Binding
 from lavoro.definition.comparison import Definition
+from lavoro.definition.hooks import HOOKS, checked_option
 from lavoro.definition.models import Models
 from lavoro.exceptions import MaxRetriesExceededError, OperationalError, Retry
 from lavoro.execution import context
@@ -100,6 +103,10 @@ class Task(Signatures[P, R]):
     """Characters of a value that the task has returned in the log."""
     send_events: bool = True
     trail: bool = True
+    before: Any = ()
+    """Functions that are called before each run, with its ``RunCall``; an error of one fails the task."""
+    after: Any = ()
+    """Functions that are called after each run, with its ``RunCall``, its value and its exception or None."""
 
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
@@ -127,7 +134,7 @@ class Task(Signatures[P, R]):
         if cls is not Task:
             cls._app = app
         self._check_options()
-        self.__binding__ = Binding.of(cls, Task)
+        self.__binding__ = Binding.of(cls, Task).renewed(self)
         if self.autoretry_for and not hasattr(self, "_orig_run"):
             self._orig_run, self.run = self.run, retrying(self)  # type: ignore[method-assign]
         self.on_bound(app)
@@ -140,12 +147,12 @@ class Task(Signatures[P, R]):
         for option in TASKS:
             holder = self if option in vars(self) else type(self)
             value = vars(self)[option] if holder is self else written(type(self), option)
-            if isinstance(value, (FromSettings, property)):
+            if isinstance(value, (FromSettings, property)) or (option in HOOKS and callable(value)):
                 continue
             if value is None and (default := vars(Task)[option]) is not None and option != "max_retries":
                 vars(self).pop(option, None)
                 setattr(type(self), option, default)
-            elif (usual := checked(self.name, option, value)) is not value:
+            elif (usual := checked_option(self.name, option, value)) is not value:
                 setattr(holder, option, usual)
 
     @classmethod
@@ -159,9 +166,9 @@ class Task(Signatures[P, R]):
         return None if isinstance(value, (FromSettings, property)) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
+        super().__setattr__(name, checked_option(self.name, name, value) if name in HOOKS else value)
         if name != "__binding__":
-            vars(self)["__binding__"] = self.__binding__.without_usual()
+            vars(self)["__binding__"] = self.__binding__.renewed(self)
         if (request := current.get()) is not None:
             _warn_of_sharing(self.name, name, request)
 
@@ -180,6 +187,7 @@ class Task(Signatures[P, R]):
                     continue
                 if not any(attribute in vars(base) for base in type(self).__mro__):
                     spelling.warn_of(f"task_annotations of {self.name!r}: the option", attribute, NAMES)
+                value = checked_option(self.name, attribute, value) if attribute in HOOKS else value
                 setattr(type(self), attribute, value)
         if found:
             self.bind(self.app)
@@ -255,15 +263,18 @@ class Task(Signatures[P, R]):
             app.finalize(auto=True)
         args = () if args is None else args
         kwargs = {} if kwargs is None else kwargs
+        if task_id is not None or link is not None or link_error is not None or shadow is not None:
+            given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
+            options.update({name: value for name, value in given.items() if value is not None})
         if type(args) is not tuple or type(kwargs) is not dict:
             check_forms(args, kwargs)
+        if app.middleware.send is not None and passes(app, options):
+            send = partial(Task.apply_async, self)
+            return send_through(app, self.name, args, kwargs, options, send)  # type: ignore[no-any-return]
         if self.typing and self.__arguments__ is not None:
             self.__arguments__.check((None, *args) if options and "gathers" in options else args, kwargs)
         if self.__models__ is not None:
             args, kwargs = self.__plain__(args, kwargs, options)
-        if task_id is not None or link is not None or link_error is not None or shadow is not None:
-            given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
-            options.update({name: value for name, value in given.items() if value is not None})
         if self.__binding__.names_itself and shadow is None:
             options["shadow"] = self.shadow_name(args, kwargs, options)
         if app.conf["task_always_eager"]:
@@ -299,6 +310,9 @@ class Task(Signatures[P, R]):
         if self.app.replaced_send_task is not None:
             with together(self.app) if atomic else contextlib.nullcontext():
                 return [self.apply_async(*split_call(call), **options) for call in calls]
+        if self.app.middleware.send is not None:
+            send = partial(Task.apply_async, self)
+            return send_each(self.app, self.name, calls, options, send, atomic=atomic)
         if self.__models__ is not None:
             calls = (self._plain_call(call, options) for call in calls)
         return send_many(self.app, self, calls, atomic=atomic, options=options)
@@ -346,6 +360,10 @@ class Task(Signatures[P, R]):
             task_id=task_id, retries=retries, link=link, link_error=link_error, logfile=logfile, loglevel=loglevel,
             headers=headers,
         )  # fmt: skip
+        if app.middleware.send is not None and passes(app, options):
+            given = {name: value for name, value in options.items() if value is not None}
+            send = partial(Task.apply, self, throw=throw)
+            return send_through(app, self.name, args or (), kwargs or {}, given, send)  # type: ignore[no-any-return]
         args, kwargs = self.__plain__(args or (), kwargs or {}, options)
         return run_eagerly(app, self, args, kwargs, options, throw=throw)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lavoro import signals
 from lavoro.calling.message_builder import MessageBuilder, calling_task
 from lavoro.calling.outbox import Outbox
 from lavoro.calling.transactions import joined
+from lavoro.calling.watched import calls_are_watched
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Place
@@ -22,17 +22,15 @@ _OWN = frozenset({"task_id", "group_index"})
 class Members:
     """The members of one group, which all have the same options; those that are not plain are sent by themselves.
 
-    A member is plain if it has no options of its own, and nothing looks at single calls: no receiver of signals, no
-    route that reads arguments, no ``apply_async``, ``send_task`` or ``shadow_name`` of the application's own.
+    A member is plain if it has no options of its own, and nothing looks at single calls: no middleware, no receiver of
+    signals, no route that reads arguments, no ``apply_async``, ``send_task`` or ``shadow_name`` of the application's
+    own.
     """
 
     def __init__(self, app: Any, options: Mapping[str, Any]) -> None:
         self._app, self._options = app, options
         outbox = joined(app)
-        usual = (
-            not (signals.before_task_publish or signals.after_task_publish or app.replaced_send_task is not None)
-            and app.site.builders.route_by_name
-        )
+        usual = not calls_are_watched(app) and app.site.builders.route_by_name
         self._outbox = outbox if usual and isinstance(outbox, Outbox) else None
         self._keyring = keyring_of(app.conf["lavoro_signing_keys"], required=False)
         self._builders: dict[str, MessageBuilder | None] = {}

@@ -25,7 +25,7 @@ CONSUMED = frozenset({
 IGNORED = frozenset({
     "connection", "producer", "publisher", "router", "retry", "retry_policy", "exchange", "routing_key", "compression",
     "delivery_mode", "mandatory", "immediate", "add_to_parent", "route_name", "task_type",
-    "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile",
+    "result_cls", "declare", "exchange_type", "expiration", "loglevel", "logfile", "passed",
 })  # fmt: skip
 """Options of Celery that have no effect when the message is a row."""
 OPTIONS = KEPT | CONSUMED | IGNORED
@@ -63,6 +63,10 @@ def _are_retry_options(value: Any) -> bool:
     return all(rule.accepts(value[name]) for name, rule in rules.items() if value.get(name) is not None)
 
 
+def _are_hooks(value: Any) -> bool:
+    return callable(value) or (isinstance(value, (list, tuple)) and all(map(callable, value)))
+
+
 def _is_signature(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("task"), str)
 
@@ -79,6 +83,7 @@ _BACKOFF = Rule(
     "True, False or a number of seconds, 0 or more", lambda value: FLAG.accepts(value) or SECONDS.accepts(value)
 )
 _QUEUE = Rule("a queue's name", _is_queue)
+_HOOKS = Rule("a function, or a list or tuple of functions", _are_hooks)
 
 CALLS: dict[str, Rule] = {
     "max_retries": _LIMIT,
@@ -132,6 +137,8 @@ TASKS: dict[str, Rule] = {
     "typing": FLAG,
     "send_events": FLAG,
     "trail": FLAG,
+    "before": _HOOKS,
+    "after": _HOOKS,
 }
 """Attributes of tasks that the decorator takes as options; None stands for the default where there is one."""
 
@@ -175,6 +182,8 @@ def checked(task: str, option: str, value: Any) -> Any:
             spelling.warn_of(f"task {task!r}: retry_kwargs: the option", name, RETRY)
     if rule is _ERRORS:
         return (value,) if isinstance(value, type) else tuple(value)
+    if rule is _HOOKS:
+        return (value,) if callable(value) else tuple(value)
     return value.total_seconds() if option in _DURATIONS and isinstance(value, dt.timedelta) else value
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lavoro import signals
 from lavoro.calling.message_builder import MessageBuilder, calling_task, extended
+from lavoro.calling.watched import calls_are_watched
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 
@@ -49,7 +49,7 @@ def step_message(
 
 def _builder(app: Any, task: Any) -> MessageBuilder | None:
     """Return the builder of a task's plain calls; None if something looks at each call."""
-    if signals.before_task_publish or signals.after_task_publish or app.replaced_send_task is not None:
+    if calls_are_watched(app):
         return None
     conf, binding = app.conf, task.__binding__
     if any(conf[name] for name in _WATCHING):

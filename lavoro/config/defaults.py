@@ -113,6 +113,8 @@ _ROUTES = Rule(
 )
 _QUEUES = Rule("a list of names or queues, or a dict of options by name", lambda value: isinstance(value, _COLLECTION))
 
+_MIDDLEWARE = Rule("a list or tuple of middleware or dotted paths", lambda value: isinstance(value, (list, tuple, str)))
+
 _LOG = "[%(asctime)s: %(levelname)s/%(processName)s] "
 _DAY = timedelta(days=1)
 _SECRETS = ("*password*", "*passwd*", "*secret*", "*token*", "*api_key*", "*authorization*")
@@ -168,6 +170,11 @@ DEFAULTS: dict[str, Default] = {
     "task_soft_time_limit": Default(None, "Seconds until SoftTimeLimitExceeded; 0 or None: no limit.", SECONDS),
     "task_default_rate_limit": Default(None, "Most starts of a task per second, minute or hour, per worker.", RATE),
     "worker_disable_rate_limits": Default(False, "Ignore all rate limits.", FLAG),
+    "lavoro_middleware": Default(
+        (),
+        "Middleware around all tasks, outermost first: objects, or dotted paths of objects and classes.",
+        _MIDDLEWARE,
+    ),
     "task_annotations": Default(None, "Changes attributes of tasks, by task name or `*`.", ANY),
     "task_track_started": Default(False, "Report the state STARTED while a task runs.", FLAG),
     "task_allow_error_cb_on_chord_header": Default(False, "A chord's `link_error` also holds for its header.", FLAG),

@@ -14,7 +14,7 @@ class Binding:
     the former attributes are kept in a former binding, which is not read any more.
     """
 
-    __slots__ = ("calls_itself", "handlers", "names_itself", "sends_itself", "usual")
+    __slots__ = ("calls_itself", "handlers", "hooked", "names_itself", "sends_itself", "usual")
 
     def __init__(
         self, handlers: frozenset[str], *, calls_itself: bool, names_itself: bool, sends_itself: bool
@@ -27,6 +27,8 @@ class Binding:
         """Whether ``shadow_name`` is written."""
         self.sends_itself = sends_itself
         """Whether ``apply_async`` is written; then retries go through it too."""
+        self.hooked = False
+        """Whether the task has hooks, its options ``before`` and ``after``."""
         self.usual: tuple[int, Any] | None = None
         """The version of the settings, and the builder that was made of them."""
 
@@ -42,9 +44,11 @@ class Binding:
             calls_itself=writes("__call__"), names_itself=writes("shadow_name"), sends_itself=writes("apply_async"),
         )  # fmt: skip
 
-    def without_usual(self) -> Binding:
+    def renewed(self, task: Any) -> Binding:
         """Return the same for other attributes of the task."""
-        return Binding(
+        new = Binding(
             self.handlers, calls_itself=self.calls_itself, names_itself=self.names_itself,
             sends_itself=self.sends_itself,
         )  # fmt: skip
+        new.hooked = any(isinstance(hooks, (tuple, list)) and hooks for hooks in (task.before, task.after))
+        return new

@@ -9,6 +9,7 @@ from typing import Any
 
 from lavoro.config.defaults import FLAG, MAPPING
 from lavoro.definition.arguments import Arguments, annotations_of, signature_of
+from lavoro.definition.hooks import HOOKS, checked_option
 from lavoro.definition.models import Models
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.execution.coroutines import refuse_unawaited
@@ -41,6 +42,7 @@ def task_class(
     body = function if models is None else models.function
     attributes = {
         **{option: value for option, value in options.items() if option not in _PYDANTIC},
+        **{hook: checked_option(name, hook, options[hook]) for hook in HOOKS if options.get(hook) is not None},
         "name": name,
         "__takes_task__": bind,
         "run": _bound(body) if bind else staticmethod(body),

@@ -6,6 +6,8 @@ import contextlib
 import contextvars
 import datetime as dt
 import logging
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -183,6 +185,8 @@ class Run:
         task = self.task
         try:
             entry = task.__call__ if task.__binding__.calls_itself else task.run
+            if task.app.middleware.run is not None or task.__binding__.hooked:
+                entry = task.app.middleware.around(task, self.request, partial(self._enter, entry))
             value = entry(*self.call.args, **self.call.kwargs)
         except BaseException as error:
             if forking.depth and not self.settings.eager:
@@ -192,6 +196,18 @@ class Run:
             forking.leave_fork()
         if type(value) in UNAWAITED:
             raise unawaited_error(self.job.name, value)
+        return value
+
+    def _enter(self, entry: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the function inside of its middleware, whose code a process that it has forked does not reach."""
+        try:
+            value = entry(*args, **kwargs)
+        except BaseException as error:
+            if forking.depth and not self.settings.eager:
+                forking.leave_fork(error)
+            raise
+        if forking.depth and not self.settings.eager:
+            forking.leave_fork()
         return value
 
     # After

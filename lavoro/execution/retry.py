@@ -65,17 +65,20 @@ def retrying(task: Any) -> Callable[..., Any]:
     def run_or_retry(*args: Any, **kwargs: Any) -> Any:
         try:
             return task._orig_run(*args, **kwargs)  # looked up at each run: tests replace it
-        except (Ignore, Retry, Reject):
+        except BaseException as error:
+            retry_after(task, error)
             raise
-        except task.dont_autoretry_for:
-            raise
-        except task.autoretry_for as error:
-            request = task.request
-            limit = vars(request).get("retry_limit", request.options.get("retry_limit"))
-            options = autoretry_options(task, request.retries, limit=limit)
-            raise task.retry(exc=error, **options) from error
 
     return run_or_retry
+
+
+def retry_after(task: Any, error: BaseException) -> None:
+    """Raise the retry of a run that has raised an exception of ``autoretry_for``; return for other ones."""
+    if isinstance(error, (Ignore, Retry, Reject, task.dont_autoretry_for)) or not isinstance(error, task.autoretry_for):
+        return
+    request = task.request
+    limit = vars(request).get("retry_limit", request.options.get("retry_limit"))
+    raise task.retry(exc=error, **autoretry_options(task, request.retries, limit=limit)) from error
 
 
 def merged_arguments(function: Callable[..., Any], former: Arguments, given: Arguments) -> Arguments:

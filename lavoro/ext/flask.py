@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,6 +23,7 @@ from lavoro.exceptions import ImproperlyConfigured
 from lavoro.execution.context import current as current_request
 from lavoro.ext.embedded_worker import EmbeddedWorker
 from lavoro.ext.flask_commands import commands, import_path, name_app
+from lavoro.middleware import RunCall
 from lavoro.runtime.current_app import finders
 from lavoro.task import Task
 
@@ -42,15 +43,18 @@ class FlaskTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function in a context."""
         flask_app = self.app.flask_app
-        if flask_app is None or (self._is_called_here() and _active() is flask_app):
+        if flask_app is None or self.shares_context(flask_app):
             return super().__call__(*args, **kwargs)
         with flask_app.app_context():
             return super().__call__(*args, **kwargs)
 
-    def _is_called_here(self) -> bool:
-        """Tell a call by code of this process from a run that a worker begins."""
+    def shares_context(self, flask_app: Flask) -> bool:
+        """Tell whether this code runs in the context of the application already: of a caller here, or of this run."""
+        if _active() is not flask_app:
+            return False
         request = self.request
-        return bool(request.job is None or request.is_eager or request.get("entered"))
+        begun = not {"entered", "in_context"}.isdisjoint(vars(request))
+        return bool(request.job is None or request.is_eager or begun)
 
 
 class FlaskLavoro(Lavoro):
@@ -80,6 +84,7 @@ class FlaskLavoro(Lavoro):
         self._last: Flask | None = None
         options.setdefault("task_cls", FlaskTask)
         super().__init__(discover=_packages(discover), **options)
+        self.middleware.within(_in_context)
         if app is not None:
             self.init_app(app)
 
@@ -194,6 +199,16 @@ class FlaskLavoro(Lavoro):
 
 def _packages(given: str | Sequence[str] | bool | None) -> str | Sequence[str] | None:
     return () if given is False else None if given is True else given
+
+
+def _in_context(call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+    """Run a task and its middleware in one context."""
+    flask_app = call.task.app.flask_app
+    if flask_app is None or call.task.shares_context(flask_app):
+        return proceed(call)
+    with flask_app.app_context():
+        vars(call.request)["in_context"] = True
+        return proceed(call)
 
 
 def _active() -> Flask | None:

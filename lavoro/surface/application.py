@@ -25,6 +25,7 @@ from lavoro.config.settings import symbol
 from lavoro.definition.arguments import Arguments
 from lavoro.exceptions import ImproperlyConfigured, LavoroWarning
 from lavoro.execution.context import current as current_request
+from lavoro.middleware.chain import Chain
 from lavoro.surface.backend import Backend
 from lavoro.surface.connection import Connection
 from lavoro.surface.loader import Loader
@@ -59,7 +60,9 @@ class Surface:
     loader_cls: Any = Loader
     log_cls: Any = Logging
 
-    def _make_surface(self, loader: Any = None, log: Any = None) -> None:
+    def _make_surface(self, loader: Any = None, log: Any = None, middleware: Iterable[Any] = ()) -> None:
+        self.middleware = Chain(middleware)
+        """Code around the runs of all tasks, and around their calls; a list, the first is outermost."""
         self.loader_cls, self.log_cls = symbol_of(loader or self.loader_cls), symbol_of(log or self.log_cls)
         self.steps: defaultdict[str, set[Any]] = defaultdict(Unused, worker=Unused(), consumer=Unused())
         self.user_options: defaultdict[str, set[Any]] = defaultdict(Unused)

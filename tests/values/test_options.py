@@ -34,6 +34,8 @@ WRONG: dict[str, list[Any]] = {
     "retry_backoff": ["2", -1, math.inf, [1]],
     "retry_backoff_max": ["600", -1, math.nan],
     "retry_jitter": ["no", 5, []],
+    "before": [5, "f", [f, 5], {"a": f}],
+    "after": [5, "f", [f, 5], {"a": f}],
     "queue": [5, "", ["a"]],
     "priority": ["5", 2**15, 1.5],
     "expires": [[5], True],

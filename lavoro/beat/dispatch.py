@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import timezone
+from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
 import psycopg
@@ -14,6 +14,7 @@ from lavoro.beat.planning import Plan, Planned, plan
 from lavoro.calling.outbox import composed
 from lavoro.calling.publish_signals import Announcement, tell_published
 from lavoro.canvas.signature import maybe_signature
+from lavoro.config.defaults import as_seconds
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
 from lavoro.schedules.entry import BeatLazyFunc, Entry
@@ -126,6 +127,10 @@ def send(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any)
     args, kwargs, options = called(due, entry)
     told = {"schedule": due.name, "at": planned.at.astimezone(timezone.utc).isoformat(), "late": planned.late}
     options = {**options, "tick": told}
+    if planned.eta is not None and not options.keys() & {"eta", "countdown"}:
+        options["eta"] = planned.eta
+        if isinstance(options.get("expires"), (int, float, timedelta)):
+            options["expires"] = planned.eta + timedelta(seconds=as_seconds(options["expires"]))
     if planned.behind and before is not None:
         options.update(blockers=[*options.get("blockers", ()), str(before)], failure_policy="run")
     task = app.tasks.get(due.task)

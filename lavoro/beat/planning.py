@@ -24,6 +24,8 @@ class Planned(NamedTuple):
     """A tick to send."""
 
     at: datetime
+    eta: datetime | None = None
+    """Its time with the jitter, if that is still to come."""
     late: bool = False
     behind: bool = False
     """Whether its task waits for that of the tick before."""
@@ -52,9 +54,12 @@ class Plan(NamedTuple):
 
 def plan(schedule: Any, due: Due) -> Plan:
     """Return what is to be done at ``due.now``; raises what the schedule raises, and ``ValueError`` if it goes back."""
-    first = due.next_at if due.next_at is not None else _first(schedule, due)
-    if first is None or first > due.now:
-        return Plan([], [], False, *_following(first, due, due.runs))
+    if due.next_at is None or due.due_at is None:
+        return Plan([], [], False, *_following(_first(schedule, due), due, due.runs))
+    first = due.next_at
+    if due.due_at > due.now:
+        following = next_after(schedule, first, due.now)
+        return Plan([Planned(first, due.due_at)], [], False, *_following(following, due, due.runs + 1))
     times, before = _times(schedule, first, due)
     if not times:
         return Plan([], [], False, None, None)
@@ -129,12 +134,12 @@ def _until(schedule: Any, first: datetime, end: datetime) -> Iterator[datetime]:
 
 
 def _latest(schedule: Any, after: datetime, end: datetime) -> list[datetime]:
-    """Return the last times until the end, found from there backwards."""
+    """Return the last times until the end, at least two, found from there backwards."""
     for step in itertools.count():
         start = max(after, end - timedelta(seconds=2**step))
         times = list(itertools.islice(_until(schedule, next_after(schedule, start, end) or end, end), COUNTED))
-        if times or start == after:
-            return times or [after]
+        if len(times) > 1 or start == after:
+            return times
     raise AssertionError
 
 

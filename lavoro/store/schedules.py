@@ -40,6 +40,8 @@ class Due(NamedTuple):
     most_runs: int | None
     next_at: dt.datetime | None
     """The time of its next tick; None: it has to be computed."""
+    due_at: dt.datetime | None
+    """The same with the jitter."""
     since: dt.datetime
     runs: int
     last_task_id: uuid.UUID | None
@@ -95,15 +97,24 @@ class Row(NamedTuple):
     most_runs: int | None
 
 
+AHEAD = 0.8
+"""Seconds before its time for which a tick is stored: its task has that time as ETA, and starts without delay.
+
+It is also the longest time for which a change of a schedule has no effect.
+"""
+
+
 def due(tx: Tx, served: Served, *, limit: int) -> list[Due]:
-    """Lock the schedules that are due, and return them; those that another worker has locked are passed over."""
-    return [Due(*row) for row in tx.run("due_schedules", {**served._asdict(), "limit": limit})]
+    """Lock the schedules whose ticks are to be stored now; those that another worker has locked are passed over."""
+    return [Due(*row) for row in tx.run("due_schedules", {**served._asdict(), "ahead": AHEAD, "limit": limit})]
 
 
 def seconds_until_next(tx: Tx, served: Served) -> float | None:
-    """Return the seconds until the next of these schedules is due, None if none is."""
-    row = tx.row("next_schedule", served._asdict())
-    return None if row is None else float(row[0])
+    """Return the seconds until the next tick of these schedules is to be stored; None if none comes."""
+    row = tx.row("next_schedule", {**served._asdict(), "ahead": AHEAD})
+    assert row is not None
+    times = [row[0], *([row[1] - AHEAD] if row[1] is not None else [])]
+    return min((seconds for seconds in times if seconds is not None), default=None)
 
 
 def record(tx: Tx, ticks: Sequence[Tick]) -> set[tuple[str, dt.datetime]]:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any, ClassVar, NamedTuple, TextIO
@@ -111,8 +111,15 @@ TASKS = task_logger = logging.getLogger("lavoro.user")
 """Parent of the loggers of tasks: a handler given to it gets what tasks log; in a worker the root's do not."""
 
 
+FIELDS: dict[str, Callable[[], str | None]] = {}
+"""More attributes of each record, and the functions that return their values; None is written as ``???``."""
+
+
 class TaskFilter(logging.Filter):
-    """Gives each record the id and name of the task that runs here: ``task_id``, ``task_name``, else ``???``."""
+    """Gives each record the id and name of the task that runs here: ``task_id``, ``task_name``, else ``???``.
+
+    It also gives it what is in ``FIELDS``.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the attributes; every record passes."""
@@ -184,6 +191,9 @@ def _tell_task(record: logging.LogRecord) -> None:
         request = current.get()
         record.task_id = _word((request and request.id) or "???")
         record.task_name = _word((request and request.owner) or "???")
+    for name, read in FIELDS.items():
+        if not hasattr(record, name):
+            setattr(record, name, _word(read() or "???"))
 
 
 def _word(name: object) -> str:
@@ -208,6 +218,7 @@ class JsonFormatter(logging.Formatter):
         }
         if getattr(record, "task_id", "???") != "???":
             line.update(task_id=record.task_id, task_name=record.task_name)  # type: ignore[attr-defined]
+        line.update({name: value for name in FIELDS if (value := getattr(record, name, "???")) != "???"})
         if record.exc_info:
             line["exc_info"] = record.exc_text or _traceback(record.exc_info, self.longest)
         return json.dumps(line, default=str)

@@ -45,7 +45,9 @@ def send_through(
 
     result = app.middleware.send(SendCall(name, args, kwargs, options, deliver))
     if not (sent or alone) and isinstance(joined(app), Outbox):
-        raise RuntimeError(f"the middleware did not send {name}, for which a canvas waits: it must proceed, or raise")
+        raise RuntimeError(
+            f"the middleware did not send {name}, for which a canvas or schedule waits: it must proceed, or raise"
+        )
     return result
 
 

@@ -161,7 +161,7 @@ def test_a_call_may_be_answered_without_being_sent(app: Lavoro, rows: Rows) -> N
     task = app.task(name="one")(lambda x=0: x)
     assert task.delay().id == "known"
     assert [result.id for result in task.delay_many([(1,), (2,)])] == ["known", "known"]
-    with pytest.raises(RuntimeError, match="the middleware did not send one, for which a canvas waits"):
+    with pytest.raises(RuntimeError, match="the middleware did not send one, for which a canvas or schedule waits"):
         chord([task.s(1)], task.s()).delay()
     assert rows() == []
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask, current_app, g, has_app_context
+from flask_sqlalchemy import SQLAlchemy
 
-from lavoro import Task
+from lavoro import Task, log
 from lavoro.ext.flask import FlaskLavoro
-from lavoro.middleware import RunCall
+from lavoro.middleware import CorrelationId, RunCall, SessionCleanup
+from lavoro.testing import worker
 from tests.executor.run import finished
 
 
@@ -113,3 +116,73 @@ def test_an_eager_task_shares_that_of_its_caller(lavoro: FlaskLavoro, site: Flas
         g.visitor = "Ada"
         assert task.delay().get() == ["Ada", 0]
     assert len(ends) == 1
+
+
+def test_the_id_of_a_request_is_that_of_its_tasks_and_their_children(migrated_url: str) -> None:
+    """In all pools it travels as a header of the call; the worker here runs in threads of this process."""
+    seen: dict[str, list[Any]] = {}
+    with FlaskLavoro(middleware=[CorrelationId()]) as lavoro:
+        app = Flask("site")
+        app.config["LAVORO"] = {"broker_url": migrated_url}
+        lavoro.init_app(app)
+
+        @lavoro.task(bind=True)
+        def handler(self: Task[..., Any], key: str) -> None:
+            seen.setdefault(key, []).append(self.request.request_id)
+            child.delay(key)
+
+        @lavoro.task(bind=True)
+        def child(self: Task[..., Any], key: str) -> str:
+            seen[key].append(self.request.request_id)
+            return str(self.request.request_id)
+
+        @app.get("/<key>")
+        def page(key: str) -> str:
+            handler.delay(key)
+            handler.delay(key)
+            return "sent"
+
+        with worker(lavoro, pool="threads"):
+            for key, headers in (("a", {"X-Request-ID": "req-1"}), ("b", {}), ("c", {"X-Request-ID": "x" * 300})):
+                assert app.test_client().get(f"/{key}", headers=headers).text == "sent"
+            deadline = time.monotonic() + 30
+            while sum(map(len, seen.values())) < 12:
+                assert time.monotonic() < deadline, seen
+                time.sleep(0.01)
+    log.FIELDS.clear()
+    assert seen["a"] == ["req-1"] * 4
+    assert seen["b"] == [seen["b"][0]] * 4
+    assert seen["c"] == [seen["c"][0]] * 4
+    assert len(seen["c"][0]) == len(seen["b"][0]) == 36
+    assert seen["b"][0] != seen["c"][0]
+
+
+def test_the_session_of_flask_sqlalchemy_is_removed_once_and_with_the_middleware(
+    lavoro: FlaskLavoro, migrated_url: str
+) -> None:
+    """The middleware is not needed for it, and does no harm."""
+    db = SQLAlchemy()
+    site = Flask("site")
+    site.config["SQLALCHEMY_DATABASE_URI"] = migrated_url.replace("postgresql:", "postgresql+psycopg:")
+    lavoro.init_app(site)
+    db.init_app(site)
+    sessions: list[Any] = []
+
+    @lavoro.middleware.around_run
+    def see(call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+        sessions.append(db.session())
+        return proceed(call)
+
+    @lavoro.task
+    def use() -> bool:
+        db.session.execute(db.text("select 1"))
+        return db.session() is sessions[-1]
+
+    for _ in range(2):
+        assert finished(use).result == "true"
+        lavoro.middleware[:] = [SessionCleanup(db.session), *lavoro.middleware]
+    assert sessions[0] is not sessions[1]
+    assert not any(session.in_transaction() for session in sessions)
+    with site.app_context():
+        assert db.engine.pool.checkedout() == 0
+        db.engine.dispose()

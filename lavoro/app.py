@@ -215,6 +215,7 @@ class Lavoro(Periodic, Structure):
     def close(self) -> None:
         """Close the connections, and be current no longer."""
         current_app.forget(self)
+        self.resources.close()
         self.site.close()
 
     def __enter__(self: App) -> App:
@@ -318,6 +319,7 @@ class Lavoro(Periodic, Structure):
                 task.__definition__ = Definition(type(task), dict(vars(task)))
             self._tasks.known(task.name, task.__definition__)
         task.bind(self)
+        self.resources.attach(task)
         self._tasks.register(task)
         if self.finalized:
             task.annotate()
@@ -350,6 +352,7 @@ class Lavoro(Periodic, Structure):
         self._shared.copy()
         for task in waiting:
             task.annotate()
+            self.resources.attach(task)  # again: an annotation may name a class that came later
         self.on_after_finalize.send(self)
 
     # Where tasks go

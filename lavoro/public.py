@@ -14,6 +14,7 @@ from lavoro.canvas import (
     xmap,
     xstarmap,
 )
+from lavoro.definition.handing import given
 from lavoro.execution.context import current as _request
 from lavoro.log import get_task_logger
 from lavoro.protocol.ids import uuid7 as _uuid7
@@ -59,6 +60,7 @@ __all__ = [
     "current_app",
     "current_task",
     "get_task_logger",
+    "given",
     "group",
     "maybe_signature",
     "maybe_subtask",

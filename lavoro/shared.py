@@ -1,16 +1,19 @@
-"""Shared tasks: decorated where no application is known, they belong to every one."""
+"""Shared tasks, and shared functions of start and end: decorated where no application is known, they belong to all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from lavoro.application import hooks
+from lavoro.application.hooks import Scope
 from lavoro.execution.coroutines import refuse_unawaited
 from lavoro.runtime import current_app
 from lavoro.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @overload
@@ -35,6 +38,24 @@ def shared_task(function: Any = None, /, **options: Any) -> Any:
     if function is None:
         return lambda function: SharedTask(function, options)
     return SharedTask(function, options)
+
+
+@overload
+def on_startup(function: F, /) -> F: ...
+@overload
+def on_startup(function: None = None, /, *, scope: Scope = "process") -> Callable[[F], F]: ...
+def on_startup(function: Any = None, /, *, scope: Scope = "process") -> Any:
+    """Run a function when a worker of any application starts; see ``Lavoro.on_startup``."""
+    return hooks.added(hooks.shared["start-up"], function, scope)
+
+
+@overload
+def on_shutdown(function: F, /) -> F: ...
+@overload
+def on_shutdown(function: None = None, /, *, scope: Literal["process", "worker"] = "process") -> Callable[[F], F]: ...
+def on_shutdown(function: Any = None, /, *, scope: str = "process") -> Any:
+    """Run a function when a worker of any application stops; see ``Lavoro.on_shutdown``."""
+    return hooks.added(hooks.shared["shutdown"], function, scope)
 
 
 class SharedTask(current_app.Proxy):

@@ -27,6 +27,7 @@ from lavoro.definition.arguments import Arguments, check_forms
 from lavoro.definition.attributes import BoundApp, FromSettings, from_settings, written
 from lavoro.definition.binding import Binding
 from lavoro.definition.comparison import Definition
+from lavoro.definition.handing import Handed
 from lavoro.definition.hooks import HOOKS, checked_option
 from lavoro.definition.models import Models
 from lavoro.exceptions import MaxRetriesExceededError, OperationalError, Retry
@@ -118,6 +119,8 @@ class Task(Signatures[P, R]):
     __definition__: Definition | None = None
     """The origin of the task; a second task of its name must have the same."""
     __arguments__: Arguments | None = None
+    __handed__: Handed | None = None
+    """The resources among the parameters of the function, which are no part of a call."""
     __models__: Models | None = None
     """Validates arguments and dumps results that are pydantic models, with the option ``pydantic``."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 
 from lavoro.exceptions import ImproperlyConfigured
+from lavoro.text.failing import failure
 
 NAMES = ("scheduled", "shutdown", "startup", "tasks")
 """The names of the modules, or packages, that are imported, in this order."""
@@ -62,15 +62,5 @@ def _imported(name: str, package: str) -> ModuleType:
 
 def _told(name: str, error: Exception, package: str) -> ImproperlyConfigured:
     """Return the error of a module in one sentence, with the last line of the package that led to it."""
-    what = traceback.format_exception_only(error)[-1].strip()
-    return ImproperlyConfigured(f"{name} cannot be imported: {what} ({_where(error, package)})")
-
-
-def _where(error: Exception, package: str) -> str:
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     folders = tuple(f"{folder}/" for folder in getattr(sys.modules.get(package), "__path__", ()))
-    own = [frame for frame in frames if frame.filename.startswith(folders)]
-    last = (own or frames)[-1]
-    return f"{last.filename}, line {last.lineno}"
+    return ImproperlyConfigured(f"{name} cannot be imported: {failure(error, folders)}")

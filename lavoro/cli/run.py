@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -35,7 +36,8 @@ def run(context: click.Context, app: str | None, loglevel: str, name: str, argum
         raise click.ClickException(f"the application has no task {name!r}: {hint}")
     log.setup(loglevel.upper())
     args, kwargs = _read(arguments)
-    result = found.tasks[name].apply(args, kwargs, throw=False)
+    with contextlib.closing(found.resources):
+        result = found.tasks[name].apply(args, kwargs, throw=False)
     if result.state != states.SUCCESS:
         error = result.result
         raise click.ClickException(f"{name} ended as {result.state}: {type(error).__name__}: {error}")

@@ -33,12 +33,15 @@ def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
 class Arguments:
     """Checks calls against a function's signature: fast for the right ones, precise for the wrong ones.
 
-    ``skip_first`` leaves out the ``self`` of a bound task.
+    ``skip_first`` leaves out the ``self`` of a bound task, ``without`` the parameters that are resources.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], *, skip_first: bool) -> None:
-        self.name = name
-        self._signature = signature_of(function, skip_first=skip_first)
+    def __init__(
+        self, name: str, function: Callable[..., Any], *, skip_first: bool, without: frozenset[str] = frozenset()
+    ) -> None:
+        self.name, self._without = name, without
+        own = signature_of(function, skip_first=skip_first)
+        self._signature = own and reduced(own, without)
         self._keywords: list[Keywords] = []
         """By the number of positional arguments; empty if that number does not decide it."""
         self.names: tuple[str, ...] = ()
@@ -46,7 +49,8 @@ class Arguments:
         if self._signature is None:
             return
         parameters = list(self._signature.parameters.values())
-        self.names = _names(self._signature, function, skip_first=skip_first)
+        names = _names(self._signature, function, skip_first=skip_first)
+        self.names = tuple(name for name in names if name not in without) if without else names
         if {p.kind for p in parameters} == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
             self._signature = None  # a check of such calls takes 5 us each and refuses none
         elif all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
@@ -59,7 +63,9 @@ class Arguments:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}(): {error}") from None
+            given = sorted(self._without.intersection(kwargs))
+            hint = f"; the worker gives {given[0]!r}, which is a resource" if given else ""
+            raise TypeError(f"{self.name}(): {error}{hint}") from None
 
     def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
         """Tell at little cost whether a call is right; False means that ``inspect`` has to check it."""
@@ -93,6 +99,13 @@ def signature_of(
     if skip_first and parameters and parameters[0].kind in _POSITIONAL:
         return signature.replace(parameters=parameters[1:])
     return signature
+
+
+def reduced(signature: inspect.Signature, without: frozenset[str]) -> inspect.Signature:
+    """Return a signature without the parameters of these names."""
+    if not without:
+        return signature
+    return signature.replace(parameters=[p for p in signature.parameters.values() if p.name not in without])
 
 
 def positional_names(signature: inspect.Signature) -> list[str]:

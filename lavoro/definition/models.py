@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lavoro.definition.arguments import positional_names, signature_of
+from lavoro.definition.arguments import positional_names, reduced, signature_of
 from lavoro.exceptions import ImproperlyConfigured
 
 
@@ -35,6 +35,8 @@ class Models:
         """The models of arguments by name, and that of the result as ``return``."""
         self._optional = {name for name, (_, optional) in hints.items() if optional}
         self._validation, self._dumping = validation, dumping
+        self._call = self._signature
+        """The signature of a call: without resources."""
         self.function = self._wrapped(function)
 
     def _annotated(self) -> set[str]:
@@ -65,14 +67,18 @@ class Models:
         if not any(isinstance(value, self._base) for value in (*args, *kwargs.values())):
             return args, kwargs
         try:
-            call = self._signature.bind(*([None] if bound else []), *args, **kwargs)
+            call = self._call.bind(*([None] if bound else []), *args, **kwargs)
         except TypeError:  # the check of arguments has raised it, or is switched off
             return args, kwargs
-        names = positional_names(self._signature)[1 if bound else 0 :]
+        names = positional_names(self._call)[1 if bound else 0 :]
         plain = [self._plain(name, value) for name, value in zip(names, args, strict=False)]
         return [*plain, *args[len(plain) :]], {
             name: self._plain(name, value) if name in call.arguments else value for name, value in kwargs.items()
         }
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Take in that these parameters are resources, which no caller gives."""
+        self._call = reduced(self._signature, names)
 
     def _plain(self, name: str, value: Any) -> Any:
         model = self._models.get(name)

@@ -24,7 +24,7 @@ UNAWAITED = frozenset(_VALUES)
 """The types of values that stand for a function that has not run."""
 
 
-def refuse_unawaited(name: str, function: Any) -> None:
+def refuse_unawaited(name: str, function: Any, *, kind: str = "task") -> None:
     """Raise ImproperlyConfigured for a function, method, partial or callable object whose call would run nothing."""
     called = function
     while (inner := getattr(called, "func", None)) is not None and callable(inner):  # functools.partial
@@ -33,7 +33,7 @@ def refuse_unawaited(name: str, function: Any) -> None:
         called = type(called).__call__
     for is_one, what, advice in _KINDS:
         if is_one(called):
-            raise ImproperlyConfigured(f"task {name}: {_described(function)} {what}, and {advice}")
+            raise ImproperlyConfigured(f"{kind} {name}: {_described(function)} {what}, and {advice}")
 
 
 def _described(function: Any) -> str:

@@ -111,6 +111,11 @@ class FlaskLavoro(Lavoro):
         package = getattr(sys.modules.get(self.flask_app.import_name), "__package__", None)
         return [package] if package else []
 
+    def in_context(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context of the Flask application, for code of it that runs outside of a task."""
+        flask_app = self.flask_app
+        return contextlib.nullcontext() if flask_app in (None, _active()) else flask_app.app_context()
+
     @property
     def flask_app(self) -> Flask | None:
         """The Flask application that is meant here and now; None before the first ``init_app``."""

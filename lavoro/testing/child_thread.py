@@ -88,12 +88,17 @@ class ChildThread(ChildProcess):
         except BaseException as error:
             self._reports.failed(error)
             words = str(error) if isinstance(error, LavoroError) else f"{type(error).__name__}: {error}"
-            self._theirs.send("failed", error=words, traceback=traceback_of(error))
+            self._theirs.send("failed", error=words, traceback=traceback_of(error), fatal=False)
             self._theirs.close()
             self._threads.end(1)
         else:
             self._theirs.send("hello", config=asdict(config))
-            start = {"number": self.number, "scoreboard": self._shared, "ended": self._end}
+            start = {
+                "number": self.number,
+                "scoreboard": self._shared,
+                "ended": self._end,
+                "failed": self._reports.failed,
+            }
             self._child = ThreadChild(self._app, config, self._options, self._theirs, start)
             self._child.run(orders)
         finally:

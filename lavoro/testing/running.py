@@ -71,6 +71,7 @@ class TestWorker:
         """The tasks that did not end when it stopped."""
         self._begun = threading.Event()
         self._loop: Loop | None = None
+        self._announcements = _Announcements(self)
         self._thread = threading.Thread(target=self._run, name="lavoro-supervisor", daemon=True)
 
     @property
@@ -121,7 +122,7 @@ class TestWorker:
         try:
             code = supervise(self.options, self._process(self._loop))
             if code:
-                raise RuntimeError(f"the worker {self.hostname} gave up: too many of its processes failed to begin")
+                raise RuntimeError(f"the worker {self.hostname} gave up: {self._announcements.why}")
         except BaseException as error:
             self.error = self.error or error
         finally:
@@ -140,7 +141,7 @@ class TestWorker:
                 return ChildThread(self.app, options, pool, number, reports)
             return ChildProcess(options, pool, number)
 
-        return Process(loop, Children(self.options, loop, spawn), Parent(loop, None), _Announcements(self))
+        return Process(loop, Children(self.options, loop, spawn), Parent(loop, None), self._announcements)
 
     def _failed(self, error: BaseException) -> None:
         self.error = error
@@ -152,6 +153,11 @@ class _Announcements(Announcements):
     def __init__(self, told: TestWorker) -> None:
         super().__init__()
         self._told = told
+        self.why = ""
+        """The reason for which it stops."""
+
+    def stopping(self, why: str) -> None:
+        self.why = why
 
     def say(self, text: str) -> None:
         logger.info("%s", text)

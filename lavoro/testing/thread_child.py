@@ -14,6 +14,7 @@ from lavoro.execution.executor import Cancelled
 from lavoro.protocol.message import Job
 from lavoro.runtime import current_app
 from lavoro.worker.child.child import Child, report_by_id
+from lavoro.worker.child.hooks import StartupFailed
 from lavoro.worker.child.parts import Parts
 from lavoro.worker.child.pools import patched, pool_class
 from lavoro.worker.child.pools.base import Pool
@@ -39,6 +40,7 @@ class ThreadChild(Child):
     ) -> None:
         super().__init__(app, config, options, pipe, start)
         self._ended: Callable[[int, list[str]], object] = start["ended"]
+        self._report: Callable[[BaseException], object] = start["failed"]
         self._lock = threading.Lock()
         self._parts: Parts | None = None
         self._killed = False
@@ -83,6 +85,11 @@ class ThreadChild(Child):
             self.kill()
         return parts
 
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, StartupFailed):
+            self._report(error)
+        super()._failed(error)
+
     def _give_up(self, code: int) -> None:
         self.pipe.close()
         self._ended(code, [])
@@ -103,6 +110,7 @@ class ThreadChild(Child):
             parts.pool.join(JOIN)
         parts.prefetched.watch_no_longer()
         parts.heartbeat.stop(JOIN)
+        parts.hooks.close()
         with contextlib.suppress(OSError):
             self.pipe.socket.shutdown(socket.SHUT_RDWR)  # the thread that reads the orders closes it
         self._ended(code, [f"{job.name}[{job.task_id}]" for job in parts.in_flight.jobs() if job.id in running])

@@ -83,6 +83,10 @@ class WorkerConfig:
     """None: for ever, as for failures."""
     failure_expires: float | None
     tasks: tuple[str, ...]
+    starts_node: bool
+    """Whether functions run once for the node before its first task."""
+    stops_node: bool
+    """Whether functions run once for the node after its last task."""
     runs_schedules: bool = True
     notes: tuple[str, ...] = ()
     """Warnings to log when the worker begins."""
@@ -117,8 +121,8 @@ class WorkerConfig:
         )
 
 
-RELOADED = ("slots", "processes", "queues", "grace", "tasks", "notes")
-"""The values that a reload takes over: those that concern new processes alone."""
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "starts_node", "stops_node", "notes")
+"""The values that a reload takes over: those that concern new processes, and the end of the node."""
 _SETTINGS = {
     "url": "broker_url",
     "data_dir": "lavoro_data_dir",
@@ -142,6 +146,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
     conf = app.conf
     if problems := [*absent.of_tasks(app.tasks.values(), "refused")]:
         raise ImproperlyConfigured("\n".join(problems))
+    app.check_structure()
     _ = app.site.builders.router  # reads the routes, which may be wrong
     pool = options.pool or conf.worker_pool
     concurrency = options.concurrency or concurrency_of(conf)
@@ -168,6 +173,8 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         success_expires=conf.seconds("result_expires") or None,
         failure_expires=conf.failures_kept,
         tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
+        starts_node=bool(app.startup.of("fleet", "worker")),
+        stops_node=bool(app.shutdown.of("worker")),
         runs_schedules=conf.lavoro_run_schedules,
     )
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,6 +34,7 @@ from lavoro.protocol.signing import keyring_of
 from lavoro.runtime import forking
 from lavoro.runtime.forking import in_each_fork, leave_fork
 from lavoro.store import embedded
+from lavoro.text.failing import failure
 from lavoro.text.printable import cut
 from lavoro.worker.child import gathering, start_warnings
 from lavoro.worker.child.capacity import Capacity
@@ -42,6 +42,7 @@ from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.forked import prepare, reason_of
 from lavoro.worker.child.heartbeat import Heartbeat
+from lavoro.worker.child.hooks import ChildHooks, StartupFailed
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.lanes import LaneScanner
@@ -102,7 +103,7 @@ def _main(start: dict[str, Any]) -> None:
         app, config = _load(options)
     except BaseException as error:
         leave_fork(error)
-        pipe.send("failed", error=_one_line(error, options.app), traceback=traceback_of(error))
+        pipe.send("failed", error=_one_line(error, options.app), traceback=traceback_of(error), fatal=False)
         os._exit(1)
     pipe.send("hello", config=asdict(config))
     Child(app, config, options, pipe, start).run(orders)
@@ -148,15 +149,7 @@ def configure(app: Lavoro, options: WorkerOptions) -> WorkerConfig:
 def _one_line(error: BaseException, app: str) -> str:
     if isinstance(error, LavoroError):
         return cut(str(error), ONE_LINE)
-    what = cut(traceback.format_exception_only(error)[-1].strip(), ONE_LINE)
-    return f"the application {app!r} could not be loaded: {what} ({_where(error)}; -l debug shows the traceback)"
-
-
-def _where(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    return f"{frames[-1].filename}, line {frames[-1].lineno}"
+    return f"the application {app!r} could not be loaded: {failure(error)[:-1]}; -l debug shows the traceback)"
 
 
 class Child:
@@ -184,7 +177,7 @@ class Child:
         except BaseException as error:
             leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
-            self.pipe.send("failed", error=_one_line(error, self.options.app), traceback=traceback_of(error))
+            self._failed(error)
             self._give_up(1)
             return
         self.leaving = Leaving(parts, self.pipe, self._end, number=self.number, grace=self._config.grace)
@@ -195,6 +188,11 @@ class Child:
         parts.pool.work()
 
     # The process
+
+    def _failed(self, error: BaseException) -> None:
+        """Tell the supervisor why the process cannot begin, and whether another one would not either."""
+        words, fatal = _one_line(error, self.options.app), isinstance(error, StartupFailed)
+        self.pipe.send("failed", error=words, traceback=traceback_of(error), fatal=fatal)
 
     def _give_up(self, code: int) -> None:
         """End the process before it has begun to work."""
@@ -234,6 +232,7 @@ class Child:
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
+        parts.hooks.start(node=lease["starts_node"])
         for task in self.app.tasks.values():
             task.__settle__()
         parts.heartbeat.start()
@@ -292,6 +291,7 @@ class Child:
             ),
             end_handlers=EndHandlers(database, worker_id, self.app.tasks, settings),
             ticker=Ticker(self.app),
+            hooks=ChildHooks(self.app, self.pipe),
         )  # fmt: skip
 
     def _recycle_policy(self) -> RecyclePolicy:

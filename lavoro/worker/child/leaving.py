@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from lavoro import signals
 from lavoro.store import embedded
+from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.parts import Parts
 from lavoro.worker.pipe import Message, Pipe
 
@@ -38,6 +39,7 @@ class Leaving:
         self._leave_by = math.inf
         self._recheck = threading.Event()
         """Set when there may be no task left to wait for, or less time."""
+        self._let_go, self._last = threading.Event(), False
 
     def stop(self, order: Message) -> None:
         """Claim nothing more; leave once nothing runs, or when the time is up. A later order may shorten the time."""
@@ -49,13 +51,19 @@ class Leaving:
         self._order = order
         self._recheck.set()
         if before is None:
-            threading.Thread(target=self._leave, name="lavoro-leave", daemon=True).start()
+            threading.Thread(target=inherited(), args=(self._leave,), name="lavoro-leave", daemon=True).start()
+
+    def let_go(self, *, last: bool) -> None:
+        """End the wait for the other processes; ``last``: all are gone, and this one ends the node."""
+        self._last = last
+        self._let_go.set()
 
     def supervisor_gone(self) -> None:
         """Stop without the supervisor, which renewed the lease: tasks get half of the time that is left of it."""
         if self.over:
             return
         logger.error("the supervisor is gone; leaving")
+        self._let_go.set()
         grace = max(0.0, min(self._grace, self._parts.self_fence.left / 2))
         self.stop({"grace": grace, "how": "warm", "sig": None, "node": False})
 
@@ -64,7 +72,9 @@ class Leaving:
         parts = self._parts
         self._stop_claiming()
         self._wait_for_tasks()
+        self._call_shutdown()
         self._announce_exit()
+        parts.hooks.close(running=len(parts.pool.running))
         parts.prefetched.release()  # tasks of a slow claim
         if not self._pipe.send("bye"):  # else the supervisor rescues them after the exit
             running = set(parts.pool.running)
@@ -90,6 +100,14 @@ class Leaving:
                 return
             self._parts.prefetched.release()  # a slow claim may have brought more, and the slots have stopped
             self._recheck.wait(min(left, LATECOMERS))
+
+    def _call_shutdown(self) -> None:
+        """Call the shutdown functions of the process, then, in the last process of the node, those of the node."""
+        self._parts.hooks.stop_process()
+        if self._order is not None and self._order.get("together") and self._pipe.send("drained"):
+            self._let_go.wait()
+            if self._last:
+                self._parts.hooks.stop_node()
 
     def _announce_exit(self) -> None:
         running = set(self._parts.pool.running)

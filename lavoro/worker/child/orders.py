@@ -22,6 +22,8 @@ def obey(orders: Iterable[Message], parts: Parts, leaving: Leaving) -> None:
         try:
             if order["kind"] == "stop":
                 leaving.stop(order)
+            elif order["kind"] == "let_go":
+                leaving.let_go(last=order["last"])
             else:
                 ORDERS[order["kind"]](parts, order)
         except Exception:  # the next order must be carried out
@@ -53,4 +55,4 @@ ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),
 }
-"""By the kind of an order, the function that carries it out; ``stop`` is for ``Leaving``."""
+"""By the kind of an order, the function that carries it out; ``stop`` and ``let_go`` are for ``Leaving``."""

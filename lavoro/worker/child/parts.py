@@ -9,6 +9,7 @@ from lavoro.execution.run_settings import RunSettings
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.heartbeat import Heartbeat
+from lavoro.worker.child.hooks import ChildHooks
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.child.prefetched import Prefetched
@@ -35,3 +36,4 @@ class Parts(NamedTuple):
     heartbeat: Heartbeat
     end_handlers: EndHandlers
     ticker: Ticker
+    hooks: ChildHooks

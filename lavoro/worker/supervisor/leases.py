@@ -18,6 +18,7 @@ from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.handlers_due import HandlersDue
 from lavoro.worker.supervisor.loop import Loop
+from lavoro.worker.supervisor.node_hooks import NodeStart
 from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from lavoro.worker.supervisor.watch import Watch
@@ -39,6 +40,7 @@ class Leases:
         self._listens = database.listens
         self._watches: dict[ChildProcess, Watch] = {}
         self.handlers = HandlersDue(children)
+        self._node_start = NodeStart(needed=config.starts_node)
         hooks = Hooks(
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
             cancel=lambda cancels: loop.post(lambda: self._pass_cancels_on(cancels)),
@@ -60,7 +62,9 @@ class Leases:
         self.upkeep.stop(5)
 
     def ask(self, child: ChildProcess, config: WorkerConfig) -> None:
-        """Have a child registered; it gets its lease as soon as the database allows."""
+        """Have a child registered; it gets its lease as soon as the database allows, and the node has started."""
+        if not self._node_start.admits(child, config):
+            return
         registration = Registration(
             self._node, child.number, socket.gethostname(), child.pid, child.pool, config.slots, list(config.queues),
             lavoro.__version__, self._config.lease,
@@ -76,6 +80,7 @@ class Leases:
         scoreboard = child.lease(
             worker_id, trusted_until=self._trusted_by_children(time.monotonic()), slots=registration.slots,
             pool=registration.pool, queues=registration.queues, hostname=self._node,
+            starts_node=self._node_start.runs_in(child),
         )  # fmt: skip
         self._watches[child] = Watch(
             child,
@@ -86,6 +91,11 @@ class Leases:
         )
         self._tell_whether_idle()
 
+    def node_started(self) -> None:
+        """Take in that a child has run the start-up functions of the node."""
+        for loaded in self._node_start.over():
+            self.ask(*loaded)
+
     def end(self, child: ChildProcess, rescue: Rescue | None) -> None:
         """Have the tasks of a child that is gone rescued; None: it had no lease."""
         if rescue is not None:
@@ -94,6 +104,8 @@ class Leases:
         if watch is not None:
             watch.close()
             self._tell_whether_idle()
+        for loaded in self._node_start.gone(child):
+            self.ask(*loaded)
 
     def idle(self, child: ChildProcess, *, idle: bool) -> None:
         """Take in that a child is idle, or no longer."""

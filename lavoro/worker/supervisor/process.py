@@ -104,10 +104,13 @@ class ChildProcess:
         self.pipe.send("lease", worker_id=worker_id, slots=slots, **facts)
         return self.scoreboard
 
-    def stop(self, grace: float | None, *, how: str, sig: str | None, node: bool) -> None:
-        """Ask it to leave within so many seconds (None: once its tasks have ended); ``node``: the whole worker does."""
+    def stop(self, grace: float | None, *, how: str, sig: str | None, node: bool, together: bool = False) -> None:
+        """Ask it to leave within so many seconds (None: once its tasks have ended); ``node``: the whole worker does.
+
+        ``together``: it says when its tasks have ended, and then waits until it is let go.
+        """
         self.life.leave(by=math.inf if grace is None else time.monotonic() + grace)
-        self.pipe.send("stop", grace=grace, how=how, sig=sig, node=node)
+        self.pipe.send("stop", grace=grace, how=how, sig=sig, node=node, together=together)
 
     def request_stacks(self) -> None:
         """Have it write a stack dump, which it does even while its loop is blocked."""

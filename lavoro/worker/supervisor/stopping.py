@@ -8,6 +8,7 @@ import time
 from lavoro.store.workers import Ending
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.children import LEAVING, Children
+from lavoro.worker.supervisor.node_hooks import NodeEnd
 
 COLD = 2.0
 """Seconds a child gets to store its last outcomes when it is to stop now."""
@@ -23,6 +24,7 @@ class Stopping:
         self._by: float | None = None
         self._ordered = -math.inf
         self._cold = False
+        self.node_end = NodeEnd()
 
     @property
     def begun(self) -> bool:
@@ -34,8 +36,11 @@ class Stopping:
         """Whether a signal at this moment still belongs to the last order."""
         return time.monotonic() < self._ordered + ECHO
 
-    def order(self, why: str, *, cold: bool, grace: float) -> str:
-        """Order all children to stop; return the line for the log. A cold stop after a cold one kills them."""
+    def order(self, why: str, *, cold: bool, grace: float, together: bool) -> str:
+        """Order all children to stop; return the line for the log. A cold stop after a cold one kills them.
+
+        ``together``: one child ends the node after all others.
+        """
         now, how = time.monotonic(), "cold" if cold else "warm"
         grace = 0.0 if cold else grace
         words = self._words(why, cold=cold, grace=grace)
@@ -47,7 +52,7 @@ class Stopping:
             if child.worker_id is None:
                 child.kill(Ending.stopped("the worker stopped before it could begin"))
             else:
-                child.stop(grace, how=how, sig=why, node=True)
+                child.stop(grace, how=how, sig=why, node=True, together=together)
         return words
 
     def _words(self, why: str, *, cold: bool, grace: float) -> str:
@@ -62,7 +67,8 @@ class Stopping:
         return f"{why}: stopping, {tasks}, for up to {grace:g} s"
 
     def enforce(self, now: float) -> None:
-        """Kill the children that are left when the time is over."""
+        """Kill the children that are left when the time is over, except for one that waits for the others."""
         if self._by is not None and now > self._by:
             for child in self._children.present:
-                child.kill(Ending.stopped("it did not stop in time"))
+                if not self.node_end.keeps(child):
+                    child.kill(Ending.stopped("it did not stop in time"))

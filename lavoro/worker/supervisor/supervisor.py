@@ -97,6 +97,7 @@ class Supervisor:
             self._begin()
             while self._children.remain:
                 self._turn()
+            self._warn_of_missing_end()
         finally:
             self._end()
         return self.exitcode
@@ -119,6 +120,8 @@ class Supervisor:
         self._children.handlers = {
             "hello": self._on_hello,
             "failed": self._on_failed,
+            "node_started": lambda child, message: self._services.leases.node_started(),
+            "drained": lambda child, message: self._stopping.node_end.drained(child),
             "ready": self._on_ready,
             "sleeping": self._on_sleeping,
             "idle": self._on_idle,
@@ -151,8 +154,9 @@ class Supervisor:
             self._obey(number)
         self._check()
         self._children.reap()
+        self._stopping.node_end.settle(self._children.present)
         if self._children.starts_fail and not self._stopping.begun:
-            self._give_up()
+            self._give_up("too many processes in a row have failed to begin")
         self._children.replace()
         self._children.start_due()
 
@@ -169,14 +173,19 @@ class Supervisor:
         if self._services.leases.alive(now):
             self._announcements.alive(now)
 
-    def _give_up(self) -> None:
-        logger.critical("too many processes in a row have failed to begin; giving up")
+    def _give_up(self, why: str) -> None:
+        logger.critical("%s; giving up", why)
         self.exitcode = 1
+        self._announcements.stopping(why)
         self._stop("giving up", cold=True, grace=0)
 
     def _stop(self, why: str, *, cold: bool, grace: float) -> None:
-        self._announcements.stopping(why)
-        self._announcements.say(self._stopping.order(why, cold=cold, grace=grace))
+        together = self._said_ready and self._current.config.stops_node
+        self._announcements.say(self._stopping.order(why, cold=cold, grace=grace, together=together))
+
+    def _warn_of_missing_end(self) -> None:
+        if self._said_ready and self._current.config.stops_node and not self._stopping.node_end.over:
+            logger.warning("the shutdown functions of the worker have not run: no process was left that could")
 
     def _obey(self, number: int) -> None:
         """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: log their stacks."""
@@ -188,6 +197,7 @@ class Supervisor:
             self._services.ticking.define_again()
         elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
+            self._announcements.stopping(signal.Signals(number).name)
             self._stop(signal.Signals(number).name, cold=cold, grace=self._current.config.grace)
 
     # Messages of children
@@ -203,7 +213,10 @@ class Supervisor:
         self._services.leases.ask(child, told)
 
     def _on_failed(self, child: ChildProcess, message: Message) -> None:
-        logger.error("a new process cannot work: %s", message["error"])
+        if message["fatal"] and not self._said_ready and not self._stopping.begun:
+            self._give_up(message["error"])
+        else:
+            logger.error("a new process cannot work: %s", message["error"])
 
     def _on_ready(self, child: ChildProcess, message: Message) -> None:
         self._children.mark_ready(child)

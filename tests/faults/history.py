@@ -64,6 +64,35 @@ class Start(NamedTuple):
     reason: str | None
 
 
+class Schedule(NamedTuple):
+    """A row of schedule; times are in microseconds since 1970."""
+
+    name: str
+    timing: str
+    since: int
+    error: str | None
+
+
+class Tick(NamedTuple):
+    """A row of tick."""
+
+    schedule: str
+    due: int
+    until: int
+    times: int | None
+    outcome: str
+    reason: str | None
+    task: str | None
+
+
+class Ticked(NamedTuple):
+    """A task, wherever it is, that says that a tick has sent it."""
+
+    id: str
+    schedule: str
+    at: int
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the run promised; None: nothing about that."""
@@ -86,6 +115,8 @@ class Rules:
     """Most connections per second during an outage."""
     logs: str | None = None
     """What the workers have logged."""
+    ticked_until: float | None = None
+    """Until when (microseconds since 1970) schedules should have gone on."""
     lost_commits: frozenset[str] = frozenset()
     """Ids whose commit a failover has lost, by the comparison of log positions."""
 
@@ -106,6 +137,8 @@ class Story:
     attempts: list[Start] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     pids: Mapping[int, int] = field(default_factory=dict)
+    ticked: bool = False
+    """Whether a schedule has sent it."""
 
 
 @dataclass
@@ -117,6 +150,9 @@ class History:
     done: Sequence[Done] = ()
     attempts: Sequence[Start] = ()
     transitions: Sequence[Transition] = ()
+    schedules: Sequence[Schedule] = ()
+    ticks: Sequence[Tick] = ()
+    ticked: Sequence[Ticked] = ()
     pids: Mapping[int, int] = field(default_factory=dict)
     """The process of each worker."""
     rules: Rules = Rules()
@@ -140,6 +176,9 @@ class History:
         for name in ("live", "done", "attempts", "transitions"):
             for row in getattr(self, name):
                 getattr(of(row.id), name).append(row)
+        for tick in self.ticks:
+            if tick.task is not None:
+                of(tick.task).ticked = True
         for story in stories.values():
             story.pids = self.pids
         return stories
@@ -185,6 +224,22 @@ _QUERIES: tuple[tuple[str, type[Any], str], ...] = (
         "transitions", Transition,
         ("select seq, tx::text::bigint, extract(epoch from at)::float8, room, verb::text, id::text, attempt, retries,"
         " crashes, worker_id, state from audit.transition order by seq"),
+    ),
+    (
+        "schedules", Schedule,
+        "select name, timing, (extract(epoch from since) * 1000000)::bigint, error from lavoro.schedule",
+    ),
+    (
+        "ticks", Tick,
+        ("select schedule, (extract(epoch from due_at) * 1000000)::bigint,"
+        " (extract(epoch from coalesce(until_at, due_at)) * 1000000)::bigint, times, outcome, reason, task_id::text"
+        " from lavoro.tick"),
+    ),
+    (
+        "ticked", Ticked,
+        ("select id::text, options->'tick'->>'schedule',"
+        " (extract(epoch from (options->'tick'->>'at')::timestamptz) * 1000000)::bigint from lavoro.tasks"
+        " where options->'tick' is not null"),
     ),
 )  # fmt: skip
 

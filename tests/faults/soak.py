@@ -61,8 +61,15 @@ DRAINED = 300.0
 """Seconds in which all must be over after the last fault."""
 ROOMS = (
     "lavoro.waiting, lavoro.running, lavoro.finished, lavoro.attempt, lavoro.revoked,"
-    " lavoro.held, lavoro.barrier, lavoro.member, audit.transition"
+    " lavoro.held, lavoro.barrier, lavoro.member, lavoro.schedule, lavoro.tick, audit.transition"
 )
+SCHEDULES = 60
+"""Schedules of a round; all together they send about `TICKS` tasks a second, one each half second at most."""
+TICKS = 60.0
+SKEWS = (0.0, 170.0, -130.0)
+"""Seconds by which the clocks of nodes are wrong."""
+CAUGHT_UP = 60.0
+"""Seconds in which the schedules must have caught up after the last fault."""
 OURS = "select pid from pg_stat_activity where application_name like 'lavoro%'"
 
 
@@ -71,6 +78,7 @@ class Soak:
 
     def __init__(self, cluster: Cluster, proxy: Proxy, trial: Trial, *, seed: int, rig: dict[str, Any]) -> None:
         self.cluster, self.proxy, self.trial, self.seed, self.rig = cluster, proxy, trial, seed, rig
+        self.count, self.schedules = NODES, SCHEDULES
         self.random = random.Random(f"{seed}:nemesis")
         self.tally = Tally()
         self.rounds = 0
@@ -96,27 +104,35 @@ class Soak:
             "a snapshot is held": self.hold_snapshot,
         }
 
-    def start(self) -> None:
-        """Start the nodes: one beyond the proxy, one without, and one that no nemesis but the server's touches."""
-        for number in range(NODES):
+    def start(self, nodes: int = NODES) -> None:
+        """Start the nodes: one beyond the proxy, others without, and one that no nemesis but the server's touches.
+
+        The last one runs no schedules, so that the others have to.
+        """
+        self.count = nodes
+        for number in range(nodes):
             self.nodes.append(self.start_node(number))
-        self.alone = self.start_node(NODES)
+        self.alone = self.start_node(nodes)
 
     def start_node(self, number: int) -> Worker:
-        """Start a node with fault points; the second one does not fence itself, so that the database has to."""
+        """Start a node with fault points; the second one does not fence itself, so that the database has to.
+
+        The clocks of the nodes are minutes apart.
+        """
         url = self.proxy.url(self.trial.url) if number == 0 else self.trial.url
         points: list[dict[str, Any]] = [
             {"kind": kind, "rate": 0.002} for kind in ("before", "after", "DeadlockDetected")
         ]
         points.append({"kind": "delay", "rate": 0.005, "seconds": 0.1})
-        processes = "2" if number < NODES else "1"
+        processes = "2" if number < self.count else "1"
         arguments = ("-c", str(SLOTS), "--processes", processes, "-n", f"node{number}", "--grace", "2", "-l", "warning")
-        settings = {"lavoro_max_crashes": MAX_CRASHES}
+        settings = {"lavoro_max_crashes": MAX_CRASHES, "lavoro_run_schedules": number < self.count}
         environment = {"RIG_UNSYNCED": "1", "RIG_BEAT": "0.1"}
         constants = {"lavoro.store.inbox.PROBE": 3.0, "lavoro.worker.child.claimer.ANSWER": 3.0}
         constants |= {"lavoro.worker.child.finisher.ANSWER": 3.0}
         mutants = [*self.rig.get("mutants", ()), *(["never fences"] if number == 1 else [])]
-        rig = {"points": points, "constants": constants, **self.rig, "mutants": mutants}
+        skew = SKEWS[number % len(SKEWS)]
+        rig = {"points": points, "constants": constants, "skew": skew, **self.rig, "mutants": mutants}
         rig["seed"] = f"{self.seed}:{len(self.trial.workers)}"
         return self.trial.worker(
             *arguments, url=url, lease=LEASE, settings=settings, environment=environment, ready=False, **rig
@@ -150,18 +166,18 @@ class Soak:
         self.child().kill()
 
     def kill_supervisor(self) -> None:
-        number = self.random.randrange(NODES)
+        number = self.random.randrange(self.count)
         self.nodes[number].process.kill()
         self.nodes[number].wait()
         self.nodes[number] = self.start_node(number)
 
     def kill_node(self) -> None:
-        number = self.random.randrange(NODES)
+        number = self.random.randrange(self.count)
         self.nodes[number].destroy()
         self.nodes[number] = self.start_node(number)
 
     def replace_node(self) -> None:
-        number = self.random.randrange(NODES)
+        number = self.random.randrange(self.count)
         self.nodes[number].send(signal.SIGTERM)
         self.nodes[number].wait()
         self.nodes[number] = self.start_node(number)
@@ -250,6 +266,7 @@ class Soak:
         flood = self._producer(f"{number}-flood")
         with Observer(self.trial.url, self.trial.ledger, self.trial.processes, interval=1.0):
             nemesis = threading.Thread(target=self.harm, args=(time.monotonic() + seconds,))
+            self._begin_schedules()
             nemesis.start()
             for producer in producers:
                 producer.start()
@@ -258,9 +275,30 @@ class Soak:
             for producer in (*producers, flood):
                 producer.close()
             self._revive()
+            until = self._end_schedules()
             with contextlib.suppress(AssertionError):  # the checker will tell
                 self.trial.drain(DRAINED)
-        self._look(number)
+        self._look(number, ticked_until=until)
+
+    def _begin_schedules(self) -> None:
+        """Write schedules of all kinds; intervals differ by up to half."""
+        every = max(0.5, self.schedules / TICKS)
+        self.trial.rows(f"""
+            insert into lavoro.schedule (name, task, args, timing, overlap, missed)
+            select 's' || i, 'echo', '["tick"]',
+                case when i % 20 = 0 then '* * * * *'
+                    else '@every ' || round(({every} * (1 + (i % 11) / 20.0))::numeric, 1) || 's' end,
+                (array['allow', 'skip', 'queue'])[1 + i % 3], (array['once', 'all'])[1 + i % 2]
+            from generate_series(1, {self.schedules}) i""")
+
+    def _end_schedules(self) -> float:
+        """Wait until the schedules have caught up, and pause them; return when (microseconds since 1970)."""
+        late = "select count(*) from lavoro.schedule where due_at < clock_timestamp()"
+        with contextlib.suppress(AssertionError):  # the checker will tell
+            self.trial.until(lambda: self.trial.rows(late) == [(0,)], why="no schedule is late", timeout=CAUGHT_UP)
+        self.trial.rows("update lavoro.schedule set paused_at = clock_timestamp()")
+        [[moment]] = self.trial.rows("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
+        return float(moment)
 
     def _producer(self, name: str, *, pause: float = 0.0) -> Producer:
         """A producer; the first one of a round sends through the proxy."""
@@ -292,11 +330,13 @@ class Soak:
             if node.process.poll() is not None:
                 self.nodes[number] = self.start_node(number)
 
-    def _look(self, number: int) -> None:
+    def _look(self, number: int, *, ticked_until: float) -> None:
         """Have the checker look at this round, add it up, and empty tables and ledgers for the next."""
         began = time.monotonic()
         entries = self.reader.read()
-        rules = Rules(orderly=True, max_crashes=MAX_CRASHES, slots=SLOTS, idle_in_transaction=3 * LEASE)
+        rules = Rules(
+            orderly=True, max_crashes=MAX_CRASHES, slots=SLOTS, idle_in_transaction=3 * LEASE, ticked_until=ticked_until
+        )
         known = history(self.trial.url, entries, rules)
         self.trial.rows(f"truncate {ROOMS}")
         self.reader.forget()
@@ -329,7 +369,8 @@ def preface(soak: Soak, *, minutes: float) -> list[str]:
     [[version]] = soak.trial.rows("show server_version")
     return [
         f"Seed {soak.seed}, commit {commit()}, PostgreSQL {version}, {os.cpu_count()} cores.",
-        f"{minutes:.0f} minutes, {soak.rounds} rounds, {NODES} nodes of 2 processes with {SLOTS} slots each,",
+        f"{minutes:.0f} minutes, {soak.rounds} rounds of {soak.schedules:,} schedules,",
+        f"{soak.count} nodes of 2 processes with {SLOTS} slots each,",
         f"and a node of one process with {SLOTS} slots that is left alone but for what happens to the server.",
     ]
 
@@ -341,7 +382,7 @@ def commit() -> str:
 
 
 @contextlib.contextmanager
-def staged(seed: int, rig: dict[str, Any]) -> Iterator[Soak]:
+def staged(seed: int, rig: dict[str, Any], *, nodes: int = NODES, schedules: int = SCHEDULES) -> Iterator[Soak]:
     """A soak with everything it needs, in a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="lavoro-soak-") as folder,
@@ -352,7 +393,8 @@ def staged(seed: int, rig: dict[str, Any]) -> Iterator[Soak]:
         trial = Trial(cluster.url(cluster.create_database()), Path(folder), start_worker, seed=seed)
         trial.prepare()
         soak = Soak(cluster, proxy, trial, seed=seed, rig=rig)
-        soak.start()
+        soak.schedules = schedules
+        soak.start(nodes)
         yield soak
 
 
@@ -372,12 +414,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=0, help="0: one for each 40,000 tasks")
+    parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--schedules", type=int, default=SCHEDULES)
     parser.add_argument("--report", type=Path, default=Path("build/soak.md"))
     parser.add_argument("--rig", type=json.loads, default={}, help="JSON: what else is changed in the workers")
     options = parser.parse_args()
     rounds = options.rounds or max(2, options.tasks // 40_000)
     began = time.monotonic()
-    with staged(options.seed, options.rig) as soak:
+    with staged(options.seed, options.rig, nodes=options.nodes, schedules=options.schedules) as soak:
         for number in range(1, rounds + 1):
             left = options.minutes * 60 - (time.monotonic() - began)
             soak.round(number, tasks=options.tasks // rounds, seconds=max(10.0, 0.85 * left / (rounds - number + 1)))

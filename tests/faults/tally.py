@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from tests.faults.checker import NOT_YET, rejected_ends
+from tests.faults.checker import rejected_ends
 from tests.faults.history import History
 from tests.faults.violation import Violation
 
@@ -30,6 +30,8 @@ class Tally:
     lost: Counter[str] = field(default_factory=Counter)
     retried: int = 0
     unaccepted: int = 0
+    ticks: Counter[str] = field(default_factory=Counter)
+    """Rows of ticks by their outcome."""
     refused: int = 0
     """Outcomes, as the workers' logs tell."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -49,6 +51,7 @@ class Tally:
         self.lost.update(_kind_of_loss(row.reason) for row in known.attempts if row.state == "LOST")
         self.retried += sum(row.state == "RETRY" for row in known.attempts)
         self.unaccepted += rejected_ends(known)
+        self.ticks.update(tick.outcome for tick in known.ticks)
         samples = known.of_kind("sample")
         connections = [int(sample["connections"]) for sample in samples]
         memory = [sum(sample["rss"].values()) for sample in samples]
@@ -97,6 +100,7 @@ def counts(tally: Tally) -> list[str]:
         *(f"| … because {reason} | {count:,} |" for reason, count in sorted(tally.lost.items())),
         f"| tasks that reached their end without their outcome being accepted | {tally.unaccepted:,} |",
         f"| outcomes that the fence refused | {tally.refused:,} |",
+        *(f"| ticks of schedules that were {outcome} | {count:,} |" for outcome, count in sorted(tally.ticks.items())),
         f"| **violations** | **{len(tally.violations)}** |",
     ]
 
@@ -131,6 +135,5 @@ def report(tally: Tally, *, preface: Sequence[str]) -> str:
         *(f"| {name} | {count} |" for name, count in sorted(tally.faults.items())),
         "",
         *(f"- {violation}" for violation in tally.violations[:50]),
-        *(f"{name} is not looked at: {why}." for name, why in NOT_YET.items()),
     ]
     return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from lavoro.calling.outbox import composed
 from lavoro.canvas import continuation
 from lavoro.execution.executor import execute
 from lavoro.execution.run_settings import RunSettings
+from lavoro.middleware import SendCall
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished
 from lavoro.protocol.signing import Keyring
@@ -115,6 +116,39 @@ def told(message: Message, option: str) -> tuple[Any, ...]:
 _OF_CANVAS = {
     "chain", "chord", "group_id", "group_index", "root_id", "parent_id", "replaced_task_nesting", "content_type",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("path", PATHS)
+def test_options_pass_through_middleware(app: Lavoro, path: str, option: str) -> None:
+    """A call is the same with middleware that changes nothing."""
+
+    @app.middleware.around_send
+    def look(call: SendCall, proceed: Callable[[SendCall], Any]) -> Any:
+        if call.name == "unknown here":
+            passed.append(call.name)
+        return proceed(call)
+
+    passed: list[str] = []
+    test_options(app, path, option)
+    assert len(passed) == (0 if (path, option) in MEANINGLESS else 2)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_middleware_may_give_each_option(app: Lavoro, option: str) -> None:
+    given = app.signature("unknown here", kwargs={"number": 1}, immutable=True, options={option: OPTIONS[option]})
+    (single,) = sent(app, given.clone())
+
+    @app.middleware.around_send
+    def give(call: SendCall, proceed: Callable[[SendCall], Any]) -> Any:
+        if call.name == "unknown here":
+            call.options[option] = OPTIONS[option]
+        return proceed(call)
+
+    plain = app.signature("unknown here", kwargs={"number": 1}, immutable=True)
+    for path in ("signature", "next of a chain", "callback", "error callback"):
+        found = [message for message in PATHS[path](app, plain.clone()) if message.name == "unknown here"]
+        assert [told(message, option) for message in found] == [told(single, option)]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -11,6 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from lavoro import Lavoro, Task, chain, chord, group, uuid
+from lavoro.middleware import Middleware, RunCall, SendCall
 from lavoro.testing import worker
 from tests.conftest import Eventually
 from tests.postgres import Cluster
@@ -90,10 +91,20 @@ class Kit:
         return given.clone(kwargs={"again": True})
 
 
-@pytest.fixture(scope="module")
-def kit(cluster: Cluster, migrated_template: str) -> Iterator[Kit]:
+class Looking(Middleware):
+    """Changes nothing."""
+
+    def run(self, call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+        return proceed(call)
+
+    def send(self, call: SendCall, proceed: Callable[[SendCall], Any]) -> Any:
+        return proceed(call)
+
+
+@pytest.fixture(scope="module", params=[(), (Looking,)], ids=["alone", "with middleware"])
+def kit(request: pytest.FixtureRequest, cluster: Cluster, migrated_template: str) -> Iterator[Kit]:
     name = cluster.create_database(template=migrated_template)
-    with Lavoro("runs", broker=cluster.url(name), set_as_current=False) as app:
+    with Lavoro("runs", broker=cluster.url(name), set_as_current=False, middleware=request.param) as app:
         app.conf.update(accept_content=["json", "pickle"])
         kit = Kit(app)
         with worker(app, pool="threads", concurrency=4, queues="celery,slow"):

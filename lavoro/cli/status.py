@@ -68,7 +68,7 @@ def _queues(rows: list[QueueStatus]) -> Table:
 def _workers(rows: list[WorkerStatus]) -> Table:
     table = Table("worker", "process", "pool", "busy", "queues", "seen", title="Workers")
     for row in rows:
-        busy, seen = f"{row.running:,} of {row.slots}", f"{row.seen:.0f} s ago"
+        busy, seen = f"{row.running:,} of {row.slots}{', quiet' * row.quiet}", f"{row.seen:.0f} s ago"
         _add(table, row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
     return table
 

@@ -70,7 +70,7 @@ class _Worker(Grouped):
             "prefetch_multiplier",
             "disable_prefetch",
         ),
-        "How long it lives": ("grace", "max_tasks_per_child", "max_memory_per_child"),
+        "How long it lives": ("drain", "max_tasks", "grace", "max_tasks_per_child", "max_memory_per_child"),
         "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
     }
@@ -94,6 +94,8 @@ class _Worker(Grouped):
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
 @click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit of all tasks.")
 @click.option("--soft-time-limit", type=SECONDS, metavar="SECONDS", help="Soft limit of all tasks.")
+@click.option("--drain", is_flag=True, help="Run what is due, with all that follows, then end.")
+@click.option("--max-tasks", type=COUNT, metavar="N", help="End after N tasks have been started.")
 @click.option("--max-tasks-per-child", type=COUNT, metavar="N", help="Replace a process after N tasks.")
 @click.option("--max-memory-per-child", type=COUNT, metavar="N", help="Replace a process that has grown to N KiB.")
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="For running tasks when the worker stops.")

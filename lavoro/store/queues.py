@@ -66,6 +66,8 @@ class WorkerStatus(NamedTuple):
     """Seconds since its lease was renewed."""
     silent: float
     """The same, without those for which an idle worker, whose lease is longer, is silent anyway."""
+    quiet: bool
+    """Whether it claims nothing for the time being."""
 
 
 def queue_status(database: Database) -> list[QueueStatus]:
@@ -81,7 +83,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
     held = sa.select(t.held.c.queue, sa.func.count()).group_by(t.held.c.queue)
     paused = sa.select(t.queue.c.name).where(t.queue.c.paused_at.is_not(None))
-    served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c))
+    served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c), ~t.worker.c.quiet)
     with translated(), database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
         for queue, ready, scheduled, oldest in connection.execute(waiting):
@@ -107,24 +109,26 @@ def worker_status(database: Database) -> list[WorkerStatus]:
     longer = sa.func.extract("epoch", w.expires_at - w.seen_at - w.lease)
     query = (
         sa.select(
-            w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started_at, seen, seen - longer / 2
+            w.node, w.process, w.host, w.pid, w.pool, w.slots, w.queues, running, w.started_at, seen, seen - longer / 2,
+            w.quiet,
         )
         .where(*_alive(w))
         .order_by(w.node, w.process)
     )  # fmt: skip
     with translated(), database.engine.connect() as connection:
         return [
-            WorkerStatus._make((*row[:9], float(row[9]), max(0.0, float(row[10])))) for row in connection.execute(query)
+            WorkerStatus._make((*row[:9], float(row[9]), max(0.0, float(row[10])), row[11]))
+            for row in connection.execute(query)
         ]
 
 
 def workers_of(database: Database, queue: str) -> tuple[list[str], bool]:
-    """Return the nodes of the live workers that serve a queue, and whether it is paused."""
+    """Return the nodes of the live workers that serve a queue, quiet ones left out, and whether it is paused."""
     t = tables_of(database.schema)
     nodes = (
         sa.select(t.worker.c.node)
         .distinct()
-        .where(*_alive(t.worker.c), sa.literal(queue) == sa.any_(t.worker.c.queues))
+        .where(*_alive(t.worker.c), ~t.worker.c.quiet, sa.literal(queue) == sa.any_(t.worker.c.queues))
     )
     paused = sa.select(t.queue.c.paused_at.is_not(None)).where(t.queue.c.name == queue)
     with translated(), database.engine.connect() as connection:

@@ -94,6 +94,15 @@ class Ending(NamedTuple):
         return cls(reason, (), by_order=True)
 
 
+class Left(NamedTuple):
+    """The tasks that wait on the queues of workers that end, and how many of their own have failed."""
+
+    due: int
+    later: int
+    paused: int
+    failed: int
+
+
 class Rescue(NamedTuple):
     """A worker that is gone, and how it ended."""
 
@@ -144,6 +153,11 @@ def renew(
     )
 
 
+def mark_quiet(tx: Tx, *, worker_ids: Sequence[int], quiet: bool) -> None:
+    """Let others see whether workers claim nothing for the time being."""
+    tx.execute("mark_quiet", {"ids": list(worker_ids), "quiet": quiet})
+
+
 def expire(
     tx: Tx,
     *,
@@ -189,6 +203,13 @@ def rescue(tx: Tx, rescue: Rescue, *, max_crashes: int) -> list[Rescued]:
 def of_orphans(tx: Tx, *, ever: bool = True) -> list[int]:
     """List the workers of orphans: they hold tasks without a lease; unless ``ever``, only if one was ended lately."""
     return [row[0] for row in tx.run("workers_of_orphans", {"ever": ever})]
+
+
+def left_by(tx: Tx, worker_ids: Sequence[int], *, queues: Sequence[str]) -> Left:
+    """Count what workers leave on these queues, and their tasks that have failed."""
+    row = tx.row("left_by_workers", {"ids": list(worker_ids), "queues": list(queues)})
+    assert row is not None
+    return Left._make(row)
 
 
 def acquire_leadership(tx: Tx, name: str, *, holder: str, seconds: float) -> int | None:

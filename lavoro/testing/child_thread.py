@@ -73,7 +73,7 @@ class ChildThread(ChildProcess):
         self._child: ThreadChild | None = None
         super().__init__(options, pool, number)
 
-    def _start(self, pipe: int) -> Threads:
+    def _start(self, pipe: int, quota: int | None) -> Threads:
         self._theirs = Pipe(socket.socket(fileno=os.dup(pipe)))
         self._shared = os.dup(self._memory)  # the supervisor may close its own while this child still begins
         threads = self._threads = Threads(self._run, self._reports.ended)

@@ -18,8 +18,10 @@ from lavoro.testing.child_thread import ChildThread, Reports
 from lavoro.testing.replica import replica
 from lavoro.worker.child.pools import patched
 from lavoro.worker.config import WorkerOptions, node_name
+from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor.announcements import Announcements
 from lavoro.worker.supervisor.children import LEAVING, Children
+from lavoro.worker.supervisor.drain import FAILED
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.parent import Parent
 from lavoro.worker.supervisor.process import ChildProcess
@@ -63,7 +65,7 @@ class TestWorker:
 
     def __init__(self, app: Lavoro | str, *, pool: str = "threads", grace: float = 10.0, **options: Any) -> None:
         self.hostname = node_name(options.pop("hostname", None) or f"test{next(_numbers)}-{os.getpid()}@%h")
-        self.options = _options(app, pool=pool, grace=grace, hostname=self.hostname, **options)
+        self.options = Quota.provided(_options(app, pool=pool, grace=grace, hostname=self.hostname, **options))
         self.app = find_app(app) if isinstance(app, str) else app
         self.error: BaseException | None = None
         """The error that has ended it, or kept it from beginning."""
@@ -122,7 +124,8 @@ class TestWorker:
         try:
             code = supervise(self.options, self._process(self._loop))
             if code:
-                raise RuntimeError(f"the worker {self.hostname} gave up: {self._announcements.why}")
+                why = "one of its tasks has failed" if code == FAILED else self._announcements.why
+                raise RuntimeError(f"the worker {self.hostname} gave up: {why}")
         except BaseException as error:
             self.error = self.error or error
         finally:

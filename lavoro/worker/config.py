@@ -43,6 +43,10 @@ class WorkerOptions:
     include: tuple[str, ...] = ()
     liveness_file: str | None = None
     prefetch_multiplier: int | None = None
+    drain: bool = False
+    max_tasks: int | None = None
+    quota: int | None = None
+    """The descriptor of the file that counts the tasks started; all processes of the worker inherit it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of the command line; they win over the application's."""
     command: tuple[str, ...] = ("lavoro",)

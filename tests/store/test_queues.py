@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lavoro.exceptions import OperationalError, SchemaOutdated
-from lavoro.store import queues, tasks
+from lavoro.store import queues, tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.queues import QueueStatus, pause, purge, queue_status, resume, worker_status, workers_of
 from lavoro.store.tx import Tx
@@ -114,6 +114,20 @@ def test_workers_of_a_queue(database: Database, tx: Tx) -> None:
     assert workers_of(database, "c") == ([], False)
     pause(database, ["a"])
     assert workers_of(database, "a") == (["node@test"], True)
+
+
+def test_quiet_workers_serve_nothing(database: Database, tx: Tx) -> None:
+    rows(tx, "update lavoro.worker set stopped_at = now() returning 1")
+    first, second = registered(tx, queues=["a"], process=1), registered(tx, queues=["a", "b"], process=2)
+    sent_and_taken(tx, worker_id=first)
+    workers.mark_quiet(tx, worker_ids=[second], quiet=True)
+    assert [worker.quiet for worker in worker_status(database)] == [False, True]
+    assert workers_of(database, "b") == ([], False)
+    assert workers_of(database, "a") == (["node@test"], False)
+    workers.mark_quiet(tx, worker_ids=[first, second], quiet=True)
+    assert not any(queue.served for queue in queue_status(database))
+    workers.mark_quiet(tx, worker_ids=[first, second], quiet=False)
+    assert workers_of(database, "b") == (["node@test"], False)
 
 
 @pytest.mark.parametrize(("seen", "silent"), [(100, 0), (150, 45)])

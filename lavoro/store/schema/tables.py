@@ -257,6 +257,7 @@ class Tables:
             _time("expires_at", nullable=False),
             _time("stopped_at"),
             _text("end_reason"),
+            sa.Column("quiet", sa.Boolean, nullable=False, server_default=sa.text("false")),
             sa.Column("live", sa.Boolean, sa.Computed("stopped_at is null", persisted=True)),
         )
         sa.Index("worker_live", table.c.expires_at, postgresql_where=table.c.stopped_at.is_(None))

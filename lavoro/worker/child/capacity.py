@@ -8,6 +8,7 @@ from collections.abc import Callable
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.base import Pool
+from lavoro.worker.child.restraint import Restraint
 
 BATCH = 500
 """Most tasks of one claim: beyond it a batch gets no cheaper per task."""
@@ -32,6 +33,7 @@ class Capacity:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.pool = pool
+        self.restraint = Restraint(in_flight)
         self._in_flight, self._offers, self._prefetch, self._clock = in_flight, offers, prefetch, clock
         self.blocked = False
         """Whether the claimer waits for room: a task that ends makes it go on."""
@@ -47,13 +49,16 @@ class Capacity:
         return self.pool.slots - self.pool.outstanding
 
     def room(self) -> int:
-        """Return the free slots, plus the tasks that will probably end within ``AHEAD``; set ``blocked``."""
+        """Return the free slots, plus the tasks that will probably end within ``AHEAD``; set ``blocked``.
+
+        The restraint may leave less of it.
+        """
         self.blocked = True  # before the room is counted: a task that ends during that must wake the claimer
         self._measure()
         if self._in_flight.count - self.pool.outstanding > 2 * BATCH:
             return 0  # storing outcomes falls behind
         ahead = min(self._prefetch, int(self._rate * AHEAD))
-        return self.free + ahead - self._offers.open
+        return self.restraint.room(self.free + ahead - self._offers.open, waiting=self.pool.waiting)
 
     def wait_for_more(self, room: int) -> float:
         """Return how many seconds to wait for more room; 0 to claim now, which resets ``blocked``.

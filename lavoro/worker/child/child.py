@@ -32,7 +32,7 @@ from lavoro.protocol.failure import traceback_of
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.signing import keyring_of
 from lavoro.runtime import forking
-from lavoro.runtime.forking import in_each_fork, leave_fork
+from lavoro.runtime.forking import detach, in_each_fork, leave_fork
 from lavoro.store import embedded
 from lavoro.text.failing import failure
 from lavoro.text.printable import cut
@@ -62,6 +62,7 @@ from lavoro.worker.child.successors import Successors
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Message, Pipe
+from lavoro.worker.quota import Quota
 from lavoro.worker.scoreboard import Scoreboard
 
 logger = logging.getLogger("lavoro.worker")
@@ -96,6 +97,9 @@ def _main(start: dict[str, Any]) -> None:
         import_module("lavoro.worker.child.pools.loops").prepare()
         import_module("lavoro.worker.child.pools.unfit").refuse()
     options = WorkerOptions.from_dict(first)
+    if options.quota is not None:
+        os.set_inheritable(options.quota, False)
+        in_each_fork(partial(detach, options.quota))
     sys.argv[:] = options.command  # first: the application may read it while it is imported
     current_process().name = f"{start['pool']}-{start['number']}"
     try:
@@ -262,11 +266,12 @@ class Child:
         conf, database, worker_id, slots = self.app.conf, self.app.database, lease["worker_id"], lease["slots"]
         scoreboard = Scoreboard(self._scoreboard, slots)
         in_each_fork(scoreboard.disown)
-        in_flight = InFlight(lambda idle: self.pipe.send("idle", idle=idle))
+        quota = None if self.options.quota is None else Quota(self.options.quota)
+        in_flight = InFlight(lambda idle: self.pipe.send("idle", idle=idle), soon=self.options.drain)
         offers = Offers(in_flight, worker_id=worker_id, slots=slots)
         finisher = Finisher(database, in_flight, worker_id=worker_id)
         progress = Progress(database, worker_id=worker_id, longest=conf.lavoro_max_progress_size)
-        runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy())
+        runner = TaskRunner(self.app.tasks, scoreboard, finisher, self._recycle_policy(), quota)
         pool = self._make_pool(lease, runner)
         capacity = Capacity(
             pool, in_flight, offers, prefetch=0 if conf.worker_prefetch_multiplier == 1 else conf.lavoro_prefetch
@@ -278,9 +283,13 @@ class Child:
                 poll_interval=conf.seconds("lavoro_poll_interval") or 1.0,
             ),
         )  # fmt: skip
-        prefetched = Prefetched(capacity, finisher, offers, database)
         settings = self._run_settings(pool, progress)
-        finisher.stored = pool.room_made = claimer.room_made
+        restraint, end_handlers = capacity.restraint, EndHandlers(database, worker_id, self.app.tasks, settings)
+        restraint.quota, restraint.busy = quota, lambda: end_handlers.busy
+        restraint.tell = lambda order, done: self.pipe.send("rests", order=order, done=done)
+        restraint.rest(lease["rest"])
+        prefetched = Prefetched(capacity, finisher, offers, database)
+        finisher.stored = pool.room_made = end_handlers.done = claimer.room_made
         finisher.settle_alone = Successors(claimer, in_flight, worker_id=worker_id).settle
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
@@ -289,7 +298,7 @@ class Child:
             heartbeat=Heartbeat(
                 scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
-            end_handlers=EndHandlers(database, worker_id, self.app.tasks, settings),
+            end_handlers=end_handlers,
             ticker=Ticker(self.app),
             hooks=ChildHooks(self.app, self.pipe),
         )  # fmt: skip

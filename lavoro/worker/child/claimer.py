@@ -89,7 +89,8 @@ class Claimer(Service):
 
     def serves(self, queue: str) -> bool:
         """Whether a task of a queue may begin here without a claim: nothing waits there, as far as we know."""
-        return not self.stopping and self._sleep.listening and self._offers.serves(queue)
+        claims = not self.stopping and not self._capacity.restraint.resting
+        return claims and self._sleep.listening and self._offers.serves(queue)
 
     def accept(self, jobs: list[Job]) -> None:
         """Run tasks that are in flight already."""
@@ -99,6 +100,14 @@ class Claimer(Service):
     def look_for_lost(self) -> None:
         """Poll for tasks that another connection has begun here by a statement whose answer was lost."""
         self._abandoned()
+        self.wake()
+
+    def rest(self, order: int | None) -> None:
+        """Claim nothing from now on; None: claim again, from whole lanes first."""
+        self._capacity.restraint.rest(order)
+        if order is None:
+            self._scanner.lanes.forget_bounds()
+            self._scanner.require()
         self.wake()
 
     # The loop
@@ -140,6 +149,8 @@ class Claimer(Service):
         """Claim if there is room; return how long to wait for more, None until there is room."""
         room = self._capacity.room()
         if room <= 0:
+            if self._capacity.restraint.resting:
+                self._rest()
             return None
         if pause := self._capacity.wait_for_more(room):
             return pause
@@ -150,6 +161,14 @@ class Claimer(Service):
             logger.warning("%s for one of the same id to end", doubles)
             self._scanner.require()  # when they are due
             return 0
+
+    def _rest(self) -> None:
+        """Withdraw the offers, and need no notification; then tell the supervisor."""
+        self._sleep.end()
+        if self._offers.made:
+            self._end_offers(self._open())
+        if not self._offers.made:  # else a call is slow to commit: when they are over, the next try comes
+            self._capacity.restraint.obeyed()
 
     def _supply(self, tx: Tx, limit: int) -> float:
         """Claim up to so many tasks, and return how long to wait until the next claim."""

@@ -11,6 +11,8 @@ from lavoro.protocol.message import Job
 
 IDLE_AFTER = 30.0
 """Seconds without in-flight tasks after which a child is idle: its node renews its lease more seldom."""
+SOON = 0.1
+"""The same where the worker ends when nothing is left to do."""
 
 
 class InFlight:
@@ -19,10 +21,11 @@ class InFlight:
     ``tell`` is called when the child gets idle, and when it is no longer: never for a task in a busy time.
     """
 
-    def __init__(self, tell: Callable[[bool], object] = lambda idle: None) -> None:
+    def __init__(self, tell: Callable[[bool], object] = lambda idle: None, *, soon: bool = False) -> None:
         self._jobs: dict[uuid.UUID, Job] = {}
         self.released = 0
         self._tell, self._idle = tell, False
+        self._soon = soon
         self._seen = (time.monotonic(), 0)
         """When a check last saw a task, and the number released by then."""
         self._telling = threading.Lock()
@@ -49,7 +52,7 @@ class InFlight:
         now = time.monotonic()
         if self._jobs or self.released != self._seen[1]:
             self._seen = (now, self.released)
-        elif not self._idle and now - self._seen[0] >= IDLE_AFTER:
+        elif not self._idle and now - self._seen[0] >= (SOON if self._soon else IDLE_AFTER):
             self._set_idle(True)
 
     def _set_idle(self, idle: bool) -> None:

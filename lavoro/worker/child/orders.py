@@ -46,11 +46,18 @@ def _tick(parts: Parts, order: Message) -> None:
     parts.ticker.begin(define=order["define"])
 
 
+def _rest(parts: Parts, order: Message) -> None:
+    parts.claimer.rest(order["order"])
+    if order["order"] is not None:
+        parts.prefetched.release()
+
+
 ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "worker_ready": _worker_ready,
     "cancel": _cancel,
     "tick": _tick,
     "schedules": lambda parts, order: parts.ticker.changed(),
+    "rest": _rest,
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),

@@ -20,6 +20,7 @@ from lavoro.protocol.outcome import Outcome
 from lavoro.text.printable import described
 from lavoro.worker.child.finisher import Finisher
 from lavoro.worker.child.recycling import RecyclePolicy
+from lavoro.worker.quota import Quota
 from lavoro.worker.scoreboard import Scoreboard
 
 logger = logging.getLogger("lavoro.worker")
@@ -39,9 +40,11 @@ class TaskRunner:
     """Called once, with the reason, when this process has to make room for a fresh one."""
 
     def __init__(
-        self, tasks: Mapping[str, Any], scoreboard: Scoreboard, finisher: Finisher, policy: RecyclePolicy
-    ) -> None:
+        self, tasks: Mapping[str, Any], scoreboard: Scoreboard, finisher: Finisher, policy: RecyclePolicy,
+        quota: Quota | None = None,
+    ) -> None:  # fmt: skip
         self._tasks, self._scoreboard, self._finisher, self._policy = tasks, scoreboard, finisher, policy
+        self._quota = quota
         self._recycled = False
         self._cancelled: set[str] = set()
         self._interrupted: set[str] = set()
@@ -54,6 +57,9 @@ class TaskRunner:
         task = self._tasks.get(job.name)
         if task is None:
             self._finisher.put(self._unknown(job))
+            return
+        if self._quota is not None and not self._quota.take():
+            self._finisher.put(outcome.released(job))
             return
         revoked = bool(self._cancelled) and str(job.id) in self._cancelled
         id = job.id.bytes

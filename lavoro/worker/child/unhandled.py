@@ -39,12 +39,18 @@ class EndHandlers(Service):
         super().__init__()
         self._session = Session(database, "lavoro-handlers", patience=ANSWER)
         self._worker_id, self._tasks, self._settings = worker_id, tasks, settings
-        self.busy = False
+        self._asked = self._answered = 0
         self.done: Callable[[], object] = lambda: None
         """Called when there is no such task left."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether it calls handlers, or is about to."""
+        return self._answered != self._asked
+
     def call(self) -> None:
-        """Call the handlers of the tasks that the database keeps now."""
+        """Call the handlers of the tasks that the database keeps now; only in the thread of the orders."""
+        self._asked += 1
         if self._thread is None:
             self.within = inherited()
             self.start()
@@ -53,13 +59,13 @@ class EndHandlers(Service):
 
     def step(self) -> None:
         """Call the handlers of all such tasks that this process knows."""
-        self.busy = True
+        asked = self._asked
         try:
             with self._session:
                 self._call_all()
             self._session.close()
         finally:
-            self.busy = False
+            self._answered = asked
             self.done()
 
     def _call_all(self) -> None:

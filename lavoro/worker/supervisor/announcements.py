@@ -15,6 +15,8 @@ class Announcements:
 
     def __init__(self, tell: Callable[[str], object] | None = None) -> None:
         self._tell = tell
+        self.done = ""
+        """The end of the last line: the number of tasks that were started, and of those that wait."""
         self._systemd = Systemd()
 
     def say(self, text: str) -> None:
@@ -31,6 +33,15 @@ class Announcements:
     def stopping(self, why: str) -> None:
         """Announce that the worker begins to stop."""
         self._systemd.tell("STOPPING=1", f"STATUS={why}: stopping")
+
+    def quiet(self, text: str) -> None:
+        """Announce that the children rest, or claim again."""
+        self.say(text)
+        self._systemd.tell(f"STATUS={text}")
+
+    def stopped(self) -> None:
+        """Say that the worker has stopped."""
+        self.say(f"stopped: {self.done}" if self.done else "stopped")
 
     def alive(self, now: float) -> None:
         """Tell systemd that no part of the worker hangs."""

@@ -163,11 +163,12 @@ class Children:
                 self._starts.add(child.number)
         while self._to_replace and self._to_replace[0] not in self.ready:
             self._to_replace.popleft()
-        if self._to_replace and self._all_settled:
+        if self._to_replace and self.settled:
             self._to_replace.popleft().stop(self._shape.grace, how="warm", sig="SIGHUP", node=False)
 
     @property
-    def _all_settled(self) -> bool:
+    def settled(self) -> bool:
+        """Whether each runs tasks, none leaves, and no more are to start."""
         unsettled = self._starts or any(child.life.state is not State.READY for child in self.present)
         return not unsettled
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lavoro.worker.supervisor.children import Children
 
 
@@ -9,11 +11,11 @@ class HandlersDue:
     """Tells one child that there are such tasks: one that runs tasks, or else the next that is ready.
 
     The tasks are rows of the database; only a child reads them. They may be there at the start, from an earlier worker,
-    and after each rescue, also of a process that was calling handlers.
+    and after each rescue, also of a process that was calling handlers. ``told`` is called after a child was told.
     """
 
-    def __init__(self, children: Children) -> None:
-        self._children = children
+    def __init__(self, children: Children, told: Callable[[], object]) -> None:
+        self._children, self._told = children, told
         self._due = True
 
     def call_if_due(self) -> None:
@@ -25,3 +27,4 @@ class HandlersDue:
         """Have a child read them now."""
         staying = (child for child in self._children.ready if not child.life.leaving and child.ending is None)
         self._due = not any(child.pipe.send("handle", worker_id=child.worker_id) for child in staying)
+        self._told()

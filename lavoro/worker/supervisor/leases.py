@@ -8,23 +8,29 @@ import socket
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import lavoro
+from lavoro.store import workers
 from lavoro.store.database import Database
 from lavoro.store.notifications import Ended
 from lavoro.store.workers import Cancellation, Ending, Registration, Rescue
 from lavoro.worker.config import WorkerConfig
+from lavoro.worker.pipe import Message
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.duty import Hooks
 from lavoro.worker.supervisor.handlers_due import HandlersDue
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.node_hooks import NodeStart
 from lavoro.worker.supervisor.process import ChildProcess
+from lavoro.worker.supervisor.quiet import Quiet
 from lavoro.worker.supervisor.upkeep import Terms, Upkeep
 from lavoro.worker.supervisor.watch import Watch
 
 logger = logging.getLogger("lavoro.worker")
 
+OPERATOR = "operator"
+"""The reason to rest that other processes see."""
 MARGIN = 0.2
 """The part of a lease that is left when the supervisor kills a child: it is gone before others take its tasks."""
 
@@ -39,7 +45,12 @@ class Leases:
         self._loop, self._children, self._node, self._config = loop, children, node, config
         self._listens = database.listens
         self._watches: dict[ChildProcess, Watch] = {}
-        self.handlers = HandlersDue(children)
+        self.quiet = Quiet(children)
+        self.handlers = HandlersDue(children, told=self.quiet.renew)
+        self.queues = config.queues
+        """The queues that the last child was asked to serve."""
+        self.given: list[int] = []
+        """The worker ids of all children that have had a lease."""
         self._node_start = NodeStart(needed=config.starts_node)
         hooks = Hooks(
             lost=lambda worker_ids: loop.post(lambda: self._lose(worker_ids)),
@@ -65,6 +76,7 @@ class Leases:
         """Have a child registered; it gets its lease as soon as the database allows, and the node has started."""
         if not self._node_start.admits(child, config):
             return
+        self.queues = config.queues
         registration = Registration(
             self._node, child.number, socket.gethostname(), child.pid, child.pool, config.slots, list(config.queues),
             lavoro.__version__, self._config.lease,
@@ -77,9 +89,10 @@ class Leases:
         if child not in self._children.present or child.ending is not None:
             self.upkeep.rescue(Rescue(worker_id, Ending.stopped("it had ended before it could begin")))
             return
+        self.given.append(worker_id)
         scoreboard = child.lease(
             worker_id, trusted_until=self._trusted_by_children(time.monotonic()), slots=registration.slots,
-            pool=registration.pool, queues=registration.queues, hostname=self._node,
+            pool=registration.pool, queues=registration.queues, hostname=self._node, rest=self.quiet.order,
             starts_node=self._node_start.runs_in(child),
         )  # fmt: skip
         self._watches[child] = Watch(
@@ -115,6 +128,26 @@ class Leases:
     def _tell_whether_idle(self) -> None:
         """Tell the upkeep; without notifications of other nodes' leases, the node never counts as idle."""
         self.upkeep.idle(self._listens and all(child.idle for child in self._watches))
+
+    # Quiet
+
+    def rest(self, *, quiet: bool) -> bool:
+        """Have the children rest, or claim again, and others see it; return whether that is a change."""
+        if quiet == self.quiet.asked_by(OPERATOR):
+            return False
+        (self.quiet.begin if quiet else self.quiet.end)(OPERATOR)
+        if not quiet:
+            self._mark([child.worker_id for child in self._watches if child.worker_id is not None], quiet=False)
+        return True
+
+    def rests(self, child: ChildProcess, message: Message) -> None:
+        """Take in that a child claims no more."""
+        current = self.quiet.told(child, message)
+        if current and self.quiet.asked_by(OPERATOR) and child.worker_id is not None:
+            self._mark([child.worker_id], quiet=True)
+
+    def _mark(self, worker_ids: Sequence[int], *, quiet: bool) -> None:
+        self.upkeep.ask(partial(workers.mark_quiet, worker_ids=worker_ids, quiet=quiet))
 
     # Results of the upkeep
 

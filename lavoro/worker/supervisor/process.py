@@ -62,15 +62,16 @@ class ChildProcess:
         self._memory = unnamed_file()
         self.pipe, theirs = Pipe.pair()
         with theirs:
-            self._process: Process = self._start(theirs.fileno())
+            self._process: Process = self._start(theirs.fileno(), options.quota)
         self.pipe.send("options", **options.as_dict())  # not as an argument, which all users of the machine can list
 
-    def _start(self, pipe: int) -> Process:
+    def _start(self, pipe: int, quota: int | None) -> Process:
         descriptors = {"pipe": pipe, "scoreboard": self._memory, "stacks": self.stack_dumps.descriptor}
         argument = json.dumps({**descriptors, "number": self.number, "pool": self.pool})
         code = _COLLECT_NOTHING + (_PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]
-        return subprocess.Popen(command, pass_fds=tuple(descriptors.values()), start_new_session=True)
+        inherited = (*descriptors.values(), *([] if quota is None else [quota]))
+        return subprocess.Popen(command, pass_fds=inherited, start_new_session=True)
 
     @property
     def pid(self) -> int:

@@ -55,11 +55,14 @@ class Stopping:
                 child.stop(grace, how=how, sig=why, node=True, together=together)
         return words
 
+    @property
+    def running(self) -> str:
+        """How many tasks run, in words."""
+        boards = [child.scoreboard for child in self._children.present if child.scoreboard is not None]
+        return counted(sum(len(board.entries()) for board in boards), "task runs", "tasks run")
+
     def _words(self, why: str, *, cold: bool, grace: float) -> str:
-        running = sum(
-            len(child.scoreboard.entries()) for child in self._children.present if child.scoreboard is not None
-        )
-        tasks = counted(running, "task runs", "tasks run")
+        tasks = self.running
         if cold:
             return f"{why}: stopping at once, {tasks}"
         if why == "SIGINT":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from lavoro.store.workers import Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.config import WorkerConfig, WorkerOptions, node_name
 from lavoro.worker.pipe import Message
+from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.announcements import Announcements
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.current_config import CurrentConfig
+from lavoro.worker.supervisor.drain import Drain
 from lavoro.worker.supervisor.leases import Leases
 from lavoro.worker.supervisor.lifecycle import State
 from lavoro.worker.supervisor.liveness import Liveness
@@ -35,7 +38,7 @@ logger = logging.getLogger("lavoro.worker")
 
 TICK = 0.25
 """Seconds between two checks of the scoreboards; a hard limit that passes earlier has its own."""
-CAUGHT = (*STOPS, signal.SIGHUP, signal.SIGUSR1)
+CAUGHT = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
 
 
 class Process(NamedTuple):
@@ -55,6 +58,7 @@ class Services(NamedTuple):
     notifications: NotificationRouter
     liveness: Liveness
     ticking: Ticking
+    drain: Drain
 
 
 class Supervisor:
@@ -89,7 +93,8 @@ class Supervisor:
         notifications = NotificationRouter(database, children, heard)
         notifications.queues = config.queues
         liveness = Liveness(self._options.liveness_file, upkeep, children)
-        return Services(database, leases, notifications, liveness, ticking)
+        drain = Drain(self._options, children, leases, self._loop, self._end_drained)
+        return Services(database, leases, notifications, liveness, ticking, drain)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -125,6 +130,7 @@ class Supervisor:
             "ready": self._on_ready,
             "sleeping": self._on_sleeping,
             "idle": self._on_idle,
+            "rests": self._services.leases.rests,
             "recycle": self._on_recycle,
             "bye": said_bye,
         }
@@ -143,6 +149,9 @@ class Supervisor:
         self._services.liveness.stop(5)
         self._services.notifications.stop()
         self._services.leases.stop()
+        code, done = self._services.drain.conclude(self._services.database)
+        self.exitcode = self.exitcode or code
+        self._announcements.done = done
         self._services.database.dispose()
 
     # The loop
@@ -159,6 +168,8 @@ class Supervisor:
             self._give_up("too many processes in a row have failed to begin")
         self._children.replace()
         self._children.start_due()
+        if not self._stopping.begun:
+            self._services.drain.turn(time.monotonic())
 
     def _check(self) -> None:
         now = time.monotonic()
@@ -172,6 +183,10 @@ class Supervisor:
         self._next_check = min(now + TICK, next_limit)
         if self._services.leases.alive(now):
             self._announcements.alive(now)
+
+    def _end_drained(self, why: str) -> None:
+        self._announcements.stopping(why)
+        self._stop(why, cold=False, grace=self._current.config.grace)
 
     def _give_up(self, why: str) -> None:
         logger.critical("%s; giving up", why)
@@ -188,9 +203,14 @@ class Supervisor:
             logger.warning("the shutdown functions of the worker have not run: no process was left that could")
 
     def _obey(self, number: int) -> None:
-        """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: log their stacks."""
+        """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: log their stacks.
+
+        TSTP: rest. CONT: claim again; a service manager sends it with each TERM.
+        """
         if number == signal.SIGUSR1:
             self._services.leases.log_stacks()
+        elif number in (signal.SIGTSTP, signal.SIGCONT):
+            self._rest(quiet=number == signal.SIGTSTP)
         elif number == signal.SIGHUP and not self._parent.terminal_closed:
             logger.info("SIGHUP: replacing all processes")
             self._children.reload()
@@ -199,6 +219,16 @@ class Supervisor:
             cold = number == signal.SIGQUIT or self._stopping.begun
             self._announcements.stopping(signal.Signals(number).name)
             self._stop(signal.Signals(number).name, cold=cold, grace=self._current.config.grace)
+
+    def _rest(self, *, quiet: bool) -> None:
+        if self._stopping.begun or not self._services.leases.rest(quiet=quiet):
+            return
+        if quiet:
+            tasks = self._stopping.running
+            again = f"kill -CONT {os.getpid()} makes it claim again"
+            self._announcements.quiet(f"SIGTSTP: quiet, it claims no more tasks; {tasks}; {again}, TERM stops it")
+        else:
+            self._announcements.quiet("SIGCONT: it claims tasks again")
 
     # Messages of children
 
@@ -256,7 +286,7 @@ def run(
 
     ``tell`` gets the lines about its start and its stop, which are in the log too.
     """
-    loop = Loop()
+    loop, options = Loop(), Quota.provided(options)
     loop.catch(CAUGHT)
     return supervise(
         options, Process(loop, Children(options, loop), Parent(loop, parent_descriptor), Announcements(tell))
@@ -276,5 +306,7 @@ def supervise(options: WorkerOptions, process: Process) -> int:
     finally:
         children.end()
         loop.close()
-    announcements.say("stopped")
+        if options.quota is not None:
+            os.close(options.quota)
+    announcements.stopped()
     return exitcode

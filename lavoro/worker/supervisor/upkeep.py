@@ -11,10 +11,12 @@ from lavoro.runtime.service import Service
 from lavoro.store.database import Database
 from lavoro.store.errors import OUTAGE
 from lavoro.store.session import Session
+from lavoro.store.tx import Tx
 from lavoro.store.workers import Registration, Rescue
 from lavoro.text.plural import counted
 from lavoro.worker.supervisor.clock_correction import ClockCorrection
 from lavoro.worker.supervisor.duty import RENEWALS, Duty, Hooks
+from lavoro.worker.supervisor.errands import Errands
 from lavoro.worker.supervisor.held_tasks import HeldTasks
 from lavoro.worker.supervisor.renewal import LeaseRenewal
 from lavoro.worker.supervisor.rescue import Rescuer
@@ -48,8 +50,9 @@ class Upkeep(Service):
             self.server_clock, lease=terms.lease, max_crashes=terms.max_crashes, rescued=hooks.rescued
         )
         self.renewal = LeaseRenewal(terms.lease, hooks, rescuer=self.rescuer, clock=clock)
+        self.errands = Errands()
         held, retention = HeldTasks(hooks.rescued), Retention(terms.node, terms.retention)
-        self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, held, retention)
+        self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, held, retention, self.errands)
         self._session = Session(
             database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS), lost=self.renewal.renew
         )
@@ -65,6 +68,11 @@ class Upkeep(Service):
         """Rescue the tasks of a child that is gone, as soon as the database allows."""
         self.renewal.forget(dead.worker_id)
         self.rescuer.add(dead)
+        self.wake()
+
+    def ask(self, call: Callable[[Tx], object]) -> None:
+        """Have a function called with the connection, as soon as the database allows, and after the other duties."""
+        self.errands.add(call)
         self.wake()
 
     def renew(self) -> None:

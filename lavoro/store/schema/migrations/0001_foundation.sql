@@ -133,6 +133,8 @@ create table {schema}.worker (
     expires_at timestamptz not null,
     stopped_at timestamptz,
     end_reason text,
+    -- Whether it claims nothing for the time being, by an order.
+    quiet boolean not null default false,
     -- The same as `stopped_at is null`, but it matches no partial index, so a look-up by id uses the primary key.
     -- With `stopped_at is null`, a plan from a quiet time scans worker_live, which grows with each renewal while a
     -- snapshot is held.

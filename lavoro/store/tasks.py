@@ -225,7 +225,10 @@ class Linked(NamedTuple):
 
 
 def finish_link(tx: Tx, worker_id: int, outcome: Finished, following: Message, *, start: bool) -> Linked | None:
-    """Store an outcome and the task that follows, as ``link_of`` returns it; None if the long form has to do it."""
+    """Store an outcome and the task that follows, as ``link_of`` returns it; None if the long form has to do it.
+
+    With ``start`` the caller has to tell of the end by ``tell_ended``.
+    """
     job, _, result, payload, _, runtime, children, _ = outcome
     values = (
         job.id.bytes, b"%d" % worker_id, b"%d" % job.attempt, None if runtime is None else repr(runtime).encode(),
@@ -243,6 +246,14 @@ def finish_link(tx: Tx, worker_id: int, outcome: Finished, following: Message, *
     return Linked(None if begun is None else dt.datetime.fromtimestamp(float(begun), dt.timezone.utc))
 
 
+def tell_ended(tx: Tx, ids: Sequence[uuid.UUID]) -> None:
+    """Notify callers of links that were stored with ``start``."""
+    for first in range(0, len(ids), _PAYLOAD):
+        tx.run("tell_ended", {"ids": ",".join(map(str, ids[first : first + _PAYLOAD]))})
+
+
+_PAYLOAD = 200
+"""Most ids of one notification, which has 8,000 bytes."""
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _LINK_FORMATS = (
     _BINARY, _TEXT, _TEXT, _TEXT, _BINARY, _BINARY, _BINARY, _BINARY, _BINARY, _TEXT, *[_BINARY] * 4, _TEXT,

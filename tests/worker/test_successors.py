@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -20,12 +21,14 @@ from lavoro.store.errors import OUTAGE
 from lavoro.store.offers import channel
 from lavoro.store.tx import Tx
 from lavoro.store.workers import Ending, Rescue
-from lavoro.worker.child.successors import Successors
+from lavoro.worker.child.successors import LATE, Successors
 from tests.conftest import Eventually
 from tests.store.walk import heard, message, registered, rows, stage_of, succeeded, take, value
+from tests.worker.clock import Clock
 from tests.worker.conftest import PATIENCE, StartWorker
 from tests.worker.test_claimer import Node
 
+DONE = "lavoro_done"
 LISTENING = "select pg_advisory_lock_shared(hashtextextended('lavoro_queue:celery', 0))"
 
 
@@ -83,6 +86,58 @@ def test_the_next_step_begins_here(
     assert (stage_of(tx, job.id), node.pool.waiting) == ("finished", waiting + 1)
     assert (heard(supervisor), value(tx, "select count(*) from lavoro.offer")) == ([], offers)
     assert tasks.finish(tx, node.worker_id, [succeeded(begun)]) == 1
+
+
+def test_callers_hear_of_ended_steps_together(
+    node: Node, tx: Tx, successors: Successors, job: Job, migrated_url: str
+) -> None:
+    clock = Clock()
+    successors = Successors(node.claimer, node.in_flight, worker_id=node.worker_id, clock=clock)
+    with psycopg.connect(migrated_url, autocommit=True) as ears:
+        ears.execute("select pg_advisory_lock_shared(hashtextextended('lavoro_results', 0))")
+        ears.execute("listen lavoro_done")
+        assert successors.tell(tx) is None
+        step = message()
+        assert successors.settle(tx, link(job, step))
+        clock.now += LATE / 2
+        begun = node.in_flight.find(step.id)
+        assert begun is not None
+        assert successors.settle(tx, link(begun, message()))
+        assert successors.tell(tx) == pytest.approx(LATE / 2)
+        assert heard(ears, DONE) == []
+        clock.now += LATE / 2
+        assert successors.tell(tx) is None
+        assert heard(ears, DONE) == [f"{job.id},{step.id}"]
+        assert successors.settle(tx, link(node.in_flight.jobs()[-1], message()))
+        assert successors.tell(tx, now=True) is None
+        assert len(heard(ears, DONE)) == 1
+        assert successors.tell(tx, now=True) is None
+
+
+def test_more_ends_than_one_notification_holds(tx: Tx, migrated_url: str) -> None:
+    ids = [uuid7() for _ in range(450)]
+    with psycopg.connect(migrated_url, autocommit=True) as ears:
+        ears.execute("listen lavoro_done")
+        tasks.tell_ended(tx, ids)
+        assert heard(ears, DONE) == []
+        ears.execute("select pg_advisory_lock_shared(hashtextextended('lavoro_results', 0))")
+        tasks.tell_ended(tx, ids)
+        told = heard(ears, DONE)
+    assert [len(payload.split(",")) for payload in told] == [200, 200, 50]
+    assert ",".join(told) == ",".join(map(str, ids))
+
+
+def test_a_caller_waits_for_a_step_in_the_middle(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    """It hears of the end, and need not look: the next look comes after an hour."""
+    start_worker("-c", "32", "--processes", "1", url=migrated_url)
+    where = sender.signature("where", immutable=True)
+    sender.send_task("where").get(timeout=PATIENCE)
+    last = chain(*[where.clone() for _ in range(12)], sender.signature("nap", (2,), immutable=True), app=sender)
+    step = last.apply_async().parent
+    assert step is not None
+    began = time.monotonic()
+    step.get(timeout=PATIENCE, interval=3600)
+    assert time.monotonic() - began < PATIENCE / 2
 
 
 @pytest.mark.parametrize("why", ["paused", "revoked", "over", "busy", "waiting"])

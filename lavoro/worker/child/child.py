@@ -290,7 +290,8 @@ class Child:
         restraint.rest(lease["rest"])
         prefetched = Prefetched(capacity, finisher, offers, database)
         finisher.stored = pool.room_made = end_handlers.done = claimer.room_made
-        finisher.settle_alone = Successors(claimer, in_flight, worker_id=worker_id).settle
+        successors = Successors(claimer, in_flight, worker_id=worker_id)
+        finisher.settle_alone, finisher.tell = successors.settle, successors.tell
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,

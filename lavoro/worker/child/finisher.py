@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 import time
@@ -65,6 +66,8 @@ class Finisher(Service):
         """Called after each batch."""
         self.settle_alone: Callable[[Tx, Outcome], bool] = lambda tx, outcome: False
         """Stores an outcome in a shorter way, if there is one for it, and returns whether it did."""
+        self.tell: Callable[..., float | None] = lambda tx, now=False: None
+        """Tells callers of ends that were stored so; returns how long that may wait."""
         self.stop_timeout = 3.0
         """Seconds to try to store the last outcomes when the worker stops."""
 
@@ -84,10 +87,13 @@ class Finisher(Service):
 
     def step(self) -> float | None:
         """Store one batch; connect even without any outcome: later the server may have no connection left."""
-        connection: Any = self._session.open().connection
+        tx = self._session.open()
+        connection: Any = tx.connection
+        with self._session:
+            untold = self.tell(tx)
         batch, size = self._next_batch()
         if not batch:
-            return None
+            return untold
         connection.patience = ANSWER + size / SLOWEST
         try:
             with self._session:
@@ -123,6 +129,9 @@ class Finisher(Service):
         if self._outcomes:
             what = counted(len(self._outcomes), "outcome")
             logger.error("%s could not be stored: these tasks will run again", what)
+        if self._session.tx is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.tell(self._session.tx, now=True)
         if not self._abandoned:
             self._session.close()
 

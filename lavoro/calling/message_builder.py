@@ -130,13 +130,9 @@ def message_builder(
     )
 
 
-def extended(builder: MessageBuilder, id: str, more: Mapping[str, Any]) -> MessageBuilder:
-    """Return the builder of one call under this id, with more of the options that only travel."""
-    extra = {**builder.extra, **more}
-    limit = builder.size_limit * (1 + len(more.get("chain") or ()))
-    return builder._replace(
-        task_id=id, extra=extra, options=_options_of(builder.name, extra), size_limit=limit
-    )  # fmt: skip
+def extended(builder: MessageBuilder, id: str, options: str | None, calls: int) -> MessageBuilder:
+    """Return the builder of one call under this id, with these options, which only travel and hold so many calls."""
+    return builder._replace(task_id=id, options=options, size_limit=builder.size_limit * (1 + calls))
 
 
 def identified(builder: MessageBuilder, extra: dict[str, Any], id: object) -> MessageBuilder:

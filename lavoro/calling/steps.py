@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lavoro import serialization
 from lavoro.calling.message_builder import MessageBuilder, calling_task, extended
 from lavoro.calling.watched import calls_are_watched
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.message import Message
+from lavoro.protocol.message import Message, Packed, pack_options
 
 _KEYS = frozenset({"task", "args", "kwargs", "options", "subtask_type", "immutable"})
 """The keys of a signature of one task that has travelled."""
 _OWN = frozenset({"task_id", "parent_id", "root_id"})
 """Options that a plain step may have."""
+_CHAIN = '"chain":['
 _WATCHING = ("task_always_eager", "task_inherit_parent_priority", "lavoro_signing_keys")
 """Settings that look at each single call, or change it."""
 
@@ -36,8 +38,8 @@ def step_message(
     args = (*own,) if step["immutable"] else (value, *own)
     if task.typing and task.__arguments__ is not None:
         task.__arguments__.check(args, kwargs)
-    more = {"parent_id": request.id, "root_id": request.root_id, "chain": rest or None}
-    message = extended(builder, id, more).build(args, kwargs)
+    options = _options(request, builder.extra, step, rest)
+    message = extended(builder, id, options, len(rest)).build(args, kwargs)
     caller = calling_task()
     if caller is not None and getattr(caller.declared, "trail", True):
         result = app.AsyncResult(id, task_name=task.name, app=app)
@@ -45,6 +47,33 @@ def step_message(
             result.ignored = True
         caller.children.append(result)
     return message
+
+
+def _options(request: Any, own: Mapping[str, Any], step: Mapping[str, Any], rest: Sequence[Any]) -> str | None:
+    """Return the options of a step, with its chain as the last one."""
+    options = {**own, "parent_id": request.id, "root_id": request.root_id}
+    if not rest:
+        return pack_options(options)
+    chain = _text_of_rest(request, step) or serialization.dumps(rest)[1:-1]
+    others = pack_options(options)
+    text = Packed(f"{others[:-1] + ',' if others else '{'}{_CHAIN}{chain}]}}")
+    if own:
+        return str(text)  # a run reads a list where a tuple was written
+    text.options = {**options, "chain": rest}
+    return text
+
+
+def _text_of_rest(request: Any, step: Mapping[str, Any]) -> str | None:
+    """Return the steps behind the next one as they stand in the options of the run; None if these look otherwise.
+
+    Writing them anew would take a microsecond for each.
+    """
+    text, fields = request.job and request.job.options, vars(request)
+    if text is None or "chain" in fields:  # it was read, and may have been changed
+        return None
+    options = {name: value for name, value in request.options.items() if name != "chain"}
+    head, tail = f"{serialization.dumps(options)[:-1]},{_CHAIN}", f",{serialization.dumps(step)}]}}"
+    return text[len(head) : -len(tail)] if text.startswith(head) and text.endswith(tail) else None
 
 
 def _builder(app: Any, task: Any) -> MessageBuilder | None:

@@ -17,12 +17,12 @@ from lavoro.exceptions import Ignore, Reject
 from lavoro.execution.context import Context
 from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.ids import task_uuid, uuid7
-from lavoro.protocol.message import Message
+from lavoro.protocol.message import Message, Packed
 from lavoro.protocol.outcome import Finished
 from lavoro.protocol.place import Follow
 from lavoro.serialization import dumps, loads
 from lavoro.states import FAILURE, IGNORED, RETRY, REVOKED
-from tests.executor.run import error_of, finished, given_back
+from tests.executor.run import error_of, finished, given_back, job_of
 
 
 def first_message(app: Lavoro, canvas: Any) -> Message:
@@ -348,3 +348,43 @@ class TestPlainSteps:
         finally:
             signals.before_task_publish.disconnect(receive)
         assert seen == ["step", "step"]
+
+    @pytest.mark.parametrize("packed", [True, False], ids=["in one process", "in several"])
+    def test_step_after_step(self, app: Lavoro, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+        steps = [loads(dumps(signature("step", (), {"y": number}).set(task_id=str(uuid7())))) for number in range(4)]
+        options: str | None = dumps({"chain": steps, "root_id": "the root", "headers": {"chain": ["no"], "é": 1}})
+        settings = RunSettings("node@test", follow=partial(continuation.follow, app))
+        for behind in (3, 2, 1, 0):
+            run = partial(finished, app.tasks["step"], 1, node=settings, id=RUN)
+            with monkeypatch.context() as patch:
+                patch.setattr(continuation, "step_message", lambda *args: None)
+                slow = run(options=options and str(options)).follow
+            quick = run(options=options).follow
+            assert quick is not None
+            assert slow is not None
+            [message] = quick.messages
+            options = message.options
+            assert options is not None
+            assert loads(options) == loads(slow.messages[0].options or "{}")
+            assert loads(options).get("chain", []) == steps[:behind]
+            assert type(options) is (Packed if behind else str)
+            assert job_of(app.tasks["step"], options=options).read_options() == loads(options)
+            options = options if packed else str(options)
+
+    def test_a_chain_that_its_task_has_changed(self, app: Lavoro) -> None:
+        @app.task(name="changing", bind=True)
+        def changing(self: Any) -> None:
+            del self.request.chain[0]
+
+        steps = [loads(dumps(signature("step").set(task_id=str(uuid7())))) for _ in range(4)]
+        options = f'{{"parent_id":"p","root_id":"r","chain":{dumps(steps)}}}'
+        settings = RunSettings("node@test", follow=partial(continuation.follow, app))
+        outcome = finished(app.tasks["changing"], node=settings, options=options)
+        assert sent(outcome)[0][2]["chain"] == steps[1:3]
+
+    def test_what_is_read_of_packed_options_is_a_copy(self, app: Lavoro) -> None:
+        options = Packed('{"root_id":"r"}')
+        options.options = {"root_id": "r"}
+        job = job_of(app.tasks["step"], options=options)
+        job.read_options()["root_id"] = "changed"
+        assert job.read_options() == {"root_id": "r"}

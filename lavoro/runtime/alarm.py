@@ -9,12 +9,18 @@ import select
 import threading
 from collections.abc import Iterable
 
+from lavoro.runtime.native import hub
+
 
 def readable(descriptors: Iterable[int], seconds: float | None) -> set[int]:
     """Wait until some of the descriptors can be read or are closed at the other end; return them.
 
-    By ``poll``: ``select`` fails from descriptor 1024 on. Raises ``ValueError`` for one that is not open.
+    By ``poll``: ``select`` fails from descriptor 1024 on. Raises ``ValueError`` for one that is not open. On gevent's
+    hub only the first one is returned.
     """
+    if hub is not None:
+        found = hub.wait(descriptors, hub.READ, math.inf if seconds is None else seconds)
+        return set() if found is None else {found[1]}
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

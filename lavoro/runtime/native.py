@@ -20,6 +20,16 @@ def unpatched(module: str, name: str) -> Any:
     return monkey.get_original(module, name) if monkey else getattr(import_module(module), name)
 
 
+def patched(module: str = "threading") -> bool:
+    """Whether gevent has patched this module of the standard library, as it has in a child with its pool."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched(module))
+
+
+hub: Any = import_module("lavoro.runtime.hub") if patched("select") else None
+"""Waits on gevent's hub; None where gevent had not patched when this was imported, as psycopg decides too."""
+
+
 class NativeThread:
     """A loop in a thread of the operating system, also under gevent, so that a blocked loop does not stop it.
 

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from lavoro.runtime.forking import detach, in_each_fork
+from lavoro.runtime.native import hub
 
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
         """Wait for an answer, as psycopg does, but only until the deadline."""
+        if hub is not None and not args and not kwargs:
+            return _on_hub(gen, self.pgconn.socket, self.patience)
         if self.patience < math.inf:
             gen = _until(gen, self.patience)
         return super().wait(gen, *args, **kwargs)
@@ -83,8 +86,30 @@ def _until(gen: Generator[Any, Any, T], patience: float) -> Generator[Any, Any, 
         while True:
             ready = yield state
             if not ready and time.monotonic() > deadline:
-                raise psycopg.OperationalError(f"no answer within {patience:g} s: the connection is given up")
+                raise _too_late(patience)
             state = gen.send(ready)
     except StopIteration as stop:
         value: T = stop.value
         return value
+
+
+def _on_hub(gen: Generator[Any, Any, T], descriptor: int, patience: float) -> T:
+    """Run a generator of psycopg's, which waits on gevent's hub: psycopg itself would wait by gevent's ``poll``."""
+    deadline = time.monotonic() + patience
+    try:
+        state = next(gen)
+        while True:
+            try:
+                found = hub.wait((descriptor,), state, deadline - time.monotonic())
+            except (OSError, ValueError) as error:
+                raise psycopg.OperationalError(f"the connection is closed: {error}") from error
+            if found is None:
+                raise _too_late(patience)
+            state = gen.send(found[0])
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+def _too_late(patience: float) -> psycopg.OperationalError:
+    return psycopg.OperationalError(f"no answer within {patience:g} s: the connection is given up")

@@ -14,9 +14,9 @@ from typing import Any
 from lavoro.app import Lavoro
 from lavoro.discovery import find_app
 from lavoro.runtime import forking
+from lavoro.runtime.native import patched
 from lavoro.testing.child_thread import ChildThread, Reports
 from lavoro.testing.replica import replica
-from lavoro.worker.child.pools import patched
 from lavoro.worker.config import WorkerOptions, node_name
 from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor.announcements import Announcements

@@ -13,10 +13,11 @@ from lavoro.execution import context
 from lavoro.execution.executor import Cancelled
 from lavoro.protocol.message import Job
 from lavoro.runtime import current_app
+from lavoro.runtime.native import patched
 from lavoro.worker.child.child import Child, report_by_id
 from lavoro.worker.child.hooks import StartupFailed
 from lavoro.worker.child.parts import Parts
-from lavoro.worker.child.pools import patched, pool_class
+from lavoro.worker.child.pools import pool_class
 from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.config import WorkerConfig, WorkerOptions

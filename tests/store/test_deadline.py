@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import psycopg
 import pytest
 
@@ -34,3 +38,45 @@ def test_a_statement_may_take_its_time_where_nobody_is_in_a_hurry(migrated_url: 
     connection = Database(migrated_url).connect("lavoro-test")
     assert connection.execute("select 1 from pg_sleep(0.5)").fetchall() == [(1,)]
     connection.close()
+
+
+UNDER_GEVENT = """
+    from gevent import monkey
+    monkey.patch_all()
+    import gevent, sys
+    from psycopg import OperationalError
+    from lavoro.store.database import Database
+
+    def answer(connection):
+        try:
+            return connection.execute("select repeat('x', 3000000), pg_sleep(0.05)").fetchall()[0][0].count("x")
+        except OperationalError as error:
+            return str(error)
+
+    behind, direct, short = (Database(sys.argv[number]).connect("t", patience=30) for number in (1, 2, 2))
+    behind.patience = short.patience = 0.5
+    print(behind.execute("select length(%s)", ["x" * 3_000_000]).fetchone()[0], flush=True)  # waits for writing too
+    sys.stdin.readline()
+    waiting = gevent.spawn(answer, behind)
+    gevent.sleep(0)
+    print(answer(direct), waiting.ready(), flush=True)  # others go on while one waits for its answer
+    print(waiting.get(), flush=True)
+    short.close()
+    print(answer(short), flush=True)
+"""
+
+
+def test_greenlets_wait_beside_each_other_and_none_too_long(cluster: Cluster, migrated_url: str) -> None:
+    with Proxy(cluster.port) as proxy:
+        command = [sys.executable, "-c", textwrap.dedent(UNDER_GEVENT), proxy.url(migrated_url), migrated_url]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdin is not None
+            assert program.stdout is not None
+            assert program.stdout.readline() == "3000000\n"
+            proxy.swallow("down")
+            program.stdin.write("\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == "3000000 False\n"
+            assert program.stdout.readline().startswith("no answer within 0.5 s")
+            assert "closed" in program.stdout.readline()
+        assert program.returncode == 0

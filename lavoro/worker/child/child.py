@@ -33,6 +33,7 @@ from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.signing import keyring_of
 from lavoro.runtime import forking
 from lavoro.runtime.forking import detach, in_each_fork, leave_fork
+from lavoro.runtime.native import patched
 from lavoro.store import embedded
 from lavoro.text.failing import failure
 from lavoro.text.printable import cut
@@ -50,7 +51,7 @@ from lavoro.worker.child.leaving import Leaving, end_process
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.orders import obey
 from lavoro.worker.child.parts import Parts
-from lavoro.worker.child.pools import patched, pool_class
+from lavoro.worker.child.pools import pool_class
 from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.child.prefetched import Prefetched
 from lavoro.worker.child.progress import Progress

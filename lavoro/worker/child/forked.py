@@ -13,7 +13,7 @@ from typing import Any
 
 from lavoro.runtime import forking
 from lavoro.runtime.forking import detach, in_each_fork
-from lavoro.worker.child.pools import patched
+from lavoro.runtime.native import patched
 
 DEFAULTS: dict[signal.Signals, Any] = {
     signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGQUIT: signal.SIG_DFL,

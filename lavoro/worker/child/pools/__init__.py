@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 from lavoro.exceptions import ImproperlyConfigured
@@ -20,9 +19,3 @@ def pool_class(name: str) -> type[Pool]:
         raise ImproperlyConfigured(f"there is no pool {name!r}; choose one of {', '.join(NAMES)}")
     module = import_module(f"lavoro.worker.child.pools.{'solo' if name == 'prefork' else name}")
     return module.POOL  # type: ignore[no-any-return]
-
-
-def patched() -> bool:
-    """Whether gevent has patched this process, as it has that of a child with its pool."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))

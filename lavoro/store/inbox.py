@@ -30,10 +30,10 @@ class Inbox:
         self._came: list[str | None] = []
         self._spoke = 0.0
         """When the server was heard last."""
-        self._borrowed = -math.inf
-        """When a caller gave its last sign that it reads."""
-        self._away = False
-        """Whether the loop leaves the reading to a caller."""
+        self._borrowed, self._sign = False, -math.inf
+        """Whether a caller is to read, and when it gave its last sign of that."""
+        self._lent = threading.Event()
+        """Set while the loop leaves the reading to a caller."""
 
     def open(self) -> None:
         """Let rings be heard."""
@@ -54,6 +54,7 @@ class Inbox:
         # For notifications that come with the answer of a statement, which psycopg reads.
         connection.add_notify_handler(lambda notification: self._came.append(notification.payload))
         self._came = [None]
+        self._lent.clear()
         self.spoke()
 
     def spoke(self) -> None:
@@ -65,12 +66,16 @@ class Inbox:
         socket, alarm = connection.fileno(), self._alarm.fileno()
         while True:
             now = time.monotonic()
-            self._away = now - self._borrowed < AWAY
-            seconds = AWAY if self._away else max(0.0, self._spoke + PROBE - now)
-            ready = readable([alarm] if self._away else [socket, alarm], seconds)
-            if ready or not self._away:
+            if lent := self._borrowed and now - self._sign < AWAY:
+                self._lent.set()
+            else:
+                self._lent.clear()
+            ready = readable(
+                [alarm] if lent else [socket, alarm], AWAY if lent else max(0.0, self._spoke + PROBE - now)
+            )
+            if ready or not lent:
                 break
-        self._away = False
+        self._lent.clear()
         if alarm in ready:
             self._alarm.silence()
         if not ready and time.monotonic() - self._spoke >= PROBE:
@@ -92,21 +97,24 @@ class Inbox:
 
     def borrow(self) -> None:
         """Leave the reading to the caller as long as it reads."""
-        self._borrowed = time.monotonic()
-        if not self._away:
+        self._borrowed, self._sign = True, time.monotonic()
+        if not self._lent.is_set():
             self._alarm.ring()
 
     def give_back(self) -> None:
         """Have the loop read again."""
-        self._borrowed = -math.inf
+        self._borrowed = False
         self._alarm.ring()
 
     def read(self, connection: psycopg.Connection[Any], seconds: float) -> list[str | None] | None:
-        """Wait at most so long, and return what has been notified; None while the loop reads."""
-        now = time.monotonic()
-        if not self._away or self._borrowed == -math.inf:
+        """Wait at most so long, and return what has been notified; None if the loop is to read."""
+        if not self._borrowed:
             return None
-        self._borrowed = now
+        self._sign = time.monotonic()
+        if not self._lent.is_set():
+            self._alarm.ring()
+            self._lent.wait(min(seconds, AWAY / 2))
+            return []  # the loop may have read before that
         if not readable([connection.fileno()], min(seconds, AWAY / 2)):
             return []
         self.spoke()

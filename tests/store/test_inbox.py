@@ -51,7 +51,7 @@ def results(readers: Readers, database: Database) -> Iterator[ResultListener]:
 
 def settled(results: ResultListener, eventually: Callable[..., Any], *, away: bool) -> None:
     """Return once the loop reads, or leaves the reading to a caller."""
-    eventually(lambda: _loop(results)._inbox._away is away, why="the loop leaves the reading, or takes it")
+    eventually(lambda: _loop(results)._inbox._lent.is_set() is away, why="the loop leaves the reading, or takes it")
 
 
 def _loop(results: ResultListener) -> Listener:
@@ -83,6 +83,24 @@ def test_a_caller_that_waits_alone_reads(
         thread.join(60)
         assert readers.seen == [thread]
         readers.seen.clear()
+
+
+def test_a_caller_that_waits_at_once_reads_too(
+    results: ResultListener, readers: Readers, tx: Tx, eventually: Callable[..., Any]
+) -> None:
+    """It waits until the loop leaves the reading. Else none would read for a quarter of a second."""
+    results.unsubscribe(results.subscribe(uuid7(), timeout=60))
+    for _ in range(3):
+        settled(results, eventually, away=False)
+        job = sent_and_taken(tx)
+        sender = threading.Timer(0.05, tasks.finish, (tx, 1, [succeeded(job)]))
+        sender.start()
+        subscription = results.subscribe(job.id, timeout=60)
+        assert subscription.wait(60)
+        assert readers.seen == [threading.current_thread()]
+        readers.seen.clear()
+        sender.join()
+        results.unsubscribe(subscription)
 
 
 def test_the_loop_reads_for_several(

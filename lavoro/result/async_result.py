@@ -23,6 +23,7 @@ from lavoro.result.waiting import Waiting
 from lavoro.runtime import current_app
 from lavoro.store import results
 from lavoro.store.results import Ended, StoredTask
+from lavoro.store.tx import Tx
 
 R = TypeVar("R", covariant=True)
 
@@ -414,9 +415,8 @@ class AsyncResult(Lineage, Generic[R]):
             self._final = task
         return task
 
-    def _fetch_outcome(self) -> Ended | None:
-        with self.site.database.tx() as tx:
-            self._ended = results.fetch_outcome(tx, self.row_id)
+    def _fetch_outcome(self, tx: Tx) -> Ended | None:
+        self._ended = results.fetch_outcome(tx, self.row_id)
         return self._ended
 
     def _known(self) -> Known | None:

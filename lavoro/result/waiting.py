@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from lavoro.exceptions import LavoroError, OperationalError, TimeoutError
@@ -12,6 +13,7 @@ from lavoro.protocol.ids import task_uuid
 from lavoro.result.stored import Known, is_over
 from lavoro.store import queues
 from lavoro.store.results import Ended, StoredTask
+from lavoro.store.tx import Tx
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 
@@ -27,7 +29,7 @@ class Waiting(NamedTuple):
     """The task's name, where it is known here."""
     look: Callable[[], StoredTask | None]
     """Reads the row of the task."""
-    look_for_outcome: Callable[[], Ended | None]
+    look_for_outcome: Callable[[Tx], Ended | None]
     """Reads its outcome, in half of the time; None while it is not over."""
     deadline: float | None
     """By the monotonic clock; None: without end."""
@@ -38,17 +40,21 @@ class Waiting(NamedTuple):
         """Return the outcome, or the row, of the task that is over; without a notification read the row again."""
         id, listener = task_uuid(self.id), self.site.result_listener
         first = listener.listening
-        if not first and (outcome := self.look_for_outcome()) is not None:
-            return outcome  # without a listening connection
+        if not first:
+            with self.site.database.tx() as tx:
+                outcome = self.look_for_outcome(tx)
+            if outcome is not None:
+                return outcome  # without a listening connection
         subscription = listener.subscribe(id, timeout=min(interval, self._left()))
         try:
-            task: Known | None = self.look_for_outcome() if first else self._patiently(self.look_for_outcome)
+            look = partial(subscription.ask, self.look_for_outcome)
+            task: Known | None = look() if first else self._patiently(look)
             while task is None or not is_over(task):
                 if not (left := self._left()):
                     return self._last_look()
                 heard = subscription.wait(min(interval, left))
                 subscription.take()
-                task = self._patiently(self.look_for_outcome) if heard else None
+                task = self._patiently(look) if heard else None
                 if task is None and on_interval:
                     on_interval()
                 if task is None:  # a state that the task has set itself may be final too

@@ -25,8 +25,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._alarm = Alarm()
-        self._turn = threading.Lock()
-        """Held while notifications are taken from the connection."""
+        self.turn = threading.Lock()
+        """Held while the connection is used, by the loop or by a caller."""
         self._came: list[str | None] = []
         self._spoke = 0.0
         """When the server was heard last."""
@@ -70,6 +70,8 @@ class Inbox:
                 self._lent.set()
             else:
                 self._lent.clear()
+                if self._came:  # with the answer to a caller, who has not read it
+                    return
             ready = readable(
                 [alarm] if lent else [socket, alarm], AWAY if lent else max(0.0, self._spoke + PROBE - now)
             )
@@ -79,14 +81,15 @@ class Inbox:
         if alarm in ready:
             self._alarm.silence()
         if not ready and time.monotonic() - self._spoke >= PROBE:
-            connection.execute("select 1")  # a half-open socket would be silent for ever
+            with self.turn:
+                connection.execute("select 1")  # a half-open socket would be silent for ever
         elif socket not in ready:
             return
         self.spoke()
 
     def collect(self, connection: psycopg.Connection[Any]) -> list[str | None]:
         """Return what has been notified; by libpq, for psycopg's generator takes 60 us of each wake-up."""
-        with self._turn:
+        with self.turn:
             connection.pgconn.consume_input()
             while notification := connection.pgconn.notifies():
                 self._came.append(notification.extra.decode())
@@ -115,7 +118,7 @@ class Inbox:
             self._alarm.ring()
             self._lent.wait(min(seconds, AWAY / 2))
             return []  # the loop may have read before that
-        if not readable([connection.fileno()], min(seconds, AWAY / 2)):
+        if not self._came and not readable([connection.fileno()], min(seconds, AWAY / 2)):
             return []
         self.spoke()
         return self.collect(connection)

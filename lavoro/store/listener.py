@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg import pq
 
 from lavoro.exceptions import OperationalError
 from lavoro.runtime.service import Service
@@ -16,8 +17,11 @@ from lavoro.store.errors import LOST, first_line
 from lavoro.store.inbox import Inbox
 from lavoro.store.lock_set import LockSet
 from lavoro.store.session import Session
+from lavoro.store.tx import Tx
 
 logger = logging.getLogger("lavoro.store")
+
+T = TypeVar("T")
 
 ANSWER = 10.0
 """Seconds that each statement of the connection has for its answer."""
@@ -86,6 +90,26 @@ class Listener(Service):
             self._heard(payload)
         return True
 
+    def ask(self, question: Callable[[Tx], T]) -> tuple[T] | None:
+        """Put a question to the database on this connection, in the calling thread; None if that is not possible now.
+
+        That spares a caller that reads a connection of its own, and a change of processes: this connection's has just
+        told it. A connection on which the answer has not come is closed, and the loop opens another.
+        """
+        turn = self._inbox.turn
+        if not turn.acquire(blocking=False):  # in a signal handler too, which may interrupt another question
+            return None
+        tx = self._session.tx
+        try:
+            return None if tx is None else (question(tx),)
+        except psycopg.Error:
+            return None  # on another connection the question may have an answer, or else its error is told
+        finally:
+            if tx is not None and tx.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                tx.connection.close()
+                self._inbox.ring()
+            turn.release()
+
     def start(self) -> None:
         """Start the loop."""
         self._inbox.open()
@@ -100,18 +124,19 @@ class Listener(Service):
         """Connect if needed, take and drop locks as wanted, then wait for a notification or a wake-up."""
         if not self._listens:
             return None  # no lock is ever held, so no worker sleeps: all poll
-        with self._session:
-            if (tx := self._session.tx) is None:
-                connection = self._connect()
-            elif not self._exchange_locks(connection := tx.connection):
-                self._inbox.wait(connection)
-            payloads = self._inbox.collect(connection)
+        try:
+            payloads = self._hear()
+        except BaseException:
+            with self._inbox.turn:  # a caller may ask a question on it
+                self._session.lose()
+            raise
         self._tell(payloads)
         return 0
 
     def close(self) -> None:
         """Close the connection."""
-        self._session.close()
+        with self._inbox.turn:
+            self._session.close()
         self._locks.lost()
         self._inbox.close()
 
@@ -121,6 +146,15 @@ class Listener(Service):
             super().failed(error)
         elif self.failures == 1:
             logger.warning("the listening connection was lost; polling until it is back: %s", first_line(error))
+
+    def _hear(self) -> list[str | None]:
+        with self._inbox.turn:
+            tx = self._session.tx
+            connection = self._connect() if tx is None else tx.connection
+            exchanged = tx is None or self._exchange_locks(connection)
+        if not exchanged:
+            self._inbox.wait(connection)
+        return self._inbox.collect(connection)
 
     def _connect(self) -> psycopg.Connection[Any]:
         connection = self._session.open().connection

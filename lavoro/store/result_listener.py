@@ -9,19 +9,23 @@ import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from lavoro.runtime.forking import in_each_fork
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
+from lavoro.store.tx import Tx
+
+T = TypeVar("T")
 
 
 class Subscription:
     """The tasks that one caller waits for, and the ids of those that have ended since."""
 
-    __slots__ = ("_ended", "_event", "ids", "missed", "reads")
+    __slots__ = ("_database", "_ended", "_event", "ids", "missed", "reads")
 
-    def __init__(self, ids: Collection[uuid.UUID]) -> None:
-        self.ids = ids
+    def __init__(self, database: Database, ids: Collection[uuid.UUID]) -> None:
+        self._database, self.ids = database, ids
         self.reads: Listener | None = None
         """The listener whose connection this caller reads itself, because no other caller waits."""
         self.missed = False
@@ -36,6 +40,13 @@ class Subscription:
             if not self.reads.read(left):
                 break
         return self._event.wait(max(0.0, deadline - time.monotonic()))
+
+    def ask(self, question: Callable[[Tx], T]) -> T:
+        """Put a question to the database: on the connection that this caller reads, else on a pooled one."""
+        if (listener := self.reads) is not None and (answer := listener.ask(question)) is not None:
+            return answer[0]
+        with self._database.tx() as tx:
+            return question(tx)
 
     def take(self) -> set[uuid.UUID] | None:
         """Return the ids that have ended since the last time; None if any may have."""
@@ -89,7 +100,7 @@ class ResultListener:
 
     def subscribe(self, *ids: uuid.UUID, timeout: float) -> Subscription:
         """Return what tells when these tasks finish; only what finishes after this call is certain."""
-        subscription = Subscription(ids)
+        subscription = Subscription(self._database, ids)
         if not self._database.listens:
             return subscription
         with self._lock:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from lavoro.protocol.ids import uuid7
+from lavoro.protocol.message import Job
 from lavoro.store import tasks
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
 from lavoro.store.result_listener import ResultListener, Subscription
+from lavoro.store.results import fetch_outcome
 from lavoro.store.tx import Tx
 from tests.store.walk import rows, sent_and_taken, succeeded
 
@@ -147,3 +149,87 @@ def test_a_connection_that_is_lost_is_opened_again(
     again = results.subscribe(job.id, timeout=60)
     tasks.finish(tx, 1, [succeeded(job)])
     assert again.wait(60)
+
+
+@pytest.fixture
+def reader(results: ResultListener, tx: Tx, eventually: Callable[..., Any]) -> Iterator[tuple[Subscription, Job]]:
+    """A caller that reads the connection, and its task."""
+    job = sent_and_taken(tx)
+    results.unsubscribe(results.subscribe(uuid7(), timeout=60))
+    subscription = results.subscribe(job.id, timeout=60)
+    settled(results, eventually, away=True)
+    subscription.take()
+    yield subscription, job
+    results.unsubscribe(subscription)
+
+
+def connection_of(results: ResultListener) -> object:
+    tx = _loop(results)._session.tx
+    return tx and tx.connection
+
+
+def test_a_caller_that_reads_asks_on_the_same_connection(
+    results: ResultListener, reader: tuple[Subscription, Job]
+) -> None:
+    subscription, _ = reader
+    assert subscription.ask(lambda tx: tx.connection) is connection_of(results)
+    assert subscription.ask(lambda tx: subscription.ask(lambda other: other is not tx))  # as in a signal handler
+    other = results.subscribe(uuid7(), timeout=60)
+    assert subscription.ask(lambda tx: tx.connection) is not connection_of(results)
+    results.unsubscribe(other)
+
+
+def test_a_notification_that_comes_with_the_answer_is_heard(reader: tuple[Subscription, Job], tx: Tx) -> None:
+    subscription, job = reader
+
+    def ask(own: Tx) -> object:
+        tasks.finish(tx, 1, [succeeded(job)])
+        return own.connection.execute("select pg_sleep(0.1)").fetchall()
+
+    subscription.ask(ask)
+    assert subscription.wait(30)  # although nothing more comes over the wire
+    assert subscription.take() == {job.id}
+
+
+def test_the_loop_tells_of_one_that_came_with_the_answer(
+    results: ResultListener, readers: Readers, reader: tuple[Subscription, Job], tx: Tx,
+    eventually: Callable[..., Any],
+) -> None:  # fmt: skip
+    subscription, job = reader
+    subscription.ask(lambda own: (tasks.finish(tx, 1, [succeeded(job)]), own.connection.execute("select 1")))
+    eventually(lambda: readers.seen, why="the loop tells of it")
+    assert subscription.wait(0)
+    assert readers.seen[0] is not threading.current_thread()
+
+
+def test_a_question_that_is_interrupted_leaves_no_answer_behind(
+    results: ResultListener, reader: tuple[Subscription, Job], eventually: Callable[..., Any]
+) -> None:
+    subscription, _ = reader
+    before = connection_of(results)
+
+    def ask(own: Tx) -> None:
+        own.connection.pgconn.send_query(b"select 'mine'")
+        raise TimeoutError("too late")
+
+    with pytest.raises(TimeoutError):
+        subscription.ask(ask)
+    assert subscription.ask(lambda tx: tx.connection.execute("select 'other'").fetchall()) == [("other",)]
+    eventually(lambda: connection_of(results) not in (None, before), why="the loop connects again")
+    assert subscription.wait(60)
+    assert subscription.take() is None  # something may have been missed
+
+
+def test_a_question_on_a_lost_connection_is_put_on_another(
+    results: ResultListener, reader: tuple[Subscription, Job], tx: Tx
+) -> None:
+    subscription, job = reader
+    rows(tx, KILL)
+    assert subscription.ask(lambda own: state_of(own, job)) is None
+    tasks.finish(tx, 1, [succeeded(job)])
+    assert subscription.ask(lambda own: state_of(own, job)) == "SUCCESS"
+
+
+def state_of(tx: Tx, job: Job) -> str | None:
+    ended = fetch_outcome(tx, job.id)
+    return ended and ended.state

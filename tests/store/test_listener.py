@@ -229,9 +229,9 @@ def results(database: Database) -> Iterator[ResultListener]:
     results.close()
 
 
-def test_nobody_is_connected_until_somebody_waits(results: ResultListener, tx: Tx) -> None:
+def test_nobody_is_connected_until_somebody_waits(results: ResultListener, database: Database, tx: Tx) -> None:
     assert rows(tx, PID) == []
-    results.unsubscribe(Subscription([uuid7()]))
+    results.unsubscribe(Subscription(database, [uuid7()]))
     assert rows(tx, PID) == []
 
 

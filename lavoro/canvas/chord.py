@@ -16,6 +16,7 @@ from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.exceptions import ChordError
 from lavoro.protocol.ids import uuid7
 from lavoro.result import AsyncResult
+from lavoro.runtime.collecting import uncollected
 
 
 @register_type()
@@ -341,4 +342,6 @@ def _header(header: Any, app: Any) -> Any:
         header = signature(header, app=app)
     if isinstance(header, Signature):
         return header.kwargs["tasks"] if header.subtask_type in ("group", "chain") else [header]
-    return [signature(task, app=app) for task in header or ()]
+    tasks = list(header or ())
+    with uncollected(len(tasks)):
+        return [signature(task, app=app) for task in tasks]

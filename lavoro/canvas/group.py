@@ -13,6 +13,7 @@ from lavoro.canvas.kinds import register_type, shown
 from lavoro.canvas.signature import R, Signature, field, given, maybe_signature, of_tasks, taken
 from lavoro.canvas.stamping import stamp_links, stamps_of
 from lavoro.protocol.ids import uuid7
+from lavoro.runtime.collecting import uncollected
 
 if TYPE_CHECKING:
     from lavoro.result import GroupResult
@@ -172,13 +173,14 @@ def send_members(app: Any, leaves: list[Any], args: Any, kwargs: Any, options: d
     options = {**options, "add_to_parent": False}
     root_id, group_id = options.get("root_id"), options["group_id"]
     plain = Members(app, options)
-    for index, leaf in enumerate(leaves):
-        result = leaf.added_to(plain, args, kwargs, index)
-        if result is None:
-            leaf = leaf.clone()
-            result = leaf.freeze(group_id=group_id, root_id=root_id, group_index=index)
-            leaf.apply_async(args, kwargs, **options)
-        results.append(result)
+    with uncollected(len(leaves)):
+        for index, leaf in enumerate(leaves):
+            result = leaf.added_to(plain, args, kwargs, index)
+            if result is None:
+                leaf = leaf.clone()
+                result = leaf.freeze(group_id=group_id, root_id=root_id, group_index=index)
+                leaf.apply_async(args, kwargs, **options)
+            results.append(result)
     return results
 
 

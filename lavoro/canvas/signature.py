@@ -152,8 +152,12 @@ class Signature(dict[str, Any], Generic[R]):
         *, force: bool = False,
     ) -> tuple[Any, Any, dict[str, Any]]:  # fmt: skip
         """Return the arguments and options of a call with those that are given; ``force`` also where immutable."""
-        own, fixed = self.options, _FIXED.union(self.options.get("stamped_headers") or ())
-        merged = {**own, **{k: v for k, v in (options or {}).items() if k not in fixed or k not in own}}
+        own = self.options
+        if not options:
+            merged = {**own}
+        else:
+            fixed = _FIXED.union(own.get("stamped_headers") or ())
+            merged = {**own, **{k: v for k, v in options.items() if k not in fixed or k not in own}}
         if self.immutable and not force:
             return self.args, self.kwargs, merged
         return (
@@ -162,8 +166,11 @@ class Signature(dict[str, Any], Generic[R]):
 
     def clone(self: S, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> S:
         """Return a copy, with these arguments before its own, and these options over its own."""
-        args, kwargs, merged = self._merged(args, kwargs, options)
-        form = {**self, "args": tuple(args), "kwargs": dict(kwargs), "options": deepcopy(merged) if merged else {}}
+        if args or kwargs or options:
+            args, kwargs, merged = self._merged(args, kwargs, options)
+        else:
+            args, kwargs, merged = self["args"], self["kwargs"], self["options"]
+        form = {**self, "args": tuple(args), "kwargs": {**kwargs}, "options": deepcopy(merged) if merged else {}}
         if type(self) is Signature and not form["subtask_type"]:
             copy = Signature.__new__(Signature)  # by the thousand, in headers
             copy.update(form)

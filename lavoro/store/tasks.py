@@ -15,6 +15,7 @@ from lavoro import states
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued, released
 from lavoro.protocol.place import Follow
+from lavoro.runtime.collecting import uncollected
 from lavoro.store import columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
@@ -113,7 +114,8 @@ def _short_form(messages: Sequence[Message]) -> tuple[str, dict[str, Any] | None
     """Return a statement for calls that differ only in arguments, or for a canvas, and its parameters if it will do."""
     fields = dict(zip(Message._fields, zip(*messages, strict=True), strict=True))
     if any(fields["place"]):
-        return "insert_canvas", columns.of_canvas(messages)
+        with uncollected(len(messages)):
+            return "insert_canvas", columns.of_canvas(messages)
     if fields["payload"][0] is not None or any(len(set(fields[name])) > 1 for name in _SHARED):
         return "insert_calls", None
     shared = {name: fields[name][0] for name in _SHARED}

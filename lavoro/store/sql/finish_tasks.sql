@@ -36,6 +36,7 @@ with given as materialized (
         case when g.state = 'IGNORED' then d.progress else g.result::json end,
         g.payload, g.traceback, g.children::json
     from done d join given g on g.id = d.id
+    returning id
 ), awaited as materialized (
     -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
     select {schema}.is_awaited('{prefix}_results') as by_callers
@@ -45,6 +46,8 @@ select count(*), (
         select string_agg(n.id::text, ',') as ids
         from (select id, row_number() over () / 200 as page from done) n group by n.page
     ) page where (select by_callers from awaited)),
+    -- The outcomes are stored before barriers are locked, and not as the last step of the statement.
+    (select count(*) from stored where exists (select from done where counting is not null)),
     {schema}.count_members((
         select array_agg(row(
             c.id, case when c.state <> 'SUCCESS' then c.options->>'task_id' end, c.barriers,

@@ -233,6 +233,9 @@ DEFAULTS: dict[str, Default] = {
         "Packages that the worker searches for modules such as `tasks`; None: none, with Flask that of the site.",
         _IMPORTS,
     ),
+    "lavoro_release": Default(
+        None, "The application's release, for start-up functions of the fleet; None: a digest of its modules.", TEXT
+    ),
     "lavoro_prefetch": Default(1000, "Most tasks claimed ahead of free slots; fewer if they are long.", COUNT),
     "worker_prefetch_multiplier": Default(
         4, "With 1 nothing is claimed ahead of free slots, otherwise as `lavoro_prefetch` says.", COUNT

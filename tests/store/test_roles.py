@@ -35,6 +35,7 @@ READING = {
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
     "left_by_workers",
+    "fetch_startup",
 }  # fmt: skip
 
 ANYBODY = {

@@ -105,6 +105,15 @@ class Tables:
             _text("holder", required=True),
             _time("until", nullable=False),
         )
+        self._table(
+            "startup",
+            sa.Column("application", sa.Text, primary_key=True),
+            sa.Column("release", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("worker_id", sa.BigInteger, nullable=False),
+            _time("started_at", default=True),
+            _time("ended_at"),
+        )
         self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused_at"))
         self._table(
             "revoked",

@@ -41,6 +41,7 @@ from lavoro.worker.child import gathering, start_warnings
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
+from lavoro.worker.child.fleet import ToldToStop
 from lavoro.worker.child.forked import prepare, reason_of
 from lavoro.worker.child.heartbeat import Heartbeat
 from lavoro.worker.child.hooks import ChildHooks, StartupFailed
@@ -179,6 +180,10 @@ class Child:
             return
         try:
             parts = self._begin(first)
+        except ToldToStop:
+            self.pipe.send("bye")
+            self._give_up(0)
+            return
         except BaseException as error:
             leave_fork(error)
             logger.debug("the process cannot begin", exc_info=True)
@@ -237,7 +242,7 @@ class Child:
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=self.app.conf)
         signals.worker_process_init.send(self.hostname)
-        parts.hooks.start(node=lease["starts_node"])
+        parts.hooks.start(lease["worker_id"], node=lease["starts_node"])
         for task in self.app.tasks.values():
             task.__settle__()
         parts.heartbeat.start()

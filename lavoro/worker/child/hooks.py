@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from lavoro.application import hooks
-from lavoro.exceptions import LavoroError
+from lavoro.exceptions import LavoroError, OperationalError
+from lavoro.worker.child.fleet import FleetStart
 from lavoro.worker.pipe import Pipe
 
 logger = logging.getLogger("lavoro.worker")
@@ -23,19 +24,22 @@ class ChildHooks:
         self._app, self._pipe = app, pipe
         self._open = False
 
-    def start(self, *, node: bool) -> None:
-        """Run the functions of the process, after those of the ``node``, and make the resources."""
+    def start(self, worker_id: int, *, node: bool) -> None:
+        """Run the functions of the process, after those of the fleet and the ``node``, and make the resources."""
         app = self._app
         self._open = True
         app.resources.enter()
         try:
             if node:
+                FleetStart(app, self._pipe, worker_id).run()
                 hooks.start(app.startup.of("worker"), app.resources)
                 self._pipe.send("node_started")
             hooks.start(app.startup.of("process"), app.resources)
             app.resources.make_all(app.tasks.values())
-        except LavoroError as error:
+        except BaseException as error:
             self.close()
+            if not isinstance(error, LavoroError) or isinstance(error, OperationalError):
+                raise
             raise StartupFailed(str(error)) from error.__cause__
 
     def stop_process(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Iterable
@@ -51,6 +52,11 @@ class Hooks:
             raise ImproperlyConfigured(f"{shown(function)}: {self._refusal(scope)}")
         if not callable(function):
             raise TypeError(f"a {self.kind} function is a callable, not {function!r:.100}")
+        if inspect.isgeneratorfunction(function):
+            raise ImproperlyConfigured(
+                f"{shown(function)} is a generator function, which makes a resource: @app.resource, not a {self.kind}"
+                " function"
+            )
         refuse_unawaited(shown(function), function, kind=f"{self.kind} function")
         given = Definition(function, {})
         if not any(

@@ -127,7 +127,7 @@ def script_of(page: Path) -> bool:
     return any(block.language in ("python", "sql") and block.file is None for block in blocks(page))
 
 
-OWN_TESTS = {"flask.md", "send-from-sql.md", "test-your-tasks.md"}
+OWN_TESTS = {"flask.md", "send-from-sql.md", "structure-a-larger-application.md", "test-your-tasks.md"}
 
 
 RUN = [*GUIDES, DOCS / "how-it-works.md", *sorted((DOCS / "production").glob("*.md")), ROOT / "compat/README.md"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Annotated, Any
 
 from typing_extensions import assert_type
 
@@ -16,10 +17,12 @@ from lavoro import (
     Task,
     chord,
     current_app,
+    given,
     group,
     shared_task,
     signature,
 )
+from lavoro.shared import on_shutdown
 
 app = Lavoro("shop")
 celery: Lavoro = Celery("shop")
@@ -87,6 +90,63 @@ def shared_with_options(x: int) -> bytes:
 def shared_bound(self: Task[..., Any], x: int) -> dict[str, int]:
     self.update_state(state="PROGRESS", meta={"x": x})
     return {"retries": self.request.retries}
+
+
+class Mailer:
+    """What a resource makes."""
+
+
+@app.resource
+def mailer() -> Iterator[Mailer]:
+    yield Mailer()
+
+
+@app.resource(name="other")
+def other_mailer(mailer: Mailer) -> Generator[Mailer, None, None]:
+    yield mailer
+
+
+@app.task
+def mail(to: str, mailer: Mailer = given) -> str:
+    return to
+
+
+@app.task
+def mail_without_default(to: str, mailer: Annotated[Mailer, mailer]) -> str:
+    return to
+
+
+@app.on_startup
+def start() -> int:
+    return 5
+
+
+@app.on_startup(scope="fleet")
+def start_fleet(mailer: Mailer) -> None: ...
+
+
+@on_shutdown(scope="worker")
+def stop() -> None: ...
+
+
+def good_structure() -> None:
+    assert_type(mailer.get(), Mailer)
+    assert_type(other_mailer.get(), Mailer)
+    assert_type(start(), int)
+    assert_type(mail.delay("a"), AsyncResult[str])
+    assert_type(mail("a", mailer=Mailer()), str)
+    app.discover("shop.domain", "shop.reports")
+    Lavoro(discover="shop"), Lavoro(discover=["shop", "bar"])
+    with app.override(mailer, Mailer()) as fake:
+        assert_type(fake, Mailer)
+
+
+def bad_structure() -> None:
+    mail_without_default.delay("a")  # type: ignore[call-arg]  # a type checker cannot know that it is a resource
+    app.override(mailer, 5)  # type: ignore[misc]
+    app.on_startup(scope="node")  # type: ignore[call-overload]
+    app.on_shutdown(scope="fleet")  # type: ignore[call-overload]
+    app.resource(start)  # type: ignore[arg-type]
 
 
 def good() -> None:

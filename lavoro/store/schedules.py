@@ -41,7 +41,7 @@ class Due(NamedTuple):
     next_at: dt.datetime | None
     """The time of its next tick; None: it has to be computed."""
     due_at: dt.datetime | None
-    """The same with the jitter."""
+    """The same with the jitter; in the past if it has to be computed."""
     since: dt.datetime
     runs: int
     last_task_id: uuid.UUID | None

@@ -1,7 +1,7 @@
 -- Notes the ticks of schedules, and when the next ones come: a null time means that none comes.
 update {schema}.schedule s set
-    next_at = coalesce(u.next_at, 'infinity'),
-    due_at = coalesce(u.due_at, 'infinity'),
+    next_at = u.next_at,
+    due_at = u.due_at,
     last_at = coalesce(u.last_at, s.last_at),
     last_task_id = coalesce(u.last_task_id, s.last_task_id),
     runs = s.runs + u.runs,

@@ -4,7 +4,7 @@
 select
     s.name, s.task, s.args::text, s.kwargs::text, s.options::text, s.timing, s.zone, s.in_code,
     s.missed, s.missed_most, s.missed_age, s.overlap, s.jitter, s.starts_at, s.ends_at, s.most_runs,
-    nullif(s.next_at, '-infinity'), nullif(s.due_at, '-infinity'), s.since, s.runs, s.last_task_id, l.stage,
+    s.next_at, s.due_at, s.since, s.runs, s.last_task_id, l.stage,
     clock_timestamp()
 from {schema}.schedule s
 cross join lateral (

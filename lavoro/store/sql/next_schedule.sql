@@ -3,13 +3,13 @@
 select
     (
         select extract(epoch from s.due_at - clock_timestamp())::float8 from {schema}.schedule s
-        where s.due_at < 'infinity' and s.paused_at is null
+        where s.due_at is not null and s.paused_at is null
             and s.task = any (%(tasks)s::text[]) and (not s.in_code or s.name = any (%(own)s::text[]))
         order by s.due_at limit 1
     ),
     (
         select extract(epoch from s.due_at - clock_timestamp())::float8 from {schema}.schedule s
-        where s.due_at < 'infinity' and s.paused_at is null
+        where s.due_at is not null and s.paused_at is null
             and s.due_at > statement_timestamp() + %(ahead)s::float8 * interval '1 second'
             and s.task = any (%(tasks)s::text[]) and (not s.in_code or s.name = any (%(own)s::text[]))
         order by s.due_at limit 1

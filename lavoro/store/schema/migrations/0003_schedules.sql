@@ -28,10 +28,10 @@ create table {schema}.schedule (
     defined_at timestamptz not null default clock_timestamp(),
     -- No tick before this time is caught up: the times were defined then, or the pause ended.
     since timestamptz not null default clock_timestamp(),
-    -- The time of the next tick: infinity if none comes, -infinity if a worker has to compute it.
-    next_at timestamptz not null default '-infinity',
-    -- The same with the jitter.
-    due_at timestamptz not null default '-infinity',
+    -- The time of the next tick: null if none comes, or until a worker has computed it.
+    next_at timestamptz,
+    -- When a worker has to send it: the same with the jitter, null if none comes, 1970 until it is computed.
+    due_at timestamptz default '1970-01-01 00:00+00',
     last_at timestamptz,
     last_task_id uuid,
     runs bigint not null default 0,
@@ -66,8 +66,8 @@ begin
         or (new.paused_at is null and old.paused_at is not null)
     then
         new.since := clock_timestamp();
-        new.next_at := '-infinity';
-        new.due_at := '-infinity';
+        new.next_at := null;
+        new.due_at := 'epoch';
     end if;
     new.error := null;
     return new;

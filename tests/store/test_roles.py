@@ -27,8 +27,8 @@ EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worke
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 SENDING = {
-    "insert_task", "insert_task_quietly", "insert_calls", "insert_tasks", "insert_placed", "insert_canvas",
-    "save_group",
+    "insert_task", "insert_task_quietly", "tell_ended", "insert_calls", "insert_tasks", "insert_placed",
+    "insert_canvas", "save_group",
 }  # fmt: skip
 READING = {
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from lavoro import signals, states
@@ -19,6 +20,8 @@ from lavoro.protocol.outcome import Finished, Outcome, Requeued
 from lavoro.result import EagerResult, denied_join_result
 from lavoro.store import results
 
+Limit = Callable[[float, BaseException], AbstractContextManager[Any]]
+
 
 def run_eagerly(
     app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], *,
@@ -29,6 +32,18 @@ def run_eagerly(
     ``throw`` (default: setting ``task_eager_propagates``) raises the exception of the task, a ``Retry`` too.
     """
     return _run(app, task, (args, dict(kwargs)), options, throw)
+
+
+def run_here(
+    app: Any, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *,
+    limit: Limit,
+) -> EagerResult[Any]:  # fmt: skip
+    """Run a task to its end as a worker does: within its limits, and without any exception of it or its handlers.
+
+    ``limit`` raises an error inside its block after so many seconds.
+    """
+    with denied_join_result():
+        return _run(app, task, (args, dict(kwargs)), {}, False, limit=limit)
 
 
 def send_eagerly(
@@ -117,6 +132,22 @@ class EagerRun(Run):
         return isinstance(self.raised, Retry) and self.raised.task_id == self.request.id
 
 
+class ContainedRun(EagerRun):
+    """One start of ``run_here``; only Ctrl-C ends more than the task."""
+
+    __slots__ = ()
+
+    def ended(self, error: BaseException) -> Outcome:
+        """Return the outcome of an exception."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        return Run.ended(self, error)
+
+    def handle(self, name: str, about: tuple[Any, ...], *einfo: ExceptionInfo | None) -> None:
+        """Call one of the task's handlers; its exceptions are logged."""
+        Run.handle(self, name, about, *einfo)
+
+
 class _Handled(BaseException):
     """Carries the exception of a handler past the task's own outcome."""
 
@@ -127,16 +158,19 @@ class _Handled(BaseException):
 
 def _run(
     app: Any, task: Any, call: tuple[Any, Any] | None, options: Mapping[str, Any], throw: bool | None, *,
-    sent: tuple[Any, Any] = ((), {}),
+    sent: tuple[Any, Any] = ((), {}), limit: Limit | None = None,
 ) -> EagerResult[Any]:  # fmt: skip
-    """Run the task until it asks for no other try."""
+    """Run the task until it asks for no other try; with a ``limit``, as ``run_here``."""
     routed = app.site.builders.routed(task, task.name, *(call or sent), options)
     message = message_builder(app.conf, task, task.name, routed, calling_task()).build(*(((), {}) if call else sent))
     job = _job_of(message)
     throw = app.conf["task_eager_propagates"] if throw is None else throw
-    way = Way(_settings(app.conf, task.__follow__), _fields(options), throw)
+    settings, start = _settings(app.conf, task.__follow__), EagerRun
+    if limit is not None:
+        settings, start = settings._replace(limit=limit, limits_hard=True), ContainedRun
+    way = Way(settings, _fields(options), throw)
     while True:
-        run = EagerRun(task, job, way, Call(job, *call, job.read_options()) if call else None)
+        run = start(task, job, way, Call(job, *call, job.read_options()) if call else None)
         ended = run.outcome()
         if not run.retries():
             break

@@ -72,8 +72,8 @@ def cli(
 def main() -> None:
     """Run the command line.
 
-    A wrong command line ends with exit code 2, all other errors with 1, each with one line that says what to do; with
-    ``-l debug`` the traceback of an application that cannot be loaded stands before it.
+    A wrong command line ends with exit code 2, a failed task with 3, all other errors with 1, each with one line that
+    says what to do; with ``-l debug`` the traceback of an application that cannot be loaded stands before it.
     """
     sys.exit(_run(sys.argv[1:]))
 
@@ -92,7 +92,7 @@ def _run(arguments: Sequence[str], app: object = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _failed("aborted")
     except click.ClickException as error:
-        return _failed(error.format_message())
+        return _failed(error.format_message(), error.exit_code)
     except LavoroError as error:
         if "debug" in (argument.lower() for argument in arguments):
             say(getattr(error, "details", None) or "", error=True)
@@ -115,9 +115,9 @@ def _wrong_usage(error: click.UsageError) -> int:
     return 2
 
 
-def _failed(message: str) -> int:
+def _failed(message: str, code: int = 1) -> int:
     say(f"lavoro: {_one_line(message)}", error=True)
-    return 1
+    return code
 
 
 def _one_line(text: str) -> str:

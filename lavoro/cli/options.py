@@ -45,6 +45,7 @@ APP_OPTION = click.option(
     envvar="LAVORO_APP",
 )
 
+SECONDS = click.FloatRange(0, min_open=True)
 _LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 LOGLEVEL_OPTION = click.option(
     "-l", "--loglevel", default="WARNING", type=click.Choice(_LEVELS, case_sensitive=False), show_default=True

@@ -3,48 +3,121 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from lavoro import log, states
+from lavoro import log, serialization, signals, states
+from lavoro.app import Lavoro
+from lavoro.application import hooks
+from lavoro.calling.eager import run_here
 from lavoro.cli.common import load_app
-from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION
+from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, comma_separated
 from lavoro.cli.output import say
 from lavoro.config import spelling
+from lavoro.exceptions import SoftTimeLimitExceeded
+from lavoro.execution import prints
+from lavoro.execution.encode import warn_of_null
+from lavoro.runtime.timer import raising
+from lavoro.text.printable import told
+from lavoro.worker.config import FAILED, node_name
+
+STUBBORN = 1.0
+"""Seconds after its hard limit at which the process of a task ends that does not end itself."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @APP_OPTION
 @LOGLEVEL_OPTION
+@click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
+@click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit, unless the task has its own.")
+@click.option("--soft-time-limit", type=SECONDS, metavar="SECONDS", help="Soft limit, unless the task has its own.")
 @click.argument("name", metavar="TASK")
 @click.argument("arguments", metavar="[ARG | NAME=ARG]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def run(context: click.Context, app: str | None, loglevel: str, name: str, arguments: tuple[str, ...]) -> None:
+def run(
+    context: click.Context, /, app: str | None, loglevel: str, include: Sequence[str], name: str,
+    arguments: tuple[str, ...], **limits: float | None,
+) -> None:  # fmt: skip
     """Run TASK in this process, as a worker would, and print its result as JSON; nothing is stored.
 
-    Each ARG is JSON, or else a text. Exit code 1 if the task fails; the traceback is in the log.
+    Each ARG is JSON, or else a text. Exit code 3 if the task fails; the traceback is in the log.
     """
     found = load_app(context, app)
+    found.conf.update({f"task_{limit}": seconds for limit, seconds in limits.items() if seconds is not None})
+    found.conf.include = (*found.conf.include, *include)
     found.import_modules()
     found.finalize(auto=True)
-    if name not in found.tasks:
-        known = sorted(task for task in found.tasks if not task.startswith("celery."))
+    task = _find(found, name)
+    log.setup(loglevel.upper())
+    with _process(found, task):
+        args, kwargs = task.__plain__(*_read(arguments), {})
+        result = run_here(found, task, args, kwargs, limit=_limit)
+    if result.state == states.SUCCESS:
+        say(_stored(found, name, result.result))
+    elif result.state == states.IGNORED:
+        say(f"lavoro: {name} ended as IGNORED", error=True)
+    else:
+        raise TaskFailed(name, result.state, result.result)
+
+
+class TaskFailed(click.ClickException):
+    """The task has not succeeded; the exit code tells it from an error of the command."""
+
+    exit_code = FAILED
+
+    def __init__(self, name: str, state: str, error: BaseException) -> None:
+        super().__init__(f"{name} ended as {state}: {type(error).__name__}: {told(error)}")
+
+
+def _find(app: Lavoro, name: str) -> Any:
+    if name not in app.tasks:
+        known = sorted(task for task in app.tasks if not task.startswith("celery."))
         meant = spelling.nearest(name, frozenset(known))
         hint = f"did you mean {meant!r}?" if meant else f"it knows {', '.join(known) or 'none'}"
         raise click.ClickException(f"the application has no task {name!r}: {hint}")
-    log.setup(loglevel.upper())
-    args, kwargs = _read(arguments)
-    with contextlib.closing(found.resources):
-        result = found.tasks[name].apply(args, kwargs, throw=False)
-    if result.state != states.SUCCESS:
-        error = result.result
-        raise click.ClickException(f"{name} ended as {result.state}: {type(error).__name__}: {error}")
-    say(_shown(result.result))
+    return app.tasks[name]
 
 
-def _read(arguments: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+@contextlib.contextmanager
+def _process(app: Lavoro, task: Any) -> Iterator[None]:
+    """Make this process a worker's: with its start and its end, its resources, and prints in the log."""
+    node, streams = node_name(None), (sys.stdout, sys.stderr)
+    if app.conf.worker_redirect_stdouts:
+        prints.redirect_stdouts(app.conf.worker_redirect_stdouts_level)
+    app.resources.enter()
+    try:
+        hooks.start(app.startup.of("process"), app.resources)
+        app.resources.make_all([task])
+        signals.worker_process_init.send(node)
+        yield
+        hooks.stop(app.shutdown.of("process"), app.resources)
+        signals.worker_process_shutdown.send(node, pid=os.getpid(), exitcode=0)
+    finally:
+        app.resources.leave()
+        sys.stdout, sys.stderr = streams
+
+
+@contextlib.contextmanager
+def _limit(seconds: float, error: BaseException) -> Iterator[None]:
+    """Raise an error inside the block; a task that goes on past its hard limit ends with the process."""
+    hard = not isinstance(error, SoftTimeLimitExceeded)
+    if hard:
+        faulthandler.dump_traceback_later(seconds + STUBBORN, exit=True, file=sys.__stderr__ or 2)
+    try:
+        with raising(error, after=seconds):
+            yield
+    finally:
+        if hard:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _read(arguments: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for text in arguments:
@@ -63,8 +136,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _shown(value: Any) -> str:
+def _stored(app: Lavoro, name: str, result: Any) -> str:
+    """Write a result as a worker stores it; one that JSON cannot carry is null, or fails its task."""
     try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return repr(value)
+        return json.dumps(json.loads(serialization.dumps(result)), ensure_ascii=False)
+    except Exception as error:
+        if app.conf.strict_results:
+            raise TaskFailed(name, states.FAILURE, error) from None
+        warn_of_null(name, error)
+        return "null"

@@ -17,6 +17,7 @@ from lavoro import log
 from lavoro.cli.options import (
     APP_OPTION,
     LOGLEVEL_OPTION,
+    SECONDS,
     Grouped,
     Output,
     app_name,
@@ -34,7 +35,6 @@ from lavoro.worker.config import WorkerOptions
 from lavoro.worker.supervisor import supervisor
 
 COUNT = click.IntRange(1)
-SECONDS = click.FloatRange(0, min_open=True)
 _DETACHED = "leave the background to systemd, a container or `&`"
 _PERIODIC = "periodic tasks are not part of this release; start the worker without it"
 

@@ -17,11 +17,10 @@ from lavoro.runtime import forking
 from lavoro.runtime.native import patched
 from lavoro.testing.child_thread import ChildThread, Reports
 from lavoro.testing.replica import replica
-from lavoro.worker.config import WorkerOptions, node_name
+from lavoro.worker.config import FAILED, WorkerOptions, node_name
 from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor.announcements import Announcements
 from lavoro.worker.supervisor.children import LEAVING, Children
-from lavoro.worker.supervisor.drain import FAILED
 from lavoro.worker.supervisor.loop import Loop
 from lavoro.worker.supervisor.parent import Parent
 from lavoro.worker.supervisor.process import ChildProcess

@@ -17,6 +17,9 @@ from lavoro.store.capacity import smallest
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
+FAILED = 3
+"""Exit code of a worker that ends by itself, and of ``lavoro run``, if a task has failed."""
+
 
 @dataclass(frozen=True)
 class WorkerOptions:

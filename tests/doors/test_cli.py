@@ -213,42 +213,6 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     assert "deleted 1 task from celery" in lavoro(folder, "purge", "-A", "shop", "-f", url=database_url).stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "printed"),
-    [
-        (["shop.add", "2", "3"], "5"),
-        (["shop.add", "-2", "y=5"], "3"),
-        (["shop.add", "a", 'y="b"'], '"ab"'),
-        (["shop.add", "[1]", "y=[2.5, null]"], "[1, 2.5, null]"),
-        (["shop.add", "--", "-x", "=y"], '"-x=y"'),
-    ],
-)
-def test_run_prints_the_result_of_one_task(folder: Path, arguments: list[str], printed: str) -> None:
-    """Nothing is stored: the database is not there."""
-    ended = lavoro(folder, "run", "-A", "shop", *arguments, url=NOWHERE)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{printed}\n", "")
-
-
-def test_run_tells_of_a_task_that_fails(folder: Path) -> None:
-    ended = lavoro(folder, "run", "-A", "shop", "shop.add", "1", "y=a", url=NOWHERE)
-    [*log, last] = ended.stderr.splitlines()
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert last.startswith("lavoro: shop.add ended as FAILURE: TypeError: unsupported operand")
-    assert any("Traceback" in line for line in log)
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("shop.ad", "the application has no task 'shop.ad': did you mean 'shop.add'?"),
-        ("mail", "the application has no task 'mail': it knows shop.add"),
-    ],
-)
-def test_run_of_an_unknown_task(folder: Path, name: str, told: str) -> None:
-    ended = lavoro(folder, "run", "-A", "shop", name, url=NOWHERE)
-    assert (ended.returncode, ended.stderr) == (1, f"lavoro: {told}\n")
-
-
 def test_status_and_purge_of_an_empty_database(folder: Path, migrated_url: str) -> None:
     shown = lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout
     assert shown == f"database: {masked(migrated_url)}\nno tasks wait or run\nno live worker\n"

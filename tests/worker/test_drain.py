@@ -11,7 +11,7 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.store.queues import pause
-from lavoro.worker.supervisor.drain import FAILED
+from lavoro.worker.config import FAILED
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
 from tests.worker.draining import EVERYTHING

@@ -5,7 +5,7 @@ select
     count(*) filter (where paused),
     (
         select count(*) from {schema}.finished f
-        where f.state = 'FAILURE' and f.worker_id = any (%(ids)s::bigint[])
+        where f.state in ('FAILURE', 'REJECTED') and f.worker_id = any (%(ids)s::bigint[])
             -- So that only the partitions of that time are read.
             and f.finished_at >= (select min(w.started_at) from {schema}.worker w where w.id = any (%(ids)s::bigint[]))
     )

@@ -14,7 +14,7 @@ from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.tx import Tx
 from lavoro.text.plural import counted
-from lavoro.worker.config import WorkerOptions
+from lavoro.worker.config import FAILED, WorkerOptions
 from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.leases import Leases
@@ -22,8 +22,6 @@ from lavoro.worker.supervisor.loop import Loop
 
 logger = logging.getLogger("lavoro.worker")
 
-FAILED = 3
-"""Exit code of a worker that ends by itself, if one of its tasks has failed."""
 REASON = "drain"
 """The reason for which the children rest while the database is asked."""
 FIRST, LONGEST = 0.25, 5.0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
 
+from lavoro.runtime.timer import raising
 from lavoro.worker.child.pools.base import Pool
 
 
@@ -30,7 +30,7 @@ class SoloPool(Pool):
 
     def limit(self, seconds: float, error: BaseException) -> AbstractContextManager[Any]:
         """An alarm of the operating system."""
-        return _alarm(seconds, error)
+        return raising(error, after=seconds)
 
     def interrupt(self, id: uuid.UUID, error: BaseException) -> bool:
         """Raise in the main thread, by a signal: that ends a wait in C too."""
@@ -47,20 +47,6 @@ class SoloPool(Pool):
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         self._interruption(number, frame)
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float, error: BaseException) -> Iterator[None]:
-    def expire(number: int, frame: FrameType | None) -> None:
-        raise error
-
-    former = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 POOL = SoloPool

@@ -127,7 +127,7 @@ def _sample(path: str, cls: type) -> Any:
     }
     try:
         return cls(*arguments.get(path, ()))
-    except (TypeError, NotImplementedError):
+    except (AttributeError, TypeError, NotImplementedError):  # of one that needs an application
         return None
 
 

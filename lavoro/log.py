@@ -23,8 +23,8 @@ LONGEST = 100_000
 ARGUMENT = 10_000
 """Characters of each argument of Lavoro's own log lines."""
 OURS = (
-    "lavoro", "lavoro.task", "lavoro.worker", "lavoro.worker.received", "lavoro.store", "lavoro.signals",
-    "lavoro.redirected", "lavoro.user",
+    "lavoro", "lavoro.task", "lavoro.worker", "lavoro.worker.received", "lavoro.beat", "lavoro.store",
+    "lavoro.signals", "lavoro.redirected", "lavoro.user",
 )  # fmt: skip
 """All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that those about tasks can be silenced alone."""
 ABOUT_TASKS = {"lavoro.task", "lavoro.worker.received"}

@@ -7,6 +7,7 @@ from lavoro.log import ABOUT_TASKS
 NAMES = {
     "celery": "lavoro",
     "celery.app.trace": "lavoro.task",
+    "celery.beat": "lavoro.beat",
     "celery.task": "lavoro.user",
     "celery.worker": "lavoro.worker",
     "celery.worker.strategy": "lavoro.worker.received",

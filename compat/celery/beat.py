@@ -2,4 +2,6 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer()
+__getattr__, __dir__ = answer(
+    "lavoro.beat.service", "lavoro.beat.scheduler", "lavoro.beat.schedule_entry", "lavoro.schedules.entry"
+)

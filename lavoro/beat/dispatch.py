@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import psycopg
 
 from lavoro import serialization
+from lavoro.beat.calls import call, value_of
 from lavoro.beat.planning import Plan, Planned, plan
 from lavoro.calling.outbox import composed
 from lavoro.calling.publish_signals import Announcement, tell_published
-from lavoro.canvas.signature import maybe_signature
 from lavoro.config.defaults import as_seconds
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
-from lavoro.schedules.entry import BeatLazyFunc, Entry
+from lavoro.schedules.entry import Entry
 from lavoro.schedules.texts import Timing, schedule_of
 from lavoro.store import schedules
 from lavoro.store.errors import first_line
@@ -80,7 +80,7 @@ def _work(app: Any, due: Due, entry: Entry | None) -> Work:
         schedule = (
             entry.schedule if due.in_code and entry is not None else schedule_of(Timing(due.timing, due.zone), app)
         )
-        planned = plan(schedule, due)
+        planned = plan(schedule, due, deadline=app.conf.seconds("beat_cron_starting_deadline"))
     except Exception as error:
         text = cut(described(error), LONGEST)
         logger.error("the schedule %r cannot go on until it is changed: %s", due.name, text)
@@ -133,17 +133,7 @@ def send(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any)
             options["expires"] = planned.eta + timedelta(seconds=as_seconds(options["expires"]))
     if planned.behind and before is not None:
         options.update(blockers=[*options.get("blockers", ()), str(before)], failure_policy="run")
-    task = app.tasks.get(due.task)
-    if due.task in CANVASES:
-        kind = due.task.partition(".")[2]
-        form = {"task": due.task, "args": args, "kwargs": kwargs, "options": {}, "subtask_type": kind}
-        return maybe_signature(form, app=app).apply_async(**options)
-    if task is None:
-        return app.send_task(due.task, args, kwargs, **options)
-    return task.apply_async(args, kwargs, **options)
-
-
-CANVASES = frozenset({"celery.chain", "celery.group", "celery.chord"})
+    return call(app, due.task, args, kwargs, options)
 
 
 def called(due: Any, entry: Entry | None) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
@@ -153,11 +143,6 @@ def called(due: Any, entry: Entry | None) -> tuple[list[Any], dict[str, Any], di
         return [value_of(value) for value in entry.args], kwargs, dict(entry.options)
     read = [serialization.loads(text) if text else None for text in (due.args, due.kwargs, due.options)]
     return list(read[0] or ()), dict(read[1] or {}), dict(read[2] or {})
-
-
-def value_of(given: Any) -> Any:
-    """Return an argument, or what its function (``BeatLazyFunc``) returns now."""
-    return given() if isinstance(given, BeatLazyFunc) else given
 
 
 def _publish(app: Any, tx: Tx, sent: list[Prepared]) -> None:

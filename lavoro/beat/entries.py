@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lavoro import serialization
+from lavoro.beat.choosing import own_of
+from lavoro.beat.owner import owner_of
 from lavoro.schedules.entry import BeatLazyFunc, Entry, entry_of
 from lavoro.schedules.texts import timing_of
 from lavoro.store import schedules
@@ -24,8 +26,11 @@ class Entries(NamedTuple):
 
 
 def entries_of(app: Any) -> Entries:
-    """Read the setting ``beat_schedule``, which all entries of code are in."""
-    usable, wrong = {}, {}
+    """Read the setting ``beat_schedule``, which all entries of code are in; with a scheduler class they are its own."""
+    usable: dict[str, Entry] = {}
+    wrong: dict[str, str] = {}
+    if own_of(app) is not None:
+        return Entries(usable, wrong)
     for name, given in app.conf.beat_schedule.items():
         try:
             if not isinstance(given, Mapping):
@@ -64,11 +69,6 @@ def _serializer(entry: Entry, app: Any) -> str:
     return str(entry.options.get("serializer") or getattr(task, "serializer", None) or app.conf.task_serializer)
 
 
-def owner_of(app: Any) -> str:
-    """Return the name under which an application keeps its entries: its own, or that of its variable."""
-    return app.main or app.find_name()  # type: ignore[no-any-return]
-
-
 def synchronise(app: Any, tx: Tx) -> Defined:
     """Store the entries of an application's code; those that did not change keep their state."""
     entries = entries_of(app)
@@ -78,5 +78,6 @@ def synchronise(app: Any, tx: Tx) -> Defined:
         logger.error("%s", error)
     for word, names in defined._asdict().items():
         if names:
+            word = {"ceded": "left to the scheduler class of another process"}.get(word, word)
             logger.info("schedules %s: %s", word, ", ".join(names))
     return defined

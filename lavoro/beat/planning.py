@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Any, NamedTuple
 
+from lavoro.schedules.crontab import crontab
 from lavoro.schedules.interval import schedule as interval
 from lavoro.schedules.zones import UTC
 from lavoro.store.schedules import Due
@@ -52,8 +53,11 @@ class Plan(NamedTuple):
     due_at: datetime | None
 
 
-def plan(schedule: Any, due: Due) -> Plan:
-    """Return what is to be done at ``due.now``; raises what the schedule raises, and ``ValueError`` if it goes back."""
+def plan(schedule: Any, due: Due, *, deadline: float | None = None) -> Plan:
+    """Return what is to be done at ``due.now``; raises what the schedule raises, and ``ValueError`` if it goes back.
+
+    Ticks of a crontab that are late by more than ``deadline`` seconds are skipped.
+    """
     if due.next_at is None or due.due_at is None:
         return Plan([], [], False, *_following(_first(schedule, due), due, due.runs))
     first = due.next_at
@@ -64,6 +68,8 @@ def plan(schedule: Any, due: Due) -> Plan:
     if not times:
         return Plan([], [], False, None, None)
     send, skip = _by_age(times, before, due)
+    if deadline is not None and isinstance(getattr(schedule, "made", schedule), crontab):
+        send = _by_deadline(send, skip, deadline, due)
     send, reason = _by_overlap(send, due)
     if reason is not None:
         skip.append(reason)
@@ -163,6 +169,14 @@ def _skipped(times: Sequence[datetime], before: int | None, reason: str, due: Du
         return []
     first = due.next_at if before != 0 and due.next_at is not None else times[0]
     return [Skipped(first, times[-1], None if before is None else before + len(times), reason)]
+
+
+def _by_deadline(send: list[Planned], skip: list[Skipped], deadline: float, due: Due) -> list[Planned]:
+    """Skip the times that came too long ago for the setting ``beat_cron_starting_deadline``."""
+    late = [tick for tick in send if (due.now - tick.at).total_seconds() > deadline]
+    if late:
+        skip.append(Skipped(late[0].at, late[-1].at, len(late), "missed: later than beat_cron_starting_deadline"))
+    return send[len(late) :]
 
 
 def _by_overlap(send: list[Planned], due: Due) -> tuple[list[Planned], Skipped | None]:

@@ -37,10 +37,10 @@ class Ticker(Service):
     name = "ticker"
     expected = OUTAGE
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, look: float | None = None) -> None:
         super().__init__()
         self._app = app
-        self._look = LOOK if app.database.listens else POLL
+        self._look = min(LOOK if app.database.listens else POLL, look or LOOK)
         self._session = Session(app.database, "lavoro-schedules", patience=ANSWER)
         self._entries: dict[str, Any] = {}
         self._served = Served([], [])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, ClassVar
 import click
 
 from lavoro import log
+from lavoro.cli.daemon import DETACHED, become, umask
 from lavoro.cli.options import (
     APP_OPTION,
     LOGLEVEL_OPTION,
@@ -35,8 +34,6 @@ from lavoro.worker.config import WorkerOptions
 from lavoro.worker.supervisor import supervisor
 
 COUNT = click.IntRange(1)
-_DETACHED = "leave the background to systemd, a container or `&`"
-_PERIODIC = "periodic tasks are not part of this release; start the worker without it"
 
 
 def _concurrency(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -46,16 +43,6 @@ def _concurrency(context: click.Context, parameter: click.Parameter, value: str 
     if not value.isdigit():
         raise click.BadParameter(f"must be a whole number or 'auto', not {value!r}", context, parameter)
     return int(value) or None
-
-
-def _umask(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        try:
-            os.umask(int(value, 8))
-        except ValueError:
-            raise click.BadParameter(
-                f"must be an octal number such as 027, not {value!r}", context, parameter
-            ) from None
 
 
 class _Worker(Grouped):
@@ -71,6 +58,7 @@ class _Worker(Grouped):
             "disable_prefetch",
         ),
         "How long it lives": ("drain", "max_tasks", "grace", "max_tasks_per_child", "max_memory_per_child"),
+        "Whether it sends periodic tasks": ("beat", "scheduler"),
         "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
     }
@@ -112,13 +100,15 @@ class _Worker(Grouped):
 @liveness_option(Output())
 @click.option("--uid", metavar="USER", help="Run as that user, by name or number; root alone may.")
 @click.option("--gid", metavar="GROUP", help="Run as that group, by name or number; root alone may.")
-@click.option("--umask", callback=_umask, metavar="OCTAL", help="Rights that new files do not get, such as 027.")
+@click.option("--umask", callback=umask, metavar="OCTAL", help="Rights that new files do not get, such as 027.")
 @click.option(
     "-E", "--task-events", "--events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway."
 )
-@refused("-B", "--beat", why=_PERIODIC, flag=True)
-@refused("--scheduler", why=_PERIODIC)
-@refused("-D", "--detach", why=_DETACHED, flag=True)
+@click.option(
+    "-B/ ", "--beat/--no-beat", "beat", default=None, help="Send the tasks of schedules, or do not; default: it does."
+)
+@click.option("--scheduler", metavar="CLASS", help="A scheduler class, which one node of all runs.")
+@refused("-D", "--detach", why=DETACHED, flag=True)
 @refused("--autoscale", why="this release does not change the number of slots as it runs: use -c and --processes")
 @refused("--executable", why="start the worker with that interpreter: PATH -m lavoro worker")
 @ignored("--pool-start-method")
@@ -137,7 +127,7 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now. HUP: replace
     the processes one by one. USR1: log what they are doing.
     """
-    _become(options.pop("uid"), options.pop("gid"))
+    become(options.pop("uid"), options.pop("gid"))
     options.pop("umask")
     wanted = _options(app_name(context, app), settings=_settings(context), **options)
     with writing("--logfile"):
@@ -168,25 +158,6 @@ def _settings(context: click.Context) -> dict[str, Any]:
         return settings_of(context.args, "worker")
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
-
-
-def _become(user: str | None, group: str | None) -> None:
-    """Change from root to the user and group that are given."""
-    if user is None and group is None:
-        return
-    try:
-        known = None if user is None else pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-        number = _group(group) if group is not None else known.pw_gid if known is not None else os.getgid()
-        os.setgroups(os.getgrouplist(known.pw_name, number) if known is not None else [number])
-        os.setgid(number)
-        if known is not None:
-            os.setuid(known.pw_uid)
-    except (KeyError, PermissionError) as error:
-        raise click.UsageError(f"--uid, --gid: {error.args[-1]}") from None
-
-
-def _group(name: str) -> int:
-    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
 def _tell(text: str) -> None:

@@ -170,10 +170,7 @@ _IGNORED: dict[str, dict[str, Any]] = {
         "database_short_lived_sessions": False,
     },
     "there are no certificates": {"security_digest": "sha256"},
-    "when a task last ran is in the database": {
-        "beat_schedule_filename": "celerybeat-schedule",
-        "beat_sync_every": 0,
-    },
+    "the runs of schedules are in the database": {"beat_schedule_filename": "celerybeat-schedule"},
     "revokes are in the database": {"worker_state_db": None},
     "a task's outcome is accepted once": {"worker_deduplicate_successful_tasks": False},
     "no task travels through a pipe": {"worker_pool_putlocks": True},
@@ -193,7 +190,7 @@ _USE_SCHEMA = "all tables lie in the schema named by lavoro_schema"
 UNSIGNED = "there are no certificates: sign with keys that both ends share, lavoro_signing_keys, and leave it out"
 _FIXED = "the worker's parts cannot be replaced: leave it out"
 _PUT_BACK = "a task that failed or timed out is not put back: leave it out, and use autoretry_for or self.retry()"
-_BEAT = "periodic tasks do not start in this release: let cron call lavoro.enqueue in SQL, or app.send_task"
+_PING = "beat answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
 _CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
@@ -231,10 +228,8 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _PUT_BACK, (True, None)),
     ),
     # Settings of what this release does not do
-    **dict.fromkeys(("beat_scheduler", "beat_cron_starting_deadline"), Absent("warned", _BEAT)),
-    "beat_max_loop_interval": Absent("warned", _BEAT, (0, None)),
-    "beat_enable_remote_control": Absent("warned", _BEAT, _OFF),
-    "beat_remote_control_max_tick_age": Absent("warned", _BEAT),
+    "beat_enable_remote_control": Absent("warned", _PING, _OFF),
+    "beat_remote_control_max_tick_age": Absent("ignored", _PING),
     "task_retry_on_worker_lost": Absent(
         "warned", "task_acks_late and task_reject_on_worker_lost decide of a task whose worker was lost", _OFF
     ),
@@ -264,7 +259,6 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    **dict.fromkeys(("app.Beat",), Absent("refused", _BEAT)),
     "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
     **dict.fromkeys(
@@ -284,7 +278,6 @@ ABSENT: dict[str, Absent] = {
     # Attributes of results
     "result.revoke_by_stamped_headers": Absent("refused", "it comes in a later release: revoke tasks by their ids"),
     # Signals that are not sent
-    **dict.fromkeys(("signals.beat_init", "signals.beat_embedded_init"), Absent("warned", _BEAT)),
     **dict.fromkeys(
         (
             "signals.eventlet_pool_started", "signals.eventlet_pool_preshutdown", "signals.eventlet_pool_postshutdown",
@@ -308,7 +301,11 @@ ABSENT: dict[str, Absent] = {
     "celery.app.trace": Absent("refused", _FIXED),
     "celery.apps": Absent("refused", _COMMAND),
     "celery.backends": Absent("refused", _BACKEND),
-    "celery.beat": Absent("refused", _BEAT),
+    "celery.beat": Absent("refused", _HELPERS),
+    **dict.fromkeys(
+        ("celery.beat.BeatPidbox", "celery.beat.NODENAME_DEFAULT", "celery.beat.beat_nodename"),
+        Absent("refused", _PING),
+    ),
     "celery.bin": Absent("refused", "the command line cannot be extended: write a command of your own"),
     "celery.bootsteps": Absent("refused", _FIXED),
     "celery.concurrency": Absent("refused", "a pool is chosen by the worker's option --pool or setting worker_pool"),
@@ -331,7 +328,6 @@ ABSENT: dict[str, Absent] = {
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands
-    "lavoro beat": Absent("refused", _BEAT),
     **dict.fromkeys(("lavoro inspect", "lavoro control"), Absent("refused", _CONTROL)),
     **dict.fromkeys(("lavoro events", "lavoro flower"), Absent("refused", _EVENTS)),
     "lavoro call": Absent("refused", "app.send_task, or in SQL lavoro.enqueue, sends by name"),

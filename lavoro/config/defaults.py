@@ -268,6 +268,13 @@ DEFAULTS: dict[str, Default] = {
     "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
     "lavoro_run_schedules": Default(True, "False: workers leave periodic tasks to other workers.", FLAG),
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", ANY),
+    "beat_max_loop_interval": Default(
+        0, "Most seconds between two looks for schedules that are due; 0: as the scheduler does by itself.", SECONDS
+    ),
+    "beat_sync_every": Default(0, "Tasks after which a scheduler class keeps its state; 0: after a time only.", COUNT),
+    "beat_cron_starting_deadline": Default(
+        None, "Seconds after which a tick of a crontab is skipped; None: as the entry's rule `missed` says.", SECONDS
+    ),
 }
 """Every setting Lavoro knows. Settings that are not here are kept and can be read, and change nothing."""
 

@@ -163,7 +163,7 @@ class crontab(BaseSchedule):
         A run that is late by more than the setting ``beat_cron_starting_deadline`` (seconds) is passed over.
         """
         due, following = super().is_due(last_run_at)
-        deadline = self.app.conf.get("beat_cron_starting_deadline") if due else None
+        deadline = self.app.conf.seconds("beat_cron_starting_deadline") if due else None
         if deadline is not None:
             since = self.maybe_make_aware(self.now()).astimezone(UTC) - timedelta(seconds=deadline) - _INSTANT
             due = self.remaining_estimate(since).total_seconds() <= 0

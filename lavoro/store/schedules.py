@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lavoro.store import workers
 from lavoro.store.tx import Tx
 
 LOCK = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -133,6 +134,8 @@ class Defined(NamedTuple):
     added: list[str]
     changed: list[str]
     removed: list[str]
+    ceded: Sequence[str] = ()
+    """Those that are not stored, because a process runs them with a scheduler class."""
 
 
 def define(tx: Tx, app: str, rows: Sequence[Row], *, kept: Sequence[str]) -> Defined:
@@ -142,10 +145,56 @@ def define(tx: Tx, app: str, rows: Sequence[Row], *, kept: Sequence[str]) -> Def
     """
     with tx.connection.transaction():
         tx.connection.execute(LOCK, (f"{tx.schema}_schedules",))
+        ceded = list(kept) if workers.leader_of(tx, leadership(app)) else []
+        rows, kept = ([], []) if ceded else (rows, kept)
         stored = tx.run("define_schedules", {**_columns(Row, rows), "app": app}) if rows else []
         removed = tx.run("drop_schedules", {"app": app, "kept": list(kept)})
     added = [name for name, new in stored if new]
-    return Defined(added, [name for name, new in stored if not new], [row[0] for row in removed])
+    return Defined(added, [name for name, new in stored if not new], [row[0] for row in removed], ceded)
+
+
+# One process alone, with a scheduler class
+
+
+class State(NamedTuple):
+    """The runs of an entry of a scheduler class."""
+
+    name: str
+    last_at: dt.datetime
+    runs: int
+
+
+def leadership(app: str) -> str:
+    """Return the name under which one process leads that runs an application's scheduler class."""
+    return f"scheduler of {app}"
+
+
+def lead(tx: Tx, app: str, *, holder: str, seconds: float) -> int | None:
+    """Let one process run an application's scheduler class; return its term, None if another does.
+
+    The schedules of the application's code are deleted: the class runs them.
+    """
+    with tx.connection.transaction():
+        tx.connection.execute(LOCK, (f"{tx.schema}_schedules",))
+        term = workers.acquire_leadership(tx, leadership(app), holder=holder, seconds=seconds)
+        if term is not None:
+            tx.run("drop_schedules", {"app": app, "kept": []})
+    return term
+
+
+def states(tx: Tx, app: str) -> list[State]:
+    """Return the runs of the entries of an application's scheduler class."""
+    return [State(*row) for row in tx.run("scheduler_entries", {"app": app})]
+
+
+def keep_states(tx: Tx, app: str, kept: Sequence[State]) -> None:
+    """Store runs of entries."""
+    tx.execute("keep_scheduler_entries", {**_columns(State, kept), "app": app})
+
+
+def forget_states(tx: Tx, app: str, names: Sequence[str]) -> None:
+    """Drop the runs of entries that are gone."""
+    tx.execute("forget_scheduler_entries", {"app": app, "names": list(names)})
 
 
 def _columns(kind: Any, rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:

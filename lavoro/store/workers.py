@@ -218,6 +218,17 @@ def acquire_leadership(tx: Tx, name: str, *, holder: str, seconds: float) -> int
     return row[0] if row else None
 
 
+def renew_leadership(tx: Tx, name: str, *, term: int, seconds: float) -> bool:
+    """Lead for so many seconds more, or with 0 no longer; return False if the term was over before."""
+    return tx.row("renew_leadership", {"name": name, "term": term, "seconds": seconds}) is not None
+
+
+def leader_of(tx: Tx, name: str) -> str | None:
+    """Return the one that leads now, None if nothing does."""
+    row = tx.row("find_leader", {"name": name})
+    return row[0] if row else None
+
+
 def forget_old(tx: Tx, *, kept: float | None) -> tuple[int, int]:
     """Delete old revokes, and workers that stopped more than ``kept`` seconds ago (None: none); return how many."""
     row = tx.row("forget_old", {"kept": kept})

@@ -240,6 +240,11 @@ class Surface:
 
     WorkController = Worker
 
+    @property
+    def Beat(self) -> Any:
+        """The command ``lavoro beat`` for this application: ``app.Beat(loglevel="INFO").run()``."""
+        return self.subclass_with_self("lavoro.beat.program:Beat")
+
     def find_name(self) -> str:
         """Return the name by which another process imports this application; raises ImproperlyConfigured."""
         for name, module in [("__main__", sys.modules["__main__"]), *sys.modules.items()]:

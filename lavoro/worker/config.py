@@ -50,6 +50,9 @@ class WorkerOptions:
     max_tasks: int | None = None
     quota: int | None = None
     """The descriptor of the file that counts the tasks started; all processes of the worker inherit it."""
+    beat: bool | None = None
+    """Whether it sends the tasks of schedules."""
+    scheduler: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of the command line; they win over the application's."""
     command: tuple[str, ...] = ("lavoro",)
@@ -182,7 +185,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         tasks=tuple(sorted(name for name in app.tasks if not name.startswith("celery."))),
         starts_node=bool(app.startup.of("fleet", "worker")),
         stops_node=bool(app.shutdown.of("worker")),
-        runs_schedules=conf.lavoro_run_schedules,
+        runs_schedules=conf.lavoro_run_schedules if options.beat is None else options.beat,
     )
 
 

@@ -52,9 +52,11 @@ def run(folder: Path) -> Run:
     [
         (["worker", "--autoscale", "10,3"], "--autoscale: this release does not change the number of slots"),
         (["worker", "--executable", "/bin/python"], "--executable: start the worker with that interpreter"),
-        (["worker", "--scheduler", "mine:S"], "--scheduler: periodic tasks are not part of this release"),
-        (["worker", "-B"], "-B/--beat: periodic tasks are not part of this release"),
         (["worker", "--detach"], "-D/--detach: leave the background to systemd"),
+        (["beat", "--detach"], "--detach: leave the background to systemd"),
+        (["beat", "--enable-remote-control"], "--enable-remote-control: this release answers no ping"),
+        (["beat", "--max-interval", "0"], "'--max-interval'"),
+        (["beat", "--", "beat.colour=red"], "there is no setting 'beat_colour'"),
         (["worker", "-c", "many"], "must be a whole number or 'auto', not 'many'"),
         (["worker", "--umask", "9"], "must be an octal number such as 027, not '9'"),
         (["worker", "--uid", "no_such_user"], "--uid, --gid: "),

@@ -176,3 +176,19 @@ def test_a_schedule_that_goes_back_is_an_error() -> None:
 def test_upcoming_times() -> None:
     times = upcoming(crontab(minute=0, hour="*/6", app=APP), NOON)
     assert [next(times) for _ in range(2)] == [at(18), at(0) + timedelta(days=1)]
+
+
+@pytest.mark.parametrize(
+    ("when", "deadline", "sent"),
+    [
+        (crontab(minute=0, app=APP), 600, True),
+        (crontab(minute=0, app=APP), 299, False),
+        (EVERY, 1, True),
+    ],
+)
+def test_a_tick_of_a_crontab_is_skipped_after_the_deadline(when: Any, deadline: float, sent: bool) -> None:
+    found = plan(when, row(at(12, 5), missed="once"), deadline=deadline)
+    assert [each.at for each in found.send] == ([NOON] if sent else [])
+    reasons = [(each.at, each.times, each.reason) for each in found.skip]
+    assert reasons == ([] if sent else [(NOON, 1, "missed: later than beat_cron_starting_deadline")])
+    assert found.next_at == (at(12, 10) if when is EVERY else at(13))

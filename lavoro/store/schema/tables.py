@@ -122,6 +122,13 @@ class Tables:
         )
         self._schedule()
         self._tick()
+        self._table(
+            "scheduler_entry",
+            sa.Column("app", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, primary_key=True),
+            _time("last_at", nullable=False),
+            sa.Column("runs", sa.BigInteger, nullable=False),
+        )
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))

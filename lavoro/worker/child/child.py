@@ -22,7 +22,8 @@ from typing import Any
 
 from lavoro import log, signals
 from lavoro.app import Lavoro
-from lavoro.beat.ticker import Ticker
+from lavoro.beat.choosing import own_of
+from lavoro.beat.service import Service
 from lavoro.canvas import continuation
 from lavoro.discovery import find_app
 from lavoro.exceptions import LavoroError
@@ -143,13 +144,18 @@ def configure(app: Lavoro, options: WorkerOptions) -> WorkerConfig:
     app.conf.update({name: value for name, value in limits.items() if value is not None})
     if options.prefetch_multiplier is not None:
         app.conf.worker_prefetch_multiplier = options.prefetch_multiplier
+    if options.scheduler is not None:
+        app.conf.beat_scheduler = options.scheduler
     app.import_modules()
     node = node_name(options.hostname)
     signals.celeryd_init.send(
         node, instance=SimpleNamespace(app=app, hostname=node), conf=app.conf, options=options.as_dict()
     )  # before the settings are checked: receivers set them by the worker's name
     app.conf.check()
-    return make_config(app, options)
+    config = make_config(app, options)
+    if config.runs_schedules:
+        own_of(app)  # raises for a class that cannot be imported
+    return config
 
 
 def _one_line(error: BaseException, app: str) -> str:
@@ -306,7 +312,7 @@ class Child:
                 scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
             end_handlers=end_handlers,
-            ticker=Ticker(self.app),
+            schedules=Service(self.app, scheduler_cls=conf.beat_scheduler, hostname=self.hostname),
             hooks=ChildHooks(self.app, self.pipe),
         )  # fmt: skip
 

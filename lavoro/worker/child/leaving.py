@@ -87,7 +87,7 @@ class Leaving:
         parts = self._parts
         parts.finisher.stored = parts.end_handlers.done = self._recheck.set
         parts.end_handlers.stop(0)
-        parts.ticker.stop(CLAIM_TIMEOUT)
+        parts.schedules.halt(CLAIM_TIMEOUT)
         parts.claimer.stop(CLAIM_TIMEOUT)
         parts.prefetched.release()
         parts.pool.stop()

@@ -42,8 +42,7 @@ def _cancel(parts: Parts, order: Message) -> None:
 
 
 def _tick(parts: Parts, order: Message) -> None:
-    parts.ticker.within = inherited()
-    parts.ticker.begin(define=order["define"])
+    parts.schedules.begin(define=order["define"], within=inherited)
 
 
 def _rest(parts: Parts, order: Message) -> None:
@@ -56,7 +55,7 @@ ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "worker_ready": _worker_ready,
     "cancel": _cancel,
     "tick": _tick,
-    "schedules": lambda parts, order: parts.ticker.changed(),
+    "schedules": lambda parts, order: parts.schedules.changed(),
     "rest": _rest,
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lavoro.beat.ticker import Ticker
+from lavoro.beat.service import Service
 from lavoro.execution.run_settings import RunSettings
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.finisher import Finisher
@@ -35,5 +35,5 @@ class Parts(NamedTuple):
     self_fence: SelfFence
     heartbeat: Heartbeat
     end_handlers: EndHandlers
-    ticker: Ticker
+    schedules: Service
     hooks: ChildHooks

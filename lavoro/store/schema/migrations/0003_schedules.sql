@@ -57,6 +57,15 @@ create table {schema}.tick (
 );
 create index tick_recorded on {schema}.tick (recorded_at);
 
+-- The last runs of the entries of a scheduler class (PersistentScheduler), which one process of all runs.
+create table {schema}.scheduler_entry (
+    app text not null,
+    name text not null,
+    last_at timestamptz not null,
+    runs bigint not null,
+    primary key (app, name)
+);
+
 -- Before a schedule is changed: other times are computed anew, and ticks of the former ones are not caught up.
 create function {schema}.define_schedule() returns trigger language plpgsql
 security definer set search_path = pg_catalog, pg_temp as $$

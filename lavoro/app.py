@@ -35,7 +35,7 @@ from lavoro.definition.registry import TaskRegistry
 from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
 from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
-from lavoro.middleware.chain import named as middleware_of
+from lavoro.middleware.stack import named as middleware_of
 from lavoro.protocol.lineage import of_application
 from lavoro.protocol.message import Message
 from lavoro.protocol.signing import Keyring

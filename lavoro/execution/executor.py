@@ -183,9 +183,10 @@ class Run:
     def _call(self) -> Any:
         """Call the task's function. A process that it has forked ends here; the parent does the rest."""
         task = self.task
+        binding = task.__binding__
         try:
-            entry = task.__call__ if task.__binding__.calls_itself else task.run
-            if task.app.middleware.run is not None or task.__binding__.hooked:
+            entry = task.__call__ if binding.calls_itself else task.run
+            if binding.hooked or task.app.middleware.run is not None:
                 entry = task.app.middleware.around(task, self.request, partial(self._enter, entry))
             value = entry(*self.call.args, **self.call.kwargs)
         except BaseException as error:

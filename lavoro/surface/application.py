@@ -25,7 +25,7 @@ from lavoro.config.settings import symbol
 from lavoro.definition.arguments import Arguments
 from lavoro.exceptions import ImproperlyConfigured, LavoroWarning
 from lavoro.execution.context import current as current_request
-from lavoro.middleware.chain import Chain
+from lavoro.middleware.stack import MiddlewareStack
 from lavoro.surface.backend import Backend
 from lavoro.surface.connection import Connection
 from lavoro.surface.loader import Loader
@@ -61,7 +61,7 @@ class Surface:
     log_cls: Any = Logging
 
     def _make_surface(self, loader: Any = None, log: Any = None, middleware: Iterable[Any] = ()) -> None:
-        self.middleware = Chain(middleware)
+        self.middleware = MiddlewareStack(middleware)
         """Code around the runs of all tasks, and around their calls; a list, the first is outermost."""
         self.loader_cls, self.log_cls = symbol_of(loader or self.loader_cls), symbol_of(log or self.log_cls)
         self.steps: defaultdict[str, set[Any]] = defaultdict(Unused, worker=Unused(), consumer=Unused())

@@ -14,6 +14,7 @@ from lavoro.middleware import Middleware, RunCall, SendCall
 from lavoro.result import AsyncResult
 from lavoro.testing import worker
 from tests.api.conftest import Rows
+from tests.conftest import Eventually
 
 PATIENCE = 30.0
 Proceed = Callable[[SendCall], Any]
@@ -33,8 +34,7 @@ class Header(Middleware):
 
 @pytest.fixture
 def header(app: Lavoro) -> Header:
-    header: Header = app.middleware.add(Header())
-    return header
+    return app.middleware.add(Header())
 
 
 def headers(rows: Rows) -> list[Any]:
@@ -253,7 +253,7 @@ def kit(app: Lavoro) -> Iterator[Kit]:
         yield kit
 
 
-def test_each_way_to_a_run_passes_once(kit: Kit, eventually: Any) -> None:
+def test_each_way_to_a_run_passes_once(kit: Kit, eventually: Eventually) -> None:
     """A retry is no new call, and each try is a run."""
     for way, send in WAYS.items():
         kit.runs.clear()
@@ -262,6 +262,14 @@ def test_each_way_to_a_run_passes_once(kit: Kit, eventually: Any) -> None:
         tries = 2 if "retry" in way else 1
         eventually(lambda tries=tries: len([name for name in kit.passed if name in ("seen", "own")]) == tries)
         assert (way, kit.runs) == (way, [["middleware"]] * tries)
+
+
+def test_the_tick_of_a_schedule_passes_once(app: Lavoro, eventually: Eventually) -> None:
+    kit = Kit(app)
+    app.conf.beat_schedule = {"often": {"task": "seen", "schedule": 0.2}}
+    with worker(app, pool="threads", concurrency=2):
+        eventually(lambda: len(kit.runs) > 1)
+    assert kit.runs[:2] == [["middleware"]] * 2
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "retry" not in way])

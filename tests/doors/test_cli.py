@@ -45,6 +45,7 @@ APPS = {
     ),
     "odd": "from lavoro import Lavoro\napp = Lavoro('odd', worker_pool='eventlet')\n",
     "including": "from lavoro import Lavoro\napp = Lavoro('including', include=['nosuch.tasks'])\n",
+    "misnamed": "from lavoro import Lavoro\napp = Lavoro('misnamed', lavoro_middleware=['shop.Tenant'])\n",
     "on_redis": "from lavoro import Lavoro\napp = Lavoro('on_redis', broker='redis://localhost')\n",
 }
 
@@ -90,6 +91,7 @@ def refuses(result: subprocess.CompletedProcess[str], *words: str, code: int = 1
         ("shop:nothing", ["module 'shop' has no 'nothing': did you mean 'app'?"]),
         ("empty:nothing", ["module 'empty' has no 'nothing'; name a variable or function of it: -A module:app"]),
         ("odd", ["worker_pool must be one of gevent"]),
+        ("misnamed", ["the setting lavoro_middleware: 'shop.Tenant' cannot be imported", "no attribute 'Tenant'"]),
         ("on_redis", ["broker_url", "postgresql://"]),
     ],
 )

@@ -223,3 +223,13 @@ def test_a_start_that_fails(folder: Path) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "the start-up function" in ended.stderr.splitlines()[-1]
     assert "no licence" in ended.stderr.splitlines()[-1]
+
+
+def test_the_middleware_and_the_hooks_run(folder: Path) -> None:
+    (folder / "wrapped.py").write_text(
+        "import sys\nfrom lavoro import Lavoro\napp = Lavoro('wrapped')\n@app.middleware.around_run\n"
+        "def twice(call, proceed): return 2 * proceed(call)\n"
+        "@app.task(before=lambda call: print('before', file=sys.__stderr__))\ndef one(): return 1\n"
+    )
+    ended = lavoro(folder, "run", "-A", "wrapped", "wrapped.one", url=NOWHERE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "before\n")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro, Task
+from lavoro import Lavoro, Task, shared_task
 from lavoro.exceptions import Ignore, ImproperlyConfigured, Reject, Retry
 from lavoro.middleware import Middleware, RunCall, SendCall
 from lavoro.protocol.outcome import Finished, Requeued
+from lavoro.runtime import current_app
 from lavoro.serialization import loads
 from tests.executor.run import error_of, finished, given_back
 
@@ -308,15 +309,17 @@ def test_hooks_may_be_given_wherever_options_are(app: Lavoro) -> None:
     inherited = app.task(name="inherited", base=Base)(int)
     assigned = app.task(name="assigned")(int)
     assigned.before = lambda call: told.append("assigned")
+    shared = shared_task(name="shared", before=[lambda call: told.append("shared")])(int)
     app.conf.task_annotations = {"annotated": {"after": lambda *_: told.append("annotated")}}
     annotated = app.task(name="annotated")(int)
     registered = app.register_task(type("Own", (Task,), {"name": "own", "run": lambda self: 1}), after=[
         lambda *_: told.append("registered")
     ])  # fmt: skip
     app.finalize()
-    for task in (inherited, assigned, annotated, registered):
+    for task in (inherited, assigned, annotated, registered, app.tasks[shared.name]):
         finished(task)
-    assert told == ["class", "assigned", "annotated", "registered"]
+    assert told == ["class", "assigned", "annotated", "registered", "shared"]
+    current_app.shared.pop()
 
 
 def test_a_method_of_that_name_is_no_hook(app: Lavoro) -> None:

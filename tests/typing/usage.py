@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Annotated, Any
 
 from typing_extensions import assert_type
@@ -22,6 +22,7 @@ from lavoro import (
     shared_task,
     signature,
 )
+from lavoro.middleware import Middleware, RunCall, SendCall, TimeLog
 from lavoro.shared import on_shutdown
 
 app = Lavoro("shop")
@@ -149,7 +150,25 @@ def bad_structure() -> None:
     app.resource(start)  # type: ignore[arg-type]
 
 
+@app.middleware.add
+class Tenant(Middleware):
+    def run(self, call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+        call.args = (*call.args, call.request.get("tenant"))
+        return proceed(call)
+
+    def send(self, call: SendCall, proceed: Callable[[SendCall], Any]) -> Any:
+        call.headers["tenant"] = "acme"
+        return proceed(call)
+
+
+@app.middleware.around_run
+def around(call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+    return proceed(call)
+
+
 def good() -> None:
+    assert_type(Tenant(), Tenant)
+    app.middleware.insert(0, TimeLog(slow=1.0))
     assert_type(add.delay(1, 2), AsyncResult[int])
     assert_type(add.delay(1), AsyncResult[int])
     assert_type(add.delay(x=1).get(timeout=5), int)

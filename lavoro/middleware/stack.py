@@ -17,13 +17,14 @@ from lavoro.text.printable import described
 
 C = TypeVar("C", RunCall, SendCall)
 F = TypeVar("F", bound=Callable[..., Any])
+M = TypeVar("M")
 Proceed = Callable[[C], Any]
 Wrap = Callable[[C, Callable[[C], Any]], Any]
 
 _METHODS = ("run", "send")
 
 
-class Chain(MutableSequence[Any]):
+class MiddlewareStack(MutableSequence[Any]):
     """The middleware of an application, in order: the first is outermost, so its code runs first and last.
 
     Objects of ``Middleware``, or others with one of its methods; a class is called without arguments, and a text is the
@@ -47,13 +48,13 @@ class Chain(MutableSequence[Any]):
 
     def _build(self) -> None:
         runs, sends = (_wraps(self._items, method) for method in _METHODS)
-        self._enter = _chained(runs if self._context is None else [self._context, *runs], _run)
+        self._enter = _stacked(runs if self._context is None else [self._context, *runs], _run)
         self.run = self._enter if runs else None
-        self.send = _chained(sends, _send) if sends else None
+        self.send = _stacked(sends, _send) if sends else None
 
     # The list
 
-    def add(self, middleware: Any) -> Any:
+    def add(self, middleware: M) -> M:
         """Add one at the end, as the innermost; return it, so that it may decorate a class."""
         self.append(middleware)
         return middleware
@@ -172,7 +173,7 @@ def _wraps(items: Sequence[Any], method: str) -> list[Wrap[Any]]:
     return [wrap for wrap in found if callable(wrap) and getattr(wrap, "__func__", None) is not plain]
 
 
-def _chained(wraps: Sequence[Wrap[C]], last: Proceed[C]) -> Proceed[C]:
+def _stacked(wraps: Sequence[Wrap[C]], last: Proceed[C]) -> Proceed[C]:
     for wrap in reversed(wraps):
         last = _around(wrap, last)
     return last

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lavoro.protocol.message import Job
-from lavoro.worker.child.capacity import AHEAD, BATCH, LATE, PATIENT, SOON, SURE, Capacity
+from lavoro.worker.child.capacity import AHEAD, BATCH, FEW, LATE, PATIENT, SOON, SURE, Capacity
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
 from lavoro.worker.child.pools.threads import ThreadPool
@@ -117,3 +117,41 @@ def test_full_rounds_are_counted_until_one_is_not_full() -> None:
         assert child.capacity.full_rounds == full_rounds
     child.claim(4, limit=5)
     assert child.capacity.full_rounds == 0
+
+
+def end(child: Child, count: int) -> None:
+    """Let tasks end whose outcomes are not stored yet."""
+    assert len(child.pool.take_back()) == count
+
+
+def test_after_a_claim_of_few_tasks_the_next_one_waits_until_outcomes_are_stored() -> None:
+    child = Child()
+    child.claim(FEW - 1)
+    end(child, FEW - 1)
+    assert child.capacity.wait_for_more(child.capacity.room()) == SOON
+    assert child.capacity.blocked, "the storing of the outcomes wakes the claimer"
+    child.in_flight.release(child.in_flight.jobs())
+    assert child.capacity.wait_for_more(child.capacity.room()) == 0
+    assert not child.capacity.blocked
+
+
+def test_it_waits_no_longer_than_a_moment() -> None:
+    child = Child()
+    child.claim(1)
+    end(child, 1)
+    child.clock.now += SOON
+    assert child.capacity.wait_for_more(child.capacity.room()) == 0
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 1), (FEW, BATCH)], ids=["more may wait", "many"])
+def test_other_claims_follow_at_once(count: int, limit: int) -> None:
+    child = Child()
+    child.claim(count, limit=limit)
+    end(child, count)
+    assert child.capacity.wait_for_more(child.capacity.room()) == 0
+
+
+def test_tasks_that_run_are_not_waited_for() -> None:
+    child = Child()
+    child.claim(1)
+    assert child.capacity.wait_for_more(child.capacity.room()) == 0

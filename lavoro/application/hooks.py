@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 from lavoro.definition.comparison import Definition, difference
-from lavoro.definition.resources import Resources
+from lavoro.definition.resources import ENDING, Resources
 from lavoro.exceptions import ImproperlyConfigured, LavoroError
 from lavoro.execution.coroutines import refuse_unawaited
 from lavoro.runtime import forking
@@ -93,7 +93,7 @@ def start(hooks: Iterable[Hook], resources: Resources) -> None:
     for hook in hooks:
         try:
             _run(hook, "start-up", resources)
-        except Exception as error:
+        except ENDING as error:
             raise LavoroError(f"the start-up function {hook.name} failed: {failure(error)}") from error
 
 
@@ -102,7 +102,7 @@ def stop(hooks: Iterable[Hook], resources: Resources) -> None:
     for hook in sorted(hooks, key=lambda each: -each.number):
         try:
             _run(hook, "shutdown", resources)
-        except Exception as error:
+        except ENDING as error:
             logger.exception("the shutdown function %s failed: %s", hook.name, failure(error))
 
 

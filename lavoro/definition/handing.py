@@ -117,7 +117,7 @@ def made_type(function: Callable[..., Any]) -> type | None:
     signature = _signature(function, skip_first=False)
     annotation = _evaluated(function, signature.return_annotation) if signature is not None else None
     parts = typing.get_args(annotation)
-    cls = parts[0] if parts else None
+    cls = _evaluated(function, parts[0]) if parts else None
     plain = not isinstance(cls, type) or cls.__module__ == "builtins" or cls in type_encoders
     return None if plain else cls
 

@@ -22,6 +22,8 @@ from lavoro.text.failing import failure, shown
 logger = logging.getLogger("lavoro.worker")
 
 T = TypeVar("T")
+ENDING = (Exception, SystemExit)
+"""The errors of the application's code that end a step; ``sys.exit()`` must not end a process that others watch."""
 Around = Callable[[], AbstractContextManager[Any]]
 """Makes the context in which code of the application runs outside of a task."""
 
@@ -41,11 +43,16 @@ class Resource(Generic[T]):
 
     def __init__(self, name: str, function: Callable[..., Iterator[T]], resources: Resources) -> None:
         self.name, self.__wrapped__, self._resources = name, function, resources
-        self.type = made_type(function)
-        """The class of the object, as far as the function is annotated."""
+        self._type: type | None = None
         self._lock = ForkedLock()
         self._live: Live | None = None
         in_each_fork(self._forget)
+
+    @property
+    def type(self) -> type | None:
+        """The class of the object, as far as the function is annotated, and the class is defined by now."""
+        self._type = self._type or made_type(self.__wrapped__)
+        return self._type
 
     def get(self) -> T:
         """Return this process's object; the first call makes it."""
@@ -186,7 +193,7 @@ class Resources:
         except StopIteration:
             place = _definition(resource.__wrapped__).place
             raise LavoroError(f"the resource {resource.name!r} yields nothing ({place})") from None
-        except Exception as error:
+        except ENDING as error:
             raise LavoroError(f"the resource {resource.name!r} cannot be made: {failure(error)}") from error
         if not self._closes:
             atexit.register(_close, weakref.ref(self))
@@ -226,7 +233,7 @@ class Resources:
             try:
                 with named_when_slow(f"closing the resource {resource.name!r}"), self._around():
                     resource.close()
-            except Exception as error:
+            except ENDING as error:
                 logger.exception("the resource %r cannot be closed: %s", resource.name, failure(error))
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -95,6 +96,13 @@ class Pipe:
                 break
             messages += received
         return messages
+
+    def has(self, kind: str) -> bool:
+        """Whether a message of that kind waits to be read, or the other end is gone; both stay to be read."""
+        if not select.select([self.socket], [], [], 0)[0]:
+            return False
+        data = self.socket.recv(65_536, socket.MSG_PEEK)
+        return not data or f'{{"kind": "{kind}"'.encode() in data
 
     def messages(self) -> Iterator[Message]:
         """Yield messages until the other end is gone."""

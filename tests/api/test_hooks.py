@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -118,6 +119,21 @@ def test_a_start_that_fails_is_the_last(app: Lavoro, noted: list[str]) -> None:
     with pytest.raises(LavoroError, match=wanted):
         run(app)
     assert noted == []
+
+
+def test_an_exit_is_a_failure(app: Lavoro, noted: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    for decorate in (app.on_shutdown, app.on_startup):
+        decorate(lambda: noted.append("runs"))
+
+        @decorate
+        def leaves() -> None:
+            sys.exit("no configuration")
+
+    with pytest.raises(LavoroError, match=r"leaves failed: SystemExit: no configuration \("):
+        run(app)
+    hooks.stop(app.shutdown.of("process"), app.resources)
+    assert noted == ["runs", "runs"]
+    assert "leaves failed: SystemExit: no configuration (" in caplog.text
 
 
 def test_a_shutdown_that_fails_is_logged(app: Lavoro, noted: list[str], caplog: pytest.LogCaptureFixture) -> None:

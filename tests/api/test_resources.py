@@ -249,6 +249,14 @@ def test_an_annotation_that_comes_later(app: Lavoro) -> None:
     assert app.tasks["made.send"]("a") == "smtp:a"  # the first use of the tasks looks again
 
 
+def test_a_class_that_is_named_as_a_text_and_defined_later(app: Lavoro) -> None:
+    names: dict[str, Any] = {"app": app, "Iterator": Iterator, "__name__": "made"}
+    exec("@app.resource\ndef post() -> Iterator['Post']: yield Post('later')", names)
+    names["Post"] = Mailer
+    task = by_default(app)
+    assert task("a") == "later:a"
+
+
 def test_models_of_pydantic_beside_a_resource(app: Lavoro) -> None:
     mailer_of(app)
 

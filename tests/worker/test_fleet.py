@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -102,6 +103,12 @@ def test_a_node_that_waits_stops_when_it_is_told(start: Start, ledger: Ledger, g
     first = start("one@test", "--grace", "0")
     second = start("two@test")
     waiting, running = (first, second) if _waits(first, second) is first else (second, first)
+    processes = waiting.children
+    waiting.send(signal.SIGTSTP)  # another order, which the process leaves unread
+    waiting.until("SIGTSTP: quiet")
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.process.wait(2)
+    assert waiting.children == processes
     begun = time.monotonic()
     assert waiting.stop() == 0
     assert time.monotonic() - begun < 20  # not the grace of 30 s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import select
+import time
 from typing import Any
 
 from lavoro.application import hooks
@@ -51,7 +51,9 @@ class FleetStart:
             if standing is not None and standing.worker != told:
                 told = standing.worker
                 logger.info("waiting for the start-up function %s, which %s runs", hook.name, told)
-            self._pause()
+            if self._pipe.has("stop"):
+                raise ToldToStop
+            time.sleep(AGAIN)
 
     def _run_here(self, hook: Hook, startup: Startup) -> None:
         hooks.start([hook], self._app.resources)
@@ -59,8 +61,3 @@ class FleetStart:
             if not startups.end(tx, startup, worker_id=self._worker_id):
                 raise LavoroError(f"the start-up function {hook.name} has run, but this process has lost its lease")
         logger.info("the start-up function %s has run for release %s", hook.name, startup.release)
-
-    def _pause(self) -> None:
-        """Wait; the supervisor sends nothing to a process that begins, except for the order to stop."""
-        if select.select([self._pipe.socket], [], [], AGAIN)[0]:
-            raise ToldToStop

@@ -63,6 +63,8 @@ class NodeEnd:
 
     def __init__(self) -> None:
         self._keeper: ChildProcess | None = None
+        self.expected = False
+        """Whether the children were told to wait."""
         self.over = False
         """Whether a child was told to run the functions of the end."""
 

@@ -45,6 +45,7 @@ class Stopping:
         grace = 0.0 if cold else grace
         words = self._words(why, cold=cold, grace=grace)
         self._ordered = now
+        together = self.node_end.expected = self.node_end.expected or together
         self._children.stop_replacing()
         self._by = now if self._cold else now + (COLD if cold else grace + LEAVING)
         self._cold = cold

@@ -195,11 +195,12 @@ class Supervisor:
         self._stop("giving up", cold=True, grace=0)
 
     def _stop(self, why: str, *, cold: bool, grace: float) -> None:
-        together = self._said_ready and self._current.config.stops_node
+        together = bool(self._children.ready) and self._current.config.stops_node
         self._announcements.say(self._stopping.order(why, cold=cold, grace=grace, together=together))
 
     def _warn_of_missing_end(self) -> None:
-        if self._said_ready and self._current.config.stops_node and not self._stopping.node_end.over:
+        end, needed = self._stopping.node_end, self._said_ready and self._current.config.stops_node
+        if (end.expected or needed) and not end.over:
             logger.warning("the shutdown functions of the worker have not run: no process was left that could")
 
     def _obey(self, number: int) -> None:

@@ -45,6 +45,14 @@ def everything(self: Any, seconds: float) -> str:
     return "sent"
 
 
+@app.task(name="root", bind=True)
+def root(self: Any) -> None:
+    """Begin a chain and tasks that send tasks: what comes of this one must be done where it was begun."""
+    note("root", self.request.id)
+    chain(step.s(), step.s()).delay()
+    late.delay(0.01, 2)
+
+
 EVERYTHING = {"step": 3 + 3 + 2, "again": 3, "late": 3, "everything": 1}
 """The starts that come of one ``everything``."""
 

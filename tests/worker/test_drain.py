@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
+import random
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -177,3 +180,22 @@ def test_nothing_is_ever_left(
         sender.send_task("everything", [0.002 * (number % 100)])
         drained(start_worker, *shape, url=migrated_url)
         assert rows(sender, LEFT) == [], f"round {number}"
+
+
+@pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[4]])
+def test_a_task_that_comes_at_the_end_is_begun_with_all_that_follows_or_not_at_all(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shape: list[str]
+) -> None:
+    """Others send tasks while the worker is about to end. DRAINS sets the number of rounds."""
+    pauses = random.Random(14)
+    for number in range(ROUNDS):
+        sender.send_task("root")
+        worker = start_worker("--drain", *shape, url=migrated_url, app="tests.worker.draining", ready=False)
+        while worker.process.poll() is None:
+            sender.send_task("root")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(pauses.uniform(0.1, 0.7))
+        assert worker.wait() == 0, worker.log
+        left = rows(sender, LEFT)
+        assert set(left) <= {("waiting", "root", 0)}, f"round {number}: {left}"
+        rows(sender, "delete from lavoro.waiting")

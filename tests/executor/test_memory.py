@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from lavoro import Lavoro, Task, signals
 from lavoro.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from lavoro.execution.executor import Cancelled, OutOfTime, execute
+from lavoro.middleware import Middleware, RunCall, SessionCleanup, TimeLog
 from tests.executor.run import NODE, job_of
 
 
@@ -113,6 +116,39 @@ def test_the_variables_of_a_task_that_failed_are_free(app: Lavoro, collector: No
         execute(end, job_of(end), NODE)
     assert len(held) == 2
     assert [reference() for reference in held] == [None, None]
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_so_are_they_with_middleware_and_hooks(
+    app: Lavoro, collector: None, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("lavoro.task"), "propagate", False)  # pytest keeps the records
+
+    class Catching(Middleware):
+        def run(self, call: RunCall, proceed: Callable[[RunCall], Any]) -> Any:
+            try:
+                value = proceed(call)
+            except BaseException as error:
+                kept = error  # noqa: F841
+                raise
+            return value
+
+    app.middleware.extend([Catching(), SessionCleanup(scoped_session(sessionmaker())), TimeLog()])
+    held.clear()
+
+    def fail(*_: Any) -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise ValueError("of a hook")
+
+    @app.task(bind=True, autoretry_for=(OSError,), max_retries=3, before=lambda call: None, after=fail)
+    def end(self: Any) -> Any:
+        return WAYS[way](self)
+
+    for _ in range(2):
+        execute(end, job_of(end), NODE)
+    assert len(held) == 4
+    assert [reference() for reference in held] == [None] * 4
 
 
 def test_the_arguments_are_free(app: Lavoro, collector: None) -> None:

@@ -22,7 +22,8 @@ def complete(app: Any, task_id: str, result: Any) -> bool:
     if stored is None or stored.stage == "finished":
         return False
     options = serialization.loads(stored.options) if stored.options else {}
-    request = SimpleNamespace(options=options, id=task_id, root_id=options.get("root_id") or task_id, priority=None)
+    root = options.get("root_id") or task_id
+    request = SimpleNamespace(job=None, options=options, id=task_id, root_id=root, priority=None)
     follow = continuation.follow(app, request, SUCCESS, result) or Follow()
     text, payload = _encoded(app, result)
     return _end(app, Ended(id, SUCCESS, text, payload), follow)

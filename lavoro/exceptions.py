@@ -18,6 +18,8 @@
     ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
     ├── CeleryCommandException  a command ends with an exit code of its own
     ├── InvalidCanvas           a task would wait for itself; also a ValueError
+    ├── ScheduleError           a schedule cannot be made, changed or run so; also a ValueError
+    │   └── ScheduleNotFound        there is none of that name; also a KeyError
     ├── DriverNotFound          psycopg finds no libpq; also an ImportError
     └── OperationalError        the database cannot be reached or refused
     SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
@@ -199,6 +201,17 @@ class NotSupported(LavoroError, NotImplementedError):
 
 class InvalidCanvas(LavoroError, ValueError):
     """Tasks could never end as they are put together: one of them would wait for itself."""
+
+
+class ScheduleError(LavoroError, ValueError):
+    """A schedule cannot be made, changed or run as it was asked."""
+
+
+class ScheduleNotFound(ScheduleError, KeyError):
+    """The database has no schedule of that name."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
 
 
 class DriverNotFound(LavoroError, ImportError):

@@ -20,6 +20,7 @@ from lavoro.protocol.message import Message
 from lavoro.schedules.entry import Entry
 from lavoro.schedules.texts import Timing, schedule_of
 from lavoro.store import schedules
+from lavoro.store.entries import StoredSchedule
 from lavoro.store.errors import first_line
 from lavoro.store.schedules import Advance, Due, Served, Tick
 from lavoro.store.tx import Tx
@@ -122,7 +123,7 @@ def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: 
     return Prepared(tick._replace(task_id=id), outbox.messages, outbox.shown)
 
 
-def send(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any) -> Any:
+def send(app: Any, due: Due | StoredSchedule, entry: Entry | None, planned: Planned, before: Any) -> Any:
     """Call the task of a tick; return its result."""
     args, kwargs, options = called(due, entry)
     told = {"schedule": due.name, "at": planned.at.astimezone(timezone.utc).isoformat(), "late": planned.late}
@@ -136,12 +137,13 @@ def send(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any)
     return call(app, due.task, args, kwargs, options)
 
 
-def called(due: Any, entry: Entry | None) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+def called(due: Due | StoredSchedule, entry: Entry | None) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     """Return the arguments and options of a schedule's calls: those of its row, or of its code."""
     if due.in_code and entry is not None:
         kwargs = {key: value_of(value) for key, value in entry.kwargs.items()}
         return [value_of(value) for value in entry.args], kwargs, dict(entry.options)
-    read = [serialization.loads(text) if text else None for text in (due.args, due.kwargs, due.options)]
+    given = (due.args, due.kwargs, due.options)
+    read = [serialization.loads(each) if isinstance(each, str) else each for each in given]
     return list(read[0] or ()), dict(read[1] or {}), dict(read[2] or {})
 
 

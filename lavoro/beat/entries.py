@@ -60,6 +60,16 @@ def row_of(entry: Entry, app: Any) -> Row:
     return Row(entry.name, entry.task, *texts, text, zone, in_code, **entry.rules._asdict())
 
 
+def check_call(entry: Entry, app: Any) -> None:
+    """Raise ``ValueError`` for arguments that the task does not take, if the application knows the task."""
+    rules = getattr(app.tasks.get(entry.task), "__arguments__", None)
+    if rules is not None:
+        try:
+            rules.check(tuple(entry.args), entry.kwargs)
+        except TypeError as error:
+            raise ValueError(f"the schedule {entry.name!r} calls its task wrongly: {error}") from error
+
+
 def _text(value: Any) -> str | None:
     return serialization.dumps(value) if value else None
 

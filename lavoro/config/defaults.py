@@ -267,6 +267,7 @@ DEFAULTS: dict[str, Default] = {
     "enable_utc": Default(True, "False: times without a zone are local ones.", FLAG),
     "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
     "lavoro_run_schedules": Default(True, "False: workers leave periodic tasks to other workers.", FLAG),
+    "lavoro_tick_expires": Default(30 * _DAY, "How long the ticks of schedules are kept; 0 or None: for ever.", _KEPT),
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", ANY),
     "beat_max_loop_interval": Default(
         0, "Most seconds between two looks for schedules that are due; 0: as the scheduler does by itself.", SECONDS

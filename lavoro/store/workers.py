@@ -24,6 +24,8 @@ class Registration(NamedTuple):
     queues: list[str]
     release: str
     lease: float
+    scheduled: list[str] | None = None
+    """The tasks whose schedules its node sends, None: it sends none."""
 
 
 EVER = 1e9

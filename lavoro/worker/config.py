@@ -98,6 +98,7 @@ class WorkerConfig:
     stops_node: bool
     """Whether functions run once for the node after its last task."""
     runs_schedules: bool = True
+    tick_expires: float | None = None
     notes: tuple[str, ...] = ()
     """Warnings to log when the worker begins."""
 
@@ -114,11 +115,12 @@ class WorkerConfig:
 
     @property
     def retention(self) -> dict[str, float | None]:
-        """Seconds for which the rows of each partitioned table are kept; None for ever."""
+        """Seconds for which the rows of each table are kept; None for ever."""
         return {
             "finished_success": self.success_expires,
             "finished_failure": self.failure_expires,
             "attempt": self.failure_expires,
+            "tick": self.tick_expires,
         }
 
     def summary(self, node: str, *, app: str, database: str) -> str:
@@ -148,6 +150,7 @@ _SETTINGS = {
     "success_expires": "result_expires",
     "failure_expires": "lavoro_failure_expires",
     "runs_schedules": "lavoro_run_schedules",
+    "tick_expires": "lavoro_tick_expires",
 }
 
 
@@ -186,6 +189,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         starts_node=bool(app.startup.of("fleet", "worker")),
         stops_node=bool(app.shutdown.of("worker")),
         runs_schedules=conf.lavoro_run_schedules if options.beat is None else options.beat,
+        tick_expires=conf.seconds("lavoro_tick_expires") or None,
     )
 
 

@@ -31,6 +31,7 @@ SENDING = {
     "insert_canvas", "save_group",
 }  # fmt: skip
 READING = {
+    "list_schedules", "schedule_history", "sent_ticks", "skipped_beyond", "schedule_problems",
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",

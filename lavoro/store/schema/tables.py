@@ -58,7 +58,7 @@ _DOMAINS = (
 _CHECKS = (
     "name <> ''", "task <> ''", "timing <> ''", "origin in ('code', 'api', 'sql')", "missed in ('skip', 'once', 'all')",
     "overlap in ('skip', 'allow', 'queue', 'cancel')", "missed_most > 0", "missed_age > 0", "jitter >= 0",
-    "most_runs > 0",
+    "most_runs > 0", "json_typeof(args) = 'array'", "json_typeof(kwargs) = 'object'", "json_typeof(options) = 'object'",
 )  # fmt: skip
 """The checks of a schedule."""
 
@@ -275,6 +275,7 @@ class Tables:
             _text("end_reason"),
             sa.Column("quiet", sa.Boolean, nullable=False, server_default=sa.text("false")),
             sa.Column("live", sa.Boolean, sa.Computed("stopped_at is null", persisted=True)),
+            sa.Column("scheduled", ARRAY(sa.Text)),
         )
         sa.Index("worker_live", table.c.expires_at, postgresql_where=table.c.stopped_at.is_(None))
         return table

@@ -2,7 +2,7 @@
 update {schema}.schedule s set
     next_at = u.next_at,
     due_at = u.due_at,
-    last_at = coalesce(u.last_at, s.last_at),
+    last_at = greatest(u.last_at, s.last_at),
     last_task_id = coalesce(u.last_task_id, s.last_task_id),
     runs = s.runs + u.runs,
     skips = s.skips + u.skips,

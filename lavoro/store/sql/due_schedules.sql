@@ -1,10 +1,11 @@
 -- Locks the schedules that are due within some seconds, and returns them, the earliest first.
 -- Where the task of the last tick has not ended (`last_stage`), the overlap is decided at the tick, not ahead.
+-- No time until that of the last tick comes again, even if `since` is set back.
 -- Schedules that another worker has locked are left to it.
 select
     s.name, s.task, s.args::text, s.kwargs::text, s.options::text, s.timing, s.zone, s.in_code,
     s.missed, s.missed_most, s.missed_age, s.overlap, s.jitter, s.starts_at, s.ends_at, s.most_runs,
-    s.next_at, s.due_at, s.since, s.runs, s.last_task_id, l.stage,
+    s.next_at, s.due_at, greatest(s.since, s.last_at), s.runs, s.last_task_id, l.stage,
     clock_timestamp()
 from {schema}.schedule s
 cross join lateral (

@@ -1,4 +1,4 @@
-"""Makes partitions ahead of time, and drops those whose rows are older than the retention."""
+"""Makes partitions ahead of time, and drops what is older than the retention."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import members, workers
+from lavoro.store import entries, members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
@@ -36,7 +36,9 @@ class Retention(Duty):
         if workers.acquire_leadership(tx, "retention", holder=self._node, seconds=INTERVAL - 60) is None:
             return  # another node has done it
         for table, kept in self._kept.items():
-            if kept is not None:
+            if kept is not None and table == "tick":
+                self.attempt(tx, "to forget old ticks", partial(entries.forget_ticks, kept=kept))
+            elif kept is not None:
                 part = partial(self._retain_table, table=table, kept=kept)
                 self.attempt(tx, f"to make and drop partitions of {table}", part)
         if (kept := self._kept.get("finished_success")) is not None:

@@ -7,9 +7,9 @@ create table {schema}.schedule (
     -- The application whose code defines it.
     app text,
     task text not null check (task <> ''),
-    args json,
-    kwargs json,
-    options json,
+    args json check (json_typeof(args) = 'array'),
+    kwargs json check (json_typeof(kwargs) = 'object'),
+    options json check (json_typeof(options) = 'object'),
     -- Fields of a crontab, or a phrase: '0 9 * * mon-fri', '@daily', '@every 90s', '@at 2027-01-01T00:00:00+00:00'.
     timing text not null check (timing <> ''),
     zone text,
@@ -65,6 +65,9 @@ create table {schema}.scheduler_entry (
     runs bigint not null,
     primary key (app, name)
 );
+
+-- The tasks whose schedules a worker sends; null: it leaves schedules to others.
+alter table {schema}.worker add column scheduled text[];
 
 -- Before a schedule is changed: other times are computed anew, and ticks of the former ones are not caught up.
 create function {schema}.define_schedule() returns trigger language plpgsql

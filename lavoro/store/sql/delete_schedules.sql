@@ -1,0 +1,2 @@
+-- Deletes schedules; their ticks stay.
+delete from {schema}.schedule where name = any (%(names)s::text[])

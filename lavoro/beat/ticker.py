@@ -7,6 +7,7 @@ from typing import Any
 
 from lavoro.beat import dispatch
 from lavoro.beat.entries import entries_of, synchronise
+from lavoro.beat.problems import Problems
 from lavoro.runtime.service import Service, jitter
 from lavoro.store import schedules
 from lavoro.store.errors import OUTAGE
@@ -45,6 +46,7 @@ class Ticker(Service):
         self._entries: dict[str, Any] = {}
         self._served = Served([], [])
         self._define = False
+        self._problems = Problems()
         self._leads = True
         """Whether it looks at once when a schedule is due."""
         self._awaits = False
@@ -79,6 +81,7 @@ class Ticker(Service):
                 if found < dispatch.PAGE:
                     break
             seconds = schedules.seconds_until_next(tx, self._served)
+            self._problems.look(tx)
         return self._pause(seconds, served)
 
     def _pause(self, seconds: float | None, served: int) -> float:

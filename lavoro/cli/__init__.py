@@ -39,7 +39,7 @@ class Group(click.Group):
 
 @click.group(
     cls=Group,
-    commands=Verbs(("worker", "beat", "run", "migrate", "status", "purge", "doctor", "health")),
+    commands=Verbs(("worker", "beat", "run", "migrate", "status", "purge", "doctor", "health", "schedule")),
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
 )
 @APP_OPTION

@@ -34,3 +34,16 @@ def load_app(context: click.Context, app: str | None) -> Lavoro:
     if doubt := ambiguity(name, found):
         say(f"lavoro: {doubt}", error=True)
     return found
+
+
+def load_tasks(app: Lavoro) -> None:
+    """Import the modules of the application's tasks; an error in one of them is told in one line."""
+    try:
+        app.import_modules()
+        app.finalize(auto=True)
+    except LavoroError:
+        raise
+    except Exception as error:
+        raise click.ClickException(
+            f"the modules of tasks could not be imported: {type(error).__name__}: {error}"
+        ) from error

@@ -10,11 +10,17 @@ import click
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, liveness_option
 from lavoro.cli.output import say
+from lavoro.store import entries
+from lavoro.store.entries import Problem
 from lavoro.store.errors import translated
 from lavoro.store.queues import WorkerStatus, worker_status
+from lavoro.text.commands import command
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 from lavoro.worker.config import node_name
+
+SHOWN = 100
+"""The most schedules with a problem that are counted."""
 
 
 @click.command(short_help="Tell whether this node's worker is well.")
@@ -25,24 +31,39 @@ from lavoro.worker.config import node_name
     "--max-age", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True,
     metavar="SECONDS", help="Maximum age of the last sign of life.",
 )  # fmt: skip
+@click.option("--schedules", is_flag=True, help="Not well either while a schedule is late or has an error.")
 @click.pass_context
 def health(
-    context: click.Context, app: str | None, hostname: str | None, liveness_file: str | None, max_age: float
-) -> None:
+    context: click.Context, app: str | None, hostname: str | None, liveness_file: str | None, max_age: float,
+    schedules: bool,
+) -> None:  # fmt: skip
     """Tell in one line whether this node's worker is well; exit code 0 if so, else 1.
 
     With a liveness file the file alone is asked: it is touched only while the worker's lease is renewed and its loops
-    turn. Without one the database is asked whether the node has a live lease.
+    turn. Without one the database is asked whether the node has a live lease, and which schedules are late or have an
+    error; these change the exit code with --schedules alone, because a restart of the worker may not mend them.
     """
+    if liveness_file and schedules:
+        raise click.UsageError("--schedules asks the database: leave out --liveness-file")
     if liveness_file:
         problem, words = _ask_file(Path(liveness_file), max_age)
     else:
         node = node_name(hostname)
-        with translated():
-            workers = [worker for worker in worker_status(load_app(context, app).database) if worker.node == node]
+        database = load_app(context, app).database
+        with translated(), database.tx() as tx:
+            workers = [worker for worker in worker_status(database) if worker.node == node]
+            wrong = entries.problems(tx, limit=SHOWN)
         problem, words = _ask_workers(node, workers, max_age)
+        if wrong:
+            problem, words = problem or schedules, f"{words}; {_told(wrong)}"
     say(plain(words))
     context.exit(1 if problem else 0)
+
+
+def _told(wrong: list[Problem]) -> str:
+    """Tell of schedules with a problem."""
+    first, more = wrong[0], "" if len(wrong) == 1 else f", and {len(wrong) - 1} more have a problem"
+    return f"the schedule {first.name!r} {first.words}{more} (see {command('doctor')})"
 
 
 def _ask_file(path: Path, max_age: float) -> tuple[bool, str]:

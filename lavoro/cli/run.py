@@ -16,7 +16,7 @@ from lavoro import log, serialization, signals, states
 from lavoro.app import Lavoro
 from lavoro.application import hooks
 from lavoro.calling.eager import run_here
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_app, load_tasks
 from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, comma_separated
 from lavoro.cli.output import say
 from lavoro.config import spelling
@@ -51,12 +51,11 @@ def run(
     found = load_app(context, app)
     found.conf.update({f"task_{limit}": seconds for limit, seconds in limits.items() if seconds is not None})
     found.conf.include = (*found.conf.include, *include)
-    found.import_modules()
-    found.finalize(auto=True)
+    load_tasks(found)
     task = _find(found, name)
     log.setup(loglevel.upper())
     with _process(found, task):
-        args, kwargs = task.__plain__(*_read(arguments), {})
+        args, kwargs = task.__plain__(*read_arguments(arguments), {})
         result = run_here(found, task, args, kwargs, limit=_limit)
     if result.state == states.SUCCESS:
         say(_stored(found, name, result.result))
@@ -117,7 +116,8 @@ def _limit(seconds: float, error: BaseException) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _read(arguments: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+def read_arguments(arguments: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a call by place and by name; each is JSON, or else a text."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     for text in arguments:

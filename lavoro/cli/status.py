@@ -1,8 +1,10 @@
-"""``lavoro status``: show queues, waiting and running tasks, and live workers."""
+"""``lavoro status``: show queues, waiting and running tasks, live workers, and what is wrong with schedules."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.text import Text
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
+from lavoro.store.entries import Problem, problems
 from lavoro.store.errors import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
 from lavoro.store.schema import migrate as migrations
@@ -19,6 +22,8 @@ from lavoro.text.printable import cut, plain
 
 NOBODY = 69
 """Exit code when no worker is alive, as Celery's."""
+SHOWN = 100
+"""The most schedules with a problem that are shown."""
 LONGEST = 1000
 """Characters of a cell: names of queues have up to 200 when Python sends the task, and no limit when SQL does."""
 
@@ -28,20 +33,21 @@ LONGEST = 1000
 @click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def status(context: click.Context, app: str | None, as_json: bool) -> None:
-    """Show queues and live workers; exit code 69 when no worker is alive."""
+    """Show queues, live workers, and schedules with a problem; exit code 69 when no worker is alive."""
     found_app = load_app(context, app)
     database, place = found_app.database, found_app.database_shown
     migrations.check(database)
-    with translated():
-        queues, workers = queue_status(database), worker_status(database)
+    with translated(), database.tx() as tx:
+        queues, workers, schedules = queue_status(database), worker_status(database), problems(tx, limit=SHOWN)
     if as_json:
-        found = {"database": place, "queues": [q._asdict() for q in queues], "workers": [w._asdict() for w in workers]}
+        rows: dict[str, Sequence[Any]] = {"queues": queues, "workers": workers, "schedules": schedules}
+        found = {"database": place, **{name: [row._asdict() for row in several] for name, several in rows.items()}}
         say(json.dumps(found, default=str))
     else:
         say(f"database: {place}")
         first = _queues(queues) if queues else "no tasks wait or run"
         second = _workers(workers) if workers else "no live worker"
-        Console().print(first, second, sep="\n")
+        Console().print(first, second, *[_schedules(schedules)] * bool(schedules), sep="\n")
     context.exit(0 if workers else NOBODY)
 
 
@@ -70,6 +76,13 @@ def _workers(rows: list[WorkerStatus]) -> Table:
     for row in rows:
         busy, seen = f"{row.running:,} of {row.slots}{', quiet' * row.quiet}", f"{row.seen:.0f} s ago"
         _add(table, row.node, f"{row.process} (pid {row.pid})", row.pool, busy, ", ".join(row.queues), seen)
+    return table
+
+
+def _schedules(rows: list[Problem]) -> Table:
+    table = Table("schedule", "task", "problem", title="Schedules with a problem")
+    for row in rows:
+        _add(table, row.name, row.task, row.words)
     return table
 
 

@@ -144,7 +144,7 @@ def history(tx: Tx, name: str, *, before: dt.datetime | None, limit: int) -> lis
     return [PastTick(*row) for row in tx.run("schedule_history", {"name": name, "before": before, "limit": limit})]
 
 
-def problems(tx: Tx, *, late: float = LATE, limit: int = 100) -> list[Problem]:
+def problems(tx: Tx, *, late: float = LATE, limit: int | None = None) -> list[Problem]:
     """Return what is wrong with schedules, by their names."""
     return [Problem(*row) for row in tx.run("schedule_problems", {"late": late, "limit": limit})]
 
@@ -184,5 +184,18 @@ def note_run(tx: Tx, name: str, task_id: uuid.UUID | None) -> None:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredSchedule:
-    args, kwargs, options = (serialization.loads(text) if text else None for text in row[2:5])
-    return StoredSchedule._make((*row[:2], list(args or ()), dict(kwargs or {}), dict(options or {}), *row[5:]))
+    return StoredSchedule._make((*row[:2], *decoded(*row[2:5]), *row[5:]))
+
+
+class Call(NamedTuple):
+    """The arguments and options of a schedule's calls."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+
+
+def decoded(args: str | None, kwargs: str | None, options: str | None) -> Call:
+    """Read them from their texts."""
+    read = [serialization.loads(text) if text else None for text in (args, kwargs, options)]
+    return Call(list(read[0] or ()), dict(read[1] or {}), dict(read[2] or {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lavoro.monitoring.doctor import canvases, retention, schema, server, vacuum, workers
+from lavoro.monitoring.doctor import canvases, retention, schedules, schema, server, vacuum, workers
 from lavoro.monitoring.doctor.exam import Exam, Finding
 from lavoro.monitoring.doctor.role import examine_role
 
@@ -28,6 +28,7 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     workers.silent_workers,
     workers.orphans,
     canvases.stuck_barriers,
+    schedules.problems,
     retention.late_partitions,
 )
 """In the order in which their findings are printed."""

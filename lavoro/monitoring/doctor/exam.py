@@ -41,6 +41,8 @@ class Exam:
     """The allowed wait of a due task on a queue that no worker serves."""
     skew: float = 2.0
     """The allowed difference between this machine's clock and the database's."""
+    shown: int = 100
+    """The most schedules with a problem that are told."""
     full: float = 0.8
     """The part of the server's connections that may be in use."""
     clock: Callable[[], float] = time.time

@@ -10,8 +10,9 @@ values (
     %(ends_at)s, %(most_runs)s, case when %(paused)s then clock_timestamp() end
 )
 on conflict (name) do update set
-    origin = 'api', app = coalesce(excluded.app, s.app), task = excluded.task, args = excluded.args, kwargs = excluded.kwargs,
-    options = excluded.options, timing = excluded.timing, zone = excluded.zone, in_code = excluded.in_code,
+    origin = 'api', app = coalesce(excluded.app, s.app), task = excluded.task, args = excluded.args,
+    kwargs = excluded.kwargs, options = excluded.options, timing = excluded.timing, zone = excluded.zone,
+    in_code = excluded.in_code,
     missed = excluded.missed, missed_most = excluded.missed_most, missed_age = excluded.missed_age,
     overlap = excluded.overlap, jitter = excluded.jitter, starts_at = excluded.starts_at,
     ends_at = excluded.ends_at, most_runs = excluded.most_runs, defined_at = clock_timestamp(),

@@ -1,0 +1,120 @@
+"""The verbs that show schedules: ``list``, ``show``, ``next`` and ``history``."""
+
+from __future__ import annotations
+
+import click
+
+from lavoro.app import Lavoro
+from lavoro.cli.options import APP_OPTION
+from lavoro.cli.output import say
+from lavoro.cli.schedule.common import JSON_OPTION, app_with_tasks, as_dict, clock, say_json, show_table, zone_of
+from lavoro.exceptions import ScheduleError
+from lavoro.store import entries
+from lavoro.store.entries import Problem, StoredSchedule
+from lavoro.text.printable import cut, plain
+
+SHOWN = 3
+"""Next times that ``show`` tells."""
+
+
+@click.command("list")
+@APP_OPTION
+@JSON_OPTION
+@click.pass_context
+def listing(context: click.Context, app: str | None, as_json: bool) -> None:
+    """List the schedules with their next and last ticks."""
+    found = app_with_tasks(context, app)
+    schedules, problems = [*found.schedules], _problems(found)
+    if as_json:
+        say_json([as_dict(each) for each in schedules])
+    elif not schedules:
+        say("no schedules: lavoro schedule add, or define them in code and start a worker")
+    else:
+        titles = ("name", "when", "task", "next", "last", "runs", "state")
+        show_table(titles, [_line(found, each, problems.get(each.name)) for each in schedules])
+
+
+def _line(app: Lavoro, stored: StoredSchedule, problem: Problem | None) -> tuple[str, ...]:
+    zone = zone_of(app, stored)
+    when = f"{stored.timing} ({stored.zone})" if stored.zone else stored.timing
+    state = stored.state if problem is None else f"{stored.state}: {problem.words}"
+    times = clock(stored.next_at, zone), clock(stored.last_at, zone)
+    return stored.name, when, stored.task, *times, f"{stored.runs:,}", state
+
+
+def _problems(app: Lavoro) -> dict[str, Problem]:
+    with app.database.tx() as tx:
+        return {problem.name: problem for problem in entries.problems(tx, limit=None)}
+
+
+@click.command()
+@APP_OPTION
+@JSON_OPTION
+@click.argument("name")
+@click.pass_context
+def show(context: click.Context, app: str | None, as_json: bool, name: str) -> None:
+    """Show all of one schedule: its definition, state, next times, and what is wrong with it."""
+    found = app_with_tasks(context, app)
+    stored, problem = found.schedules.get(name), _problems(found).get(name)
+    try:
+        times = [*found.schedules.upcoming(name, SHOWN)]
+    except ScheduleError:  # the error of a text that means nothing is in the row, or in the list of problems
+        times = []
+    if as_json:
+        say_json({**as_dict(stored), "upcoming": times, "problem": problem and problem.words})
+        return
+    zone = zone_of(found, stored)
+    shown = {key: value for key, value in as_dict(stored).items() if value not in (None, [], {}, False)}
+    shown |= {key: clock(value, zone) for key, value in shown.items() if hasattr(value, "astimezone")}
+    shown |= {"upcoming": ", ".join(clock(at, zone) for at in times) or "none"}
+    shown |= {"problem": problem.words} if problem else {}
+    for key, value in shown.items():
+        say(plain(f"{key + ':':<14}{cut(str(value), 2000)}"))
+
+
+@click.command("next")
+@APP_OPTION
+@JSON_OPTION
+@click.option("-n", "--count", type=click.IntRange(1), default=5, show_default=True, help="The number of times.")
+@click.argument("name")
+@click.pass_context
+def upcoming(context: click.Context, app: str | None, as_json: bool, count: int, name: str) -> None:
+    """Show the next times of a schedule, one per line."""
+    found = app_with_tasks(context, app)
+    stored, times = found.schedules.get(name), found.schedules.upcoming(name, count)
+    if as_json:
+        say_json(times)
+        return
+    for at in times:
+        say(clock(at, zone_of(found, stored)))
+    if stored.paused_at is not None:
+        say("it is paused: no tick comes until `lavoro schedule resume`", error=True)
+    elif not times:
+        say("no time comes any more", error=True)
+
+
+@click.command()
+@APP_OPTION
+@JSON_OPTION
+@click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The number of ticks.")
+@click.argument("name")
+@click.pass_context
+def history(context: click.Context, app: str | None, as_json: bool, count: int, name: str) -> None:
+    """Show the last ticks of a schedule, sent, skipped and failed; the latest first."""
+    found = app_with_tasks(context, app)
+    past = found.schedules.history(name, count)
+    if as_json:
+        say_json([tick._asdict() for tick in past])
+        return
+    if not past:
+        found.schedules.get(name)  # raises for a name that there is not
+        say("no ticks yet")
+        return
+    rows = []
+    for tick in past:
+        at = clock(tick.due_at, found.timezone)
+        span = f"{at} to {clock(tick.until_at, found.timezone)}" if tick.until_at not in (None, tick.due_at) else at
+        times = "over 1,000" if tick.times is None else f"{tick.times:,}"
+        late = "late" if tick.late and tick.outcome == "sent" else ""
+        rows.append((span, times, tick.outcome, late, tick.task_id or "", tick.reason or ""))
+    show_table(("time", "ticks", "outcome", "", "task", "reason"), rows)

@@ -50,6 +50,10 @@ def class_of(form: Mapping[str, Any]) -> Any:
         value = form.get("kwargs", {}).get(part)
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise ValueError(f"the signature of {form['task']}: kwargs must have {part!r}, not {value!r:.80}")
+    if kind == "chunks" and not (type(n := form["kwargs"].get("n")) is int and n > 0):
+        raise ValueError(
+            f"the signature of {form['task']}: kwargs must have 'n', the calls of a message, not {n!r:.80}"
+        )
     return TYPES[kind] if kind else None
 
 

@@ -81,6 +81,12 @@ def part(kind: str, **kwargs: Any) -> dict[str, Any]:
         (part("chord", header=[{"task": "a.task"}]), "a chord needs a body"),
         (part("chord", header=[{"args": []}], body={"task": "a.task"}), "the key 'task' is missing"),
         (part("chunks", it=[1], n=1), "the signature of celery.chunks: kwargs must have 'task', not None"),
+        (
+            part("chunks", task={"task": "a.task"}, it=[1]),
+            "celery.chunks: kwargs must have 'n', the calls of a message",
+        ),
+        (part("chunks", task={"task": "a.task"}, it=[1], n="2"), "calls of a message, not '2'"),
+        (part("chunks", task={"task": "a.task"}, it=[1], n=0), "calls of a message, not 0"),
         (part("xmap", task={"task": "a.task"}), "the signature of celery.xmap: kwargs must have 'it', not None"),
     ],
 )

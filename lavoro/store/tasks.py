@@ -103,11 +103,23 @@ def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
     if parameters is None:
         return _insert_any(tx, messages, always=always)
     try:
-        tx.execute(statement, parameters | {"always": always})
+        if statement == "insert_canvas" and not always and tx.connection.autocommit:
+            _insert_canvas(tx, parameters)
+        else:
+            tx.execute(statement, parameters | {"always": always})
     except UniqueViolation:
         if always:
             raise
         _insert_any(tx, messages, always=always)
+
+
+def _insert_canvas(tx: Tx, parameters: Mapping[str, Any]) -> None:
+    """Store a canvas in libpq's own words, as a lone call: psycopg's cursor would take 0.1 ms longer."""
+    if any(any(parameters[name]) for name in _TIMES):  # psycopg dumps them
+        tx.execute("insert_canvas", {**parameters, "always": False})
+        return
+    given = [_NO_TIMES if name in _TIMES else column for name, column in parameters.items()]  # in the statement's order
+    tx.run_prepared("insert_canvas", [*given, b"f"], [*[_BINARY] * len(given), _TEXT])
 
 
 def _short_form(messages: Sequence[Message]) -> tuple[str, dict[str, Any] | None]:
@@ -155,6 +167,8 @@ _SHARED = (
     "name", "queue", "priority", "retries", "eta", "countdown", "expires", "expires_in", "options", "payload",
 )  # fmt: skip
 """The fields that calls share which differ only in their arguments."""
+_TIMES, _NO_TIMES = ("etas", "expires"), times(())
+"""The columns of a canvas that are lists, and such a column without any value."""
 
 
 def claim(tx: Tx, worker_id: int, *, lanes: Sequence[Lane], limit: int) -> list[Job]:

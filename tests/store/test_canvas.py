@@ -19,6 +19,7 @@ from lavoro.protocol.place import Follow, Place
 from lavoro.store import members, tasks
 from lavoro.store.arrays import integers, optional_uuids
 from lavoro.store.columns import of_canvas
+from lavoro.store.statements import numbered
 from lavoro.store.tx import Tx
 from tests.store.walk import message, rows, send, stage_of, stored, succeeded, take, value
 
@@ -63,6 +64,7 @@ def test_a_canvas_that_stands_alone_has_members_of_its_own_barriers_only(tx: Tx,
     *others, body = chord(2)
     columns = of_canvas([*others, body])
     assert columns is not None
+    assert (*columns, "always") == numbered("insert_canvas")[1], "they are sent in this order"
     if member == "no index":
         columns["indexes"] = integers([0, None, None])
     else:

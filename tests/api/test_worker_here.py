@@ -58,6 +58,24 @@ def test_tasks_run_in_this_process(app: Lavoro, pool: str) -> None:
     assert not running.alive
 
 
+def test_schedules_run_where_asked_for_and_stop_with_the_worker(
+    app: Lavoro, rows: Rows, eventually: Eventually
+) -> None:
+    @app.periodic(0.1, overlap="allow")
+    @app.task(name="often")
+    def often() -> None: ...
+
+    ticks = "select count(*) from lavoro.tick"
+    with worker(app):
+        assert often.delay().get(timeout=PATIENCE) is None
+    assert rows("select count(*) from lavoro.schedule") == [{"count": 0}]
+    with worker(app, beat=True):
+        eventually(lambda: rows(ticks)[0]["count"] >= 5)
+    known = rows(ticks)
+    time.sleep(0.5)  # five ticks that must not come
+    assert rows(ticks) == known
+
+
 def test_the_manager_pings_the_workers_whose_lease_runs(app: Lavoro) -> None:
     inspect = Manager(app).inspect()
     assert inspect.ping() is None

@@ -44,3 +44,14 @@ class Job(Base):
     title: Mapped[str] = mapped_column(String(200))
     created: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
     due: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Digest(Base):
+    """What visitors did in the minutes before a time; a time has one digest, however often its task starts."""
+
+    __tablename__ = "site_digest"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    until: Mapped[datetime] = mapped_column(DateTime(timezone=True), unique=True)
+    people: Mapped[int]
+    jobs: Mapped[int]

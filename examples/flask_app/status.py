@@ -10,7 +10,7 @@ from typing import Any
 from flask import current_app, url_for
 from sqlalchemy import select
 
-from .models import Job, db, now
+from .models import Digest, Job, db, now
 
 TONES = {
     "PENDING": "waiting",
@@ -59,6 +59,28 @@ def in_words(error: BaseException) -> str:
         answer = error.smtp_error
         return f"{error.smtp_code} {answer.decode(errors='replace') if isinstance(answer, bytes) else answer}"
     return f"{type(error).__name__}: {error}"
+
+
+def periodic() -> list[dict[str, Any]]:
+    """Return what the site does by itself: each schedule with the times of its last and its next run."""
+    schedules = current_app.extensions["lavoro"].schedules
+    return [
+        {
+            "name": schedule.name,
+            "timing": schedule.timing,
+            "last": schedule.last_at and schedule.last_at.timestamp(),
+            "next": schedule.next_at and schedule.next_at.timestamp(),
+            "paused": schedule.paused_at is not None,
+            "runs": schedule.runs,
+        }
+        for schedule in schedules
+    ]
+
+
+def last_digest() -> dict[str, Any] | None:
+    """Return the newest digest."""
+    digest = db.session.scalars(select(Digest).order_by(Digest.until.desc()).limit(1)).first()
+    return None if digest is None else {"until": digest.until.timestamp(), "people": digest.people, "jobs": digest.jobs}
 
 
 def with_addresses(known: dict[str, Any]) -> dict[str, Any]:

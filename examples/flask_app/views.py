@@ -33,7 +33,7 @@ from lavoro import Task
 from . import photographs, tasks
 from .folders import produced_by, uploads
 from .models import Job, User, db, now
-from .status import describe, recent_jobs, with_addresses
+from .status import describe, last_digest, periodic, recent_jobs, with_addresses
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
 
@@ -48,8 +48,9 @@ def page() -> str:
 
 @site.get("/status.json")
 def status() -> Response:
-    """Tell the state of the recent jobs."""
-    return jsonify(jobs=[with_addresses(describe(job)) for job in recent_jobs()], now=now().timestamp())
+    """Tell the state of the recent jobs, and what the site does by itself."""
+    jobs = [with_addresses(describe(job)) for job in recent_jobs()]
+    return jsonify(jobs=jobs, schedules=periodic(), digest=last_digest(), now=now().timestamp())
 
 
 @site.post("/sign-up")

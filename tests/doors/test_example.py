@@ -7,6 +7,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from sqlalchemy import func, select, text
 from werkzeug.test import TestResponse
 
 from examples.flask_app import create_app
+from examples.flask_app.housekeeping.tasks import clean_up
 from examples.flask_app.mail import Mailbox, free_port, serve
-from examples.flask_app.models import Job, User, db
+from examples.flask_app.models import Digest, Job, User, db, now
 from examples.flask_app.photographs import SIZES
 from tests import copies
 from tests.conftest import Eventually
@@ -236,3 +238,37 @@ def test_the_page_allows_nothing_foreign(client: FlaskClient) -> None:
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert "http://" not in answer.text.replace("http://www.w3.org", "")
     assert "https://" not in answer.text
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_page_shows_what_the_site_does_by_itself(client: FlaskClient, eventually: Eventually) -> None:
+    """The worker finds the package; a run by hand is one of the same task."""
+
+    def told() -> dict[str, dict[str, Any]]:
+        return {each["name"]: each for each in client.get("/status.json").get_json()["schedules"]}
+
+    eventually(lambda: set(told()) == {"digest", "clean-up"} and all(each["next"] for each in told().values()))
+    assert (told()["digest"]["timing"], told()["clean-up"]["timing"]) == ("*/5 * * * *", "30 3 * * *")
+    lavoro = client.application.extensions["lavoro"]
+    with client.application.app_context():
+        number = lavoro.schedules.run("digest").get(timeout=30)
+        cleaned = lavoro.schedules.run("clean-up").get(timeout=30)
+        assert db.session.get_one(Digest, number).people == 0
+    assert cleaned == {"jobs": 0, "paths": 0}
+    assert client.get("/status.json").get_json()["digest"]["jobs"] == 0
+
+
+def test_the_clean_up_deletes_what_is_older_than_a_day(client: FlaskClient, settings: dict[str, Any]) -> None:
+    uploads = Path(settings["DATA_FOLDER"]) / "uploads"
+    uploads.mkdir(parents=True)
+    for name, days in (("old", 2), ("new", 0)):
+        (uploads / name).touch()
+        moment = (now() - timedelta(days=days)).timestamp()
+        os.utime(uploads / name, (moment, moment))
+    with client.application.app_context():
+        db.session.add(Job(id="1", kind="report", title="old", created=now() - timedelta(days=2)))
+        db.session.add(Job(id="2", kind="report", title="new"))
+        db.session.commit()
+        assert clean_up() == {"jobs": 1, "paths": 1}
+        assert [job.id for job in db.session.scalars(select(Job))] == ["2"]
+    assert [path.name for path in uploads.iterdir()] == ["new"]

@@ -5,6 +5,7 @@
 const list = document.querySelector(".jobs");
 const live = document.querySelector("[data-live]");
 const empty = document.querySelector(".empty");
+const periodic = document.querySelector(".periodic");
 const template = document.querySelector("#job");
 const UNITS = ["bytes", "kB", "MB", "GB"];
 
@@ -77,7 +78,24 @@ function show(job, now) {
   return card;
 }
 
-function render({ jobs, now }) {
+function cells(...texts) {
+  const row = document.createElement("tr");
+  for (const text of texts) row.appendChild(document.createElement("td")).textContent = text;
+  return row;
+}
+
+function showPeriodic(schedules, digest, now) {
+  periodic.hidden = !schedules.length;
+  const next = (schedule) => schedule.paused ? "paused" : schedule.next ? `in ${span(schedule.next - now)}` : "none";
+  periodic.querySelector("tbody").replaceChildren(...schedules.map((schedule) =>
+    cells(schedule.name, schedule.last ? `${span(now - schedule.last)} ago` : "not yet", next(schedule))));
+  put(periodic.querySelector("[data-digest]"), digest
+    ? `Last digest: ${digest.people} sign-ups and ${digest.jobs} orders in five minutes.`
+    : "No digest has been written yet.");
+}
+
+function render({ jobs, schedules, digest, now }) {
+  showPeriodic(schedules, digest, now);
   const cards = jobs.map((job) => show(job, now));
   // Cards are moved only when the order changed: moving them would take the focus away and restart their animation.
   if (cards.length !== list.childElementCount || cards.some((card, place) => list.children[place] !== card)) list.replaceChildren(...cards);

@@ -1,0 +1,1 @@
+"""What the site does by itself: a digest every few minutes, and a clean-up in the night."""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lavoro import Lavoro, chain, chord, group
+from lavoro import Lavoro, Task, chain, chord, group
 from tests.worker.app import note
 
 app = Lavoro(
@@ -80,7 +80,16 @@ def killed(self: Any, path: str) -> str:
     return "went well"
 
 
-@app.task(name="overdue", bind=True, time_limit=0.3)
+class Follows(Task):
+    """Sends a task when one has failed, after a pause."""
+
+    def on_failure(self, *about: Any) -> None:
+        note("on_failure")
+        time.sleep(0.5)
+        step.delay()
+
+
+@app.task(name="overdue", bind=True, base=Follows, time_limit=0.3)
 def overdue(self: Any) -> None:
     note("overdue", self.request.id)
     time.sleep(600)

@@ -72,12 +72,12 @@ def test_what_stays(start_worker: StartWorker, sender: Lavoro, migrated_url: str
 
 
 def test_the_exit_code_tells_of_failures(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
-    """Also of a task that its supervisor has ended; a failure of an earlier worker does not count."""
+    """Also of a task that its supervisor has ended, whose handler sends another; an earlier worker's do not count."""
     sender.send_task("fail")
     sender.send_task("overdue")
     sender.send_task("step")
     worker = drained(start_worker, "-P", "prefork", "-c", "2", url=migrated_url, code=FAILED)
-    assert last_words(worker) == "3 tasks started, 2 failed; left: none"
+    assert last_words(worker) == "4 tasks started, 2 failed; left: none"
     sender.send_task("step")
     assert last_words(drained(start_worker, url=migrated_url)) == "1 task started, none failed; left: none"
 

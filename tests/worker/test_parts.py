@@ -20,6 +20,7 @@ import lavoro
 from lavoro import Lavoro
 from lavoro.cli.worker import _tell
 from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
+from lavoro.execution.run_settings import RunSettings
 from lavoro.protocol.message import Job
 from lavoro.store import workers
 from lavoro.store.capacity import smallest
@@ -29,6 +30,7 @@ from lavoro.store.workers import Registration
 from lavoro.worker.child import start_warnings
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.runner import limit_of
+from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
@@ -324,3 +326,15 @@ def test_a_limit_that_makes_no_sense_ends_no_process(written: str, limit: float 
     values: list[Any] = [None] * len(Job._fields)
     job = Job(*values)._replace(options=f'{{"time_limit":{written}}}')
     assert limit_of(job) == limit
+
+
+def test_handlers_that_a_stop_comes_before_are_not_waited_for() -> None:
+    """An order to stop may come right after the one to call them."""
+    handlers = EndHandlers(Database("postgresql://127.0.0.1:1/nowhere"), 1, {}, RunSettings("node"))
+    told: list[bool] = []
+    handlers.done = lambda: told.append(handlers.busy)
+    handlers.stopping = True
+    handlers.call()
+    handlers.join(60)
+    assert not handlers.busy
+    assert told == [False]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +16,9 @@ import pytest
 from lavoro import Lavoro, chain
 from lavoro.store.queues import queue_status, worker_status, workers_of
 from tests.conftest import Eventually
-from tests.worker.conftest import PATIENCE, Ledger, StartWorker, Worker, rows
+from tests.worker.conftest import PATIENCE, ROOT, Ledger, StartWorker, Worker, rows
 
+AT_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from lavoro.cli import main; main()"
 OFFERS = "select * from lavoro.offer where until > clock_timestamp()"
 
 
@@ -191,3 +197,36 @@ def test_a_draining_worker_waits_while_it_is_quiet(
     go_on(worker)
     assert worker.wait() == 0
     assert waiting.state == "SUCCESS"
+
+
+def test_ctrl_z_at_a_terminal(migrated_url: str, tmp_path: Path, eventually: Eventually) -> None:
+    """The worker is not suspended: it gets quiet, says how to go on, and Ctrl-C stops it."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "LAVORO_DATABASE_URL": migrated_url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", AT_TERMINAL, "worker", "-A", "tests.worker.app", "-c", "1"]
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = bytearray()
+
+        def until(text: str) -> None:
+            def has_come() -> bool:
+                if select.select([ours], [], [], 0)[0]:
+                    shown.extend(os.read(ours, 4096))
+                return text.encode() in shown
+
+            eventually(has_come, timeout=PATIENCE, why=text)
+
+        try:
+            until(" ready: ")
+            os.write(ours, b"\x1a")
+            until(f"kill -CONT {process.pid} makes it claim again")
+            process.send_signal(signal.SIGCONT)
+            until("it claims tasks again")
+            os.write(ours, b"\x03")
+            until("stopped")
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            os.close(ours)

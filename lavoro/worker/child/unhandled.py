@@ -68,6 +68,11 @@ class EndHandlers(Service):
             self._answered = asked
             self.done()
 
+    def close(self) -> None:
+        """Take in that no handler is called any more: one that was due waits for another process."""
+        self._answered = self._asked
+        self.done()
+
     def _call_all(self) -> None:
         while not self.stopping:
             ended = unhandled.take(self._session.open(), self._worker_id, list(self._tasks))

@@ -70,6 +70,11 @@ class Hooks:
             return f"no node knows that it is the last one of its fleet: the scope of a shutdown function is {allowed}"
         return f"the scope of a {self.kind} function is {allowed}, not {scope!r}"
 
+    @property
+    def own(self) -> bool:
+        """Whether there are any beside those of all applications."""
+        return bool(self._own)
+
     def of(self, *scopes: str) -> list[Hook]:
         """Return the functions of these scopes in the order of their definition."""
         found = [*self._own, *(self._shared.of(*scopes) if self._shared is not None else ())]

@@ -137,6 +137,11 @@ class Structure:
         """
         return self.resources.override(resource, value)
 
+    @property
+    def has_structure(self) -> bool:
+        """Whether it has functions or resources of its own."""
+        return self.startup.own or self.shutdown.own or bool(self.resources)
+
     def check_structure(self) -> None:
         """Raise ImproperlyConfigured for a resource that a task or a function asks for in vain."""
         functions = [*self.startup.of(*hooks.SCOPES["start-up"]), *self.shutdown.of(*hooks.SCOPES["shutdown"])]

@@ -31,6 +31,9 @@ class TaskModules:
 
     def discover_below(self, packages: Iterable[str]) -> None:
         """Import the modules with names of their own in these packages and below them, after all others."""
+        for package in packages:
+            if not isinstance(package, str):
+                raise TypeError(f"a package to discover is given by its name, not as {package!r:.100}")
         self._trees += [package for package in packages if package not in self._trees]
 
     def import_all(self) -> list[ModuleType]:

@@ -106,6 +106,10 @@ class Resources:
     def _forget(self) -> None:
         self._made.clear()
 
+    def __bool__(self) -> bool:
+        """Whether any is defined."""
+        return bool(self._known)
+
     # Definition
 
     def define(self, function: Callable[..., Iterator[T]], name: str | None) -> Resource[T]:

@@ -24,13 +24,18 @@ def replica(app: Lavoro, include: tuple[str, ...] = ()) -> Replica:
     """Describe an application: by its variable where it is one of a module, else by its settings and tasks.
 
     Tasks that cannot be found by a name that is imported are not part of it. Raises ImproperlyConfigured for a setting
-    that JSON cannot carry.
+    that JSON cannot carry, and for functions and resources that it would lose.
     """
     modules = sorted({type(task).__module__ for task in app.tasks.values()} - {"__main__"})
     for module in modules:
         for name, value in list(vars(sys.modules.get(module, sys)).items()):
             if value is app:
                 return Replica(f"{module}:{name}", include, {})
+    if app.has_structure:
+        raise ImproperlyConfigured(
+            f"the processes of a worker for tests make {app!r} anew, without its start-up and shutdown functions and"
+            " its resources: keep it in a variable of a module, or use the pool threads"
+        )
     tasks = [path for task in app.tasks.values() if (path := _path_of(type(task)))]
     made = f"{__name__}:make({app.main or ''!r}, {tasks!r}, {list(app.conf.include)!r})"
     given = tuple(dict.fromkeys((*app.conf.include, *include, *(each for each in modules if each in sys.modules))))

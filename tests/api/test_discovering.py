@@ -153,6 +153,11 @@ def test_a_package_that_cannot_be_used(folder: Path, named: str, error: str) -> 
         Lavoro("shop", discover=named, set_as_current=False).import_modules()
 
 
+def test_a_package_is_given_by_its_name() -> None:
+    with pytest.raises(TypeError, match=r"a package to discover is given by its name, not as \['shop'\]"):
+        Lavoro("shop", set_as_current=False).discover(["shop"])  # type: ignore[arg-type]
+
+
 def test_a_setting_that_names_no_packages_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match="lavoro_discover"):
         Lavoro("shop", discover=5, set_as_current=False).conf.check()  # type: ignore[arg-type]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -501,7 +504,25 @@ def test_tasks_of_other_names_and_of_lavoro_are_left_alone(app: Lavoro) -> None:
     assert "run" not in vars(plain)
 
 
-# In a worker
+# In a worker, and beside it
+
+
+def test_the_command_that_runs_one_task_makes_and_closes_it(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from lavoro import Lavoro, given\n"
+        "app = Lavoro('shop')\n"
+        "@app.resource\n"
+        "def client():\n"
+        "    print('made')\n"
+        "    yield 'client'\n"
+        "    print('closed')\n"
+        "@app.task\n"
+        "def use(word, client=given): return [word, client]\n"
+    )
+    command = [sys.executable, "-m", "lavoro", "run", "-A", "shop", "shop.use", "word"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == '["word", "client"]\n', done.stderr
+    assert [line.split()[-1] for line in done.stderr.splitlines()] == ["made", "closed"]
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])

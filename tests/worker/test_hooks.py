@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lavoro import Lavoro
+from lavoro.exceptions import ImproperlyConfigured
 from lavoro.testing import worker
 from tests.conftest import Eventually
 from tests.worker.conftest import Ledger, StartWorker
@@ -236,6 +237,20 @@ def test_an_error_of_the_start_is_raised_in_the_test(app: Lavoro) -> None:
     with pytest.raises(Exception, match=r"the start-up function .*broken failed: ValueError: no \(") as raised:
         worker(app).__enter__()
     assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("part", ["startup", "shutdown", "resource"])
+def test_processes_that_would_lose_the_functions_are_refused(app: Lavoro, part: str) -> None:
+    def function() -> Iterator[int]:
+        yield 1
+
+    {"startup": app.on_startup(), "shutdown": app.on_shutdown(), "resource": app.resource()}[part](
+        function if part == "resource" else lambda: None
+    )
+    with pytest.raises(
+        ImproperlyConfigured, match=r"make <Lavoro inside> anew, without its start-up and shutdown func"
+    ):
+        worker(app, pool="prefork").__enter__()
 
 
 def test_an_overridden_resource_is_not_made(app: Lavoro) -> None:

@@ -23,6 +23,7 @@ from benchmarks.figures import (
     regret,
     retention,
     scale,
+    schedules,
 )
 from benchmarks.values import Setting, Step
 
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "peers": Benchmark(peers.steps),
     "canvas": Benchmark(canvas.steps),
     "chords": Benchmark(canvas.large_steps),
+    "schedules": Benchmark(schedules.steps),
     "floor": Benchmark(lambda setting: [*enqueue.floor_steps(setting), *drain.floor_steps(setting)]),
     "prototype": Benchmark(drain.prototype_steps),
 }

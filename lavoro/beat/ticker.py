@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from typing import Any
 
 from lavoro.beat import dispatch
@@ -23,6 +24,8 @@ POLL = 1.0
 """The same where no notification can be heard."""
 SPARE = (0.5, 1.5)
 """Seconds for which a ticker leaves a due schedule to the one that served the last tick, before it does so itself."""
+MARGIN = 0.005
+"""Seconds by which a look is later than the time for which it waits: a timer may be early, and would find nothing."""
 TOGETHER = 0.25
 """The shortest pause: ticks that come shortly one after the other are stored together, still ahead of their times."""
 KEPT = 30.0
@@ -52,8 +55,8 @@ class Ticker(Service):
         self._problems = Problems()
         self._leads = True
         """Whether it looks at once when a schedule is due."""
-        self._awaits = False
-        """Whether a schedule of its is due when it looks next."""
+        self._awaited = math.inf
+        """When (monotonic) it looks for a schedule that is due then, and that another ticker may have served."""
 
     def begin(self, *, define: bool) -> None:
         """Start, or look again; ``define``: store the entries of the code first."""
@@ -67,7 +70,7 @@ class Ticker(Service):
 
     def changed(self) -> None:
         """Look again: schedules have changed. Of all tickers the one that serves them may have gone."""
-        self._leads, self._awaits = True, False
+        self._leads, self._awaited = True, math.inf
         self.wake()
 
     def step(self) -> float:
@@ -85,15 +88,27 @@ class Ticker(Service):
                     break
             coming = schedules.coming(tx, self._served)
             self._problems.look(tx)
-        if self._awaits or served:
+        self._learn(served)
+        return self._pause(coming)
+
+    def _learn(self, served: int) -> None:
+        """Take in whether this ticker has served the schedules that were due, or another one."""
+        if served or self.due >= self._awaited:
             self._leads = bool(served)
+
+    def _pause(self, coming: Coming) -> float:
+        """Return the seconds until the next look: a ticker that does not lead leaves the others some time."""
+        self._awaited = math.inf
+        if coming.first is not None and coming.first <= 0:  # another ticker has locked it
+            return jitter(*SPARE)
         seconds = _until(coming)
-        self._awaits = seconds <= self._look
         if seconds > KEPT:
             self._session.close()
-        if not self._awaits or self._leads:
-            return min(seconds, self._look)
-        return seconds + jitter(*SPARE)
+        if seconds > self._look:
+            return self._look
+        seconds += 0 if self._leads else jitter(*SPARE)
+        self._awaited = time.monotonic() + seconds
+        return seconds
 
     def close(self) -> None:
         """Close the connection."""
@@ -103,7 +118,5 @@ class Ticker(Service):
 def _until(coming: Coming) -> float:
     """Return the seconds until ticks are to be stored; infinity if none comes."""
     first, later = coming
-    waits = math.inf if later is None else max(later - schedules.AHEAD, TOGETHER)
-    if first is None or first > schedules.AHEAD:
-        return waits
-    return min(waits, first if first > 0 else jitter(*SPARE))  # one that is due is locked by another ticker
+    waits = math.inf if later is None else max(later - schedules.AHEAD + MARGIN, TOGETHER)
+    return waits if first is None or first > schedules.AHEAD else min(waits, first + MARGIN)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lavoro import Lavoro
+from lavoro.beat.ticker import Ticker
+from lavoro.store.schedules import AHEAD, Coming
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, ROOT, StartWorker, rows
 
@@ -120,6 +122,27 @@ def test_a_tick_cancels_the_run_before(
     ended = "select count(*) from lavoro.finished where state = 'REVOKED'"
     eventually(lambda: rows(sender, ended)[0][0] >= 2, timeout=PATIENCE, why="two runs are cancelled")
     assert rows(sender, "select count(*) from lavoro.running")[0][0] <= 2
+
+
+def test_one_ticker_looks_at_the_time_and_the_others_a_moment_later(sender: Lavoro) -> None:
+    """A ticker that finds nothing at the time has seen that another one leads; other looks say nothing."""
+    ticker = Ticker(sender)
+
+    def pause(*, served: int, late: bool, coming: Coming) -> float:
+        ticker.due = 1e9 if late else 0.0
+        ticker._learn(served)
+        return ticker._pause(coming)
+
+    soon = Coming(None, 20.0)
+    assert pause(served=0, late=False, coming=soon) < 20 - AHEAD + 0.1
+    assert pause(served=0, late=False, coming=Coming(-1.0, 20.0)) <= 1.5  # a row is locked
+    assert pause(served=0, late=True, coming=soon) < 20 - AHEAD + 0.1
+    assert pause(served=0, late=True, coming=soon) >= 20 - AHEAD + 0.5
+    assert pause(served=3, late=True, coming=soon) < 20 - AHEAD + 0.1
+    assert pause(served=0, late=True, coming=soon) >= 20 - AHEAD + 0.5
+    ticker.changed()
+    assert pause(served=0, late=False, coming=soon) < 20 - AHEAD + 0.1
+    assert pause(served=0, late=False, coming=Coming(None, None)) == 60.0
 
 
 def test_an_outage_goes_by_the_rule_of_each_schedule(

@@ -68,6 +68,8 @@ create table {schema}.scheduler_entry (
 
 -- The tasks whose schedules a worker sends; null: it leaves schedules to others.
 alter table {schema}.worker add column scheduled text[];
+-- Each renewal of a lease writes the row anew: many names of tasks are kept outside of it.
+alter table {schema}.worker set (toast_tuple_target = 512);
 
 -- Before a schedule is changed: other times are computed anew, and ticks of the former ones are not caught up.
 create function {schema}.define_schedule() returns trigger language plpgsql

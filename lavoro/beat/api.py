@@ -258,7 +258,7 @@ class Schedules:
                 "task": code.task, "schedule": code.schedule, "args": code.args, "kwargs": code.kwargs,
                 "options": code.options, **rules,
             }  # fmt: skip
-        if isinstance(changes.get("schedule", ""), (str, int, float, dt.timedelta)):  # it names no zone itself
+        if getattr(changes.get("schedule"), "_tz", None) is None:  # it names no zone itself
             rules["tz"] = found.zone
         return {
             "task": found.task, "schedule": found.timing, "args": found.args, "kwargs": found.kwargs,

@@ -102,9 +102,17 @@ def scheduled(given: Any, *, relative: bool = False, tz: Any = None, app: Any = 
     if not callable(getattr(made, "is_due", None)):
         raise ValueError(f"{given!r} is no schedule: give seconds, a timedelta, a text, or a schedule")
     if tz is not None:
+        made = _copy(made)  # another entry may have the same object, in another zone
         made._tz = zone_of(tz)
     if type(made) is interval and made.run_every.total_seconds() < FLOOR:
         raise ValueError(f"an interval is at least {FLOOR} s, not {made.run_every.total_seconds():g} s")
+    return made
+
+
+def _copy(schedule: Any) -> Any:
+    """Copy a schedule as it is: a class of one's own may have another constructor than its base."""
+    made = object.__new__(type(schedule))
+    vars(made).update(vars(schedule))
     return made
 
 

@@ -138,6 +138,15 @@ def test_two_schedules_of_one_task(app: Lavoro, tick: Callable[[], int], rows: R
     assert sorted(str(row["args"]) for row in rows()) == ["['costs']", "['sales']"]
 
 
+def test_one_object_in_two_zones(app: Lavoro) -> None:
+    """A zone that an entry names changes no other entry of the same object."""
+    nine = crontab(minute=0, hour=9)
+    zones = ("Europe/Rome", "Asia/Tokyo", None)
+    assert [app.schedules.create(f"{zone}", nine, "report", tz=zone).zone for zone in zones] == list(zones)
+    app.conf.beat_schedule = {zone: {"task": "report", "schedule": nine, "tz": zone} for zone in zones[:2]}
+    assert [str(entry.schedule.tz) for entry in entries_of(app).usable.values()] == list(zones[:2])
+
+
 # Changes
 
 
@@ -152,6 +161,9 @@ def test_a_change_names_the_parts_that_change(app: Lavoro, tick: Callable[[], in
     assert (changed.timing, changed.zone) == ("0 9 * * *", "Europe/Rome")
     later = app.schedules.change("sales", schedule="0 10 * * *")
     assert (later.timing, later.zone, later.next_at) == ("0 10 * * *", "Europe/Rome", None)
+    assert app.schedules.change("sales", schedule=crontab(minute=0, hour=11)).zone == "Europe/Rome"
+    assert app.schedules.change("sales", schedule=crontab(minute=0, tz="Asia/Tokyo")).zone == "Asia/Tokyo"
+    assert app.schedules.change("sales", tz=None).zone is None
     assert before.next_at is not None
     with pytest.raises(ScheduleError, match="'sales' has an unknown key 'overlp': write 'overlap'"):
         app.schedules.change("sales", overlp="skip")

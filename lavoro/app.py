@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from lavoro.application.periodic import Periodic
+from lavoro.application.periodic import AppSettings, Periodic
 from lavoro.application.shared_tasks import SharedTasks
 from lavoro.application.site import Site
 from lavoro.application.structure import Structure
@@ -101,7 +101,7 @@ class Lavoro(Periodic, Structure):
         self.set_as_current = set_as_current
         self.namespace = namespace
         self._make_surface(loader, log, middleware)
-        self.site = self._make_site(Settings(pending=[self._tell_configure]))
+        self.site = self._make_site(AppSettings(self, pending=[self._tell_configure]))
         kept = vars(self)  # of a first call: an application that is made anew keeps its tasks
         self._lock: ForkedLock = kept.get("_lock") or ForkedLock()
         self._tasks: TaskRegistry = kept.get("_tasks", TaskRegistry()) if tasks is None else symbol_of(tasks)
@@ -143,7 +143,7 @@ class Lavoro(Periodic, Structure):
     @conf.setter
     def conf(self, values: Mapping[str, Any]) -> None:
         if not isinstance(values, Settings):
-            given, values = values, Settings()
+            given, values = values, AppSettings(self)
             values.update(given)
         self.site.conf = values
 
@@ -347,7 +347,7 @@ class Lavoro(Periodic, Structure):
             self.middleware[:0] = named
             self.finalized = True  # receivers may use the tasks too
             waiting = list(self._tasks.values())
-        self._settle_periodic()
+        self.settle_periodic()
         self.on_after_configure.send(self, source=self.conf)
         self._shared.copy()
         for task in waiting:

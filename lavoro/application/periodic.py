@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lavoro.beat.api import Schedules
 from lavoro.canvas.signature import Signature
+from lavoro.config.settings import Settings
 from lavoro.schedules.entry import RULES, entry_of
 from lavoro.surface.application import Surface
+
+
+class AppSettings(Settings):
+    """The settings of an application, with the entries that its code has added."""
+
+    def __init__(self, app: Periodic, *, pending: Iterable[Callable[[], dict[str, Any]]] = ()) -> None:
+        self._app = app
+        super().__init__(pending=pending)
+
+    def _complete(self) -> None:
+        self._app.settle_periodic()
 
 
 class Periodic(Surface):
@@ -28,6 +40,8 @@ class Periodic(Surface):
             app.add_periodic_task(crontab(minute=0), report.s("sales"), name="sales report", queue="slow")
         """
         kwargs = dict(kwargs or {})
+        if not hasattr(sig, "s") and not isinstance(sig, Signature):
+            raise AttributeError(f"a periodic task is a task or a signature, not {sig!r}: write add.s(2, 3)")
         sig = sig.clone(args, kwargs) if isinstance(sig, Signature) else sig.s(*args, **kwargs)
         rules = {key: opts.pop(key) for key in RULES if key in opts}
         entry = {
@@ -43,7 +57,7 @@ class Periodic(Surface):
         entry_of(key, entry, self)  # raises for a wrong one, here, where the caller's line is seen
         added[key] = entry
         if self.configured:
-            self._settle_periodic()
+            self.settle_periodic()
         return key
 
     def periodic(
@@ -73,9 +87,10 @@ class Periodic(Surface):
     def _entries_added(self) -> dict[str, Any]:
         return self._once("entries", dict)  # type: ignore[no-any-return]
 
-    def _settle_periodic(self) -> None:
+    def settle_periodic(self) -> None:
         """Put the entries into the settings, once these are read."""
-        self.conf.beat_schedule.update(self._entries_added)
+        if self._entries_added:
+            self.conf.beat_schedule.update(self._entries_added)
 
     @property
     def schedules(self) -> Schedules:

@@ -154,7 +154,8 @@ class Scheduler:
             return min(left, self.max_interval)  # type: ignore[no-any-return]
         is_due, seconds = self._asked(event.entry, self.is_due)
         if heap[0] is not event:  # the question has changed the entries
-            return min(max(heap[0].time - self._when(heap[0].entry, 0), 0), self.max_interval)  # type: ignore[no-any-return]
+            left = heap[0].time - self._when(heap[0].entry, 0)
+            return min(left, self.max_interval)  # type: ignore[no-any-return]
         if is_due:
             following = self.reserve(event.entry)  # first: an error of it leaves the entry due
             heappop(heap)

@@ -134,6 +134,11 @@ class Service:
             app=self.app, schedule_filename=self.schedule_filename, max_interval=self.max_interval, lazy=lazy
         )  # fmt: skip
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (
+            self.app, self.max_interval, self.schedule_filename, self.scheduler_cls, self.remote_control, self.hostname,
+        )  # fmt: skip
+
     @cached_property
     def scheduler(self) -> Any:
         """The scheduler of the class; for the schedules in the database one that only shows the entries of the code."""

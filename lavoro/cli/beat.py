@@ -10,7 +10,7 @@ import click
 from lavoro import log
 from lavoro.cli.common import load_app
 from lavoro.cli.daemon import DETACHED, become, umask
-from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, Grouped, Output, ignored, refused, writing
+from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, Grouped, Output, ignored, refused, writing
 from lavoro.config.from_text import settings_of
 
 _PING = "this release answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
@@ -29,7 +29,7 @@ class _Beat(Grouped):
 @click.option("-S", "--scheduler", metavar="CLASS", help="A scheduler class, which one process of all runs.")
 @click.option(
     "--max-interval",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Longest pause between two looks.",
 )

@@ -185,10 +185,15 @@ class Settings(Finding):
                     self._merge(target, values)
                     if target is self._loaded:
                         self._sources.append((source, values))
+                    if len(self._pending) == 1:
+                        self._complete()
                     # Last: other threads wait while an object is pending, and an object that failed stays pending.
                     del self._pending[0]
             finally:
                 self._reading = False
+
+    def _complete(self) -> None:
+        """Called when the last of the configuration objects has been read; for subclasses."""
 
     def _merge(self, target: dict[str, Any], values: Mapping[str, Any]) -> None:
         """Store the values; of an old name and its new name, the new one wins."""

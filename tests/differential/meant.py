@@ -24,6 +24,7 @@ _LATE = "settings that change after a task was used"
 _EINFO = "`einfo`"
 _SENDERS = "senders of `task_received` and worker signals"
 _KILLED = "`on_failure` of a task whose process was killed"
+_TWO = "two entries of one name"
 _OTHER_NAMES = "other names of the modules of beat, events, bootsteps, backends and helpers"
 _REPR = "`repr` of applications and tasks"
 _LATER = "attributes of `app` that need a broker, `beat` or commands"
@@ -114,6 +115,12 @@ MEANT: tuple[Meant, ...] = (
     Meant("calls_checks", "countdown text", "TypeError(*", "'AsyncResult'", "Numbers may be text.", _TIMES),
     Meant("serializers", "*", "'EncodeError'", "'*Error'", "There is no kombu whose class it could be.", _ENCODE),
     Meant("eager_always", "value.*", "raises EncodeError(*", "raises TypeError(*", "The argument is named.", _ENCODE),
+    Meant(
+        "schedules_entries", "not a task", "raises AttributeE*", "raises AttributeE*", "It says what to write.", _WORDS
+    ),
+    Meant("schedules_entries", "another of the name", "*", "raises ValueE*", "Else one would be lost.", _TWO),
+    Meant("schedules_entries", "another of the call", "'add(1)'", "'add(1) 11'", "Both are sent.", _TWO),
+    Meant("schedules_entries", "number", "7", "8", "Both are sent.", _TWO),
     Meant("schedules*", "from_string *", "raises ValueE*", "raises ValueE*", "It tells the forms.", _WORDS),
     Meant("eager_always", "too few", "raises TypeE*", "raises TypeE*", "The words name the task.", _WORDS),
     Meant("eager_always", "nested", "raises RuntimeE*", "raises RuntimeE*", "The advice is Lavoro's.", _WORDS),

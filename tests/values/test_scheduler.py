@@ -257,3 +257,23 @@ def test_service_and_program_have_celerys_attributes() -> None:
     beat = given.Beat(loglevel="INFO", scheduler=Recording, max_interval=3)
     assert (beat.app, beat.loglevel, beat.scheduler_cls, beat.schedule) == (given, 20, Recording, "celerybeat-schedule")
     assert "test_scheduler.Recording" in beat.startup_info(service)
+
+
+def test_added_entries_are_in_the_setting_as_soon_as_it_is_read() -> None:
+    """Whatever is configured before or after, and without the first use of a task."""
+    given = app()
+    given.add_periodic_task(10, given.task(lambda: None, name="tick").s(), name="before")
+    given.config_from_object({"beat_schedule": {"given": entry()}})
+    assert list(given.conf.beat_schedule) == ["given", "before"]
+    given.add_periodic_task(10, given.tasks["tick"].s(), name="after")
+    given.conf.beat_schedule["by hand"] = entry()
+    assert list(given.conf.beat_schedule) == ["given", "before", "after", "by hand"]
+    given = app()
+    given.conf.beat_schedule["only"] = entry()
+    given.add_periodic_task(10, given.task(lambda: None, name="tick").s(), name="added")
+    assert list(given.conf.beat_schedule) == ["only", "added"]
+
+
+def test_a_periodic_task_is_a_task_or_a_signature() -> None:
+    with pytest.raises(AttributeError, match=r"is a task or a signature, not 'tick': write add.s\(2, 3\)"):
+        app().add_periodic_task(10, "tick")

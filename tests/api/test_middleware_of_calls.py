@@ -267,7 +267,7 @@ def test_each_way_to_a_run_passes_once(kit: Kit, eventually: Eventually) -> None
 def test_the_tick_of_a_schedule_passes_once(app: Lavoro, eventually: Eventually) -> None:
     kit = Kit(app)
     app.conf.beat_schedule = {"often": {"task": "seen", "schedule": 0.2}}
-    with worker(app, pool="threads", concurrency=2):
+    with worker(app, pool="threads", concurrency=2, beat=True):
         eventually(lambda: len(kit.runs) > 1)
     assert kit.runs[:2] == [["middleware"]] * 2
 

@@ -53,6 +53,7 @@ def worker_one() -> None:
 def process_two(client: dict[str, int]) -> None:
     assert client == {"pid": os.getpid()}
     take_part("process_two")
+    time.sleep(float(os.environ.get("PROCESS_START_TAKES", "0")))
 
 
 @on_startup(scope="worker")

@@ -95,7 +95,9 @@ def test_the_node_ends_after_the_last_task(
 def test_a_process_that_replaces_another_one_starts_without_the_node(
     migrated_url: str, sender: Lavoro, start_worker: StartWorker, ledger: Ledger, eventually: Eventually
 ) -> None:
-    running = start_worker("-P", "solo", "--max-tasks-per-child", "1", url=migrated_url, app=APP)
+    environment = {"PROCESS_START_TAKES": "1"}  # so the stop finds the last process before it is ready
+    options = ("-P", "solo", "--max-tasks-per-child", "1")
+    running = start_worker(*options, url=migrated_url, app=APP, environment=environment)
     for _ in range(2):
         assert sender.send_task("use").get(timeout=60)[2] == "the start"
     eventually(lambda: names(ledger).count("process_two") == 3)

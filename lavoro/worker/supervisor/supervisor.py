@@ -195,7 +195,8 @@ class Supervisor:
         self._stop("giving up", cold=True, grace=0)
 
     def _stop(self, why: str, *, cold: bool, grace: float) -> None:
-        together = bool(self._children.ready) and self._current.config.stops_node
+        begun = self._said_ready or bool(self._children.ready)  # later, its only process may be one that still begins
+        together = begun and self._current.config.stops_node
         self._announcements.say(self._stopping.order(why, cold=cold, grace=grace, together=together))
 
     def _warn_of_missing_end(self) -> None:

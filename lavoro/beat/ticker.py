@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lavoro.beat import dispatch
@@ -57,6 +58,9 @@ class Ticker(Service):
         """Whether it looks at once when a schedule is due."""
         self._awaited = math.inf
         """When (monotonic) it looks for a schedule that is due then, and that another ticker may have served."""
+        self._has_looked = False
+        self.done: Callable[[], object] = lambda: None
+        """Called once it is no longer ``overdue``."""
 
     def begin(self, *, define: bool) -> None:
         """Start, or look again; ``define``: store the entries of the code first."""
@@ -73,8 +77,21 @@ class Ticker(Service):
         self._leads, self._awaited = True, math.inf
         self.wake()
 
+    @property
+    def overdue(self) -> bool:
+        """Whether it has begun, and has not looked for the first time: schedules may have been due for long."""
+        return self._thread is not None and not self._has_looked
+
     def step(self) -> float:
         """Send what is due; return the seconds until the next schedule is due."""
+        try:
+            return self._send_due()
+        finally:
+            if not self._has_looked:
+                self._has_looked = True
+                self.done()
+
+    def _send_due(self) -> float:
         with self._session:
             tx = self._session.open()
             if self._define:

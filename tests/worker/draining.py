@@ -13,6 +13,7 @@ from tests.worker.app import note
 app = Lavoro(
     "draining", lavoro_lease=float(os.environ.get("TEST_LEASE", "30")), lavoro_unknown_task_delay=300,
     task_routes={"elsewhere": {"queue": "elsewhere"}},
+    beat_schedule={"daily": {"task": "step", "schedule": 86400.0}} if "SCHEDULED" in os.environ else {},
 )  # fmt: skip
 
 

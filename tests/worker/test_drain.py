@@ -8,6 +8,7 @@ import os
 import random
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,26 @@ def test_the_most_counts_assigned_tasks_and_waits_for_those_that_run(
     assert sorted(result.state for result in others) == ["PENDING"] * 8 + ["SUCCESS"] * 2
     assert last_words(worker) == "4 tasks started, none failed; left: 8 due now"
     assert rows(sender, "select * from lavoro.attempt") == []
+
+
+def test_a_schedule_that_is_overdue(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger
+) -> None:
+    """Its task is run, however late the worker gets to look for it."""
+    scheduled = {"SCHEDULED": "1"}
+    start = partial(start_worker, "--drain", url=migrated_url, app="tests.worker.draining", environment=scheduled)
+    assert start(ready=False).wait() == 0
+    assert ledger.lines("step") == []
+    rows(sender, "update lavoro.schedule set due_at = now() - interval '1 h', next_at = now() - interval '1 h'")
+    with sender.database.engine.connect() as connection:
+        connection.exec_driver_sql("begin; lock table lavoro.schedule in exclusive mode")
+        worker = start()
+        with pytest.raises(subprocess.TimeoutExpired):  # it has nothing else to do
+            worker.process.wait(3)
+        connection.exec_driver_sql("commit")
+    assert worker.wait() == 0, worker.log
+    assert len(ledger.lines("step")) == 1
+    assert last_words(worker) == "1 task started, none failed; left: none"
 
 
 @pytest.mark.slow

@@ -297,11 +297,12 @@ class Child:
         )  # fmt: skip
         settings = self._run_settings(pool, progress)
         restraint, end_handlers = capacity.restraint, EndHandlers(database, worker_id, self.app.tasks, settings)
-        restraint.quota, restraint.busy = quota, lambda: end_handlers.busy
+        schedules = Service(self.app, scheduler_cls=conf.beat_scheduler, hostname=self.hostname)
+        restraint.quota, restraint.busy = quota, lambda: end_handlers.busy or schedules.ticker.overdue
         restraint.tell = lambda order, done: self.pipe.send("rests", order=order, done=done)
         restraint.rest(lease["rest"])
         prefetched = Prefetched(capacity, finisher, offers, database)
-        finisher.stored = pool.room_made = end_handlers.done = claimer.room_made
+        finisher.stored = pool.room_made = end_handlers.done = schedules.ticker.done = claimer.room_made
         successors = Successors(claimer, in_flight, worker_id=worker_id)
         finisher.settle_alone, finisher.tell = successors.settle, successors.tell
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
@@ -312,7 +313,7 @@ class Child:
                 scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
             ),
             end_handlers=end_handlers,
-            schedules=Service(self.app, scheduler_cls=conf.beat_scheduler, hostname=self.hostname),
+            schedules=schedules,
             hooks=ChildHooks(self.app, self.pipe),
         )  # fmt: skip
 

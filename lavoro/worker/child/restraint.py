@@ -22,7 +22,7 @@ class Restraint:
         self.quota: Quota | None = None
         self.tell: Callable[[int, bool], object] = lambda order, done: None
         self.busy: Callable[[], bool] = lambda: False
-        """Whether user code runs beside the tasks, which may send more."""
+        """Whether something beside the tasks may send more: handlers, and a first look at the schedules."""
 
     def rest(self, order: int | None) -> None:
         """Take an order in; None: claim again."""

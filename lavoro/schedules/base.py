@@ -46,10 +46,19 @@ class BaseSchedule:
         zone: tzinfo = self._tz if self._tz is not None else self.app.timezone
         return zone
 
+    @tz.setter
+    def tz(self, tz: str | tzinfo | None) -> None:
+        self._tz = zone_of(tz)
+
     @property
     def utc_enabled(self) -> bool:
-        """The setting ``enable_utc``."""
-        return bool(self.app.conf["enable_utc"])
+        """The setting ``enable_utc``, unless it is assigned."""
+        assigned: bool | None = vars(self).get("utc_enabled")
+        return bool(self.app.conf["enable_utc"]) if assigned is None else assigned
+
+    @utc_enabled.setter
+    def utc_enabled(self, enabled: bool) -> None:
+        vars(self)["utc_enabled"] = enabled
 
     def now(self) -> datetime:
         """Return the present time."""

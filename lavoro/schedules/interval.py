@@ -7,9 +7,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from lavoro.schedules.base import BaseSchedule, schedstate
+from lavoro.schedules.times import humanize_seconds
 from lavoro.schedules.zones import UTC, end_of_gap, instants
-
-_UNITS = (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0), ("second", 1.0))
 
 
 class schedule(BaseSchedule):
@@ -69,12 +68,7 @@ class schedule(BaseSchedule):
     @property
     def human_seconds(self) -> str:
         """The interval for people: ``1.50 minutes``."""
-        seconds = round(self.seconds, 2)
-        for unit, length in _UNITS:
-            if seconds >= length:
-                count = seconds / length
-                return f"{count:.2f} {unit}{'s' if count > 1 else ''}"
-        return "now"
+        return humanize_seconds(self.seconds)
 
     def __repr__(self) -> str:
         return f"<freq: {self.human_seconds}>"

@@ -15,7 +15,7 @@ from lavoro.beat.schedule_entry import ScheduleEntry
 from lavoro.beat.scheduler import PersistentScheduler, Scheduler, SchedulingError
 from lavoro.beat.service import EmbeddedService, Service
 from lavoro.exceptions import ImproperlyConfigured
-from lavoro.schedules import crontab, schedule
+from lavoro.schedules import crontab, schedule, times
 from lavoro.schedules.entry import BeatLazyFunc
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
@@ -277,3 +277,32 @@ def test_added_entries_are_in_the_setting_as_soon_as_it_is_read() -> None:
 def test_a_periodic_task_is_a_task_or_a_signature() -> None:
     with pytest.raises(AttributeError, match=r"is a task or a signature, not 'tick': write add.s\(2, 3\)"):
         app().add_periodic_task(10, "tick")
+
+
+def test_schedules_take_what_subclasses_assign() -> None:
+    """As django-celery-beat does in the constructor of its crontab."""
+
+    class Zoned(crontab):
+        """A crontab of a zone."""
+
+        def __init__(self, tz: Any, **fields: Any) -> None:
+            super().__init__(**fields)
+            self.tz = tz
+            self.utc_enabled = False
+
+    made = Zoned("Europe/Rome", minute=0, hour=12, app=app())
+    assert made.next_after(NOW) == datetime(2026, 5, 5, 10, tzinfo=timezone.utc)
+    assert (str(made.tz), made.utc_enabled, crontab(app=app()).utc_enabled) == ("Europe/Rome", False, True)
+    made.tz = made.utc_enabled = None
+    assert (made.next_after(NOW), made.utc_enabled) == (datetime(2026, 5, 5, 12, tzinfo=timezone.utc), True)
+
+
+def test_times_and_durations_as_celerys_helpers() -> None:
+    naive = datetime(2026, 5, 4, 12)
+    assert times.maybe_make_aware(naive) == times.maybe_make_aware(NOW) == NOW
+    assert times.maybe_make_aware(naive, "Europe/Rome").isoformat() == "2026-05-04T14:00:00+02:00"
+    assert times.maybe_make_aware(naive, "Europe/Rome", False).isoformat() == "2026-05-04T12:00:00+02:00"
+    assert times.make_aware(naive, timezone.utc) == NOW
+    assert [times.is_naive(naive), times.is_naive(NOW)] == [True, False]
+    assert times.humanize_seconds(90, prefix="in ") == "in 1.50 minutes"
+    assert [times.humanize_seconds(0.2), times.humanize_seconds(0.2, microseconds=True)] == ["now", "0.20 seconds"]

@@ -83,13 +83,15 @@ def _alike(program: str, row: str, sentences: dict[str, str]) -> list[Meant]:
 MEANT: tuple[Meant, ...] = (
     Meant("conf", "worker_pool", "'prefork'", "'gevent'", "Most tasks of web applications wait for others.", _DEFAULTS),
     Meant("conf", "task_acks_late", "False", "True", "No task is lost with its worker.", _DEFAULTS),
-    Meant("conf", "beat_scheduler", "'celery.beat:PersistentScheduler'", "None", "There is no such class.", _DEFAULTS),
+    Meant(
+        "conf", "beat_scheduler", "'celery.beat:PersistentScheduler'", "None", "None is Lavoro's scheduler.", _DEFAULTS
+    ),
     Meant("conf", "database_engine_options", "*", "{}", "Lavoro tests its connections itself.", _DEFAULTS),
     *_alike(
         "conf_defaults",
         _DEFAULTS,
         {
-            "beat_scheduler": "There is no such class.",
+            "beat_scheduler": "None is Lavoro's scheduler.",
             "database_engine_options": "Lavoro tests its connections itself.",
             "worker_pool": "Most tasks of web applications wait for others.",
             "task_acks_late": "No task is lost with its worker.",

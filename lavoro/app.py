@@ -32,7 +32,7 @@ from lavoro.config.settings import Configuration, Settings, symbol
 from lavoro.definition.arguments import check_forms
 from lavoro.definition.comparison import Definition
 from lavoro.definition.registry import TaskRegistry
-from lavoro.definition.task_class import check_callable, name_parts, shown_as, task_class
+from lavoro.definition.task_class import check_callable, check_no_options, name_parts, shown_as, task_class
 from lavoro.exceptions import AlwaysEagerIgnored, ImproperlyConfigured, OperationalError
 from lavoro.execution.context import current as current_request
 from lavoro.middleware.stack import named as middleware_of
@@ -296,7 +296,9 @@ class Lavoro(Periodic, Structure):
         name = name or self.gen_task_name(*name_parts(function))
         definition = Definition(function, {**options, "bind": bind, "base": base})
         with self._lock.held:
-            if self._tasks.known(name, definition) is None:
+            if function is self._tasks.get(name):
+                check_no_options(function, {**options, "bind": bind, "base": base})
+            elif self._tasks.known(name, definition) is None:
                 warn_of_unknown(name, options)
                 cls = task_class(name, function, self, options, base=base or self.Task, bind=bind)
                 task = cls()

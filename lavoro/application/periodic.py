@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,9 @@ class Periodic(Surface):
 
         Several may be stacked. Options are those of ``add_periodic_task``; the name is by default that of the task.
         """
+
+        if inspect.isroutine(schedule) or hasattr(schedule, "apply_async"):
+            raise TypeError('`@app.periodic` needs a schedule: write @app.periodic("@hourly")')
 
         def add(task: Any) -> Any:
             made = task if hasattr(task, "apply_async") else self.task(task)

@@ -22,7 +22,7 @@ from lavoro.store.entries import LockedSchedule, PastTick, StoredSchedule
 from lavoro.store.errors import translated
 from lavoro.store.schedules import Defined
 from lavoro.store.tx import Tx
-from lavoro.text.plural import counted
+from lavoro.text.commands import command
 
 logger = logging.getLogger("lavoro.beat")
 
@@ -30,6 +30,8 @@ PAGE = 1000
 """Schedules that one statement reads."""
 LONGEST = 200
 """Most characters of a name."""
+FEW = 10
+"""Most schedules whose names an error lists."""
 _SPELLINGS = {"start": "starts_at", "end": "ends_at"}
 _CALL = frozenset({"schedule", "tz", "relative", "task", "args", "kwargs", "options"})
 """The parts that a schedule of Python objects has in code alone."""
@@ -111,6 +113,7 @@ class Schedules:
         shown: list[Any] = []
         with self._transaction(shown) as tx:
             found = self._locked(tx, name)
+            self._warn_of_unknown(name, found.stored.task, "a worker that knows it has to run it")
             return run(self._app, tx, found, self._code(found.stored), overlap=overlap, shown=shown)
 
     def backfill(
@@ -208,6 +211,7 @@ class Schedules:
         if not store.store(tx, row, app=self._app.main, replace=replace, paused=paused):
             raise ScheduleError(
                 f"there is a schedule of the name {entry.name!r} already: change it, or create it with replace=True"
+                " (--replace)"
             )
         return store.listed(tx, [entry.name])[0]
 
@@ -217,11 +221,15 @@ class Schedules:
 
     def _missing(self, tx: Tx, name: str) -> Any:
         known = [each.name for each in store.listed(tx, None, limit=PAGE)]
-        near = spelling.nearest(name, frozenset(known))
-        raise ScheduleNotFound(
-            f"there is no schedule {name!r} in the database"
-            + (f": did you mean {near!r}?" if near else f": there are {counted(len(known), 'schedule')}")
-        )
+        near = _nearest(name, known)
+        if near:
+            hint = f"did you mean {near!r}?"
+        elif len(known) > FEW:
+            hint = f"`{command('schedule', 'list')}` shows the names"
+        else:
+            names = ", ".join(map(repr, known)) or "no schedule yet"
+            hint = f"it has {names} (`{command('schedule', 'list')}`)"
+        raise ScheduleNotFound(f"there is no schedule {name!r} in the database: {hint}")
 
     # Definitions
 
@@ -240,12 +248,14 @@ class Schedules:
                 f"the schedule {name!r} has times or arguments that no row can keep, such as a class of one's own:"
                 " define it in code (app.add_periodic_task), or give texts and values of JSON"
             )
-        if entry.task not in self._app.tasks:
-            logger.warning(
-                "the schedule %r is for the task %r, which this application does not know: its ticks come when a worker"
-                " knows it", name, entry.task,
-            )  # fmt: skip
+        self._warn_of_unknown(name, entry.task, "its ticks come when a worker knows it")
         return entry
+
+    def _warn_of_unknown(self, name: str, task: str, effect: str) -> None:
+        if task not in self._app.tasks:
+            logger.warning(
+                "the schedule %r is for the task %r, which this application does not know: %s", name, task, effect
+            )
 
     def _given(self, found: StoredSchedule, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the definition of a stored schedule as an entry of ``beat_schedule``."""
@@ -293,6 +303,12 @@ class Schedules:
                 " --forgotten)"
             )
         return first, min(last, found.now)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """Return the name that is probably meant: a similar one, or the only one with the same last part."""
+    same = [each for each in known if each.rpartition(".")[2] == str(name).rpartition(".")[2]]
+    return spelling.nearest(name, frozenset(known)) or (same[0] if len(same) == 1 else None)
 
 
 def _check_name(name: Any) -> None:

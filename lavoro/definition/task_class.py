@@ -21,6 +21,16 @@ def check_callable(function: Any) -> None:
         raise TypeError(f"a task is made from a callable, not from {function!r:.100}; its name is given as name=...")
 
 
+def check_no_options(task: Any, options: Mapping[str, Any]) -> None:
+    """Raise ImproperlyConfigured if options are given to a task that has been made."""
+    given = ", ".join(f"{name}=..." for name, value in options.items() if value not in (None, False))
+    if given:
+        raise ImproperlyConfigured(
+            f"{task.name!r} is a task already, and `@app.task({given})` cannot change it: write `@app.periodic` above"
+            " `@app.task`"
+        )
+
+
 def name_parts(function: Any) -> tuple[str, str]:
     """Return the name of a callable and its module; raises TypeError for an object that has no name."""
     name, module = getattr(function, "__name__", None), getattr(function, "__module__", None)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from lavoro import Lavoro
 from lavoro.beat import dispatch
 from lavoro.beat.entries import entries_of
-from lavoro.exceptions import ScheduleError, ScheduleNotFound
+from lavoro.exceptions import ImproperlyConfigured, ScheduleError, ScheduleNotFound
 from lavoro.schedules import crontab, every
 from lavoro.store.schedules import Served
 from tests.api.conftest import Rows
@@ -101,7 +101,7 @@ def test_a_name_is_a_short_text(app: Lavoro) -> None:
 
 def test_a_name_is_taken_once(app: Lavoro) -> None:
     app.schedules.create("sales", 60, "report")
-    with pytest.raises(ScheduleError, match="there is a schedule of the name 'sales' already: change it"):
+    with pytest.raises(ScheduleError, match=r"already: change it, .*replace=True \(--replace\)"):
         app.schedules.create("sales", 90, "report")
     assert app.schedules.create("sales", 90, "report", replace=True).timing == "@every 90s"
 
@@ -214,8 +214,48 @@ def test_all_or_none_of_the_names(app: Lavoro) -> None:
             verb("sales", "sale")
     assert app.schedules.get("sales").state == "new"
     app.schedules.delete("sales")
-    with pytest.raises(KeyError, match="there is no schedule 'sales' in the database: there are 0 schedules"):
+    with pytest.raises(KeyError, match="there is no schedule 'sales' in the database: it has no schedule yet "):
         app.schedules.get("sales")
+
+
+def test_an_unknown_name_leads_to_the_known_ones(app: Lavoro) -> None:
+    for name in ("shop.tasks.sync_stock", "a"):
+        app.schedules.create(name, 60, "report")
+    with pytest.raises(ScheduleNotFound, match="did you mean 'shop.tasks.sync_stock'?"):
+        app.schedules.get("sync_stock")
+    with pytest.raises(
+        ScheduleNotFound, match="database: it has 'a', 'shop.tasks.sync_stock' .`lavoro schedule .*list"
+    ):
+        app.schedules.get("nosuch")
+    for number in range(10):
+        app.schedules.create(f"n{number}", 60, "report")
+    with pytest.raises(ScheduleNotFound, match="database: `lavoro schedule .*list` shows the names"):
+        app.schedules.get("nosuch")
+
+
+def test_a_run_of_a_task_that_the_application_does_not_know_is_told(
+    app: Lavoro, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.schedules.create("other", 60, "warehouse.count")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "lavoro.beat"):
+        app.schedules.run("other")
+    assert "the task 'warehouse.count', which this application does not know: a worker that knows" in caplog.text
+
+
+def test_the_decorator_needs_a_schedule(app: Lavoro) -> None:
+    for wrong in (lambda: None, app.tasks["report"]):
+        with pytest.raises(TypeError, match=r'needs a schedule: write @app.periodic\("@hourly"\)'):
+            app.periodic(wrong)
+
+
+def test_the_decorators_may_stand_in_the_other_order(app: Lavoro) -> None:
+    def clean_up() -> None: ...
+
+    made = app.periodic("@hourly")(clean_up)
+    assert app.task(made) is made
+    with pytest.raises(ImproperlyConfigured, match="queue=.*cannot change it: write `@app.periodic` above `@app.task`"):
+        app.task(queue="slow")(made)
 
 
 def test_what_code_and_the_interface_define(app: Lavoro) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from croniter import CroniterBadDateError, croniter
 
 from lavoro.schedules.base import BaseSchedule, schedstate, zone_of
-from lavoro.schedules.crontab_fields import LONGEST, Field, expanded
+from lavoro.schedules.crontab_fields import LONGEST, Field, OutOfRange, expanded
 from lavoro.schedules.zones import DAY, SECOND, UTC, change, end_of_gap, instants, shown
 
 _SIZES = {
@@ -224,8 +224,12 @@ def _check(text: str) -> None:
     fields = text.split()
     names = _NAMES[len(fields)]
     for place, (name, field) in enumerate(zip(names, fields, strict=True), 1):
+        start = f"field {place} ({name}) of the crontab {text!r} is {field!r}: "
+        size, first = _SIZES[name]
         try:
             if (name, field) != ("year", "*"):
-                expanded(field, *_SIZES[name])
+                expanded(field, size, first)
+        except OutOfRange:
+            raise ValueError(f"{start}must be {first} to {first + size - 1}") from None
         except Exception as error:
-            raise type(error)(f"field {place} ({name}) of the crontab {text!r} is {field!r}: {error}") from None
+            raise type(error)(f"{start}{error}") from None

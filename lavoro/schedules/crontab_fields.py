@@ -21,6 +21,10 @@ class ParseException(Exception):
     """A field of a crontab cannot be read."""
 
 
+class OutOfRange(ValueError):
+    """A number of a crontab is not among the values of its field."""
+
+
 class crontab_parser:
     """Reads a field of a crontab: ``*``, numbers, names, ranges (also past the end, ``fri-mon``), steps, lists.
 
@@ -71,9 +75,9 @@ class crontab_parser:
                 raise ValueError(f"Invalid weekday literal {text!r}.") from None
             number = _NAMES[name]
         if number >= self.min_ + self.max_:
-            raise ValueError(f"Invalid end range: {number} > {self.min_ + self.max_ - 1}.")
+            raise OutOfRange(f"Invalid end range: {number} > {self.min_ + self.max_ - 1}.")
         if number < self.min_:
-            raise ValueError(f"Invalid beginning range: {number} < {self.min_}.")
+            raise OutOfRange(f"Invalid beginning range: {number} < {self.min_}.")
         return number
 
 
@@ -92,7 +96,7 @@ def expanded(field: Any, max_: int, min_: int = 0) -> set[int]:
         )
     for number in values:
         if number >= min_ + max_ or number < min_:
-            raise ValueError(
+            raise OutOfRange(
                 f"Invalid crontab pattern.  Valid range is {min_}-{min_ + max_ - 1}. '{number}' was found."
             )
     return values

@@ -103,6 +103,8 @@ class Problem(NamedTuple):
     late: float | None
     """Seconds for which a tick is late."""
     error: str | None
+    origin: str
+    """Where it is defined: ``code``, ``api`` or ``sql``."""
 
     @property
     def words(self) -> str:

@@ -327,6 +327,35 @@ def test_the_doctor_finds_problems(lavoro: Command) -> None:
     for name, words in WORDS.items():
         assert re.fullmatch(words, found[name]["problem"])
     assert "`lavoro schedule -A yourapp delete strange`" in found["strange"]["repair"]
+    assert "`lavoro schedule -A yourapp show wrong`" in found["wrong"]["repair"]
+
+
+def test_the_doctor_tells_how_code_is_mended(app: Lavoro, lavoro: Command, sql: Sql) -> None:
+    live(app, scheduled=["shop.report"])
+    app.conf.beat_schedule = {"strange": {"task": "shop.reprot", "schedule": 60}}
+    app.schedules.define()
+    [found] = [each for each in lavoro("doctor", "--json").json["findings"] if each["check"] == "schedule"]
+    assert found["repair"].startswith("-- did you mean 'shop.report'? correct the task's name in the code")
+    assert "delete" not in found["repair"]
+
+
+@pytest.mark.usefixtures("problems")
+def test_a_narrow_list_shows_whole_names(lavoro: Command, monkeypatch: pytest.MonkeyPatch, sql: Sql) -> None:
+    name = "shop.tasks.of_the_warehouse.count_all"
+    sql("insert into lavoro.schedule (name, task, timing, last_at) values (%s, 'report', '@daily', now())", name)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = lavoro("schedule", "list").output.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert any(line.split()[:1] == [name] for line in lines), lines
+    assert "task" not in lines[0]
+    assert "wrong: no such thing" in lines
+    assert "strange: waits: no live worker knows its task 'other'" in lines
+    assert not any("…" in line for line in lines)
+    id = lavoro("schedule", "run", name).output.strip()
+    sql("update lavoro.tick set late = true")
+    history = lavoro("schedule", "history", name).output.splitlines()
+    assert any(id in line for line in history), history
+    assert history[0].split() == ["time", "outcome", "late", "task", "reason"], history
 
 
 @pytest.mark.usefixtures("problems")

@@ -220,8 +220,8 @@ def test_five_six_and_seven_fields(text: str, moment: str, following: str) -> No
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("0 25 * * *", ValueError, "field 2 (hour) of the crontab '0 25 * * *' is '25': Invalid end range: 25 > 23."),
-        ("0 0 0 1 13 *", ValueError, "field 5 (month) of the crontab '0 0 0 1 13 *' is '13'"),
+        ("0 25 * * *", ValueError, "field 2 (hour) of the crontab '0 25 * * *' is '25': must be 0 to 23"),
+        ("0 0 0 1 13 *", ValueError, "field 5 (month) of the crontab '0 0 0 1 13 *' is '13': must be 1 to 12"),
         ("61 0 0 1 1 *", ValueError, "field 1 (second) of the crontab"),
         ("0 0 0 1 1 * 1066", ValueError, "field 7 (year) of the crontab"),
         ("0 0 1,,2 * *", ParseException, "field 3 (day of month) of the crontab '0 0 1,,2 * *' is '1,,2': empty part"),

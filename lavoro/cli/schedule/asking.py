@@ -7,7 +7,17 @@ import click
 from lavoro.app import Lavoro
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say
-from lavoro.cli.schedule.common import JSON_OPTION, app_with_tasks, as_dict, clock, say_json, show_table, zone_of
+from lavoro.cli.schedule.common import (
+    JSON_OPTION,
+    LONGEST,
+    app_with_tasks,
+    as_dict,
+    clock,
+    narrow,
+    say_json,
+    show_table,
+    zone_of,
+)
 from lavoro.exceptions import ScheduleError
 from lavoro.store import entries
 from lavoro.store.entries import Problem, StoredSchedule
@@ -30,16 +40,20 @@ def listing(context: click.Context, app: str | None, as_json: bool) -> None:
     elif not schedules:
         say("no schedules: lavoro schedule add, or define them in code and start a worker")
     else:
-        titles = ("name", "when", "task", "next", "last", "runs", "state")
-        show_table(titles, [_line(found, each, problems.get(each.name)) for each in schedules])
+        columns = [_columns(found, each) for each in schedules]
+        titles = [title for title in columns[0] if title != "task" or not narrow()]
+        show_table((*titles,), [tuple(each[title] for title in titles) for each in columns], whole="name")
+        for name, problem in problems.items():
+            say(plain(f"{name}: {cut(problem.words.removeprefix('has an error: '), LONGEST)}"))
 
 
-def _line(app: Lavoro, stored: StoredSchedule, problem: Problem | None) -> tuple[str, ...]:
+def _columns(app: Lavoro, stored: StoredSchedule) -> dict[str, str]:
     zone = zone_of(app, stored)
     when = f"{stored.timing} ({stored.zone})" if stored.zone else stored.timing
-    state = stored.state if problem is None else f"{stored.state}: {problem.words}"
-    times = clock(stored.next_at, zone), clock(stored.last_at, zone)
-    return stored.name, when, stored.task, *times, f"{stored.runs:,}", state
+    return {
+        "name": stored.name, "when": when, "task": stored.task, "next": clock(stored.next_at, zone),
+        "last": clock(stored.last_at, zone), "runs": f"{stored.runs:,}", "state": stored.state,
+    }  # fmt: skip
 
 
 def _problems(app: Lavoro) -> dict[str, Problem]:
@@ -114,7 +128,7 @@ def history(context: click.Context, app: str | None, as_json: bool, count: int, 
     for tick in past:
         at = clock(tick.due_at, found.timezone)
         span = f"{at} to {clock(tick.until_at, found.timezone)}" if tick.until_at not in (None, tick.due_at) else at
-        times = "over 1,000" if tick.times is None else f"{tick.times:,}"
-        late = "late" if tick.late and tick.outcome == "sent" else ""
+        times = "over 1,000" if tick.times is None else "" if tick.times == 1 and narrow() else f"{tick.times:,}"
+        late = "yes" if tick.late and tick.outcome == "sent" else ""
         rows.append((span, times, tick.outcome, late, tick.task_id or "", tick.reason or ""))
-    show_table(("time", "ticks", "outcome", "", "task", "reason"), rows)
+    show_table(("time", "ticks", "outcome", "late", "task", "reason"), rows, whole="task")

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,10 @@ from lavoro.text.printable import cut, plain
 JSON_OPTION = click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
 LONGEST = 1000
 """Characters of a cell."""
+SHORT = 10
+"""Characters of a cell that stay on one line."""
+WIDE = 120
+"""Characters of a line that has room for all columns."""
 
 
 def app_with_tasks(context: click.Context, app: str | None, *, database: bool = True) -> Lavoro:
@@ -63,9 +68,25 @@ def clock(at: dt.datetime | None, zone: dt.tzinfo) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}{f'{local:.%f}'.rstrip('0').rstrip('.') if local.microsecond else ''} {local:%Z}"
 
 
-def show_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Print a table of plain text: brackets in names are no markup, and control characters are escapes."""
-    table = Table(*titles)
-    for row in rows:
-        table.add_row(*[Text(plain(cut(str(cell), LONGEST))) for cell in row])
-    Console().print(table)
+def narrow() -> bool:
+    """Return whether a line of the terminal is too short for the columns that are least needed."""
+    return Console().width < WIDE
+
+
+def show_table(titles: tuple[str, ...], rows: list[tuple[Any, ...]], *, whole: str) -> None:
+    """Print a table of plain text: brackets in names are no markup, and control characters are escapes.
+
+    Each cell is shown in full, on several lines if need be; the column ``whole`` on one, if that leaves half of the
+    width to the others. A narrow table leaves out columns without any value.
+    """
+    console = Console()
+    texts = [[Text(plain(cut(str(cell), LONGEST))) for cell in row] for row in rows]
+    places = [place for place in range(len(titles)) if not narrow() or any(row[place] for row in texts)]
+    table = Table(box=None if narrow() else box.HEAVY_HEAD)
+    for place in places:
+        longest = max(row[place].cell_len for row in texts)
+        most = console.width // 2 if titles[place] == whole else SHORT
+        table.add_column(titles[place], overflow="fold", no_wrap=longest <= most)
+    for row in texts:
+        table.add_row(*[row[place] for place in places])
+    console.print(table)

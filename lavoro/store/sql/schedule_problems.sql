@@ -7,7 +7,7 @@ with live as materialized (
     select distinct unnest(scheduled) as task from live
 ), looked as (
     select
-        s.name, s.task, s.error,
+        s.name, s.task, s.error, s.origin,
         extract(epoch from clock_timestamp() - case when s.next_at is null then s.since else s.due_at end)::float8
             as seconds,
         s.due_at is not null as comes,
@@ -16,7 +16,7 @@ with live as materialized (
     from {schema}.schedule s
     where s.paused_at is null
 ), found as (
-    select name, task, error, case when comes and seconds > %(late)s::float8 then seconds end as late,
+    select name, task, error, origin, case when comes and seconds > %(late)s::float8 then seconds end as late,
         case
             when comes and not served and seconds > %(late)s::float8 then 'unserved'
             when comes and served and not known then 'unknown'
@@ -25,4 +25,4 @@ with live as materialized (
         end as kind
     from looked
 )
-select name, task, kind, late, error from found where kind is not null order by name limit %(limit)s
+select name, task, kind, late, error, origin from found where kind is not null order by name limit %(limit)s

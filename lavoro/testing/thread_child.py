@@ -111,6 +111,7 @@ class ThreadChild(Child):
             parts.pool.join(JOIN)
         parts.prefetched.watch_no_longer()
         parts.heartbeat.stop(JOIN)
+        parts.schedules.halt(JOIN)
         parts.hooks.close()
         with contextlib.suppress(OSError):
             self.pipe.socket.shutdown(socket.SHUT_RDWR)  # the thread that reads the orders closes it

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
-import psycopg
-
 from lavoro import serialization
 from lavoro.beat.calls import call, value_of
 from lavoro.beat.planning import Plan, Planned, plan
@@ -36,7 +34,7 @@ LONGEST = 500
 """Most characters of an error that are kept."""
 
 
-class Prepared(NamedTuple):
+class ComposedTick(NamedTuple):
     """A tick with the messages of its task."""
 
     tick: Tick
@@ -48,7 +46,7 @@ class Work(NamedTuple):
     """All that a page does for one schedule."""
 
     due: Due
-    prepared: list[Prepared]
+    prepared: list[ComposedTick]
     advance: Advance
     cancel: bool = False
 
@@ -87,7 +85,7 @@ def _work(app: Any, due: Due, entry: Entry | None) -> Work:
         logger.error("the schedule %r cannot go on until it is changed: %s", due.name, text)
         return Work(due, [], Advance(due.name, None, None, error=text))
     prepared = [
-        Prepared(Tick(due.name, skip.at, skip.until, skip.times, "skipped", True, skip.reason), [], [])
+        ComposedTick(Tick(due.name, skip.at, skip.until, skip.times, "skipped", True, skip.reason), [], [])
         for skip in planned.skip
     ]
     last = due.last_task_id
@@ -98,7 +96,7 @@ def _work(app: Any, due: Due, entry: Entry | None) -> Work:
     return Work(due, prepared, _advance(due, planned, prepared), planned.cancel)
 
 
-def _advance(due: Due, planned: Plan, prepared: list[Prepared]) -> Advance:
+def _advance(due: Due, planned: Plan, prepared: list[ComposedTick]) -> Advance:
     ticks = [ready.tick for ready in prepared]
     sent = [tick for tick in ticks if tick.outcome == "sent"]
     failed = next((tick.reason for tick in ticks if tick.outcome == "failed"), None)
@@ -109,7 +107,7 @@ def _advance(due: Due, planned: Plan, prepared: list[Prepared]) -> Advance:
     )
 
 
-def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any) -> Prepared:
+def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: Any) -> ComposedTick:
     """Compose the call of a tick; an error fails this tick, and the next one is tried again."""
     tick = Tick(due.name, planned.at, late=planned.late)
     try:
@@ -118,9 +116,9 @@ def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: 
     except Exception as error:
         text = cut(described(error), LONGEST)
         logger.error("the task of the schedule %r cannot be sent: %s", due.name, text)
-        return Prepared(tick._replace(outcome="failed", reason=text), [], [])
+        return ComposedTick(tick._replace(outcome="failed", reason=text), [], [])
     id = task_uuid(getattr(result, "results", [result])[-1].id) if outbox.messages else None  # of a group: the last
-    return Prepared(tick._replace(task_id=id), outbox.messages, outbox.shown)
+    return ComposedTick(tick._replace(task_id=id), outbox.messages, outbox.shown)
 
 
 def send(app: Any, due: Due | StoredSchedule, entry: Entry | None, planned: Planned, before: Any) -> Any:
@@ -147,7 +145,7 @@ def called(due: Due | StoredSchedule, entry: Entry | None) -> tuple[list[Any], d
     return list(read[0] or ()), dict(read[1] or {}), dict(read[2] or {})
 
 
-def _publish(app: Any, tx: Tx, sent: list[Prepared]) -> None:
+def _publish(app: Any, tx: Tx, sent: list[ComposedTick]) -> None:
     """Store the messages of all ticks; if one of them is refused, that of each tick on its own."""
     messages = [message for ready in sent for message in ready.messages]
     if not messages:
@@ -166,6 +164,6 @@ def _publish(app: Any, tx: Tx, sent: list[Prepared]) -> None:
 
 
 def _fail(tx: Tx, tick: Tick, error: Exception) -> None:
-    text = first_line(error) if isinstance(error, psycopg.Error) else described(error)
+    text = first_line(error)
     logger.error("the task of the schedule %r cannot be stored: %s", tick.schedule, text)
     tx.execute("fail_tick", {"schedule": tick.schedule, "due_at": tick.due_at, "reason": cut(text, LONGEST)})

@@ -105,12 +105,15 @@ class Ticker(Service):
                     break
             coming = schedules.coming(tx, self._served)
             self._problems.look(tx)
-        self._learn(served)
+        self._learn(served, coming)
         return self._pause(coming)
 
-    def _learn(self, served: int) -> None:
-        """Take in whether this ticker has served the schedules that were due, or another one."""
-        if served or self.due >= self._awaited:
+    def _learn(self, served: int, coming: Coming) -> None:
+        """Take in whether this ticker has served the schedules that were due, or another one.
+
+        One that is due within `AHEAD` has been served by none: the task of its last tick has not ended.
+        """
+        if served or (self.due >= self._awaited and (coming.first is None or coming.first > schedules.AHEAD)):
             self._leads = bool(served)
 
     def _pause(self, coming: Coming) -> float:

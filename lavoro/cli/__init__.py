@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str], app: object = None) -> int:
     try:
         code = cli.main(list(arguments), prog_name="lavoro", standalone_mode=False, obj=app)
     except click.UsageError as error:
-        return _wrong_usage(error)
+        return _wrong_usage(error, arguments)
     except (click.Abort, KeyboardInterrupt):
         return _failed("aborted")
     except click.ClickException as error:
@@ -106,8 +106,8 @@ def _run(arguments: Sequence[str], app: object = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _wrong_usage(error: click.UsageError) -> int:
-    if error.ctx is not None and not sys.argv[1:]:
+def _wrong_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
+    if error.ctx is not None and not arguments:
         click.echo(error.ctx.get_help())
     else:
         verb = error.ctx.command_path if error.ctx is not None else "lavoro"

@@ -115,7 +115,6 @@ def test_traceback_on_request(folder: Path) -> None:
         (["worker"], ["-A"]),
         (["worker", "-A", "shop", "-c", "many"], ["'many'", "-c"]),
         (["worker", "-A", "shop", "-P", "eventlet"], ["'eventlet'", "gevent"]),
-        (["worker", "-A", "shop", "-B"], ["-B", "periodic tasks"]),
         (["worker", "-A", "shop", "-D"], ["-D", "systemd"]),
         *(
             (["worker", "-A", "shop", option, "/nowhere/at/all"], [option, "'/nowhere/at'", "does not exist: make it"])
@@ -359,7 +358,7 @@ def test_completion_for_the_shell(folder: Path) -> None:
         [sys.executable, "-c", program], env={**environment, "_LAVORO_COMPLETE": "bash_complete"},
         capture_output=True, text=True, check=True, cwd=folder,
     )  # fmt: skip
-    assert done.stdout == "plain,--max-tasks-per-child\n"
+    assert done.stdout == "plain,--max-tasks\nplain,--max-tasks-per-child\n"
 
 
 def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
@@ -369,6 +368,7 @@ def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
         "What it runs",
         "How it runs tasks",
         "How long it lives",
+        "Whether it sends periodic tasks",
         "What it says",
         "Who it is",
         "Other options",

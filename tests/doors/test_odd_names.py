@@ -109,6 +109,6 @@ def test_every_verb_speaks_through_one_function() -> None:
     assert found == {
         ("output.py", "click.echo(plain(text, lines=True), err=error)"),
         ("__init__.py", "click.echo(error.ctx.get_help())"),
-        ("status.py", 'Console().print(first, second, sep="\\n")'),
+        ("status.py", 'Console().print(first, second, *[_schedules(schedules)] * bool(schedules), sep="\\n")'),
         ("purge.py", "click.confirm(plain(f\"Delete {what} on {', '.join(names)}{failing}?\"), abort=True)"),
     }

@@ -17,7 +17,7 @@ from lavoro.store.notifications import (
     read,
     write,
 )
-from lavoro.store.schema.migrate import functions
+from lavoro.store.schema.migrate import functions, migrations
 from lavoro.store.statements import FOLDER
 
 ID = "018f3e1c-0000-7000-8000-000000000001"
@@ -54,6 +54,7 @@ def test_what_nobody_of_ours_has_written_says_nothing(payload: str) -> None:
 
 def test_sql_writes_all_words_and_no_others() -> None:
     texts = [path.read_text() for path in FOLDER.glob("*.sql")] + list(functions().values())
+    texts += [text for _, _, text in migrations()]
     sent = [
         call for text in texts for call in re.findall(r"pg_notify\(\s*'\{prefix\}_wake',(.*?);?\n(?=\S|$)", text, re.S)
     ]

@@ -130,7 +130,7 @@ def test_one_ticker_looks_at_the_time_and_the_others_a_moment_later(sender: Lavo
 
     def pause(*, served: int, late: bool, coming: Coming) -> float:
         ticker.due = 1e9 if late else 0.0
-        ticker._learn(served)
+        ticker._learn(served, coming)
         return ticker._pause(coming)
 
     soon = Coming(None, 20.0)
@@ -139,6 +139,10 @@ def test_one_ticker_looks_at_the_time_and_the_others_a_moment_later(sender: Lavo
     assert pause(served=0, late=True, coming=soon) < 20 - AHEAD + 0.1
     assert pause(served=0, late=True, coming=soon) >= 20 - AHEAD + 0.5
     assert pause(served=3, late=True, coming=soon) < 20 - AHEAD + 0.1
+    assert pause(served=0, late=True, coming=soon) >= 20 - AHEAD + 0.5
+    assert pause(served=3, late=True, coming=soon) < 20 - AHEAD + 0.1
+    waits = Coming(0.5, 20.0)  # for the end of the task of the last tick
+    assert pause(served=0, late=True, coming=waits) < 0.6
     assert pause(served=0, late=True, coming=soon) >= 20 - AHEAD + 0.5
     ticker.changed()
     assert pause(served=0, late=False, coming=soon) < 20 - AHEAD + 0.1

@@ -352,6 +352,9 @@ def test_a_narrow_list_shows_whole_names(lavoro: Command, monkeypatch: pytest.Mo
     assert "strange: waits: no live worker knows its task 'other'" in lines
     assert not any("…" in line for line in lines)
     id = lavoro("schedule", "run", name).output.strip()
+    sql("update lavoro.schedule set next_at = '2027-01-01 09:00:00.25+00' where name = %s", name)
+    [line] = [line for line in lavoro("schedule", "list").output.splitlines() if line.split()[:1] == [name]]
+    assert "2027-01-01" in line
     sql("update lavoro.tick set late = true")
     history = lavoro("schedule", "history", name).output.splitlines()
     assert any(id in line for line in history), history

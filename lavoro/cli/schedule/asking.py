@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import click
 
 from lavoro.app import Lavoro
@@ -25,6 +27,8 @@ from lavoro.text.printable import cut, plain
 
 SHOWN = 3
 """Next times that ``show`` tells."""
+LEAST = frozenset({"task", "last"})
+"""Columns that a narrow list leaves out."""
 
 
 @click.command("list")
@@ -41,7 +45,7 @@ def listing(context: click.Context, app: str | None, as_json: bool) -> None:
         say("no schedules: lavoro schedule add, or define them in code and start a worker")
     else:
         columns = [_columns(found, each) for each in schedules]
-        titles = [title for title in columns[0] if title != "task" or not narrow()]
+        titles = [title for title in columns[0] if title not in LEAST or not narrow()]
         show_table((*titles,), [tuple(each[title] for title in titles) for each in columns], whole="name")
         for name, problem in problems.items():
             say(plain(f"{name}: {cut(problem.words.removeprefix('has an error: '), LONGEST)}"))
@@ -51,9 +55,13 @@ def _columns(app: Lavoro, stored: StoredSchedule) -> dict[str, str]:
     zone = zone_of(app, stored)
     when = f"{stored.timing} ({stored.zone})" if stored.zone else stored.timing
     return {
-        "name": stored.name, "when": when, "task": stored.task, "next": clock(stored.next_at, zone),
-        "last": clock(stored.last_at, zone), "runs": f"{stored.runs:,}", "state": stored.state,
+        "name": stored.name, "when": when, "task": stored.task, "next": _second(stored.next_at, zone),
+        "last": _second(stored.last_at, zone), "runs": f"{stored.runs:,}", "state": stored.state,
     }  # fmt: skip
+
+
+def _second(at: dt.datetime | None, zone: dt.tzinfo) -> str:
+    return clock(at and at.replace(microsecond=0), zone)
 
 
 def _problems(app: Lavoro) -> dict[str, Problem]:

@@ -9,6 +9,10 @@ from benchmarks.values import Skipped
 from tests.faults.trial import Trial
 
 pytestmark = pytest.mark.slow
+TICKING = (
+    "insert into lavoro.schedule (name, task, args, timing, overlap)"
+    " values ('often', 'echo', '[\"tick\"]', '@every 0.5s', 'allow')"
+)
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -21,8 +25,12 @@ def test_through_a_pooler(trial: Trial, direct: bool) -> None:
                 "-c", "4", url=url, settings=settings | ({"lavoro_direct_url": trial.url} if direct else {})
             )
             producer = trial.producer(url=url, lavoro_pooled=True, kinds=("plain", "many", "retry", "eta", "revoke"))
+            trial.rows(TICKING)
             for _ in range(40):
                 producer.operate()
+            ticked = "select count(*) >= 6 from lavoro.tick"
+            trial.until(lambda: trial.rows(ticked) == [(True,)], why="the schedule has ticked")
+            trial.rows("update lavoro.schedule set paused_at = clock_timestamp()")
             trial.drain()
             assert ("workers poll" in worker.log) == (not direct)
             trial.stop()

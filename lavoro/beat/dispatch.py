@@ -15,6 +15,7 @@ from lavoro.calling.publish_signals import Announcement, tell_published
 from lavoro.config.defaults import as_seconds
 from lavoro.protocol.ids import task_uuid
 from lavoro.protocol.message import Message
+from lavoro.schedules import ParseException
 from lavoro.schedules.entry import Entry
 from lavoro.schedules.texts import Timing, schedule_of
 from lavoro.store import schedules
@@ -22,7 +23,7 @@ from lavoro.store.entries import StoredSchedule
 from lavoro.store.errors import first_line
 from lavoro.store.schedules import Advance, Due, Served, Tick
 from lavoro.store.tx import Tx
-from lavoro.text.printable import cut, described
+from lavoro.text.printable import cut, described, told
 
 logger = logging.getLogger("lavoro.beat")
 
@@ -81,7 +82,7 @@ def _work(app: Any, due: Due, entry: Entry | None) -> Work:
         )
         planned = plan(schedule, due, deadline=app.conf.seconds("beat_cron_starting_deadline"))
     except Exception as error:
-        text = cut(described(error), LONGEST)
+        text = _words(error)
         logger.error("the schedule %r cannot go on until it is changed: %s", due.name, text)
         return Work(due, [], Advance(due.name, None, None, error=text))
     prepared = [
@@ -114,7 +115,7 @@ def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: 
         with composed(app) as outbox:
             result = send(app, due, entry, planned, before)
     except Exception as error:
-        text = cut(described(error), LONGEST)
+        text = _words(error)
         logger.error("the task of the schedule %r cannot be sent: %s", due.name, text)
         return ComposedTick(tick._replace(outcome="failed", reason=text), [], [])
     id = task_uuid(getattr(result, "results", [result])[-1].id) if outbox.messages else None  # of a group: the last
@@ -143,6 +144,12 @@ def called(due: Due | StoredSchedule, entry: Entry | None) -> tuple[list[Any], d
     given = (due.args, due.kwargs, due.options)
     read = [serialization.loads(each) if isinstance(each, str) else each for each in given]
     return list(read[0] or ()), dict(read[1] or {}), dict(read[2] or {})
+
+
+def _words(error: Exception) -> str:
+    """Return the words of an error; one that is not about the schedule says its class, too."""
+    own = isinstance(error, (ValueError, ParseException))
+    return cut(told(error) if own else described(error), LONGEST)
 
 
 def _publish(app: Any, tx: Tx, sent: list[ComposedTick]) -> None:

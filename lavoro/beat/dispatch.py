@@ -20,7 +20,7 @@ from lavoro.schedules.entry import Entry
 from lavoro.schedules.texts import Timing, schedule_of
 from lavoro.store import schedules
 from lavoro.store.entries import StoredSchedule
-from lavoro.store.errors import first_line
+from lavoro.store.errors import LOST, first_line
 from lavoro.store.schedules import Advance, Due, Served, Tick
 from lavoro.store.tx import Tx
 from lavoro.text.printable import cut, described, told
@@ -161,7 +161,7 @@ def _publish(app: Any, tx: Tx, sent: list[ComposedTick]) -> None:
         with tx.connection.transaction():
             app.publish(messages, connection=tx.connection, signed=True)
     except Exception as error:
-        if tx.connection.closed:
+        if isinstance(error.__cause__ or error, LOST):  # also a conflict: the next look repeats all of it
             raise
         if len(sent) == 1:
             _fail(tx, sent[0].tick, error)

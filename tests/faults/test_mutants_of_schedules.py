@@ -14,8 +14,10 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.beat import dispatch, planning
-from lavoro.store import schedules, statements
+from lavoro.exceptions import OperationalError
+from lavoro.store import joining, schedules, statements
 from lavoro.store.schedules import Served
+from tests.faults.plugin.rig_changes import Points
 from tests.faults.stage import Stage
 
 Change = Callable[[Any, str, Any], None]
@@ -157,6 +159,25 @@ def test_mutant_is_caught(stage: Stage, monkeypatch: pytest.MonkeyPatch, case: C
     stage.run_to_the_end()
     found = stage.violations()
     assert ("I9" in {violation.invariant for violation in found}) == bool(found) == case.caught, found
+
+
+def test_a_conflict_fails_no_tick(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server rolls the first tries back, as a deadlock with other transactions would have it."""
+    app = Lavoro("rig", broker=stage.url, set_as_current=False)
+    app.task(name="echo")(lambda payload: payload)
+    stage.connection.execute(DUE)
+    monkeypatch.setattr(joining, "Tx", joining.Tx)
+    conflicts = [{"statement": "insert_tasks", "kind": "DeadlockDetected", "times": 3}]
+    Points(conflicts, "1").install(joining)
+    for _ in range(3):
+        with pytest.raises(OperationalError):
+            dispatch.send_due(app, stage.tx, SERVED, {})
+    assert dispatch.send_due(app, stage.tx, SERVED, {}) == 4
+    assert conflicts[0]["times"] == 0
+    app.close()
+    stage.make_due()
+    stage.run_to_the_end()
+    assert stage.violations() == []
 
 
 def until(condition: Callable[[], bool]) -> None:

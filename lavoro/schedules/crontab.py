@@ -11,7 +11,7 @@ from typing import Any
 from croniter import CroniterBadDateError, croniter
 
 from lavoro.schedules.base import BaseSchedule, schedstate, zone_of
-from lavoro.schedules.crontab_fields import LONGEST, Field, OutOfRange, expanded
+from lavoro.schedules.crontab_fields import LONGEST, OUT_OF_RANGE, Field, expanded
 from lavoro.schedules.zones import DAY, SECOND, UTC, change, end_of_gap, instants, shown
 
 _SIZES = {
@@ -229,7 +229,7 @@ def _check(text: str) -> None:
         try:
             if (name, field) != ("year", "*"):
                 expanded(field, size, first)
-        except OutOfRange:
-            raise ValueError(f"{start}must be {first} to {first + size - 1}") from None
         except Exception as error:
+            if str(error).startswith(OUT_OF_RANGE):
+                raise ValueError(f"{start}must be {first} to {first + size - 1}") from None
             raise type(error)(f"{start}{error}") from None

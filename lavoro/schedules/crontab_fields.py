@@ -21,8 +21,8 @@ class ParseException(Exception):
     """A field of a crontab cannot be read."""
 
 
-class OutOfRange(ValueError):
-    """A number of a crontab is not among the values of its field."""
+OUT_OF_RANGE = ("Invalid end range", "Invalid beginning range", "Invalid crontab pattern")
+"""The first words, which are Celery's, of a ``ValueError`` for a number that is not among the values of its field."""
 
 
 class crontab_parser:
@@ -75,9 +75,9 @@ class crontab_parser:
                 raise ValueError(f"Invalid weekday literal {text!r}.") from None
             number = _NAMES[name]
         if number >= self.min_ + self.max_:
-            raise OutOfRange(f"Invalid end range: {number} > {self.min_ + self.max_ - 1}.")
+            raise ValueError(f"Invalid end range: {number} > {self.min_ + self.max_ - 1}.")
         if number < self.min_:
-            raise OutOfRange(f"Invalid beginning range: {number} < {self.min_}.")
+            raise ValueError(f"Invalid beginning range: {number} < {self.min_}.")
         return number
 
 
@@ -96,7 +96,7 @@ def expanded(field: Any, max_: int, min_: int = 0) -> set[int]:
         )
     for number in values:
         if number >= min_ + max_ or number < min_:
-            raise OutOfRange(
+            raise ValueError(
                 f"Invalid crontab pattern.  Valid range is {min_}-{min_ + max_ - 1}. '{number}' was found."
             )
     return values

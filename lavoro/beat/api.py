@@ -16,7 +16,7 @@ from lavoro.calling.publish_signals import tell_published
 from lavoro.calling.transactions import joined
 from lavoro.config import spelling
 from lavoro.exceptions import ScheduleError, ScheduleNotFound
-from lavoro.schedules.entry import Entry, Rules, entry_of
+from lavoro.schedules.entry import SPELLINGS, Entry, Rules, entry_of
 from lavoro.store import entries as store
 from lavoro.store.entries import LockedSchedule, PastTick, StoredSchedule
 from lavoro.store.errors import translated
@@ -32,7 +32,6 @@ LONGEST = 200
 """Most characters of a name."""
 FEW = 10
 """Most schedules whose names an error lists."""
-_SPELLINGS = {"start": "starts_at", "end": "ends_at"}
 _CALL = frozenset({"schedule", "tz", "relative", "task", "args", "kwargs", "options"})
 """The parts that a schedule of Python objects has in code alone."""
 
@@ -260,7 +259,7 @@ class Schedules:
     def _given(self, found: StoredSchedule, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the definition of a stored schedule as an entry of ``beat_schedule``."""
         rules = {name: getattr(found, name) for name in Rules._fields}
-        taken = {_SPELLINGS.get(key, key) for key in changes}
+        taken = {SPELLINGS.get(key, key) for key in changes}
         rules = {name: value for name, value in rules.items() if name not in taken}
         code = self._code(found)
         if code is not None:

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 
 from lavoro.beat import dispatch, nominal
 from lavoro.beat.planning import Planned, next_after
-from lavoro.calling.outbox import Outbox, composed
 from lavoro.exceptions import ScheduleError
-from lavoro.protocol.ids import task_uuid
 from lavoro.schedules.entry import OVERLAP, Entry
 from lavoro.store import entries, schedules
 from lavoro.store.entries import LockedSchedule, StoredSchedule
@@ -63,8 +61,7 @@ def run(app: Any, tx: Tx, found: LockedSchedule, code: Entry | None, *, overlap:
         )
     name, at = found.stored.name, found.now
     planned = Planned(at, behind=meets and rule == "queue")
-    result, outbox = _composed(app, found.stored, code, planned, found.stored.last_task_id)
-    id = _id(result, outbox)
+    result, outbox, id = dispatch.compose(app, found.stored, code, planned, found.stored.last_task_id)
     while not schedules.record(tx, [Tick(name, at, reason=BY_HAND, task_id=id)]):
         at += _INSTANT
     if meets and rule == "cancel":
@@ -86,10 +83,10 @@ def backfill(
     results, ids, messages = [], [], []
     for at in wanted.times:
         planned = Planned(at, late=True, behind=rule != "allow")
-        result, outbox = _composed(app, stored, code, planned, last)
+        result, outbox, id = dispatch.compose(app, stored, code, planned, last)
         results.append(result)
-        ids.append(_id(result, outbox))
-        last = ids[-1] or last
+        ids.append(id)
+        last = id or last
         messages += outbox.messages
         shown += outbox.shown
     _keep_rest(app, tx, found, code, wanted)
@@ -117,15 +114,3 @@ def _rule(stored: StoredSchedule, given: str | None) -> str:
     if given is not None and given not in OVERLAP:
         raise ScheduleError(f"overlap must be one of {', '.join(OVERLAP)}, not {given!r}")
     return given or stored.overlap
-
-
-def _composed(app: Any, stored: StoredSchedule, code: Entry | None, planned: Planned, before: Any) -> Any:
-    """Call the task without storing it; return the result and the outbox with its messages."""
-    with composed(app) as outbox:
-        result = dispatch.send(app, stored, code, planned, before)
-    return result, outbox
-
-
-def _id(result: Any, outbox: Outbox) -> Any:
-    """Return the id of the task, of a group the last one's; None if a receiver or middleware has kept it back."""
-    return task_uuid(getattr(result, "results", [result])[-1].id) if outbox.messages else None

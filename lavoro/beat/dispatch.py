@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lavoro import serialization
 from lavoro.beat.calls import call, value_of
 from lavoro.beat.planning import Plan, Planned, plan
-from lavoro.calling.outbox import composed
+from lavoro.calling.outbox import Outbox, composed
 from lavoro.calling.publish_signals import Announcement, tell_published
 from lavoro.config.defaults import as_seconds
 from lavoro.protocol.ids import task_uuid
@@ -112,17 +112,28 @@ def _prepare(app: Any, due: Due, entry: Entry | None, planned: Planned, before: 
     """Compose the call of a tick; an error fails this tick, and the next one is tried again."""
     tick = Tick(due.name, planned.at, late=planned.late)
     try:
-        with composed(app) as outbox:
-            result = send(app, due, entry, planned, before)
+        _, outbox, id = compose(app, due, entry, planned, before)
     except Exception as error:
         text = _words(error)
         logger.error("the task of the schedule %r cannot be sent: %s", due.name, text)
         return ComposedTick(tick._replace(outcome="failed", reason=text), [], [])
-    id = task_uuid(getattr(result, "results", [result])[-1].id) if outbox.messages else None  # of a group: the last
     return ComposedTick(tick._replace(task_id=id), outbox.messages, outbox.shown)
 
 
-def send(app: Any, due: Due | StoredSchedule, entry: Entry | None, planned: Planned, before: Any) -> Any:
+def compose(
+    app: Any, due: Due | StoredSchedule, entry: Entry | None, planned: Planned, before: Any
+) -> tuple[Any, Outbox, Any]:
+    """Call the task of a tick without storing it; return the result, the outbox with its messages, and the task's id.
+
+    Of a group it is the id of the last task; None if a receiver or middleware has kept the call back.
+    """
+    with composed(app) as outbox:
+        result = _send(app, due, entry, planned, before)
+    id = task_uuid(getattr(result, "results", [result])[-1].id) if outbox.messages else None
+    return result, outbox, id
+
+
+def _send(app: Any, due: Due | StoredSchedule, entry: Entry | None, planned: Planned, before: Any) -> Any:
     """Call the task of a tick; return its result."""
     args, kwargs, options = called(due, entry)
     told = {"schedule": due.name, "at": planned.at.astimezone(timezone.utc).isoformat(), "late": planned.late}

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from lavoro import serialization
-from lavoro.schedules.entry import Rules
+from lavoro.schedules.entry import SPELLINGS, Rules
 from lavoro.store.entries import StoredSchedule
 from lavoro.store.statements import render
 
 _IMPORTS = {
     "datetime.": "import datetime", "Decimal(": "from decimal import Decimal", "UUID(": "from uuid import UUID",
 }  # fmt: skip
-_SPELLINGS = {"starts_at": "start", "ends_at": "end"}
+_SPELLINGS = {column: key for key, column in SPELLINGS.items()}
 
 
 def entry_from(stored: StoredSchedule) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class BeatLazyFunc:
         return self._func(*self._func_params["args"], **self._func_params["kwargs"])
 
 
-_SPELLINGS = {"start": "starts_at", "end": "ends_at"}
-RULES = (*Rules._fields, *_SPELLINGS, "relative", "tz")
+SPELLINGS = {"start": "starts_at", "end": "ends_at"}
+RULES = (*Rules._fields, *SPELLINGS, "relative", "tz")
 """The keys of an entry beside its task and its call."""
 _KEYS = ("task", "schedule", "args", "kwargs", "options", *RULES)
 
@@ -83,7 +83,7 @@ def entry_of(name: str, given: Mapping[str, Any], app: Any) -> Entry:
     try:
         task = given["task"]
         when = scheduled(given.get("schedule"), relative=bool(given.get("relative")), tz=given.get("tz"), app=app)
-        rules = rules_of({key: given[key] for key in given if key in (*Rules._fields, *_SPELLINGS)}, when)
+        rules = rules_of({key: given[key] for key in given if key in (*Rules._fields, *SPELLINGS)}, when)
     except KeyError:
         raise ValueError(f"the schedule {name!r} names no task: give it 'task'") from None
     except Exception as error:
@@ -118,7 +118,7 @@ def _copy(schedule: Any) -> Any:
 
 def rules_of(given: Mapping[str, Any], when: Any) -> Rules:
     """Return the rules of an entry; raises ``ValueError`` for a wrong one."""
-    named = {_SPELLINGS.get(key, key): value for key, value in given.items() if value is not None}
+    named = {SPELLINGS.get(key, key): value for key, value in given.items() if value is not None}
     for key in ("jitter", "missed_age"):
         if key in named:
             named[key] = as_seconds(named[key])

@@ -105,15 +105,7 @@ class Tables:
             _text("holder", required=True),
             _time("until", nullable=False),
         )
-        self._table(
-            "startup",
-            sa.Column("application", sa.Text, primary_key=True),
-            sa.Column("release", sa.Text, primary_key=True),
-            sa.Column("name", sa.Text, primary_key=True),
-            sa.Column("worker_id", sa.BigInteger, nullable=False),
-            _time("started_at", default=True),
-            _time("ended_at"),
-        )
+        self._startup()
         self.queue = self._table("queue", sa.Column("name", sa.Text, primary_key=True), _time("paused_at"))
         self._table(
             "revoked",
@@ -122,13 +114,7 @@ class Tables:
         )
         self._schedule()
         self._tick()
-        self._table(
-            "scheduler_entry",
-            sa.Column("app", sa.Text, primary_key=True),
-            sa.Column("name", sa.Text, primary_key=True),
-            _time("last_at", nullable=False),
-            sa.Column("runs", sa.BigInteger, nullable=False),
-        )
+        self._scheduler_entry()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -344,6 +330,26 @@ class Tables:
         table.append_constraint(sa.CheckConstraint("outcome in ('sent', 'skipped', 'failed')"))
         sa.Index("tick_recorded", table.c.recorded_at)
         return table
+
+    def _startup(self) -> sa.Table:
+        return self._table(
+            "startup",
+            sa.Column("application", sa.Text, primary_key=True),
+            sa.Column("release", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("worker_id", sa.BigInteger, nullable=False),
+            _time("started_at", default=True),
+            _time("ended_at"),
+        )
+
+    def _scheduler_entry(self) -> sa.Table:
+        return self._table(
+            "scheduler_entry",
+            sa.Column("app", sa.Text, primary_key=True),
+            sa.Column("name", sa.Text, primary_key=True),
+            _time("last_at", nullable=False),
+            sa.Column("runs", sa.BigInteger, nullable=False),
+        )
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

@@ -202,7 +202,7 @@ MEANT: tuple[Meant, ...] = (
     ),
     Meant("results_special", "ignore.state", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
     Meant("retry_auto", "ignores.ready", "'PENDING'", "'IGNORED'", "The task is over.", _IGNORED),
-    Meant("retry_auto", "by hand.state", "('RETRY', None)", "*", "No task stays for ever.", _RAISED),
+    Meant("retry_auto", "by hand.get", "raises T*", "None", "No task stays for ever.", _RAISED),
     Meant("retry_auto", "worker plain_retry", "0", "0 -> 1", "No task stays for ever.", _RAISED),
     *(
         Meant("retry_auto", f"*.{option}", "raises Attr*", default, "Nothing was set.", _UNBOUND)

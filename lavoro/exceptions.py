@@ -20,6 +20,10 @@
     ├── InvalidCanvas           a task would wait for itself; also a ValueError
     ├── ScheduleError           a schedule cannot be made, changed or run so; also a ValueError
     │   └── ScheduleNotFound        there is none of that name; also a KeyError
+    ├── InspectorError          a question or an action of the inspector is wrong; also a ValueError
+    │   ├── TaskNotFound            no task of that id is stored; also a KeyError
+    │   ├── WrongState              the task is not in a state for that action
+    │   └── ActionInterrupted       an action on many tasks has ended early, and can go on
     ├── DriverNotFound          psycopg finds no libpq; also an ImportError
     └── OperationalError        the database cannot be reached or refused
     SoftTimeLimitExceeded       stands apart: `except LavoroError` in a task must not swallow it
@@ -212,6 +216,30 @@ class ScheduleNotFound(ScheduleError, KeyError):
 
     def __str__(self) -> str:
         return Exception.__str__(self)
+
+
+class InspectorError(LavoroError, ValueError):
+    """A question to the inspector, or an action of its, cannot be carried out as it was asked."""
+
+
+class TaskNotFound(InspectorError, KeyError):
+    """No task of that id is stored: it was never sent, or its result has expired."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class WrongState(InspectorError):
+    """The task is not in a state in which the action makes sense; ``state`` and ``stage`` say in which it is."""
+
+    state: str = ""
+    stage: str = ""
+
+
+class ActionInterrupted(InspectorError):
+    """An action on many tasks has ended early; ``report`` says how far it came, and its cursor goes on."""
+
+    report: Any = None
 
 
 class DriverNotFound(LavoroError, ImportError):

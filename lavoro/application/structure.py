@@ -11,6 +11,7 @@ from lavoro.application import hooks
 from lavoro.application.hooks import Hooks, Scope
 from lavoro.application.task_modules import TaskModules
 from lavoro.definition.resources import Resource, Resources
+from lavoro.inspector import Inspector
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,11 @@ class Structure:
     def in_context(self) -> AbstractContextManager[Any]:
         """Return the context in which resources are made and start-up functions run; for subclasses."""
         return contextlib.nullcontext()
+
+    @property
+    def inspector(self) -> Inspector:
+        """The admin API: it finds, shows and changes tasks."""
+        return self._once("inspector", lambda: Inspector(self))  # type: ignore[no-any-return]
 
     # Start and end
 

@@ -1,0 +1,59 @@
+"""The inspector of an application: ``app.inspector``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lavoro.inspector import filters
+from lavoro.inspector.listing import MOST, listed
+from lavoro.inspector.values import Page, TaskInfo
+
+
+class Inspector:
+    """Finds, shows, counts and changes the tasks of an application's database.
+
+    Reading takes the rights of the role ``readonly``, changing those of the role ``worker``. Each answer is read from
+    the tables: it is complete, also while every worker is busy or gone.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def tasks(
+        self, *, queue: str | Sequence[str] | None = None, state: str | Sequence[str] | None = None,
+        stage: str | Sequence[str] | None = None, name: str | None = None,
+        args: str | Mapping[str, Any] | Sequence[Any] | None = None, worker: str | None = None,
+        since: dt.datetime | dt.timedelta | None = None, until: dt.datetime | dt.timedelta | None = None,
+        error: str | Sequence[str] | None = None, key: None = None, order: str = "newest", limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:  # fmt: skip
+        """Return a page of the tasks that match all of the conditions.
+
+        ``stage`` is waiting (due), scheduled (for later), held, running or finished; ``name`` may have ``*`` and ``?``;
+        ``args`` is a dict that the keyword arguments contain, a list that the positional ones contain, or a JSON path
+        over both; ``worker`` is a node; ``error`` is a class of exceptions. ``since`` and ``until`` compare the time at
+        which a task came to its stage: its call, its start or its end. ``order`` is newest or oldest, by the ids, whose
+        order is that of the calls unless callers chose them, or ended, the finished tasks with the latest end first.
+
+        A task has the same place in the order while it moves. So from page to page each task that is there all the time
+        comes exactly once; one that is sent meanwhile comes once at most. A page reads at most 10,000 tasks of a table
+        that do not match, and then ends early: its ``complete`` is False, and its ``next`` goes on there.
+        """
+        given = {
+            "queue": queue, "state": state, "stage": stage, "name": name, "args": args, "worker": worker,
+            "since": since, "until": until, "error": error, "key": key,
+        }  # fmt: skip
+        wanted = filters.filter_of({name: value for name, value in given.items() if value is not None})
+        filters.order_of(order)
+        after = filters.key_of(order, cursor)
+        return listed(self._app.database, wanted, order=order, limit=filters.limit_of(limit, MOST), after=after)
+
+    def iterate(self, *, order: str = "newest", cursor: str | None = None, **filter: Any) -> Iterator[TaskInfo]:
+        """Yield all tasks that match, a page of a thousand at a time; the arguments are those of ``tasks``."""
+        while True:
+            page = self.tasks(order=order, limit=MOST, cursor=cursor, **filter)
+            yield from page.items
+            if (cursor := page.next) is None:
+                return

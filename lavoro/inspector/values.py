@@ -1,0 +1,202 @@
+"""The answers of the admin API: frozen values."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of tasks, and whether it is exact: large numbers are estimates."""
+
+    value: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.value:,}" if self.exact else f"about {self.value:,}"
+
+    def __int__(self) -> int:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task, as a list shows it."""
+
+    id: str
+    name: str
+    queue: str
+    stage: str
+    """waiting (it is due), scheduled (for later), held, running or finished."""
+    state: str
+    priority: int
+    attempts: int
+    """Starts."""
+    retries: int
+    crashes: int
+    created: dt.datetime
+    due: dt.datetime
+    started: dt.datetime | None = None
+    finished: dt.datetime | None = None
+    expires: dt.datetime | None = None
+    runtime: float | None = None
+    """Seconds."""
+    worker: str | None = None
+    """The node that runs it, or has run it."""
+    args: str | None = None
+    """JSON, of which a list shows the first 1,000 characters; None: in another serializer, or no longer stored."""
+    kwargs: str | None = None
+    error: str | None = None
+    """The class of the exception of a task that did not succeed."""
+    message: str | None = None
+    """Of that exception."""
+    reason: str | None = None
+    """Why it waits, is held or is being ended, as far as the row says."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list."""
+
+    items: tuple[TaskInfo, ...]
+    next: str | None
+    """The cursor of the next page; None: there is none."""
+    complete: bool = True
+    """False: the page ends early, because too many tasks that were read do not match. The next page goes on there."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A start of a task that ended without an outcome, or an outcome before a replay."""
+
+    number: int
+    state: str
+    started: dt.datetime | None
+    ended: dt.datetime
+    worker: str | None
+    reason: str | None
+    error: str | None
+    message: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True)
+class TaskDetail:
+    """One task with all that is stored of it."""
+
+    info: TaskInfo
+    """With its whole arguments."""
+    why: str
+    """A sentence: why it waits or is held, what runs it, or how it ended."""
+    attempts: tuple[Attempt, ...] = ()
+    """The earlier ones, oldest first."""
+    children: tuple[str, ...] = ()
+    """The ids of the tasks that it has sent."""
+    result: str | None = None
+    """JSON: its value, its exception, or the metadata of its present state."""
+    traceback: str | None = None
+    options: str | None = None
+    """JSON, as the call was stored."""
+    parent: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """One queue."""
+
+    name: str
+    waiting: Count
+    """Due tasks."""
+    scheduled: Count
+    """Tasks for later."""
+    held: Count
+    running: Count
+    paused: bool
+    served: bool
+    """Whether a live worker takes tasks from it."""
+    latency: float | None
+    """Seconds for which the oldest due task has waited."""
+    finished: Count = field(default_factory=lambda: Count(0))
+    """Tasks that ended in the last 24 hours; a minute late."""
+    failed: Count = field(default_factory=lambda: Count(0))
+    """Those of them that did not succeed."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The tasks of all queues."""
+
+    waiting: Count
+    scheduled: Count
+    held: Count
+    running: Count
+    succeeded: Count
+    """Finished tasks whose outcomes are still stored."""
+    failed: Count
+    """Likewise, those that did not succeed."""
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """One live process of a worker."""
+
+    node: str
+    process: int
+    host: str
+    pid: int
+    pool: str
+    slots: int
+    running: int
+    queues: tuple[str, ...]
+    started: dt.datetime
+    seen: float
+    """Seconds since its lease was renewed."""
+    quiet: bool
+    """Whether it claims nothing for the time being."""
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Tasks of one name that ended with the same class of error."""
+
+    name: str
+    error: str
+    count: Count
+    first: dt.datetime
+    last: dt.datetime
+    example: str
+    """The id of the last one."""
+    message: str | None
+    """Of the last one."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The failures of a time, grouped."""
+
+    groups: tuple[FailureGroup, ...]
+    since: dt.datetime | None
+    """The end of the earliest one that was counted, or the time that was asked for."""
+    complete: bool
+    """False: there are more before that time."""
+
+
+@dataclass(frozen=True)
+class HistoryPoint:
+    """The tasks that ended in one minute, hour or day."""
+
+    at: dt.datetime
+    """Its beginning."""
+    states: dict[str, int]
+    """The tasks by their state."""
+    runtime: float
+    """Seconds, of all of them."""
+    longest: float
+    """Seconds, of the one that ran longest."""
+
+    @property
+    def finished(self) -> int:
+        """All of them."""
+        return sum(self.states.values())

@@ -20,7 +20,7 @@ from lavoro.store.mailbox import Mailbox
 from lavoro.store.offers import channel
 from lavoro.store.tasks import Lane
 from lavoro.store.tx import Tx
-from lavoro.worker.child import claimer, lanes
+from lavoro.worker.child import claimer, lanes, pace
 from lavoro.worker.child.capacity import Capacity
 from lavoro.worker.child.claimer import ADOPTION, BUSY, SELDOM, Claimer
 from lavoro.worker.child.in_flight import InFlight
@@ -222,6 +222,36 @@ def test_many_tasks_at_a_time_are_no_reason_to_sleep(node: Node, tx: Tx) -> None
     node.step()
     assert running(tx) == BUSY
     assert node.asked == []
+
+
+def overlap(node: Node, tx: Tx) -> None:
+    """Have lists come one after the other, each while the tasks of the one before are in flight."""
+    tasks.insert(tx, [message()])  # so that the lane is known
+    node.sleep()
+    node.settle()
+    node.in_flight.release(node.pool.take_back())
+    for _ in range(pace.ENOUGH + 1):
+        tasks.insert(tx, [message() for _ in range(pace.SEVERAL)])
+        node.step()
+        node.claimer.notified("due:0:celery")
+        node.in_flight.release(node.pool.take_back())
+
+
+def test_lists_that_overlap_are_claimed_at_intervals_without_notifications(node: Node, tx: Tx) -> None:
+    overlap(node, tx)
+    tasks.insert(tx, [message() for _ in range(pace.SEVERAL)])
+    assert node.step() == pytest.approx(pace.INTERVAL, rel=0.5)
+    assert node.asked == [True, False], "calls need not notify"
+
+
+def test_the_claimer_sleeps_again_when_no_lists_come(node: Node, tx: Tx) -> None:
+    overlap(node, tx)
+    tasks.insert(tx, [message() for _ in range(pace.SEVERAL)])
+    pauses = [node.step() or 0 for _ in range(pace.ENOUGH + 1)]
+    assert max(pauses) < 2 * pace.INTERVAL
+    assert node.asked == [True, False, True]
+    node.claimer.confirm_sleep(listening=True)
+    assert node.settle() > POLL
 
 
 # What calls hand over

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from lavoro.worker.child.in_flight import InFlight
 from lavoro.worker.child.offers import Offers
+from lavoro.worker.child.pace import Pace
 from lavoro.worker.child.pools.base import Pool
 from lavoro.worker.child.restraint import Restraint
 
@@ -37,6 +38,7 @@ class Capacity:
     ) -> None:  # fmt: skip
         self.pool = pool
         self.restraint = Restraint(in_flight)
+        self.pace = Pace(in_flight, clock)
         self._in_flight, self._offers, self._prefetch, self._clock = in_flight, offers, prefetch, clock
         self.blocked = False
         """Whether the claimer waits for room: a task that ends makes it go on."""
@@ -88,6 +90,7 @@ class Capacity:
         """Note a claim, which began at ``began``: its cost, and whether it brought as many tasks as its limit."""
         self._last = began, self._clock() - began, count
         self.full_rounds = self.full_rounds + 1 if count == limit else 0
+        self.pace.claimed(count)
 
     def prefetch_less(self) -> None:
         """Claim nothing ahead until tasks are short again."""

@@ -22,6 +22,7 @@ from lavoro.text.plural import counted
 from lavoro.worker.child.capacity import BATCH, Capacity
 from lavoro.worker.child.lanes import LaneScanner
 from lavoro.worker.child.offers import Offers
+from lavoro.worker.child.pace import INTERVAL
 from lavoro.worker.child.sleep import WHILE_BUSY, Sleep
 
 logger = logging.getLogger("lavoro.worker")
@@ -68,6 +69,8 @@ class Claimer(Service):
     def notified(self, payload: str) -> None:
         """Claim because of a notification; scan all lanes first unless it names one that we know and is due."""
         notification, lanes = read(payload), self._scanner.lanes
+        if isinstance(notification, Due):
+            self._capacity.pace.notified()
         if isinstance(notification, Back):  # a task that came back may be older than those claimed last
             lanes.forget_bounds()
         if not (isinstance(notification, Due) and (notification.queue, notification.priority) in lanes):
@@ -176,18 +179,19 @@ class Claimer(Service):
         if jobs:
             self._sleep.worked()
             self.accept(jobs)
-        full_rounds = self._capacity.full_rounds
-        if len(jobs) >= BUSY or full_rounds > 3:
+        full_rounds, steady = self._capacity.full_rounds, self._capacity.pace.steady
+        if len(jobs) >= BUSY or full_rounds > 3 or steady:
             self._sleep.end()
         if full_rounds:
             return 0
         scanner, sleep = self._scanner, self._sleep
         if scanner.due(len(jobs), covered=sleep.covers(scanner.scanned), many=BUSY) and self._scan(tx):
             return 0
-        if len(jobs) < BUSY:
+        if len(jobs) < BUSY and not steady:
             sleep.begin()
             self._offer(tx)
-        return max(min(sleep.pause(scanner.settled), scanner.next_scan), 0.001)
+        pause = INTERVAL if steady else sleep.pause(scanner.settled)
+        return max(min(pause, scanner.next_scan), 0.001)
 
     def _claim(self, tx: Tx, limit: int) -> list[Job]:
         jobs: list[Job] = []

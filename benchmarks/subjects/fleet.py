@@ -85,7 +85,12 @@ class Node:
         children: Any = self
         nothing: Any = lambda *_: None  # noqa: E731
         heard = Heard(
-            self.upkeep.renew, self.upkeep.expect_expiry, handle=nothing, interrupt=nothing, schedules=nothing
+            self.upkeep.renew,
+            self.upkeep.expect_expiry,
+            handle=nothing,
+            interrupt=nothing,
+            schedules=nothing,
+            command=nothing,
         )
         self.router = NotificationRouter(self.database, children, heard)
         self.router.queues = ("celery",)

@@ -259,7 +259,6 @@ ABSENT: dict[str, Absent] = {
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    "app.control": Absent("refused", _CONTROL),
     "app.events": Absent("refused", _EVENTS),
     **dict.fromkeys(
         (
@@ -297,7 +296,6 @@ ABSENT: dict[str, Absent] = {
     "celery.app.routes": Absent("refused", "queues are chosen by the setting task_routes"),
     "celery.security": Absent("refused", UNSIGNED),
     "celery.app.amqp": Absent("refused", _KOMBU),
-    "celery.app.control": Absent("refused", _CONTROL),
     "celery.app.trace": Absent("refused", _FIXED),
     "celery.apps": Absent("refused", _COMMAND),
     "celery.backends": Absent("refused", _BACKEND),

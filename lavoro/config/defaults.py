@@ -268,6 +268,9 @@ DEFAULTS: dict[str, Default] = {
     "beat_schedule": Default({}, "Periodic tasks: entries (task, schedule, args, kwargs, options) by name.", MAPPING),
     "lavoro_run_schedules": Default(True, "False: workers leave periodic tasks to other workers.", FLAG),
     "lavoro_tick_expires": Default(30 * _DAY, "How long the ticks of schedules are kept; 0 or None: for ever.", _KEPT),
+    "lavoro_command_expires": Default(
+        90 * _DAY, "How long commands to workers are kept, with their senders; 0 or None: for ever.", _KEPT
+    ),
     "beat_scheduler": Default(None, "Class of another scheduler, or its dotted path; None: Lavoro's.", ANY),
     "beat_max_loop_interval": Default(
         0, "Most seconds between two looks for schedules that are due; 0: as the scheduler does by itself.", SECONDS

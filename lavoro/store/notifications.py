@@ -56,13 +56,19 @@ class Schedules(NamedTuple):
     word: str = ""
 
 
+class Command(NamedTuple):
+    """A command was sent to this node."""
+
+    node: str
+
+
 class Lease(NamedTuple):
     """A lease begins, or gets shorter, and ends in so many seconds."""
 
     seconds: float
 
 
-Notification = Due | Later | Back | Cancel | Ended | Unhandled | Schedules | Lease
+Notification = Due | Later | Back | Cancel | Ended | Unhandled | Schedules | Command | Lease
 
 _WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LANE = r"(-?\d{1,5}):(.*)"
@@ -74,6 +80,7 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "ended": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Ended(int(worker), id)),
     "unhandled": (re.compile("(.*)", re.DOTALL), Unhandled),
     "schedules": (re.compile("()"), Schedules),
+    "command": (re.compile("(.+)", re.DOTALL), Command),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }
 WORDS = tuple(_GRAMMAR)

@@ -24,8 +24,10 @@ class Registration(NamedTuple):
     queues: list[str]
     release: str
     lease: float
-    scheduled: list[str] | None = None
-    """The tasks whose schedules its node sends, None: it sends none."""
+    tasks: Sequence[str] = ()
+    """The names of the tasks that it has registered."""
+    runs_schedules: bool = False
+    """Whether its node sends the tasks of schedules."""
 
 
 EVER = 1e9
@@ -125,7 +127,7 @@ class Rescued(NamedTuple):
 
 def register(tx: Tx, registration: Registration) -> int:
     """Record a child and return its worker id."""
-    row = tx.row("register_worker", registration._asdict())
+    row = tx.row("register_worker", {**registration._asdict(), "tasks": list(registration.tasks)})
     assert row is not None
     return int(row[0])
 
@@ -158,6 +160,11 @@ def renew(
 def mark_quiet(tx: Tx, *, worker_ids: Sequence[int], quiet: bool) -> None:
     """Let others see whether workers claim nothing for the time being."""
     tx.execute("mark_quiet", {"ids": list(worker_ids), "quiet": quiet})
+
+
+def serve(tx: Tx, worker_id: int, queues: Sequence[str]) -> None:
+    """Let others see which queues a worker serves from now on."""
+    tx.execute("serve_queues", {"id": worker_id, "queues": list(queues)})
 
 
 def expire(

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import lavoro
@@ -30,6 +30,9 @@ from lavoro.surface.backend import Backend
 from lavoro.surface.connection import Connection
 from lavoro.surface.loader import Loader
 from lavoro.surface.log import Logging
+
+if TYPE_CHECKING:
+    from lavoro.control import Control
 
 
 class Unused(set[Any]):
@@ -59,6 +62,7 @@ class Surface:
 
     loader_cls: Any = Loader
     log_cls: Any = Logging
+    control_cls: Any = "lavoro.control:Control"
 
     def _make_surface(self, loader: Any = None, log: Any = None, middleware: Iterable[Any] = ()) -> None:
         self.middleware = MiddlewareStack(middleware)
@@ -104,6 +108,11 @@ class Surface:
     def log(self) -> Any:
         """The setup of the log."""
         return self._once("log", lambda: self.log_cls(self))
+
+    @property
+    def control(self) -> Control:
+        """Commands to the workers, and questions: ``app.control.inspect().active()``."""
+        return self._once("control", lambda: symbol_of(self.control_cls)(self))  # type: ignore[no-any-return]
 
     def signature(self, varies: Any, *args: Any, **options: Any) -> Signature[Any]:
         """Return a signature of this application: of a task or its name, or of a signature's dict."""

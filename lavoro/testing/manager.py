@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 from lavoro import states
 from lavoro.app import Lavoro
-from lavoro.config.absent import MissingAttribute, missing
 from lavoro.exceptions import TimeoutError
 from lavoro.store import queues
 
@@ -24,23 +23,6 @@ IDLE = 0.02
 
 class Sentinel(Exception):
     """The event has not happened yet."""
-
-
-class Inspect:
-    """Tells of the workers from their table, and waits for none; of Celery's questions it knows ``ping`` alone."""
-
-    def __init__(self, app: Lavoro) -> None:
-        self.app = app
-
-    def ping(self, destination: Sequence[str] | None = None) -> dict[str, dict[str, str]] | None:
-        """Return ``{"ok": "pong"}`` for each node whose lease runs, of these or of all; None if there is none."""
-        nodes = {status.node for status in queues.worker_status(self.app.database)}
-        wanted = nodes if destination is None else nodes.intersection(destination)
-        return {node: {"ok": "pong"} for node in sorted(wanted)} or None
-
-    def __getattr__(self, name: str) -> Any:
-        missing("app.control", MissingAttribute)
-        raise AttributeError(name)
 
 
 class ManagerMixin:
@@ -151,9 +133,9 @@ class ManagerMixin:
 
     # The tasks in workers
 
-    def inspect(self, timeout: float = 3.0) -> Inspect:
+    def inspect(self, timeout: float = 3.0) -> Any:
         """Return what tells of the workers."""
-        return Inspect(self.app)
+        return self.app.control.inspect(timeout=timeout)
 
     def query_tasks(self, ids: Iterable[str], timeout: float = 0.5) -> Iterator[tuple[str, Any]]:
         """Yield each worker's name with what it knows of these tasks."""

@@ -99,6 +99,7 @@ class WorkerConfig:
     """Whether functions run once for the node after its last task."""
     runs_schedules: bool = True
     tick_expires: float | None = None
+    command_expires: float | None = None
     notes: tuple[str, ...] = ()
     """Warnings to log when the worker begins."""
 
@@ -121,6 +122,7 @@ class WorkerConfig:
             "finished_failure": self.failure_expires,
             "attempt": self.failure_expires,
             "tick": self.tick_expires,
+            "command": self.command_expires,
         }
 
     def summary(self, node: str, *, app: str, database: str) -> str:
@@ -151,6 +153,7 @@ _SETTINGS = {
     "failure_expires": "lavoro_failure_expires",
     "runs_schedules": "lavoro_run_schedules",
     "tick_expires": "lavoro_tick_expires",
+    "command_expires": "lavoro_command_expires",
 }
 
 
@@ -190,6 +193,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         stops_node=bool(app.shutdown.of("worker")),
         runs_schedules=conf.lavoro_run_schedules if options.beat is None else options.beat,
         tick_expires=conf.seconds("lavoro_tick_expires") or None,
+        command_expires=conf.seconds("lavoro_command_expires") or None,
     )
 
 

@@ -134,7 +134,6 @@ LATER = {
     "celery.beat.BeatPidbox": "celery.beat.BeatPidbox",
     "celery.bootsteps.StartStopStep": "celery.bootsteps",
     "celery.events.state.State": "celery.events",
-    "celery.app.control.Inspect": "celery.app.control",
     "celery.backends.redis.RedisBackend": "celery.backends",
     "celery.backends.database.models.Task": "celery.backends",
     "celery.concurrency.prefork.TaskPool": "celery.concurrency",

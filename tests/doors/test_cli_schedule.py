@@ -81,7 +81,8 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 def live(app: Lavoro, *, scheduled: list[str] | None) -> None:
     """Let a worker be alive that sends the tasks of these schedules."""
     with app.database.tx() as tx:
-        workers.register(tx, Registration("one@here", 0, "here", 1, "solo", 1, ["celery"], "0.1", 3600.0, scheduled))
+        sends = (scheduled or [], scheduled is not None)
+        workers.register(tx, Registration("one@here", 0, "here", 1, "solo", 1, ["celery"], "0.1", 3600.0, *sends))
 
 
 # From adding to deleting

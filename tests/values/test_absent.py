@@ -288,7 +288,7 @@ def test_signals_of_an_application(caplog: pytest.LogCaptureFixture) -> None:
     @shop.on_after_configure.connect
     def configured(sender: Lavoro, source: Any, **_: Any) -> None:
         seen.append(("configured", sender, source["timezone"], "late" in sender.tasks))
-        sender.control.purge()  # type: ignore[attr-defined]
+        _ = sender.amqp  # type: ignore[attr-defined]
 
     @shop.on_after_finalize.connect
     def finalized(sender: Lavoro, **_: Any) -> None:
@@ -299,7 +299,7 @@ def test_signals_of_an_application(caplog: pytest.LogCaptureFixture) -> None:
     _ = shop.tasks
     shop.finalize()
     assert seen == [("configured", shop, "Asia/Tokyo", True), ("finalized", shop, True)]
-    assert "app.control: this release has no remote control" in caplog.text
+    assert "app.amqp: there is no message broker" in caplog.text
     assert shared is not None
     current_app.shared.pop()
 
@@ -316,8 +316,8 @@ def test_an_application_that_is_not_finalized_by_itself() -> None:
 
 def test_no_row_hides_what_is_there() -> None:
     class Application:
-        control = "there"
+        amqp = "there"
 
-    with pytest.raises(TypeError, match=r"Application.control is there: delete the row 'app.control'"):
+    with pytest.raises(TypeError, match=r"Application.amqp is there: delete the row 'app.amqp'"):
         mark_missing(Application, "app")
-    assert Application.control == "there"
+    assert Application.amqp == "there"

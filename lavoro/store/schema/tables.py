@@ -115,6 +115,8 @@ class Tables:
         self._schedule()
         self._tick()
         self._scheduler_entry()
+        self._command()
+        self._command_node()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -261,7 +263,8 @@ class Tables:
             _text("end_reason"),
             sa.Column("quiet", sa.Boolean, nullable=False, server_default=sa.text("false")),
             sa.Column("live", sa.Boolean, sa.Computed("stopped_at is null", persisted=True)),
-            sa.Column("scheduled", ARRAY(sa.Text)),
+            sa.Column("tasks", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+            sa.Column("runs_schedules", sa.Boolean, nullable=False, server_default=sa.text("false")),
         )
         sa.Index("worker_live", table.c.expires_at, postgresql_where=table.c.stopped_at.is_(None))
         return table
@@ -350,6 +353,34 @@ class Tables:
             _time("last_at", nullable=False),
             sa.Column("runs", sa.BigInteger, nullable=False),
         )
+
+    def _command(self) -> sa.Table:
+        table = self._table(
+            "command",
+            sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+            _text("name", required=True),
+            sa.Column("arguments", JSON, nullable=False, server_default="{}"),
+            _text("sender", required=True),
+            sa.Column("session", sa.Text, nullable=False, server_default=sa.text("session_user")),
+            _time("sent_at", default=True),
+            _time("expires_at", nullable=False),
+        )
+        table.append_constraint(sa.CheckConstraint("name <> ''"))
+        table.append_constraint(sa.CheckConstraint("json_typeof(arguments) = 'object'"))
+        sa.Index("command_sent", table.c.sent_at)
+        return table
+
+    def _command_node(self) -> sa.Table:
+        table = self._table(
+            "command_node",
+            sa.Column("command_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("node", sa.Text, primary_key=True),
+            _time("taken_at"),
+            _time("replied_at"),
+            sa.Column("reply", JSON),
+        )
+        sa.Index("command_open", table.c.node, postgresql_where=table.c.taken_at.is_(None))
+        return table
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

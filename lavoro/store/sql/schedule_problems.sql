@@ -1,10 +1,10 @@
 -- Returns the schedules that are late by more than some seconds, whose tasks no worker knows, or that have an error.
 -- A schedule without a worker that sends any is a problem only when it is late: another process may send it.
 with live as materialized (
-    select scheduled from {schema}.worker
-    where stopped_at is null and expires_at > clock_timestamp() and scheduled is not null
+    select tasks from {schema}.worker
+    where stopped_at is null and expires_at > clock_timestamp() and runs_schedules
 ), known as materialized (
-    select distinct unnest(scheduled) as task from live
+    select distinct unnest(tasks) as task from live
 ), looked as (
     select
         s.name, s.task, s.error, s.origin,

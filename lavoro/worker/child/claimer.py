@@ -10,7 +10,7 @@ from psycopg.errors import UniqueViolation
 from lavoro.protocol.message import Job
 from lavoro.runtime.service import Service
 from lavoro.store import offers as stored_offers
-from lavoro.store import tasks
+from lavoro.store import tasks, workers
 from lavoro.store.database import Database
 from lavoro.store.deadline import ANSWER
 from lavoro.store.errors import OUTAGE
@@ -113,12 +113,19 @@ class Claimer(Service):
             self._scanner.require()
         self.wake()
 
+    def serve(self, queues: list[str]) -> None:
+        """Claim from these queues from now on."""
+        self._scanner.lanes.wanted = queues
+        self.wake()
+
     # The loop
 
     def step(self) -> float | None:
         """Take in what calls have assigned; claim when it is time; return how long to wait."""
         with self._session:
             self._take_assigned()
+            if self._scanner.lanes.wanted is not None:
+                self._serve(self._open(), self._scanner.lanes.wanted)
             if self._clock() >= self._adopt_at:
                 self._adopt(self._open())
             if self._called or self._clock() >= self._next:
@@ -164,6 +171,15 @@ class Claimer(Service):
             logger.warning("%s for one of the same id to end", doubles)
             self._scanner.require()  # when they are due
             return 0
+
+    def _serve(self, tx: Tx, queues: list[str]) -> None:
+        """Withdraw the offers, which may be for other queues, and claim from these."""
+        if self._offers.made:
+            self._end_offers(tx)
+        self._offers.keep(queues)
+        workers.serve(tx, self._offers.worker_id, queues)
+        self._scanner.lanes.serve(queues)
+        self._scanner.require()
 
     def _rest(self) -> None:
         """Withdraw the offers, and need no notification; then tell the supervisor."""

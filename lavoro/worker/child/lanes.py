@@ -36,6 +36,8 @@ class Lanes:
 
     def __init__(self, queues: Iterable[str], clock: Clock = time.monotonic) -> None:
         self.queues = list(queues)
+        self.wanted: list[str] | None = None
+        """The queues to claim from, once the claimer has taken them over."""
         self._clock = clock
         self._seen: dict[tuple[str, int], float] = {}
         """The lanes known, best first, and when each last had a task."""
@@ -57,6 +59,14 @@ class Lanes:
         kept.sort(key=lambda lane: (-lane[1], self.queues.index(lane[0])))
         self._seen = {lane: self._seen[lane] for lane in kept}
         return new
+
+    def serve(self, queues: list[str]) -> None:
+        """Take over the queues that are wanted: lanes of others are forgotten."""
+        self.queues = list(queues)
+        self._seen = {lane: seen for lane, seen in self._seen.items() if lane[0] in queues}
+        self.forget_bounds()
+        if self.wanted == queues:
+            self.wanted = None
 
     def forget_bounds(self) -> None:
         """Claim from whole lanes the next time. A claim that is under way moves the old bounds, not the new ones."""

@@ -82,6 +82,10 @@ class Offers:
         now = self._clock()
         self._recent.update((job.queue, now) for job in jobs)
 
+    def keep(self, queues: Sequence[str]) -> None:
+        """Offer nothing for queues other than these."""
+        self._recent = {queue: seen for queue, seen in list(self._recent.items()) if queue in queues}
+
     def renew(self, tx: Tx, *, free: int) -> None:
         """Offer some of the free slots for the queues that had tasks lately, if few offers are left."""
         now, most = self._clock(), min(self._most, free // SHARE)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from lavoro import signals
 from lavoro.execution.executor import Cancelled
+from lavoro.worker.child import commands
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.leaving import Leaving
 from lavoro.worker.child.parts import Parts
@@ -57,6 +58,8 @@ ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "tick": _tick,
     "schedules": lambda parts, order: parts.schedules.changed(),
     "rest": _rest,
+    "queues": lambda parts, order: parts.claimer.serve(order["queues"]),
+    "command": commands.carry_out,
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),
     "wake": lambda parts, order: parts.claimer.notified(order["what"]),

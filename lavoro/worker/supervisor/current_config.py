@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import Any
 
 from lavoro.worker.config import RELOADED, WorkerConfig
 
@@ -15,7 +16,17 @@ class CurrentConfig:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
+        self._adjusted: dict[str, Any] = {}
         self._named: list[str] = []
+
+    def adjust(self, **values: Any) -> None:
+        """Change values by a command: they win over those of the application and of the command line."""
+        self._adjusted.update(values)
+        self.config = self.adjusted(self.config)
+
+    def adjusted(self, told: WorkerConfig) -> WorkerConfig:
+        """Return a configuration with the values that commands have changed."""
+        return dataclasses.replace(told, **self._adjusted)
 
     def take_over(self, told: WorkerConfig) -> None:
         """Take over from a child that was started later."""

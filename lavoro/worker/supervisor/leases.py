@@ -79,7 +79,7 @@ class Leases:
         self.queues = config.queues
         registration = Registration(
             self._node, child.number, socket.gethostname(), child.pid, child.pool, config.slots, list(config.queues),
-            lavoro.__version__, self._config.lease, list(config.tasks) if config.runs_schedules else None,
+            lavoro.__version__, self._config.lease, config.tasks, config.runs_schedules,
         )  # fmt: skip
         self.upkeep.register(
             registration, lambda worker_id: self._loop.post(lambda: self._give(child, worker_id, registration))

@@ -7,7 +7,19 @@ from typing import Any, NamedTuple
 
 from lavoro.store.database import Database
 from lavoro.store.listener import Listener
-from lavoro.store.notifications import Back, Cancel, Due, Ended, Later, Lease, Schedules, Unhandled, read, write
+from lavoro.store.notifications import (
+    Back,
+    Cancel,
+    Command,
+    Due,
+    Ended,
+    Later,
+    Lease,
+    Schedules,
+    Unhandled,
+    read,
+    write,
+)
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.process import ChildProcess
 
@@ -25,6 +37,8 @@ class Heard(NamedTuple):
     """A task was ended from outside, which a child may run."""
     schedules: Callable[[], object]
     """Schedules have changed, or may have."""
+    command: Callable[[str | None], object]
+    """A command was sent to a node; None: perhaps one to this node."""
 
 
 class NotificationRouter:
@@ -32,7 +46,7 @@ class NotificationRouter:
 
     def __init__(self, database: Database, children: Children, heard: Heard) -> None:
         self._children, self._renew = children, heard.renew
-        self._schedules = heard.schedules
+        self._schedules, self._command = heard.schedules, heard.command
         self._pass_on: dict[type, Callable[[Any], object]] = {
             Due: self._wake,
             Later: self._wake,
@@ -41,6 +55,7 @@ class NotificationRouter:
             Ended: heard.interrupt,
             Unhandled: lambda ended: heard.handle() if ended.queue in self.queues else None,
             Schedules: lambda changed: heard.schedules(),
+            Command: lambda command: heard.command(command.node),
             Lease: lambda lease: heard.expect_expiry(lease.seconds),
         }
         self._listener = Listener(database, "wake", self._heard, lost=lambda: self._tell_sleeping(listening=False))
@@ -59,6 +74,12 @@ class NotificationRouter:
         sleeping = any(child.sleeping for child in self._children.ready)
         self._listener.want([f"queue:{queue}" for queue in self.queues] if sleeping else [])
 
+    def serve(self, queues: tuple[str, ...]) -> None:
+        """Listen for other queues from now on."""
+        self.queues = queues
+        self.update()
+        self._listener.when_heard(lambda: self._tell_sleeping(listening=True))
+
     def set_sleeping(self, child: ChildProcess, *, sleeping: bool) -> None:
         """Take in that a child sleeps from now on, or no longer."""
         child.sleeping = sleeping
@@ -72,6 +93,7 @@ class NotificationRouter:
             self._tell_sleeping(listening=True)
             self._renew()
             self._schedules()
+            self._command(None)
             self._wake_all(Back(""))
         elif (notification := read(payload)) is not None:
             self._pass_on[type(notification)](notification)

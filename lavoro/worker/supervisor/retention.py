@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import entries, members, workers
+from lavoro.store import commands, entries, members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
@@ -38,6 +38,8 @@ class Retention(Duty):
         for table, kept in self._kept.items():
             if kept is not None and table == "tick":
                 self.attempt(tx, "to forget old ticks", partial(entries.forget_ticks, kept=kept))
+            elif kept is not None and table == "command":
+                self.attempt(tx, "to forget old commands", partial(commands.forget, kept=kept))
             elif kept is not None:
                 part = partial(self._retain_table, table=table, kept=kept)
                 self.attempt(tx, f"to make and drop partitions of {table}", part)

@@ -18,8 +18,10 @@ from lavoro.worker.config import WorkerConfig, WorkerOptions, node_name
 from lavoro.worker.pipe import Message
 from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor import start_warnings
+from lavoro.worker.supervisor.actions import Actions, Orders
 from lavoro.worker.supervisor.announcements import Announcements
 from lavoro.worker.supervisor.children import Children
+from lavoro.worker.supervisor.commands import Commands
 from lavoro.worker.supervisor.current_config import CurrentConfig
 from lavoro.worker.supervisor.drain import Drain
 from lavoro.worker.supervisor.leases import Leases
@@ -59,6 +61,7 @@ class Services(NamedTuple):
     liveness: Liveness
     ticking: Ticking
     drain: Drain
+    commands: Commands
 
 
 class Supervisor:
@@ -84,17 +87,18 @@ class Supervisor:
         leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
         ticking = Ticking(children, runs=config.runs_schedules)
+        commands = Commands(self._hostname, self._loop, upkeep, children)
         heard = Heard(
             upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),
             interrupt=lambda ended: self._loop.post(lambda: leases.interrupt(ended)),
-            schedules=ticking.changed,
+            schedules=ticking.changed, command=commands.look,
         )  # fmt: skip
         notifications = NotificationRouter(database, children, heard)
         notifications.queues = config.queues
         liveness = Liveness(self._options.liveness_file, upkeep, children)
         drain = Drain(self._options, children, leases, self._loop, self._end_drained)
-        return Services(database, leases, notifications, liveness, ticking, drain)
+        return Services(database, leases, notifications, liveness, ticking, drain, commands)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -134,6 +138,7 @@ class Supervisor:
             "recycle": self._on_recycle,
             "bye": said_bye,
         }
+        self._services.commands.actions = Actions(self._orders(), self._children, self._services.leases).by_name
         self._children.on_exit = self._on_exit
         self._children.begun = True
         self._services.leases.start()
@@ -215,12 +220,48 @@ class Supervisor:
             self._rest(quiet=number == signal.SIGTSTP)
         elif number == signal.SIGHUP and not self._parent.terminal_closed:
             logger.info("SIGHUP: replacing all processes")
-            self._children.reload()
-            self._services.ticking.define_again()
+            self._reload()
         elif number == signal.SIGQUIT or not self._stopping.echoes:
             cold = number == signal.SIGQUIT or self._stopping.begun
             self._announcements.stopping(signal.Signals(number).name)
             self._stop(signal.Signals(number).name, cold=cold, grace=self._current.config.grace)
+
+    def _orders(self) -> Orders:
+        return Orders(
+            config=lambda: self._current.config,
+            stop=self._stop_by_command,
+            rest=lambda quiet: self._rest(quiet=quiet),
+            reload=self._reload,
+            serve=self._serve,
+            resize=self._resize,
+        )
+
+    def _stop_by_command(self, why: str) -> None:
+        if not self._stopping.begun:
+            self._announcements.stopping(why)
+            self._stop(why, cold=False, grace=self._current.config.grace)
+
+    def _reload(self) -> None:
+        self._children.reload()
+        self._services.ticking.define_again()
+
+    def _serve(self, queues: tuple[str, ...]) -> None:
+        """Have the children claim from these queues, and listen for them."""
+        self._current.adjust(queues=queues)
+        self._services.notifications.serve(queues)
+        for child in self._children.ready:
+            child.pipe.send("queues", queues=queues)
+        logger.info("this worker serves %s from now on", ", ".join(queues) or "no queue")
+
+    def _resize(self, size: int) -> None:
+        """Have so many processes of a prefork pool; else replace the processes by such with so many slots."""
+        if self._current.config.pool == "prefork":
+            self._current.adjust(processes=size)
+            self._children.shape(self._current.config)
+            self._children.resize()
+        else:
+            self._current.adjust(slots=size)
+            self._children.reload()
 
     def _rest(self, *, quiet: bool) -> None:
         if self._stopping.begun or not self._services.leases.rest(quiet=quiet):
@@ -236,7 +277,7 @@ class Supervisor:
 
     def _on_hello(self, child: ChildProcess, message: Message) -> None:
         child.life.reach(State.LOADED)
-        told = WorkerConfig.from_dict(message["config"])
+        told = self._current.adjusted(WorkerConfig.from_dict(message["config"]))
         self._current.take_over(told)
         self._children.shape(self._current.config)
         self._children.resize()
@@ -254,6 +295,7 @@ class Supervisor:
         self._children.mark_ready(child)
         self._services.notifications.update()
         self._services.leases.handlers.call_if_due()
+        self._services.commands.look()
         self._services.ticking.choose()
         config = self._current.config
         if self._said_ready or len(self._children.ready) < config.processes:

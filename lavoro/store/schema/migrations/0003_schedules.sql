@@ -66,8 +66,9 @@ create table {schema}.scheduler_entry (
     primary key (app, name)
 );
 
--- The tasks whose schedules a worker sends; null: it leaves schedules to others.
-alter table {schema}.worker add column scheduled text[];
+-- The tasks that a process has registered, and whether its node sends those of schedules.
+alter table {schema}.worker add column tasks text[] not null default '{}';
+alter table {schema}.worker add column runs_schedules boolean not null default false;
 -- Each renewal of a lease writes the row anew: many names of tasks are kept outside of it.
 alter table {schema}.worker set (toast_tuple_target = 512);
 

@@ -1,0 +1,212 @@
+"""`app.control.inspect()`: questions to the workers, most of which rows of the database answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from lavoro.control.sending import Answer, Sending, chosen
+from lavoro.store import commands
+from lavoro.store.commands import InFlight, Process, Scheduled
+
+ByNode = dict[str, Any] | None
+MOST_SCHEDULED = 10_000
+"""Tasks for later that `scheduled` lists at most, the next first: there may be millions, and each has its arguments."""
+
+
+class Inspect:
+    """Questions to all workers, or to those of a ``destination`` or ``pattern``.
+
+    Each method returns ``{node: answer}``, or None when no node lives; for a destination that is one name, the answer
+    alone. What rows tell needs no worker that answers: it is complete, and as of one moment.
+    """
+
+    app: Any = None
+
+    def __init__(
+        self, destination: Sequence[str] | str | None = None, timeout: float = 1.0,
+        callback: Callable[[Answer], object] | None = None, connection: Any = None, app: Any = None,
+        limit: int | None = None, pattern: str | None = None, matcher: str | None = None,
+    ) -> None:  # fmt: skip
+        self.app = app or self.app
+        self.destination, self.timeout, self.callback = destination, timeout, callback
+        self.limit, self.pattern, self.matcher = limit, pattern, matcher
+
+    # From rows
+
+    def active(self, safe: bool | None = None) -> ByNode:
+        """List the tasks that run; ``safe`` shows their arguments as text."""
+        return self._in_flight(lambda task: task.active, safe=bool(safe))
+
+    def reserved(self, safe: bool | None = None) -> ByNode:
+        """List the tasks that a worker has claimed and not begun: those of the next tenth of a second."""
+        return self._in_flight(lambda task: not task.active, safe=bool(safe))
+
+    def scheduled(self, safe: bool | None = None) -> ByNode:
+        """List tasks for later: each under one of the nodes that serve its queue, the next first, at most 10,000."""
+        with self.app.database.tx() as tx:
+            found, tasks = commands.processes(tx), commands.scheduled(tx, most=MOST_SCHEDULED)
+        return self._by_node(found, ((task.node, _scheduled_info(task, safe=bool(safe))) for task in tasks))
+
+    def revoked(self) -> ByNode:
+        """List the ids of tasks that must not start; all nodes know the same."""
+        with self.app.database.tx() as tx:
+            found, ids = commands.processes(tx), commands.revoked(tx)
+        return self._by_node(found, ((node, id) for node in dict.fromkeys(p.node for p in found) for id in ids))
+
+    def registered(self, *taskinfoitems: str) -> ByNode:
+        """List the tasks that workers know; with names of attributes, those of each task too."""
+        if taskinfoitems:
+            return self._ask("registered", taskinfoitems=list(taskinfoitems))
+        found = self._processes()
+        return self._shaped({process.node: list(process.tasks) for process in reversed(found)}, found)
+
+    registered_tasks = registered
+
+    def active_queues(self) -> ByNode:
+        """List the queues that workers serve, in Celery's form."""
+        found = self._processes()
+        return self._shaped({p.node: [_queue_info(queue) for queue in p.queues] for p in reversed(found)}, found)
+
+    def query_task(self, *ids: str | Sequence[str]) -> ByNode:
+        """Return ``{node: {id: [state, info]}}`` for tasks that workers have; state: active, reserved or scheduled."""
+        wanted = {id for each in ids for id in ([each] if isinstance(each, str) else each)}
+        with self.app.database.tx() as tx:
+            found, flying = commands.processes(tx), commands.in_flight(tx)
+            later = commands.scheduled(tx, most=MOST_SCHEDULED)
+        answers: dict[str, dict[str, Any]] = {process.node: {} for process in found}
+        for task in flying:
+            if _id_of(task) in wanted:
+                answers[task.node][_id_of(task)] = ["active" if task.active else "reserved", _info(task)]
+        for waiting in later:
+            if _id_of(waiting) in wanted:
+                info = _scheduled_info(waiting)["request"]
+                answers.setdefault(waiting.node, {})[_id_of(waiting)] = ["scheduled", info]
+        return self._shaped(answers, found)
+
+    def clock(self) -> ByNode:
+        """Return the time in microseconds: there is no logical clock, the database's rows have times."""
+        found = self._processes()
+        return self._shaped({p.node: {"clock": time.time_ns() // 1000} for p in found}, found)
+
+    # From workers
+
+    def ping(self, destination: Sequence[str] | None = None) -> ByNode:
+        """Ask which workers answer: ``{node: {"ok": "pong"}}``."""
+        if destination:
+            self.destination = destination
+        return self._ask("ping")
+
+    def stats(self) -> ByNode:
+        """Return what workers have done, and how: tasks by name, pool, process ids, uptime, use of the system."""
+        return self._ask("stats")
+
+    def conf(self, with_defaults: bool = False) -> ByNode:
+        """Return the settings of workers, without secrets."""
+        return self._ask("conf", with_defaults=with_defaults)
+
+    def report(self) -> ByNode:
+        """Return versions and settings, for a report of a fault."""
+        return self._ask("report")
+
+    def memsample(self) -> ByNode:
+        """Return the resident memory of workers, such as ``"44.3MB"``."""
+        return self._ask("memsample")
+
+    def hello(self, from_node: str, revoked: Any = None) -> ByNode:
+        """Return what Celery's workers tell each other when they start."""
+        return self._ask("hello", from_node=from_node)
+
+    def first_processes(self) -> list[Process]:
+        """Return the first process of each node that is asked."""
+        return list({process.node: process for process in reversed(self._processes())}.values())[::-1]
+
+    # How
+
+    def _processes(self) -> list[Process]:
+        with self.app.database.tx() as tx:
+            return commands.processes(tx)
+
+    def _in_flight(self, wanted: Callable[[InFlight], bool], *, safe: bool) -> ByNode:
+        with self.app.database.tx() as tx:
+            found, tasks = commands.processes(tx), commands.in_flight(tx)
+        return self._by_node(found, ((task.node, _info(task, safe=safe)) for task in tasks if wanted(task)))
+
+    def _by_node(self, found: list[Process], items: Iterable[tuple[str, Any]]) -> ByNode:
+        answers: dict[str, list[Any]] = {process.node: [] for process in found}
+        for node, item in items:
+            answers.setdefault(node, []).append(item)
+        return self._shaped(answers, found)
+
+    def _shaped(self, answers: Mapping[str, Any], found: list[Process]) -> ByNode:
+        """Return the answers of the nodes that are asked, in Celery's form."""
+        nodes = chosen(found, destination=self.destination, pattern=self.pattern, matcher=self.matcher)
+        replies = [{node: answers[node]} for node in nodes[: self.limit]]
+        for reply in replies if self.callback is not None else ():
+            self.callback(reply)  # type: ignore[misc]
+        return self._prepare(replies)
+
+    def _request(self, command: str, **arguments: Any) -> ByNode:
+        """Ask a question of one's own; Celery's subclasses call this."""
+        return self._ask(command, **arguments)
+
+    def _ask(self, command: str, **arguments: Any) -> ByNode:
+        sending = Sending(self.app.database, command, arguments)
+        sending.send(destination=self.destination, pattern=self.pattern, matcher=self.matcher, expires=self.timeout)
+        return self._prepare(sending.replies(timeout=self.timeout, limit=self.limit, told=self.callback))
+
+    def _prepare(self, replies: list[Answer]) -> ByNode:
+        if not replies:
+            return None
+        by_node = {node: value for reply in replies for node, value in reply.items()}
+        return by_node.get(self.destination) if isinstance(self.destination, str) else by_node
+
+
+def _id_of(task: InFlight | Scheduled) -> str:
+    return task.task_id or str(task.id)
+
+
+def _info(task: InFlight, *, safe: bool = False) -> dict[str, Any]:
+    """Return a claimed task in Celery's form."""
+    return {
+        **_common(task, safe=safe),
+        "time_start": task.started if task.active else None,
+        "acknowledged": False,
+        "worker_pid": task.pid if task.active else None,
+    }
+
+
+def _scheduled_info(task: Scheduled, *, safe: bool = False) -> dict[str, Any]:
+    request = {**_common(task, safe=safe), "time_start": None, "acknowledged": False, "worker_pid": None}
+    return {"eta": task.due.isoformat(), "priority": task.priority, "request": request}
+
+
+def _common(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:
+    args, kwargs = json.loads(task.args or "[]"), json.loads(task.kwargs or "{}")
+    return {
+        "id": _id_of(task),
+        "name": task.name,
+        "args": repr(tuple(args)) if safe else args,
+        "kwargs": repr(kwargs) if safe else kwargs,
+        "type": task.name,
+        "hostname": task.node,
+        "delivery_info": {
+            "exchange": "", "routing_key": task.queue, "priority": task.priority, "redelivered": task.attempt > 1,
+        },
+    }  # fmt: skip
+
+
+def _queue_info(queue: str) -> dict[str, Any]:
+    return {
+        "name": queue,
+        "exchange": {
+            "name": queue, "type": "direct", "arguments": None, "durable": True, "passive": False,
+            "auto_delete": False, "delivery_mode": None, "no_declare": False,
+        },
+        "routing_key": queue, "queue_arguments": None, "binding_arguments": None, "consumer_arguments": None,
+        "durable": True, "exclusive": False, "auto_delete": False, "no_ack": False, "alias": None, "bindings": [],
+        "no_declare": None, "expires": None, "message_ttl": None, "max_length": None, "max_length_bytes": None,
+        "max_priority": None,
+    }  # fmt: skip

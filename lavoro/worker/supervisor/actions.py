@@ -1,0 +1,142 @@
+"""The commands that a supervisor carries out itself: those about its processes, its queues and its end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lavoro.text.plural import counted
+from lavoro.worker.config import WorkerConfig
+from lavoro.worker.supervisor.children import Children
+from lavoro.worker.supervisor.commands import Action, Refused
+from lavoro.worker.supervisor.leases import Leases
+
+
+class Orders(NamedTuple):
+    """Functions of the supervisor that commands call."""
+
+    config: Callable[[], WorkerConfig]
+    stop: Callable[[str], object]
+    rest: Callable[[bool], object]
+    reload: Callable[[], object]
+    serve: Callable[[tuple[str, ...]], object]
+    """Serve these queues from now on."""
+    resize: Callable[[int], object]
+    """Have so many slots: processes of a prefork pool, else slots of each process."""
+
+
+class Actions:
+    """The commands of a node; each returns its reply, or raises ``Refused``."""
+
+    def __init__(self, orders: Orders, children: Children, leases: Leases) -> None:
+        self._orders, self._children, self._leases = orders, children, leases
+        self._began = time.monotonic()
+        self.total: Counter[str] = Counter()
+        """The tasks that have begun since the start, by name."""
+
+    @property
+    def by_name(self) -> dict[str, Action]:
+        """The functions by the names of their commands."""
+        own = (
+            self.ping, self.stats, self.shutdown, self.quiet, self.resume, self.pool_grow, self.pool_shrink,
+            self.pool_restart, self.add_consumer, self.cancel_consumer, self.heartbeat,
+        )  # fmt: skip
+        return {function.__name__: function for function in own}
+
+    def ping(self) -> Any:
+        """Say that the node lives."""
+        return {"ok": "pong"}
+
+    def heartbeat(self) -> Any:
+        """Renew the leases now."""
+        self._leases.upkeep.renew()
+        return {"ok": "leases are renewed"}
+
+    # Its end
+
+    def shutdown(self) -> Any:
+        """Stop as SIGTERM does."""
+        self._orders.stop("the command shutdown")
+        return {"ok": "stopping"}
+
+    def quiet(self) -> Any:
+        """Claim nothing from now on."""
+        self._orders.rest(True)
+        return {"ok": "the worker claims no more tasks"}
+
+    def resume(self) -> Any:
+        """Claim again."""
+        self._orders.rest(False)
+        return {"ok": "the worker claims tasks"}
+
+    # Its queues
+
+    def add_consumer(self, queue: str) -> Any:
+        """Serve one more queue."""
+        served = self._orders.config().queues
+        if queue in served:
+            return {"ok": f"already consuming from {queue!r}"}
+        self._orders.serve((*served, queue))
+        return {"ok": f"add consumer {queue}"}
+
+    def cancel_consumer(self, queue: str) -> Any:
+        """Serve a queue no longer."""
+        served = self._orders.config().queues
+        if queue in served:
+            self._orders.serve(tuple(name for name in served if name != queue))
+        return {"ok": f"no longer consuming from {queue}"}
+
+    # Its processes
+
+    def pool_restart(self) -> Any:
+        """Replace all processes one by one."""
+        self._orders.reload()
+        return {"ok": "reload started"}
+
+    def pool_grow(self, n: int = 1) -> Any:
+        """Have ``n`` more slots."""
+        self._resize(int(n))
+        return {"ok": "pool will grow"}
+
+    def pool_shrink(self, n: int = 1) -> Any:
+        """Have ``n`` fewer slots."""
+        self._resize(-int(n))
+        return {"ok": "pool will shrink"}
+
+    def _resize(self, more: int) -> None:
+        config = self._orders.config()
+        if config.pool == "solo":
+            raise Refused("a solo pool has one slot: use another pool (-P)")
+        size = (config.processes if config.pool == "prefork" else config.slots) + more
+        if size < 1:
+            raise Refused(f"the pool would have {counted(size, 'slot')}: the least is 1")
+        self._orders.resize(size)
+
+    # Its tasks so far
+
+    def stats(self) -> Any:
+        """Return what Celery's workers tell of themselves."""
+        config, used = self._orders.config(), resource.getrusage(resource.RUSAGE_SELF)
+        children = self._children.present
+        return {
+            "broker": {"transport": "postgresql", "hostname": None, "transport_options": {}},
+            "clock": str(time.time_ns() // 1000),
+            "uptime": round(time.monotonic() - self._began),
+            "pid": os.getpid(),
+            "pool": {
+                "implementation": f"lavoro:{config.pool}",
+                "max-concurrency": config.slots * config.processes,
+                "processes": [child.pid for child in children],
+                "max-tasks-per-child": "N/A",
+                "put-guarded-by-semaphore": False,
+                "timeouts": [None, None],
+                "writes": {},
+            },
+            "prefetch_count": config.slots * config.processes,
+            "rusage": {name.removeprefix("ru_"): getattr(used, name) for name in dir(used) if name.startswith("ru_")},
+            "total": dict(self.total),
+        }

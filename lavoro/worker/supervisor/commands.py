@@ -1,0 +1,71 @@
+"""Takes the commands to this node, carries out those that concern it, and has a child carry out the others."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lavoro.store import commands
+from lavoro.store.commands import Command
+from lavoro.store.tx import Tx
+from lavoro.worker.supervisor.children import Children
+from lavoro.worker.supervisor.loop import Loop
+from lavoro.worker.supervisor.upkeep import Upkeep
+
+logger = logging.getLogger("lavoro.worker")
+
+Action = Callable[..., Any]
+
+
+class Refused(Exception):
+    """The node does not carry out a command; the message is the reply."""
+
+
+class Commands:
+    """Takes commands from the database in the upkeep's thread, and carries them out in the main thread.
+
+    ``actions`` are those of the node; the first ready child has the application, so it gets each other command.
+    """
+
+    def __init__(self, node: str, loop: Loop, upkeep: Upkeep, children: Children) -> None:
+        self._node, self._loop, self._upkeep, self._children = node, loop, upkeep, children
+        self.actions: Mapping[str, Action] = {}
+
+    def look(self, node: str | None = None) -> None:
+        """Take what was sent to this node, if it is the one that is named or None; for any thread."""
+        if node in (None, self._node):
+            self._upkeep.ask(self._take)
+
+    def _take(self, tx: Tx) -> None:
+        for command in commands.take(tx, self._node):
+            self._loop.post(partial(self._carry_out, command))
+
+    def _carry_out(self, command: Command) -> None:
+        action = self.actions.get(command.name)
+        if action is None:
+            self._pass_on(command)
+            return
+        logger.info("command %s of %s", command.name, command.sender)
+        try:
+            inspect.signature(action).bind(**command.arguments)
+            value = action(**command.arguments)
+        except (Refused, TypeError, ValueError) as error:
+            value = {"error": str(error)}
+        self.reply(command.id, value)
+
+    def _pass_on(self, command: Command) -> None:
+        """Have each ready child carry it out, and the first one reply."""
+        ready = sorted(self._children.ready, key=lambda child: child.number)
+        for child in ready:
+            child.pipe.send("command", **command._asdict(), replies=child is ready[0])
+        if not ready:
+            self.reply(command.id, {"error": "no process of the worker is ready: it starts, or its loop is blocked"})
+
+    def reply(self, id: int, value: Any) -> None:
+        """Store the reply of this node."""
+        text = json.dumps(value, default=repr)
+        self._upkeep.ask(lambda tx: commands.reply(tx, id, node=self._node, text=text))

@@ -1,0 +1,97 @@
+"""Commands reach workers: each once, within milliseconds, and the answers have Celery's shapes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lavoro import Lavoro
+from lavoro.store.queues import worker_status
+from tests.conftest import Eventually
+from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
+
+COMMANDED = "tests.worker.commanded"
+
+
+@pytest.fixture
+def two(start_worker: StartWorker, migrated_url: str) -> list[Any]:
+    return [start_worker("-c", "3", "-n", f"{name}@here", url=migrated_url, app=COMMANDED) for name in ("one", "two")]
+
+
+def test_questions_and_commands(
+    two: list[Any], sender: Lavoro, ledger: Ledger, eventually: Eventually, tmp_path: Path
+) -> None:
+    """All in one pair of workers, which take seconds to start."""
+    control = sender.control
+    inspect = control.inspect(timeout=PATIENCE)
+    assert inspect.ping() == {"one@here": {"ok": "pong"}, "two@here": {"ok": "pong"}}
+    assert sorted(control.ping(timeout=PATIENCE), key=list) == [
+        {node: {"ok": "pong"}} for node in ("one@here", "two@here")
+    ]
+    assert control.ping(destination=["two@here"], timeout=PATIENCE) == [{"two@here": {"ok": "pong"}}]
+    assert control.inspect("one@here", timeout=PATIENCE).ping() == {"ok": "pong"}
+    assert control.ping(timeout=PATIENCE, limit=1)
+    assert len(control.ping(timeout=PATIENCE, limit=1)) == 1
+    assert control.broadcast("ping", reply=True, pattern="t*", timeout=PATIENCE) == [{"two@here": {"ok": "pong"}}]
+    assert control.broadcast("ping", reply=True, pattern="(one|none)", matcher="pcre", timeout=PATIENCE) == [
+        {"one@here": {"ok": "pong"}}
+    ]
+    gate = tmp_path / "gate"
+    held = sender.send_task("hold", [str(gate)])
+    eventually(lambda: ledger.starts(held.id), timeout=PATIENCE, why="it runs")
+    active = [task for tasks in (inspect.active() or {}).values() for task in tasks]
+    assert [(task["id"], task["name"], task["args"]) for task in active] == [(held.id, "hold", [str(gate)])]
+    later = sender.send_task("add", [1, 2], countdown=3600)
+    assert [task["request"]["id"] for tasks in (inspect.scheduled() or {}).values() for task in tasks] == [later.id]
+    found = inspect.query_task(held.id, later.id) or {}
+    states = {id: state for tasks in found.values() for id, (state, _) in tasks.items()}
+    assert states == {held.id: "active", later.id: "scheduled"}
+    control.revoke("00000000-0000-4000-8000-000000000000")
+    assert inspect.revoked() == {key: ["00000000-0000-4000-8000-000000000000"] for key in ("one@here", "two@here")}
+    assert "add" in (inspect.registered() or {})["one@here"]
+    assert "add [max_retries=3]" in (inspect.registered("max_retries") or {})["one@here"]
+    stats = (inspect.stats() or {})["one@here"]
+    assert stats["pid"] == two[0].process.pid
+    assert stats["pool"]["max-concurrency"] == 3
+    assert stats["pool"]["processes"] == [child.pid for child in two[0].children]
+    assert "software -> lavoro" in (inspect.report() or {})["one@here"]["ok"]
+    assert (inspect.conf() or {})["one@here"]["lavoro_unknown_task_delay"] == 0.2
+    # Commands of the application's own
+    assert control.broadcast("resize_cache", {"size": 5}, reply=True, destination=["one@here"], timeout=PATIENCE) == [
+        {"one@here": {"ok": "one@here: 1 of 5"}}
+    ]
+    assert "MainThread" in control.broadcast("threads", reply=True, timeout=PATIENCE)[0].popitem()[1]
+    for command, words in [("fails", "KeyError: 'nothing there'"), ("unknown", "no such command: 'unknown'")]:
+        [reply] = control.broadcast(command, reply=True, destination="one@here", timeout=PATIENCE)
+        assert words in reply["one@here"]["error"]
+    [reply] = control.broadcast("pool_grow", {"number": 1}, reply=True, destination="one@here", timeout=PATIENCE)
+    assert "number" in reply["one@here"]["error"]
+    gate.touch()
+    assert held.get(timeout=PATIENCE) == "held"
+    audit = rows(sender, "select name, sender, session from lavoro.command where name = 'resize_cache'")
+    assert [(name, "@" in by) for name, by, _ in audit] == [("resize_cache", True)]
+    # Queues
+    assert {queue["name"] for queue in (inspect.active_queues() or {})["one@here"]} == {"celery"}
+    control.add_consumer("mail", destination=["one@here"], reply=True, timeout=PATIENCE)
+    assert sender.send_task("add", [1, 2], queue="mail").get(timeout=PATIENCE) == 3
+    assert {queue["name"] for queue in (inspect.active_queues() or {})["one@here"]} == {"celery", "mail"}
+    control.cancel_consumer("mail", reply=True, timeout=PATIENCE)
+    queues = [["celery"], ["celery"]]
+    eventually(lambda: [row.queues for row in worker_status(sender.database)] == queues, timeout=PATIENCE, why="all")
+    # The end
+    control.shutdown(destination=["two@here"])
+    assert two[1].wait() == 0
+    assert list(inspect.ping() or {}) == ["one@here"]
+
+
+def test_no_worker(sender: Lavoro) -> None:
+    """Nothing is waited for, and nothing is stored."""
+    began = time.monotonic()
+    assert sender.control.inspect(timeout=60).ping() is None
+    assert sender.control.inspect(timeout=60).active() is None
+    assert sender.control.broadcast("shutdown", reply=True, timeout=60) == []
+    assert time.monotonic() - began < 30
+    assert rows(sender, "select * from lavoro.command") == []

@@ -20,9 +20,22 @@ from lavoro.runtime.current_app import Proxy
 
 NAMES = ("app", "application", "lavoro", "celery")
 FACTORIES = ("create_app", "make_app")
+CONFIG = "LAVORO_CONFIG"
+"""The variable that names a module of settings: the option ``--config`` sets it, for all processes of a worker."""
 
 
 def find_app(name: str) -> Lavoro:
+    """Return the application that a name stands for, as ``_find`` says, with the settings of ``--config``."""
+    app = _find(name)
+    if module := os.environ.get(CONFIG):
+        try:
+            app.config_from_object(module, force=True)
+        except ImportError as error:
+            raise ImproperlyConfigured(f"--config: {module!r} cannot be imported: {error}") from None
+    return app
+
+
+def _find(name: str) -> Lavoro:
     """Import ``module``, ``module:attribute`` or ``module:factory("argument")`` and return the application in it.
 
     A module may also be named by its file. Without an attribute: ``app``, ``application``, ``lavoro`` or ``celery``,
@@ -163,7 +176,7 @@ def _resolve(module: ModuleType, path: str) -> Any:
 def _submodule(package: str) -> Lavoro | None:
     for name in ("celery", "lavoro_app"):
         try:
-            return find_app(f"{package}.{name}")
+            return _find(f"{package}.{name}")
         except ImproperlyConfigured:
             continue
     return None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 import lavoro
-from lavoro.cli.options import APP_OPTION, Verbs, ignored, refused, take_over_variables
+from lavoro.cli import everywhere
+from lavoro.cli.exits import Exit
+from lavoro.cli.options import APP_OPTION, Verbs, take_over_variables
 from lavoro.cli.output import say
 from lavoro.config import absent, spelling
 from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
-
-def _change_folder(context: click.Context, parameter: click.Parameter, folder: str | None) -> None:
-    if folder:
-        os.chdir(folder)
+VERBS = ("worker", "beat", "run", "migrate", "status", "purge", "doctor", "health", "schedule")
 
 
 class Group(click.Group):
@@ -39,41 +37,25 @@ class Group(click.Group):
 
 @click.group(
     cls=Group,
-    commands=Verbs(("worker", "beat", "run", "migrate", "status", "purge", "doctor", "health", "schedule")),
+    commands=Verbs(VERBS, everywhere.add_to),
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
 )
 @APP_OPTION
-@click.option("-b", "--broker", metavar="URL", help="The database, instead of the app's.")
-@click.option(
-    "--workdir",
-    type=click.Path(exists=True, file_okay=False),
-    is_eager=True,
-    expose_value=False,
-    callback=_change_folder,
-    help="Change to that folder first.",
-)
-@click.option("-C", "--no-color", is_flag=True, help="No colours.")
-@ignored("-q", "--quiet", flag=True)
-@ignored("--skip-checks", flag=True)
-@click.option("--result-backend", hidden=True)
-@refused("--loader", why="give the class to the application: Lavoro(loader=...)")
-@refused("--config", why="let the application read it: app.config_from_object(...)")
 @click.version_option(lavoro.__version__, prog_name="lavoro")
 @click.pass_context
-def cli(
-    context: click.Context, app: str | None, broker: str | None, no_color: bool, result_backend: str | None
-) -> None:
+def cli(context: click.Context, app: str | None) -> None:
     """Run and manage the tasks of a Lavoro application."""
     context.obj = app or context.obj
-    told = {"CELERY_BROKER_URL": broker, "CELERY_RESULT_BACKEND": result_backend, "NO_COLOR": "1" if no_color else None}
-    os.environ.update({name: value for name, value in told.items() if value})
+
+
+cli.params[1:1] = everywhere.options()
 
 
 def main() -> None:
     """Run the command line.
 
-    A wrong command line ends with exit code 2, a failed task with 3, all other errors with 1, each with one line that
-    says what to do; with ``-l debug`` the traceback of an application that cannot be loaded stands before it.
+    An error is one line that says what to do, and one of the codes of `Exit`; with ``-l debug`` the traceback of an
+    application that cannot be loaded stands before it.
     """
     sys.exit(_run(sys.argv[1:]))
 
@@ -89,8 +71,11 @@ def _run(arguments: Sequence[str], app: object = None) -> int:
         code = cli.main(list(arguments), prog_name="lavoro", standalone_mode=False, obj=app)
     except click.UsageError as error:
         return _wrong_usage(error, arguments)
-    except (click.Abort, KeyboardInterrupt):
-        return _failed("aborted")
+    except click.Abort as error:
+        interrupted = isinstance(error.__context__, KeyboardInterrupt)
+        return _failed("interrupted", Exit.INTERRUPTED) if interrupted else _failed("aborted")
+    except KeyboardInterrupt:
+        return _failed("interrupted", Exit.INTERRUPTED)
     except click.ClickException as error:
         return _failed(error.format_message(), error.exit_code)
     except LavoroError as error:
@@ -112,12 +97,12 @@ def _wrong_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
     else:
         verb = error.ctx.command_path if error.ctx is not None else "lavoro"
         say(f"lavoro: {_one_line(error.format_message()).rstrip('.')} (see {verb} --help)", error=True)
-    return 2
+    return Exit.USAGE
 
 
-def _failed(message: str, code: int = 1) -> int:
+def _failed(message: str, code: int = Exit.ERROR) -> int:
     say(f"lavoro: {_one_line(message)}", error=True)
-    return code
+    return int(code)
 
 
 def _one_line(text: str) -> str:

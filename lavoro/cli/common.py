@@ -1,7 +1,8 @@
-"""Loads the application that ``-A`` names, for all verbs."""
+"""Loads the application that ``-A`` names, and writes times, for all verbs."""
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lavoro.cli.options import app_name
 from lavoro.cli.output import say
 from lavoro.discovery import ambiguity, find_app
 from lavoro.exceptions import LavoroError
+from lavoro.store.schema import migrate as migrations
 from lavoro.text import commands
 
 
@@ -47,3 +49,20 @@ def load_tasks(app: Lavoro) -> None:
         raise click.ClickException(
             f"the modules of tasks could not be imported: {type(error).__name__}: {error}"
         ) from error
+
+
+def app_with_tasks(context: click.Context, app: str | None, *, database: bool = True) -> Lavoro:
+    """Load the application with the modules of its tasks and entries; its database must be of this release."""
+    found = load_app(context, app)
+    load_tasks(found)
+    if database:
+        migrations.check(found.database)
+    return found
+
+
+def clock(at: dt.datetime | None, zone: dt.tzinfo) -> str:
+    """Write a time; nothing for None."""
+    if at is None:
+        return ""
+    local = at.astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M:%S}{f'{local:.%f}'.rstrip('0').rstrip('.') if local.microsecond else ''} {local:%Z}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
+from typing import NamedTuple
 
 import click
 
 from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say
+from lavoro.cli.output import say, say_json
+from lavoro.cli.schemas import json_option
 from lavoro.monitoring.doctor import Exam, Finding, examine, examine_role, unseen
 from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
@@ -19,12 +20,19 @@ from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
 
+class Found(NamedTuple):
+    """The faults, and the subjects that this user may not see."""
+
+    findings: list[Finding]
+    unseen: list[str]
+
+
 @click.command(short_help="Print what is wrong with the database, and its repair.")
 @APP_OPTION
 @click.option(
     "--role", type=click.Choice(LIMITED), help="Only compare the rights of the app's database user with a role's."
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON.")
+@json_option(Found)
 @click.pass_context
 def doctor(context: click.Context, app: str | None, role: str | None, as_json: bool) -> None:
     """Examine the database and print what is wrong, with its repair; exit code 1 when there is something.
@@ -36,16 +44,17 @@ def doctor(context: click.Context, app: str | None, role: str | None, as_json: b
     tx = lavoro.database.open("lavoro-doctor", direct=True)
     try:
         with translated():
-            exam = _exam(lavoro, tx)
+            exam = exam_of(lavoro, tx)
             findings = examine_role(exam, role) if role else examine(exam)
             hidden = [] if role else unseen(exam)
     finally:
         tx.connection.close()
-    _tell_json(findings, hidden) if as_json else _tell(findings, hidden, lavoro.database_shown)
+    say_json(Found(findings, hidden)) if as_json else _tell(findings, hidden, lavoro.database_shown)
     context.exit(1 if findings else 0)
 
 
-def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
+def exam_of(lavoro: Lavoro, tx: Tx) -> Exam:
+    """Make an examination of an application's database."""
     conf = lavoro.conf
     failures = conf.failures_kept
     successes = conf.seconds("result_expires") or None
@@ -55,10 +64,6 @@ def _exam(lavoro: Lavoro, tx: Tx) -> Exam:
         pooled=conf.lavoro_pooled,
         direct_url=conf.lavoro_direct_url,
     )
-
-
-def _tell_json(findings: list[Finding], hidden: list[str]) -> None:
-    say(json.dumps({"findings": [finding._asdict() for finding in findings], "unseen": hidden}))
 
 
 def _tell(findings: list[Finding], hidden: list[str], place: str) -> None:

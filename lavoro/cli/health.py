@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION, liveness_option
-from lavoro.cli.output import say
+from lavoro.cli.output import say, say_json
+from lavoro.cli.schemas import json_option
 from lavoro.store import entries
 from lavoro.store.entries import Problem
 from lavoro.store.errors import translated
@@ -23,6 +25,13 @@ SHOWN = 100
 """The most schedules with a problem that are counted."""
 
 
+class Health(NamedTuple):
+    """Whether a worker is well, and why not."""
+
+    well: bool
+    words: str
+
+
 @click.command(short_help="Tell whether this node's worker is well.")
 @APP_OPTION
 @click.option("-n", "--hostname", metavar="NAME", help="The node, as given to its worker; default: worker@%h.")
@@ -32,10 +41,11 @@ SHOWN = 100
     metavar="SECONDS", help="Maximum age of the last sign of life.",
 )  # fmt: skip
 @click.option("--schedules", is_flag=True, help="Not well either while a schedule is late or has an error.")
+@json_option(Health)
 @click.pass_context
 def health(
     context: click.Context, app: str | None, hostname: str | None, liveness_file: str | None, max_age: float,
-    schedules: bool,
+    schedules: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Tell in one line whether this node's worker is well; exit code 0 if so, else 1.
 
@@ -56,7 +66,7 @@ def health(
         problem, words = _ask_workers(node, workers, max_age)
         if wrong:
             problem, words = problem or schedules, f"{words}; {_told(wrong)}"
-    say(plain(words))
+    say_json(Health(not problem, words)) if as_json else say(plain(words))
     context.exit(1 if problem else 0)
 
 

@@ -48,8 +48,9 @@ APP_OPTION = click.option(
 SECONDS = click.FloatRange(0, min_open=True)
 _LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 LOGLEVEL_OPTION = click.option(
-    "-l", "--loglevel", default="WARNING", type=click.Choice(_LEVELS, case_sensitive=False), show_default=True
-)
+    "-l", "--loglevel", default="WARNING", type=click.Choice(_LEVELS, case_sensitive=False), show_default=True,
+    help="How much is logged.",
+)  # fmt: skip
 
 
 def app_name(context: click.Context, app: str | None) -> str:
@@ -130,16 +131,18 @@ class Grouped(click.Command):
 
 
 class Verbs(MutableMapping[str, click.Command]):
-    """The verbs by their names, each imported when it is asked for."""
+    """The verbs by their names, each imported when it is asked for, and prepared once."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], prepare: Callable[[click.Command], None]) -> None:
         self._verbs: dict[str, click.Command | None] = dict.fromkeys(names)
+        self._prepare = prepare
 
     def __getitem__(self, name: str) -> click.Command:
         verb = self._verbs[name]
         if verb is None:
             with collecting_nothing():
                 verb = self._verbs[name] = getattr(import_module(f"lavoro.cli.{name}"), name)
+            self._prepare(verb)
         return verb
 
     def __setitem__(self, name: str, verb: click.Command) -> None:

@@ -17,15 +17,17 @@ from lavoro.app import Lavoro
 from lavoro.application import hooks
 from lavoro.calling.eager import run_here
 from lavoro.cli.common import load_app, load_tasks
+from lavoro.cli.exits import Exit
 from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, comma_separated
-from lavoro.cli.output import say
+from lavoro.cli.output import note, say
+from lavoro.cli.schemas import json_option
 from lavoro.config import spelling
 from lavoro.exceptions import SoftTimeLimitExceeded
 from lavoro.execution import prints
 from lavoro.execution.encode import warn_of_null
 from lavoro.runtime.timer import raising
-from lavoro.text.printable import told
-from lavoro.worker.config import FAILED, node_name
+from lavoro.text.printable import plain_json, told
+from lavoro.worker.config import node_name
 
 STUBBORN = 1.0
 """Seconds after its hard limit at which the process of a task ends that does not end itself."""
@@ -37,12 +39,13 @@ STUBBORN = 1.0
 @click.option("-I", "--include", callback=comma_separated, metavar="A,B", help="More modules with tasks to import.")
 @click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit, unless the task has its own.")
 @click.option("--soft-time-limit", type=SECONDS, metavar="SECONDS", help="Soft limit, unless the task has its own.")
+@json_option(Any)
 @click.argument("name", metavar="TASK")
 @click.argument("arguments", metavar="[ARG | NAME=ARG]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(
     context: click.Context, /, app: str | None, loglevel: str, include: Sequence[str], name: str,
-    arguments: tuple[str, ...], **limits: float | None,
+    arguments: tuple[str, ...], as_json: bool, **limits: float | None,
 ) -> None:  # fmt: skip
     """Run TASK in this process, as a worker would, and print its result as JSON; nothing is stored.
 
@@ -60,7 +63,9 @@ def run(
     if result.state == states.SUCCESS:
         say(_stored(found, name, result.result))
     elif result.state == states.IGNORED:
-        say(f"lavoro: {name} ended as IGNORED", error=True)
+        note(f"lavoro: {name} ended as IGNORED")
+        if as_json:
+            say("null")
     else:
         raise TaskFailed(name, result.state, result.result)
 
@@ -68,7 +73,7 @@ def run(
 class TaskFailed(click.ClickException):
     """The task has not succeeded; the exit code tells it from an error of the command."""
 
-    exit_code = FAILED
+    exit_code = int(Exit.FAILED)
 
     def __init__(self, name: str, state: str, error: BaseException) -> None:
         super().__init__(f"{name} ended as {state}: {type(error).__name__}: {told(error)}")
@@ -139,7 +144,7 @@ def _value(text: str) -> Any:
 def _stored(app: Lavoro, name: str, result: Any) -> str:
     """Write a result as a worker stores it; one that JSON cannot carry is null, or fails its task."""
     try:
-        return json.dumps(json.loads(serialization.dumps(result)), ensure_ascii=False)
+        return plain_json(json.dumps(json.loads(serialization.dumps(result)), ensure_ascii=False))
     except Exception as error:
         if app.conf.strict_results:
             raise TaskFailed(name, states.FAILURE, error) from None

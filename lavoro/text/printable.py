@@ -31,6 +31,15 @@ def plain(text: str, *, lines: bool = False) -> str:
     return (_IN_LINES if lines else _IN_LINE).sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def plain_json(text: str) -> str:
+    r"""Return JSON with control characters as the escapes of JSON, so that it can still be read by programs.
+
+    >>> plain_json('"a\x9b\u202e"')
+    '"a\\u009b\\u202e"'
+    """
+    return text if text.isprintable() else _IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def cut(text: str, most: int) -> str:
     """Return no more than the first ``most`` characters, and say how many are left out."""
     return text if len(text) <= most else f"{text[:most]}{_more(len(text) - most)}"

@@ -252,7 +252,7 @@ def test_status_marks_only_what_needs_a_note(folder: Path, migrated_url: str) ->
             workers.register(tx, alive)
         assert "note" not in lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout
         queues.pause(sender.database, ["celery"])
-        assert re.search(r"note.*\n.*\n.*paused", lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout)
+        assert re.search(r"note\n.*paused", lavoro(folder, "status", "-A", "shop", url=migrated_url).stdout)
 
 
 def test_purge_asks_with_a_number(folder: Path, migrated_url: str) -> None:
@@ -261,8 +261,7 @@ def test_purge_asks_with_a_number(folder: Path, migrated_url: str) -> None:
         tasks.send_task("shop.add", (1, 2))
         tasks.send_task("shop.add", (1, 2), countdown=3600)
     asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
-    assert "Delete 2 tasks that wait on celery?" in asked.stdout
-    assert asked.returncode == 1
+    refuses(asked, "Delete 2 tasks that wait on celery?", "no terminal to ask on: give --force; nothing was", code=2)
 
 
 def test_purge_says_which_held_tasks_fail_with_those_that_it_deletes(folder: Path, migrated_url: str) -> None:
@@ -272,7 +271,7 @@ def test_purge_says_which_held_tasks_fail_with_those_that_it_deletes(folder: Pat
         sender.send_task("mail.send", queue="mail", blockers=[blocked], failure_policy="run")
         waits = "1 task that waits for them elsewhere fails: 1 x mail.report"
         asked = lavoro(folder, "purge", "-A", "shop", url=migrated_url)
-        assert f"Delete 1 task that waits on celery; {waits}?" in asked.stdout
+        refuses(asked, f"Delete 1 task that waits on celery; {waits}?", "give --force", code=2)
         done = lavoro(folder, "purge", "-A", "shop", "-f", url=migrated_url)
         assert done.stdout == f"deleted 1 task from celery; {waits}\n"
         assert blocked.state == "FAILURE"

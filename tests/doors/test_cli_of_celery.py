@@ -64,7 +64,8 @@ def run(folder: Path) -> Run:
         (["worker", "--", "worker.colour=red"], "there is no setting 'worker_colour'"),
         (["worker", "--", ".concurrency=red"], "worker_concurrency must be a whole number"),
         (["--loader", "mine:L", "worker"], "--loader: give the class to the application"),
-        (["--config", "mine", "worker"], "--config: let the application read it"),
+        (["worker", "--loader", "mine:L"], "--loader: give the class to the application"),
+        (["migrate", "amqp://a", "amqp://b"], "it moves no messages between brokers"),
         (["--workdir", "no_such_folder", "worker"], "Directory 'no_such_folder' does not exist"),
     ],
 )
@@ -75,16 +76,24 @@ def test_what_is_refused_says_why(run: Run, arguments: list[str], says: str) -> 
     assert ended.stderr.count("\n") == 1
 
 
-def test_options_before_the_verb(folder: Path, run: Run, migrated_url: str) -> None:
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_options_before_and_after_the_verb(folder: Path, run: Run, migrated_url: str, after: bool) -> None:
     inner = folder / "inner"
     inner.mkdir()
     (inner / "deep.py").write_text("from lavoro import Lavoro\napp = Lavoro('deep', broker='postgresql://h/no')\n")
-    ended = run(
-        "--workdir", str(inner), "-A", "deep", "-b", migrated_url, "-q", "-C", "--skip-checks", "--result-backend",
-        "redis://", "status",
-    )  # fmt: skip
-    assert (ended.returncode, ended.stderr) == (69, "")
-    assert "no live worker" in ended.stdout
+    (inner / "live.py").write_text("lavoro_schema = 'nowhere'\n")
+    options = ["--workdir", str(inner), "-A", "deep", "-b", migrated_url, "-C", "--skip-checks"]
+
+    def status(*more: str) -> subprocess.CompletedProcess[str]:
+        return run("status", *options, *more) if after else run(*options, *more, "status")
+
+    quiet = status("-q", "--result-backend", "redis://")
+    assert (quiet.returncode, quiet.stderr) == (69, "")
+    assert "no live worker" in quiet.stdout
+    told = status("--result-backend", "redis://").stderr
+    assert told == ("lavoro: --result-backend changes nothing: results are rows of the database that holds the tasks\n")
+    assert "schema 'nowhere' has no tables" in status("--config", "live").stderr
+    assert "--config: 'nosuch' cannot be imported" in status("--config", "nosuch").stderr
 
 
 WORKER = [

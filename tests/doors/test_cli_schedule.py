@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import psycopg
 import pytest
 
 from lavoro import Lavoro
 from lavoro.beat.problems import Problems
 from lavoro.cli import run_for
-from lavoro.cli.schedule import schedule
 from lavoro.schedules import crontab
 from lavoro.store import entries, workers
 from lavoro.store.workers import Registration
@@ -414,13 +412,3 @@ def test_a_module_of_tasks_that_there_is_not_is_one_line(tmp_path: Path, verb: l
     assert ran.returncode == 1
     [line] = ran.stderr.splitlines()
     assert "there is no module 'nosuch.tasks', which the setting include" in line
-
-
-def test_the_reference_lists_every_verb_with_its_options() -> None:
-    page = (ROOT / "docs/reference/cli.md").read_text()
-    section = page.partition("## `lavoro schedule`\n")[2].partition("\n## ")[0]
-    for name, verb in schedule.commands.items():
-        [row] = [line for line in section.splitlines() if re.match(rf"\| .*`{name}\b", line)]
-        options = {text for option in verb.params if isinstance(option, click.Option) for text in option.opts}
-        told = set(re.findall(r"`(--?[a-zA-Z][-a-z]*)`", row)) | {"-A", "--app", "-j", "--json"}
-        assert told == options, name

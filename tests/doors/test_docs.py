@@ -342,17 +342,6 @@ def parse(words: list[str]) -> None:
         command.make_context("lavoro", rest, resilient_parsing=not rest)
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
-def test_reference_lists_every_option(name: str) -> None:
-    page = (DOCS / "reference/cli.md").read_text()
-    section = page.partition(f"## `lavoro {name}`\n")[2].partition("\n## ")[0]
-    told = {
-        option for row in re.findall(r"^\| (`-.*?) \|", section, re.MULTILINE) for option in re.findall(r"-[-\w]+", row)
-    }
-    options = [option for option in cli.commands[name].params if isinstance(option, click.Option) and not option.hidden]
-    assert told == {text for option in options for text in option.opts}
-
-
 # -------------------------------------------------------------------------------------------------- names and links
 
 

@@ -66,6 +66,19 @@ def test_status(folder: Path, url: str) -> None:
     assert sorted(queue["queue"] for queue in json.loads(listed)["queues"]) == sorted(NAMES)
 
 
+@pytest.mark.parametrize("name", NAMES[:4])
+def test_json_is_json_and_nothing_acts(folder: Path, migrated_url: str, name: str) -> None:
+    """Escapes of JSON, where a line for people has those of Python, which JSON does not have."""
+    arguments = ["schedule", "add", "-A", "shop", "--json", name, "1", "shop.add", "1", "2"]
+    added = lavoro(folder, *arguments, url=migrated_url)
+    assert added.returncode == 0, added.stderr
+    for verb in (["list", "--json"], ["export", "--format", "json"]):
+        listed = lavoro(folder, "schedule", *verb, "-A", "shop", url=migrated_url).stdout
+        assert ACTING.search(listed) is None
+        found = json.loads(listed)
+        assert ([*found] if isinstance(found, dict) else [each["name"] for each in found]) == [name]
+
+
 @pytest.mark.parametrize("verb", [["doctor"], ["purge", "-f", "-Q", ",".join(NAMES)], ["health", "-n", "[/a]@b"]])
 def test_other_verbs(folder: Path, url: str, verb: list[str]) -> None:
     shown = lavoro(folder, *verb, "-A", "shop", url=url)
@@ -102,13 +115,13 @@ def test_every_verb_speaks_through_one_function() -> None:
     """But for help, and for a table whose cells are made of text alone."""
     found = {
         (file.name, line.strip())
-        for file in (ROOT / "lavoro/cli").glob("*.py")
+        for file in (ROOT / "lavoro/cli").rglob("*.py")
         for line in file.read_text().splitlines()
-        if re.search(r"click\.(echo|secho|confirm|prompt)\(|\bprint\(|std(out|err)\.write", line)
+        if re.search(r"click\.(echo|secho|confirm|prompt)\(|\bprint\(|std(out|err)\.write|console\.print", line, re.I)
     }
     assert found == {
         ("output.py", "click.echo(plain(text, lines=True), err=error)"),
+        ("output.py", "click.confirm(plain(question), abort=True, err=True)"),
+        ("drawing.py", "Console().print(table_of(titles, rows, title=title, lines=lines))"),
         ("__init__.py", "click.echo(error.ctx.get_help())"),
-        ("status.py", 'Console().print(first, second, *[_schedules(schedules)] * bool(schedules), sep="\\n")'),
-        ("purge.py", "click.confirm(plain(f\"Delete {what} on {', '.join(names)}{failing}?\"), abort=True)"),
     }

@@ -7,22 +7,14 @@ import datetime as dt
 import click
 
 from lavoro.app import Lavoro
+from lavoro.cli.common import app_with_tasks, clock
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say
-from lavoro.cli.schedule.common import (
-    JSON_OPTION,
-    LONGEST,
-    app_with_tasks,
-    as_dict,
-    clock,
-    narrow,
-    say_json,
-    show_table,
-    zone_of,
-)
+from lavoro.cli.output import LONGEST, narrow, say, say_json, show_table
+from lavoro.cli.schedule.common import SCHEDULE, as_dict, zone_of
+from lavoro.cli.schemas import fields, json_option, listed
 from lavoro.exceptions import ScheduleError
 from lavoro.store import entries
-from lavoro.store.entries import Problem, StoredSchedule
+from lavoro.store.entries import PastTick, Problem, StoredSchedule
 from lavoro.text.printable import cut, plain
 
 SHOWN = 3
@@ -33,7 +25,7 @@ LEAST = frozenset({"task", "last"})
 
 @click.command("list")
 @APP_OPTION
-@JSON_OPTION
+@json_option(listed(SCHEDULE))
 @click.pass_context
 def listing(context: click.Context, app: str | None, as_json: bool) -> None:
     """List the schedules with their next and last ticks."""
@@ -71,7 +63,7 @@ def _problems(app: Lavoro) -> dict[str, Problem]:
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(StoredSchedule, state=str, upcoming=list[dt.datetime], problem=str | None))
 @click.argument("name")
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, name: str) -> None:
@@ -96,7 +88,7 @@ def show(context: click.Context, app: str | None, as_json: bool, name: str) -> N
 
 @click.command("next")
 @APP_OPTION
-@JSON_OPTION
+@json_option(list[dt.datetime])
 @click.option("-n", "--count", type=click.IntRange(1), default=5, show_default=True, help="The number of times.")
 @click.argument("name")
 @click.pass_context
@@ -117,7 +109,7 @@ def upcoming(context: click.Context, app: str | None, as_json: bool, count: int,
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(list[PastTick])
 @click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The number of ticks.")
 @click.argument("name")
 @click.pass_context

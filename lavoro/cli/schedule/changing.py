@@ -11,10 +11,12 @@ import click
 
 from lavoro.app import Lavoro
 from lavoro.beat.export import from_json
+from lavoro.cli.common import app_with_tasks, clock
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say
+from lavoro.cli.output import say, say_json
 from lavoro.cli.run import read_arguments
-from lavoro.cli.schedule.common import JSON_OPTION, app_with_tasks, as_dict, clock, say_json
+from lavoro.cli.schedule.common import SCHEDULE, as_dict
+from lavoro.cli.schemas import fields, json_option, listed
 from lavoro.schedules.entry import MISSED, OVERLAP
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
@@ -27,7 +29,7 @@ OVERLAP_OPTION = click.option(
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(name=str, task_id=str))
 @OVERLAP_OPTION
 @click.argument("name")
 @click.pass_context
@@ -39,7 +41,7 @@ def run(context: click.Context, app: str | None, as_json: bool, overlap: str | N
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(name=str, times=list[dt.datetime], already=int, task_ids=list[str]))
 @OVERLAP_OPTION
 @click.option("--preview", is_flag=True, help="Send nothing, and show the times.")
 @click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="The most times.")
@@ -71,7 +73,7 @@ def backfill(
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(paused=list[str]))
 @NAMES
 @click.pass_context
 def pause(context: click.Context, app: str | None, as_json: bool, names: tuple[str, ...]) -> None:
@@ -81,7 +83,7 @@ def pause(context: click.Context, app: str | None, as_json: bool, names: tuple[s
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(resumed=list[str]))
 @NAMES
 @click.pass_context
 def resume(context: click.Context, app: str | None, as_json: bool, names: tuple[str, ...]) -> None:
@@ -91,7 +93,7 @@ def resume(context: click.Context, app: str | None, as_json: bool, names: tuple[
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(fields(deleted=list[str]))
 @NAMES
 @click.pass_context
 def delete(context: click.Context, app: str | None, as_json: bool, names: tuple[str, ...]) -> None:
@@ -107,7 +109,7 @@ def _change(app: Lavoro, verb: str, names: tuple[str, ...], *, as_json: bool) ->
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(listed(SCHEDULE))
 @click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="Entries, as `export --format json`.")
 @click.option("--replace", is_flag=True, help="Change a schedule of that name.")
 @click.option("--paused", is_flag=True, help="Let no tick come until it is resumed.")

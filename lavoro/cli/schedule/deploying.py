@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lavoro.beat import export as written
-from lavoro.beat.check import faults_of_code, faults_of_database
+from lavoro.beat.check import Fault, faults_of_code, faults_of_database
+from lavoro.cli.common import app_with_tasks
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say
-from lavoro.cli.schedule.common import JSON_OPTION, app_with_tasks, say_json
+from lavoro.cli.output import say, say_json
+from lavoro.cli.schemas import json_option
 from lavoro.text.plural import counted
-from lavoro.text.printable import plain
+from lavoro.text.printable import plain, plain_json
 
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(list[Fault])
 @click.option("--code", is_flag=True, help="Only the entries of code, without the database.")
 @click.pass_context
 def check(context: click.Context, app: str | None, as_json: bool, code: bool) -> None:
@@ -30,7 +33,7 @@ def check(context: click.Context, app: str | None, as_json: bool, code: bool) ->
         with found.database.tx() as tx:
             faults += faults_of_database(found, tx)
     if as_json:
-        say_json([fault._asdict() for fault in faults])
+        say_json(faults)
     else:
         for fault in faults:
             say(plain(f"{fault.place}: {fault.name}: {fault.problem}"))
@@ -40,7 +43,7 @@ def check(context: click.Context, app: str | None, as_json: bool, code: bool) ->
 
 @click.command()
 @APP_OPTION
-@JSON_OPTION
+@json_option(dict[str, Any])
 @click.option("--format", "kind", type=click.Choice(["python", "json", "sql"]), default="python", show_default=True)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
@@ -55,6 +58,6 @@ def export(context: click.Context, app: str | None, as_json: bool, kind: str, na
     if left := [each.name for each in every if each.in_code]:
         say(plain(f"left out, only code has their times or arguments: {', '.join(left)}"), error=True)
     if as_json or kind == "json":
-        say(written.as_json(kept))
+        say(plain_json(written.as_json(kept)))
     else:
         say(written.as_python(kept) if kind == "python" else written.as_sql(kept, found.database.schema))

@@ -1,0 +1,143 @@
+"""The reference of the command line is that of the commands, and ``--json`` prints what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lavoro import Lavoro
+from lavoro.cli import run_for
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/reference/cli.md"
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs/generate_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATOR = load()
+
+
+def test_the_page_is_that_of_the_commands() -> None:
+    """Else run docs/generate_cli.py."""
+    assert PAGE.read_text() == GENERATOR.page(PAGE.read_text())
+    assert json.loads((ROOT / "docs/reference/cli.schema.json").read_text()) == GENERATOR.schemas()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, _ in GENERATOR.verbs()))
+def test_each_verb_has_a_section_with_its_options(name: str) -> None:
+    assert f"<!-- generated: {name} -->" in PAGE.read_text()
+    assert re.search(rf"^##+ `{name}`$", PAGE.read_text(), re.MULTILINE)
+
+
+WITHOUT_JSON = {"lavoro worker", "lavoro beat"}
+"""They run until they are stopped, and print a log."""
+
+
+def test_each_verb_that_prints_a_result_has_json() -> None:
+    groups = {name for name, command in GENERATOR.verbs() if hasattr(command, "commands")}
+    without = {name for name, _ in GENERATOR.verbs()} - set(GENERATOR.schemas()) - groups
+    assert without == WITHOUT_JSON
+
+
+def fits(value: Any, schema: dict[str, Any], place: str = "$") -> list[str]:
+    """Return how a value differs from a JSON Schema, as far as ours go."""
+    if "anyOf" in schema:
+        found = [fits(value, each, place) for each in schema["anyOf"]]
+        return [] if [] in found else min(found, key=len)
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{place}: {value!r} is none of {schema['enum']}"]
+    kinds = {
+        "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None), "array": list,
+        "object": dict,
+    }  # fmt: skip
+    kind = schema.get("type")
+    if kind is None:
+        return []
+    if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind in ("integer", "number")):
+        return [f"{place}: {value!r} is no {kind}"]
+    if kind == "array":
+        return [bad for n, each in enumerate(value) for bad in fits(each, schema.get("items", {}), f"{place}[{n}]")]
+    if kind != "object":
+        return []
+    wrong = [f"{place}: {name} is missing" for name in schema.get("required", ()) if name not in value]
+    for name, each in value.items():
+        inner = schema.get("properties", {}).get(name, schema.get("additionalProperties", {}))
+        wrong += [f"{place}: {name} is unknown"] if inner is False else fits(each, inner, f"{place}.{name}")
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "wrong"),
+    [
+        (1, {"type": "integer"}, 0),
+        (True, {"type": "integer"}, 1),
+        ("a", {"anyOf": [{"type": "integer"}, {"type": "null"}]}, 1),
+        ([1, "a"], {"type": "array", "items": {"type": "integer"}}, 1),
+        ({"a": 1}, {"type": "object", "properties": {"b": {}}, "required": ["b"], "additionalProperties": False}, 2),
+    ],
+)
+def test_the_check_finds_what_is_wrong(value: Any, schema: dict[str, Any], wrong: int) -> None:
+    assert len(fits(value, schema)) == wrong
+
+
+COMMANDS = [
+    "migrate",
+    "status",
+    "doctor",
+    "health",
+    "run shop.add 1 2",
+    "schedule add nightly @daily shop.add 1 2",
+    "schedule list",
+    "schedule show nightly",
+    "schedule next nightly",
+    "schedule run nightly",
+    "schedule history nightly",
+    "schedule backfill nightly 2026-01-01T00:00 2026-01-03T00:00 --forgotten",
+    "schedule pause nightly",
+    "schedule resume nightly",
+    "schedule check",
+    "schedule export",
+    "schedule delete nightly",
+    "purge -f",
+]
+"""A command for each verb, in an order in which each finds what it needs."""
+
+
+@pytest.fixture
+def app(migrated_url: str) -> Iterator[Lavoro]:
+    """An application with one task."""
+    with Lavoro("shop", broker=migrated_url, set_as_current=False) as app:
+
+        @app.task(name="shop.add")
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        yield app
+
+
+def test_json_is_as_the_schemas_say(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> None:
+    schemas, seen = GENERATOR.schemas(), set()
+    for line in COMMANDS:
+        words = shlex.split(line)
+        name = next(name for name in sorted(schemas, key=len, reverse=True) if f"lavoro {line} ".startswith(f"{name} "))
+        code = run_for(app, [*words, "--json"])
+        said = capsys.readouterr()
+        assert said.out, (line, code, said.err)
+        assert fits(json.loads(said.out), schemas[name], line) == []
+        seen.add(name)
+    assert set(schemas) == seen

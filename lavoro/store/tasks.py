@@ -16,7 +16,7 @@ from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Finished, Requeued, released
 from lavoro.protocol.place import Follow
 from lavoro.runtime.collecting import uncollected
-from lavoro.store import columns
+from lavoro.store import chords, columns
 from lavoro.store.arrays import doubles, integers, payloads, reals, smallints, texts, times, uuids
 from lavoro.store.tx import Row, Tx
 
@@ -99,6 +99,11 @@ def _is_plain(message: Message) -> bool:
 
 
 def _insert_new(tx: Tx, messages: Sequence[Message], *, always: bool) -> None:
+    if messages[-1].place is not None and tx.connection.autocommit and (chord := chords.parameters_of(messages)):
+        try:
+            return chords.insert(tx, chord, always=always)
+        except UniqueViolation:
+            return _insert_any(tx, messages, always=always)
     statement, parameters = _short_form(messages)
     if parameters is None:
         return _insert_any(tx, messages, always=always)

@@ -20,6 +20,8 @@ import sys
 from lavoro import Lavoro, chord
 app = Lavoro(broker=sys.argv[1])
 echo = app.signature("echo", immutable=True)
+if sys.argv[2] == "uniform":
+    echo = app.task(name="echo")(lambda: None).si()
 blockers = [app.send_task("before").id] if sys.argv[2] == "blocked" else None
 chord([echo.clone() for _ in range(3)], app.signature("body"), app=app).apply_async(blockers=blockers)
 """
@@ -28,7 +30,8 @@ select
     (select count(*) from lavoro.waiting where name = 'echo') + (select count(*) from lavoro.held where name = 'echo'),
     (select count(*) from lavoro.held where name = 'body'),
     (select count(*) from lavoro.barrier b where exists (select from lavoro.held h where h.id = b.task_id))"""
-KINDS = {"alone": ("insert_canvas", (3, 1, 1)), "blocked": ("insert_placed", (3, 1, 4))}
+KINDS = {"alone": ("insert_canvas", (3, 1, 1)), "uniform": ("insert_chord", (3, 1, 1)),
+         "blocked": ("insert_placed", (3, 1, 4))}  # fmt: skip
 """The statement that stores a canvas, and what is stored of it: members, body, barriers."""
 
 

@@ -41,6 +41,11 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("store_messages", "held"): {"created_at", "crashes", "reason"},
     ("store_canvas", "held"): {"created_at", "attempt", "crashes", "reason"},
     ("store_canvas", "waiting"): NEW - {"barriers"},
+    ("store_chord", "held"): {
+        "created_at", "attempt", "retries", "crashes", "reason", "expires_at", "payload", "barriers", "countdown",
+        "expires_in",
+    },
+    ("store_chord", "waiting"): NEW - {"barriers"} | {"payload", "retries", "due_at", "expires_at"},
     ("enqueue", "waiting"): NEW | {"payload", "retries", "expires_at", "options"},
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
     ("finish_task", "finished"): {"finished_at"},

@@ -28,7 +28,7 @@ EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worke
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 SENDING = {
     "insert_task", "insert_task_quietly", "tell_ended", "insert_calls", "insert_tasks", "insert_placed",
-    "insert_canvas", "save_group",
+    "insert_canvas", "insert_chord", "save_group",
 }  # fmt: skip
 READING = {
     "list_schedules", "schedule_history", "sent_ticks", "skipped_beyond", "schedule_problems",

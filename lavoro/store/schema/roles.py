@@ -29,7 +29,7 @@ _INTERNAL = (
 """Functions that only others call, which run as the owner."""
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "is_awaited", "assign_task"), ("producer", "worker")),
-    **dict.fromkeys(("store_canvas", "store_messages"), ("producer", "worker")),
+    **dict.fromkeys(("store_canvas", "store_chord", "store_messages"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
     **dict.fromkeys(("admit", "count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
     **dict.fromkeys(_INTERNAL, ()),

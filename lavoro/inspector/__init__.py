@@ -1,15 +1,19 @@
 """The admin API: finds, shows, counts and changes tasks, as ``app.inspector``."""
 
 from lavoro.inspector.inspector import Inspector
+from lavoro.inspector.selection import Selection
 from lavoro.inspector.values import (
     Attempt,
     Count,
     Counts,
+    Done,
     FailureGroup,
     Failures,
     HistoryPoint,
     Page,
+    Preview,
     QueueInfo,
+    Report,
     TaskDetail,
     TaskInfo,
     WorkerInfo,
@@ -19,12 +23,16 @@ __all__ = [
     "Attempt",
     "Count",
     "Counts",
+    "Done",
     "FailureGroup",
     "Failures",
     "HistoryPoint",
     "Inspector",
     "Page",
+    "Preview",
     "QueueInfo",
+    "Report",
+    "Selection",
     "TaskDetail",
     "TaskInfo",
     "WorkerInfo",

@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lavoro.inspector import filters
+from lavoro.inspector import actions, filters
 from lavoro.inspector.listing import MOST, listed
-from lavoro.inspector.values import Page, TaskInfo
+from lavoro.inspector.selection import Selection
+from lavoro.inspector.values import Done, Page, TaskInfo
 
 
 class Inspector:
@@ -57,3 +58,54 @@ class Inspector:
             yield from page.items
             if (cursor := page.next) is None:
                 return
+
+    # Changes
+
+    def where(self, **filter: Any) -> Selection:
+        """Return all tasks that match, for an action on them; the arguments are the conditions of ``tasks``::
+
+        app.inspector.where(queue="mail", state="FAILURE", error="SMTPException").replay()
+        """
+        return Selection(
+            self._app, filters.filter_of({name: value for name, value in filter.items() if value is not None})
+        )
+
+    def run_now(self, task_id: str) -> Done:
+        """Make a task for later due at once.
+
+        This and the actions below raise ``TaskNotFound``, and ``WrongState`` for a task for whose state the action is
+        not made.
+        """
+        return self._on_one(task_id, actions.run_now())
+
+    def revoke(self, task_id: str, *, terminate: bool = False, signal: str = "SIGTERM") -> Done:
+        """End a task as REVOKED. One that runs ends with ``terminate``; without it, it only starts no more."""
+        return self._on_one(task_id, actions.revoke(terminate=terminate, signal=signal))
+
+    def delete(self, task_id: str, *, cascade: bool = False) -> Done:
+        """Delete a task or its outcome for good. If others wait for it, ``cascade`` has it counted as revoked."""
+        return self._on_one(task_id, actions.delete(cascade=cascade))
+
+    def replay(self, task_id: str, *, state: str | Sequence[str] | None = None) -> Done:
+        """Let a finished task start again, under its id: its outcome so far becomes one of its attempts.
+
+        ``state`` allows only tasks of this state, or these; by default all but successes can be replayed. Its retries
+        and crashes count from 0, and it does not expire. Barriers that have counted its end do not count it again; the
+        steps behind it in its chain come again.
+        """
+        return self._on_one(task_id, actions.replay(state=state))
+
+    def move(self, task_id: str, queue: str) -> Done:
+        """Put a task that waits or is held on another queue."""
+        return self._on_one(task_id, actions.move(self._app, queue))
+
+    def reprioritise(self, task_id: str, priority: int) -> Done:
+        """Give a task that waits or is held another priority."""
+        return self._on_one(task_id, actions.reprioritise(priority))
+
+    def reschedule(self, task_id: str, eta: dt.datetime | dt.timedelta) -> Done:
+        """Let a task that waits or is held start no earlier than at this time, or so long from now."""
+        return self._on_one(task_id, actions.reschedule(eta))
+
+    def _on_one(self, task_id: str, action: actions.Action) -> Done:
+        return actions.on_one(self._app.database, task_id, action)

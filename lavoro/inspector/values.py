@@ -67,6 +67,48 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Done:
+    """The effect of an action on one task."""
+
+    id: str
+    action: str
+    stage: str
+    """The stage that it was in."""
+    state: str
+    """Likewise."""
+    text: str
+    """The effect in words."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The effect of an action on many tasks, so far."""
+
+    action: str
+    done: int = 0
+    asked: int = 0
+    """Tasks that run, and whose process is told to end them."""
+    awaited: int = 0
+    """Tasks that were left alone because others wait for them."""
+    skipped: int = 0
+    """Tasks that have left their state meanwhile, or that cannot be replayed."""
+    cursor: str | None = None
+    """Where it goes on; None at the beginning, and at the end."""
+    complete: bool = False
+    """Whether all tasks that match were met."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The tasks that an action would meet."""
+
+    count: Count
+    examples: tuple[TaskInfo, ...]
+    """The oldest of them."""
+
+
+@dataclass(frozen=True)
 class Attempt:
     """A start of a task that ended without an outcome, or an outcome before a replay."""
 

@@ -23,6 +23,8 @@ STAGES = ("waiting", "scheduled", "held", "running", "finished")
 ORDERS = ("newest", "oldest", "ended")
 SCANNED = 10_000
 """Most rows of a table that one page reads to find those that match a condition without an index."""
+COUNTED = 100_000
+"""Most rows of a table that a count reads."""
 SHOWN = 1_000
 """Most characters of arguments in a list: a page of tasks with large arguments stays small."""
 _SUCCESSES = (states.SUCCESS, states.IGNORED)
@@ -90,6 +92,9 @@ class Listed(NamedTuple):
     reason: str | None
 
 
+_BRIEF = ("matches", "last", "stage", "id", "finished")
+
+
 class Piece(NamedTuple):
     """A page of a list."""
 
@@ -100,9 +105,12 @@ class Piece(NamedTuple):
     """False: the rest was not looked at, because too many rows did not match."""
 
 
-def page(database: Database, wanted: Filter, *, order: str, limit: int, after: Key | None) -> Piece:
-    """Read up to ``limit`` tasks after a place, all in one snapshot."""
-    arms = [each.query(wanted, order, limit, after) for each in _arms(database.schema, wanted, order)]
+def page(
+    database: Database, wanted: Filter, *, order: str, limit: int, after: Key | None, brief: bool = False
+) -> Piece:
+    """Read up to ``limit`` tasks after a place, all in one snapshot; ``brief`` ones have only their key and stage."""
+    found = _arms(database.schema, wanted, order)
+    arms = [arm._replace(brief=brief).query(wanted, order, limit, after) for arm in found]
     if not arms:
         return Piece([], None, complete=True)
     with translated(), database.engine.connect() as connection:
@@ -110,6 +118,23 @@ def page(database: Database, wanted: Filter, *, order: str, limit: int, after: K
             _check_path(connection, wanted.arguments[1])
         rows = [Listed._make(row) for row in connection.execute(sa.union_all(*arms))]
     return _merged(rows, order, limit)
+
+
+def number(database: Database, wanted: Filter) -> tuple[int, bool]:
+    """Count the tasks that match, and return whether the number is exact: of a table 100,000 rows are read."""
+    arms = [arm.number(wanted) for arm in _arms(database.schema, wanted, "newest")]
+    if not arms:
+        return 0, True
+    total, exact = 0, True
+    with translated(), database.engine.connect() as connection:
+        if wanted.arguments is not None and wanted.arguments[0] == "path":
+            _check_path(connection, wanted.arguments[1])
+        for matching, read, rows in connection.execute(sa.union_all(*arms)):
+            whole = read < COUNTED
+            # Of a longer table the rest is taken to be like the part that was read.
+            total += matching if whole else round(matching * max(1.0, rows / read))
+            exact = exact and whole
+    return total, exact
 
 
 def _check_path(connection: sa.Connection, text: str) -> None:
@@ -166,6 +191,7 @@ class _Arm(NamedTuple):
     stages: tuple[str, ...]
     c: Any
     """The columns: of the table, or of the rows of it that are read."""
+    brief: bool = False
 
     def query(self, wanted: Filter, order: str, limit: int, after: Key | None) -> Any:
         """Return the rows that match, in their order: one more than the page has, or up to the last one read."""
@@ -188,6 +214,22 @@ class _Arm(NamedTuple):
         last = read.c.place == _literal(SCANNED)
         rows = sa.select(*arm._columns(matches, last)).where(sa.or_(matches, last))
         return sa.select(rows.order_by(read.c.place).limit(_literal(limit + 1)).subquery())
+
+    def number(self, wanted: Filter) -> Any:
+        """Return how many rows match, of how many that were read, and how many the table has by its statistics."""
+        reached = sa.and_(sa.true(), *self._indexed(wanted, "newest", None))
+        read = sa.select(self.table).where(reached).limit(_literal(COUNTED)).subquery()
+        matches = sa.and_(sa.true(), *self._replace(c=read.c)._conditions(wanted, "newest"))
+        tree = sa.func.pg_partition_tree(f'"{self.tables.metadata.schema}".{self.table.name}').table_valued("relid")
+        of_table = sa.table(
+            "pg_class", sa.column("oid"), sa.column("reltuples"), sa.column("relkind"), schema="pg_catalog"
+        )
+        rows = (
+            sa.select(sa.func.coalesce(sa.func.sum(sa.func.greatest(of_table.c.reltuples, 0)), 0.0))
+            .where(of_table.c.oid.in_(sa.select(tree.c.relid)), of_table.c.relkind == "r")
+            .scalar_subquery()
+        )
+        return sa.select(sa.func.count().filter(matches), sa.func.count(), rows).select_from(read)
 
     def _indexed(self, wanted: Filter, order: str, after: Key | None) -> list[Any]:
         """Return the conditions by which an index finds the first row, and partitions are left out."""
@@ -295,6 +337,9 @@ class _Arm(NamedTuple):
             c.runtime if "runtime" in c else _null(REAL), self._worker(), _cut(c.args), _cut(c.kwargs),
             sa.func.octet_length(c.payload), self._error(), _cut(self._message()), _cut(self._reason()),
         ]  # fmt: skip
+        if self.brief:
+            pairs = zip(Listed._fields, values, strict=True)
+            values = [value if name in _BRIEF else sa.null() for name, value in pairs]
         return [value.label(name) for name, value in zip(Listed._fields, values, strict=True)]
 
     def _given_id(self) -> Any:

@@ -114,9 +114,9 @@ def _age(ended: Ended) -> dt.datetime:
     return ended.finished or dt.datetime.min.replace(tzinfo=dt.timezone.utc)
 
 
-def forget(tx: Tx, *ids: uuid.UUID) -> int:
-    """Drop the outcomes of finished tasks; return how many there were."""
-    return len(tx.run("forget_tasks", {"ids": uuids(ids)}))
+def forget(tx: Tx, *ids: uuid.UUID) -> set[uuid.UUID]:
+    """Drop the outcomes of finished tasks; return the tasks that had one."""
+    return {row[0] for row in tx.run("forget_tasks", {"ids": uuids(ids)})}
 
 
 def report(tx: Tx, id: uuid.UUID, state: str, meta: str | None) -> bool:

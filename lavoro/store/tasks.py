@@ -333,20 +333,35 @@ def store_progress(tx: Tx, worker_id: int, job: Job, *, state: str, meta: str | 
     return bool(tx.run("store_progress", parameters))
 
 
+class Revoked(NamedTuple):
+    """The tasks that a revoke has reached."""
+
+    ended: frozenset[uuid.UUID]
+    asked: frozenset[uuid.UUID]
+    """Those that run, whose processes are told."""
+
+
 def revoke(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> int:
     """End waiting tasks, cancel running ones (``cancel`` says how), store unknown ids.
 
     Return how many were found.
     """
+    return len(frozenset.union(*revoke_each(tx, ids, cancel=cancel)))
+
+
+def revoke_each(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> Revoked:
+    """Do the same, and return which were found."""
     parameters = {"ids": list(ids), "cancel": cancel}
-    found = {row[1] for row in tx.run("revoke_tasks", parameters)}
+    found = [(row[0], row[1]) for row in tx.run("revoke_tasks", parameters)]
     if len(found) < len(set(ids)):
         outcome = {"state": states.REVOKED, "result": _REVOKED, "payload": None}
-        found |= set(tx.run("end_held_tasks", parameters | outcome)[0][0])
-    if len(found) < len(set(ids)):
+        held = tx.run("end_held_tasks", parameters | outcome)[0][0]
+        found += [("ended", id) for id in held]
+    if len({id for _, id in found}) < len(set(ids)):
         # Unknown, or on their way from table to table while the statement ran: they have arrived for the next one.
-        found |= {row[1] for row in tx.run("revoke_tasks", parameters)}
-    return len(found)
+        found += [(row[0], row[1]) for row in tx.run("revoke_tasks", parameters)]
+    ended, asked = (frozenset(id for fate, id in found if fate == which) for which in ("ended", "asked"))
+    return Revoked(ended, asked)
 
 
 _REVOKED = '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'

@@ -11,7 +11,7 @@ from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Follow, Place
-from lavoro.store import tasks
+from lavoro.store import changing, tasks
 from lavoro.store.arrays import texts
 from lavoro.store.workers import Ending
 from tests.faults.ledger import sha
@@ -136,6 +136,15 @@ def member_revoked(stage: Stage) -> None:
     send_chord(stage, fate=["REVOKED"], body=["FAILURE"])
     [[id]] = stage.connection.execute("select id::text from lavoro.waiting order by due_at limit 1").fetchall()
     stage.revoke(id)
+    stage.run_to_the_end()
+
+
+def member_deleted(stage: Stage) -> None:
+    """An operator deletes a waiting member, though its body waits for it."""
+    send_chord(stage, fate=[], body=["FAILURE"])
+    [[id]] = stage.connection.execute("select id from lavoro.waiting order by due_at limit 1").fetchall()
+    assert not changing.delete(stage.tx, [id]).done
+    changing.delete(stage.tx, [id], cascade=True)
     stage.run_to_the_end()
 
 

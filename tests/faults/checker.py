@@ -70,9 +70,10 @@ def no_phantom(story: Story, rules: Rules) -> Iterator[str]:
 
 def fencing(story: Story, rules: Rules) -> Iterator[str]:
     """I3: at most one outcome is accepted, and it is that of the start which then held the task."""
-    accepted = [t for t in story.transitions if (t.room, t.verb) == ("finished", "I")]
-    if len(story.done) > 1 or len(accepted) > 1:
-        yield f"has {max(len(story.done), len(accepted))} accepted outcomes"
+    moves = Counter((t.room, t.verb) for t in story.transitions)
+    accepted = moves["finished", "I"] - moves["finished", "D"]  # a replay takes the outcome back
+    if len(story.done) > 1 or accepted > 1:
+        yield f"has {max(len(story.done), accepted)} accepted outcomes"
     for done in story.done:
         if done.state in ACCEPTED:
             token = done.result.get("token") if isinstance(done.result, dict) else None
@@ -140,6 +141,7 @@ _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("running", "D"), ("finished", "I")}): "finished",
     frozenset({("running", "D"), ("waiting", "I")}): "requeued",
     frozenset({("waiting", "D"), ("finished", "I")}): "revoked",
+    frozenset({("finished", "D"), ("waiting", "I")}): "replayed",
     frozenset({("running", "U")}): "marked",
     frozenset({("waiting", "U")}): "postponed",
     frozenset({("finished", "D")}): "forgotten",
@@ -168,7 +170,7 @@ _FROM = {
     "purged": "waiting", "purged while it was held": "held", "held back": "nowhere",
     "marked while it was held": "held", "released": "held", "released and assigned": "held",
     "ended while it was held": "held", "replaced by a held one": "running", "given up": "nowhere",
-    "sent past its barrier": "nowhere", "assigned past its barrier": "nowhere",
+    "sent past its barrier": "nowhere", "assigned past its barrier": "nowhere", "replayed": "finished",
 }  # fmt: skip
 _TO = {
     "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "requeued": "waiting",
@@ -176,7 +178,7 @@ _TO = {
     "purged": "nowhere", "purged while it was held": "nowhere", "held back": "held",
     "marked while it was held": "held", "released": "waiting", "released and assigned": "running",
     "ended while it was held": "finished", "replaced by a held one": "held", "given up": "finished",
-    "sent past its barrier": "waiting", "assigned past its barrier": "running",
+    "sent past its barrier": "waiting", "assigned past its barrier": "running", "replayed": "waiting",
 }  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
-from lavoro.store import statements, tasks
+from lavoro.store import changing, statements, tasks
 from lavoro.store.schema.migrate import functions
 from lavoro.store.workers import Ending
 from tests.faults import canvases
@@ -178,6 +179,14 @@ def revoked(stage: Stage) -> None:
     stage.revoke(id)
 
 
+def replayed(stage: Stage) -> None:
+    """A task that was revoked is replayed."""
+    id = stage.send()
+    stage.revoke(id)
+    changing.replay(stage.tx, [uuid.UUID(id)])
+    stage.run_to_the_end()
+
+
 MET_AGAIN_FOLLOWED, TAKEN_BACK_FOLLOWED, TWICE_FOLLOWED = map(
     canvases.followed, (met_again, taken_back, finish_two_twice)
 )
@@ -220,6 +229,7 @@ MUTANTS = [
     Mutant("crashes are not counted", "I6", poison, "rescue_tasks", "crash", "crashes,"),
     Mutant("a claim does not count the start", "I7", plain, "claim_tasks", "start", "attempt,"),
     Mutant("a revoked task leaves no outcome", "I7", revoked, "revoke_tasks", "outcome", "from taken where false"),
+    Mutant("a replayed task does not come back", "I1", replayed, "replay_tasks", "again", "from gone where false"),
     Mutant("arguments are changed on their way", "I14", plain, "insert_tasks", "arguments", "'[2]'::json,"),
     Mutant("a loss has no reason", "I15", crash, "rescue_tasks", "reason", "null"),
     # Canvases
@@ -262,6 +272,10 @@ MUTANTS = [
     ),
     Mutant(
         "a revoked member is not counted", "I10", canvases.member_revoked, "revoke_tasks", "count", "where false"
+    ),
+    Mutant(
+        "a deleted member is not counted", "I10", canvases.member_deleted,
+        "delete_waiting", "count", "from gone where false",
     ),
     Mutant(
         "a purged member is not counted", "I10", canvases.member_purged,

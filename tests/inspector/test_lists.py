@@ -13,35 +13,16 @@ import pytest
 from lavoro.exceptions import InspectorError
 from lavoro.inspector import Inspector, Page
 from lavoro.protocol import outcome
-from lavoro.protocol.ids import uuid7
-from lavoro.protocol.outcome import Finished
-from lavoro.protocol.place import Place
-from lavoro.store import browsing, tasks
+from lavoro.store import browsing, changing, tasks
 from lavoro.store.tx import Tx
+from tests.inspector.walking import ERROR, chord, failed
 from tests.store.walk import lane, message, rows, send, sent_and_taken, succeeded, take
 
 UTC = dt.timezone.utc
-ERROR = '{"exc_type":"ValueError","exc_module":"builtins","exc_message":["no price","for 3"]}'
 
 
 def ids(page: Page) -> list[str]:
     return [task.id for task in page.items]
-
-
-def failed(tx: Tx, error: str = ERROR, **changes: Any) -> uuid.UUID:
-    job = sent_and_taken(tx, **changes)
-    tasks.finish(tx, 1, [Finished(job, "FAILURE", error, None, "Traceback", 0.5)])
-    return job.id
-
-
-def chord(tx: Tx) -> tuple[uuid.UUID, uuid.UUID]:
-    """A member that waits, and the task that is held for it."""
-    barrier, member, body = uuid7(), uuid7(), uuid7()
-    tasks.insert(tx, [
-        message(id=body, name="test.body", place=Place(held_for=barrier, expects=1)),
-        message(id=member, name="test.member", place=Place(barriers=f'{{"{barrier}": 0}}')),
-    ])  # fmt: skip
-    return member, body
 
 
 def test_a_task_of_each_stage(tx: Tx, inspector: Inspector) -> None:
@@ -100,7 +81,7 @@ def test_each_task_comes_once_while_all_of_them_move(tx: Tx, inspector: Inspecto
     """Between two pages tasks are claimed, finished, requeued, revoked and replayed, and others are sent."""
     chance = random.Random(seed)
     sent = {str(send(tx, queue=f"q{number % 3}")) for number in range(150)}
-    sent |= {str(id) for _ in range(10) for id in chord(tx)}
+    sent |= {str(id) for _ in range(10) for members, body in [chord(tx)] for id in (*members, body)}
     running: list[Any] = []
 
     def move() -> None:
@@ -115,6 +96,7 @@ def test_each_task_comes_once_while_all_of_them_move(tx: Tx, inspector: Inspecto
                 case 4:
                     tasks.revoke(tx, [uuid.UUID(chance.choice([*sent]))], cancel="{}")
                 case 5:
+                    changing.replay(tx, [uuid.UUID(chance.choice([*sent]))], states=["SUCCESS", "REVOKED"])
                     send(tx, queue="q0")
 
     found: list[str] = []

@@ -24,14 +24,16 @@ LIMITED = ("producer", "worker", "readonly")
 
 _INTERNAL = (
     "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers", "lock_barriers",
-    "mark_ancestor", "mark_blockers", "release", "replaced_by", "steps_behind", "stored_ancestors", "told_error",
+    "mark_ancestor", "mark_blockers", "release", "replaced_by", "stored_ancestors", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "is_awaited", "assign_task"), ("producer", "worker")),
     **dict.fromkeys(("store_canvas", "store_chord", "store_messages"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
-    **dict.fromkeys(("admit", "count_members", "end_held", "end_task", "follow", "hand_on"), ("worker",)),
+    **dict.fromkeys(
+        ("admit", "count_members", "end_held", "end_task", "follow", "hand_on", "steps_behind"), ("worker",)
+    ),
     **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""

@@ -40,8 +40,14 @@ with wanted as materialized (
         -- One index look-up for each id, never a join.
         and (select count(*) from {schema}.finished f where f.id = wanted.id) = 0
     on conflict (id) do nothing
+), told as materialized (
+    -- Many ids in one notification, which has 8,000 bytes.
+    select count(pg_notify('{prefix}_done', page.ids)) from (
+        select string_agg(n.id::text, ',') as ids
+        from (select id, row_number() over () / 200 as page from ended) n group by n.page
+    ) page
 )
-select 'ended' as fate, id, null::bigint as worker_id, pg_notify('{prefix}_done', id::text)
-from ended cross join counted
+select 'ended' as fate, id, null::bigint as worker_id, null as told
+from ended cross join counted cross join told
 union all
-select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'cancel:' || worker_id || ':' || id) from asked
+select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'cancel:' || worker_id || ':' || id)::text from asked

@@ -15,6 +15,7 @@ import pytest
 from lavoro.runtime import current_app
 from lavoro.text import commands
 from tests.postgres import Cluster, temporary_cluster
+from tests.stock import Stock
 
 T = TypeVar("T")
 
@@ -110,12 +111,18 @@ def migrated_template(cluster: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def stock(cluster: Cluster, migrated_template: str) -> Stock:
+    """The databases that tests take in turn."""
+    return Stock(cluster, migrated_template)
+
+
 @pytest.fixture
-def migrated_url(cluster: Cluster, migrated_template: str) -> Iterator[str]:
-    """The URL of a new database with Lavoro's schema and no rows."""
-    name = cluster.create_database(template=migrated_template)
+def migrated_url(cluster: Cluster, stock: Stock) -> Iterator[str]:
+    """The URL of a database with Lavoro's schema and no rows."""
+    name = stock.take()
     yield cluster.url(name)
-    cluster.drop_database(name)
+    stock.give_back(name)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ import copy
 from collections.abc import Collection
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
-from typing import Any
-
-from croniter import CroniterBadDateError, croniter
+from typing import TYPE_CHECKING, Any
 
 from lavoro.schedules.base import BaseSchedule, schedstate, zone_of
 from lavoro.schedules.crontab_fields import LONGEST, OUT_OF_RANGE, Field, expanded
 from lavoro.schedules.zones import DAY, SECOND, UTC, change, end_of_gap, instants, shown
+
+if TYPE_CHECKING:  # imported where a crontab is asked: that takes a twentieth of the start of each process
+    from croniter import croniter
 
 _SIZES = {
     "second": (60, 0), "minute": (60, 0), "hour": (24, 0), "day of month": (31, 1), "month": (12, 1),
@@ -95,6 +96,8 @@ class crontab(BaseSchedule):
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first matching time after this one, in UTC; None if there is none."""
+        from croniter import CroniterBadDateError  # noqa: PLC0415
+
         zone, start = self.tz, self.maybe_make_aware(moment).astimezone(UTC)
         try:
             return self._next_of_all_hours(start, zone) if len(self.hour) == _HOURS else self._next(start, zone)
@@ -131,6 +134,8 @@ class crontab(BaseSchedule):
 
     @cached_property
     def _matches(self) -> croniter:
+        from croniter import croniter  # noqa: PLC0415
+
         fields = (self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
         texts = [",".join(map(str, sorted(field))) for field in fields]
         if self.second != crontab.second or self.year is not None:

@@ -12,6 +12,7 @@ from tests.faults.history import install_audit
 from tests.faults.stage import Stage
 from tests.faults.trial import Trial, seed_of
 from tests.postgres import Cluster
+from tests.stock import Stock
 from tests.worker.conftest import StartWorker, start_worker
 
 __all__ = ["start_worker"]
@@ -55,14 +56,20 @@ def audited_template(cluster: Cluster) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def audited_stock(cluster: Cluster, audited_template: str) -> Stock:
+    """The databases under audit that tests take in turn."""
+    return Stock(cluster, audited_template)
+
+
 @pytest.fixture
-def stage(cluster: Cluster, audited_template: str, tmp_path: Path) -> Iterator[Stage]:
+def stage(cluster: Cluster, audited_stock: Stock, tmp_path: Path) -> Iterator[Stage]:
     """A stage on the shared server, in a database of its own."""
-    name = cluster.create_database(template=audited_template)
+    name = audited_stock.take()
     stage = Stage(cluster.url(name), tmp_path / "stage")
     yield stage
     stage.close()
-    cluster.drop_database(name)
+    audited_stock.give_back(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ from lavoro.store.database import Database
 from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.postgres import Cluster
+from tests.stock import empty
 from tests.store.walk import registered
 
 Opened = Callable[[], Tx]
@@ -23,20 +24,11 @@ def shared_url(cluster: Cluster, migrated_template: str) -> str:
     return cluster.url(cluster.create_database(template=migrated_template))
 
 
-USED = """
-    select string_agg(oid::regclass::text, ', ') from pg_class
-    where relnamespace = 'lavoro'::regnamespace and relkind = 'r' and relname <> 'meta' and pg_relation_size(oid) > 0"""
-"""To begin a table anew takes as long as to make it, so those that never had rows are left alone."""
-
-
 @pytest.fixture
 def empty_url(shared_url: str) -> str:
     """The URL of a database with Lavoro's schema and no rows, in which every table was just begun anew."""
     with psycopg.connect(shared_url, autocommit=True) as connection:
-        connection.execute("set lock_timeout = '30s'")
-        [[tables]] = connection.execute(USED.encode()).fetchall()
-        if tables:
-            connection.execute(f"truncate {tables} restart identity".encode())
+        empty(connection)
     return shared_url
 
 

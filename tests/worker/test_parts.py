@@ -7,6 +7,8 @@ import faulthandler
 import math
 import os
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -35,6 +37,7 @@ from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_
 from lavoro.worker.pipe import Pipe
 from lavoro.worker.scoreboard import ENDED, Scoreboard, unnamed_file
 from lavoro.worker.supervisor.lifecycle import Lifecycle, State
+from lavoro.worker.supervisor.process import PATCH
 from lavoro.worker.supervisor.stack_dumps import calls_of_tasks, slots
 from lavoro.worker.supervisor.start_warnings import of_the_node
 from lavoro.worker.supervisor.storage import name_of
@@ -338,3 +341,20 @@ def test_handlers_that_a_stop_comes_before_are_not_waited_for() -> None:
     handlers.join(60)
     assert not handlers.busy
     assert told == [False]
+
+
+def test_plugins_of_gevent_are_found_by_reading_the_installed_packages_once(tmp_path: Path) -> None:
+    """gevent asks for them at each of 25 steps."""
+    package = tmp_path / "plugged-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: plugged\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[gevent.plugins.monkey.did_patch_all]\nplugged = plugged:patched\n")
+    (tmp_path / "plugged.py").write_text("def patched(event):\n    print(type(event).__name__)\n")
+    code = (
+        "from importlib import metadata; found = metadata.distributions; asked = metadata.entry_points; times = []\n"
+        "def distributions(**named): times.append(1); return found(**named)\n"
+        f"metadata.distributions = distributions\n{PATCH}\nprint(len(times), metadata.entry_points is asked)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["GeventDidPatchAllEvent", "1 True"]

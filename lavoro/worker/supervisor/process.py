@@ -21,8 +21,13 @@ from lavoro.worker.supervisor.fencing_process import FencingProcess
 from lavoro.worker.supervisor.lifecycle import Lifecycle, State
 from lavoro.worker.supervisor.stack_dumps import StackDumps
 
-_PATCH = "from gevent import monkey; monkey.patch_all(); "
-"""Before any other import: psycopg chooses its way of waiting when it is imported."""
+PATCH = (
+    "from importlib import metadata; from gevent import monkey; find = metadata.entry_points;"
+    " metadata.entry_points = find().select; monkey.patch_all(); metadata.entry_points = find; "
+)
+"""Before any other import: psycopg chooses its way of waiting when it is imported.
+
+gevent asks 25 times for plugins; to read all installed packages each time takes a tenth of the start."""
 _COLLECT_NOTHING = "import gc; gc.disable(); "
 """While modules are imported: they stay, and to search them for garbage takes a tenth of the start."""
 _RUN = "import sys; from lavoro.worker.child.child import main; main(sys.argv[1])"
@@ -68,7 +73,7 @@ class ChildProcess:
     def _start(self, pipe: int, quota: int | None) -> Process:
         descriptors = {"pipe": pipe, "scoreboard": self._memory, "stacks": self.stack_dumps.descriptor}
         argument = json.dumps({**descriptors, "number": self.number, "pool": self.pool})
-        code = _COLLECT_NOTHING + (_PATCH if self.pool == "gevent" else "") + _RUN
+        code = _COLLECT_NOTHING + (PATCH if self.pool == "gevent" else "") + _RUN
         command = [sys.executable, "-c", code, argument]
         inherited = (*descriptors.values(), *([] if quota is None else [quota]))
         return subprocess.Popen(command, pass_fds=inherited, start_new_session=True)

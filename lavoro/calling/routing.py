@@ -68,6 +68,7 @@ class Router:
         self._default = checked_name(default_queue)
         self._queues = _declared(queues) or {self._default: None}
         self._create_missing = create_missing
+        self._given = task_routes or ()
         self._rules = _rules(task_routes)
 
     def route(
@@ -98,6 +99,12 @@ class Router:
         if "queue" not in given:
             given["queue"] = self._fallback(given)
         return given
+
+    def unused(self, tasks: Sequence[str]) -> list[str]:
+        """Return the names and patterns of ``task_routes`` that route none of these tasks; callables are not asked."""
+        given = self._given if isinstance(self._given, (list, tuple)) else [self._given]
+        keys = [pair[0] for item in given for pair in _pairs(item) or () if _is_pair(pair)]
+        return [str(getattr(key, "pattern", key)) for key in keys if not any(_matches(key, task) for task in tasks)]
 
     def _expanded(self, found: Any, name: str) -> dict[str, Any]:
         """Return a rule's answer as a dict of options."""
@@ -230,6 +237,12 @@ def _by_name(routes: Iterable[tuple[Any, Any]]) -> Rule:
         return next((route for pattern, route in patterns if pattern.match(name)), None)
 
     return lambda name, *_args, **_kwargs: find(name)
+
+
+def _matches(key: str | re.Pattern[str], task: str) -> bool:
+    if isinstance(key, re.Pattern):
+        return key.match(task) is not None
+    return fnmatch.fnmatchcase(task, key) if "*" in key else key == task
 
 
 def _by_path(path: str) -> Rule:

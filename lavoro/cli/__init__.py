@@ -16,7 +16,10 @@ from lavoro.config import absent, spelling
 from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
-VERBS = ("worker", "beat", "run", "migrate", "status", "purge", "doctor", "health", "schedule")
+VERBS = (
+    "worker", "beat", "run", "call", "result", "status", "purge", "schedule", "health", "doctor", "check", "db",
+    "migrate", "report", "shell",
+)  # fmt: skip
 
 
 class Group(click.Group):

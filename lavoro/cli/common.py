@@ -66,3 +66,11 @@ def clock(at: dt.datetime | None, zone: dt.tzinfo) -> str:
         return ""
     local = at.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S}{f'{local:.%f}'.rstrip('0').rstrip('.') if local.microsecond else ''} {local:%Z}"
+
+
+def time_of(text: str) -> dt.datetime:
+    """Read a time such as 2027-01-31T09:00, with a zone or without; raises UsageError."""
+    try:
+        return dt.datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith(("Z", "z")) else text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no time: write it as 2027-01-31T09:00") from None

@@ -328,12 +328,9 @@ ABSENT: dict[str, Absent] = {
     # Commands
     **dict.fromkeys(("lavoro inspect", "lavoro control"), Absent("refused", _CONTROL)),
     **dict.fromkeys(("lavoro events", "lavoro flower"), Absent("refused", _EVENTS)),
-    "lavoro call": Absent("refused", "app.send_task, or in SQL lavoro.enqueue, sends by name"),
-    "lavoro result": Absent("refused", "there is no such command: app.AsyncResult(id) reads results"),
-    "lavoro shell": Absent("refused", "there is no such command: start python and import the application"),
-    "lavoro report": Absent("refused", "there is no such command: `lavoro doctor` tells of the database"),
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),
+    "lavoro logtool": Absent("refused", "it read logs of Celery: worker --log-format json writes a log for jq"),
     "lavoro multi": Absent("refused", f"several workers are several commands: {_MANAGED}"),
     "lavoro graph": Absent("refused", "there is no such command: AsyncResult.graph has the tasks that a task led to"),
     "lavoro upgrade": Absent("refused", "settings have their lower-case names only: rename them"),

@@ -44,8 +44,8 @@ def test_each_verb_has_a_section_with_its_options(name: str) -> None:
     assert re.search(rf"^##+ `{name}`$", PAGE.read_text(), re.MULTILINE)
 
 
-WITHOUT_JSON = {"lavoro worker", "lavoro beat"}
-"""They run until they are stopped, and print a log."""
+WITHOUT_JSON = {"lavoro worker", "lavoro beat", "lavoro shell"}
+"""They run until they are stopped, and print a log, or what is typed."""
 
 
 def test_each_verb_that_prints_a_result_has_json() -> None:
@@ -100,7 +100,11 @@ COMMANDS = [
     "status",
     "doctor",
     "health",
+    "check",
+    "db",
+    "report",
     "run shop.add 1 2",
+    "call shop.add -a [1,2] --queue other",
     "schedule add nightly @daily shop.add 1 2",
     "schedule list",
     "schedule show nightly",
@@ -113,7 +117,8 @@ COMMANDS = [
     "schedule check",
     "schedule export",
     "schedule delete nightly",
-    "purge -f",
+    "purge -f -Q celery,other",
+    "result an-id",
 ]
 """A command for each verb, in an order in which each finds what it needs."""
 
@@ -131,6 +136,8 @@ def app(migrated_url: str) -> Iterator[Lavoro]:
 
 
 def test_json_is_as_the_schemas_say(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> None:
+    app.send_task("shop.add", (1, 2), task_id="an-id", queue="apart")
+    app.complete("an-id", 3)
     schemas, seen = GENERATOR.schemas(), set()
     for line in COMMANDS:
         words = shlex.split(line)

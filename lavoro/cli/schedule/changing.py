@@ -11,7 +11,7 @@ import click
 
 from lavoro.app import Lavoro
 from lavoro.beat.export import from_json
-from lavoro.cli.common import app_with_tasks, clock
+from lavoro.cli.common import app_with_tasks, clock, time_of
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_json
 from lavoro.cli.run import read_arguments
@@ -59,7 +59,7 @@ def backfill(
     FROM and TO are times such as 2027-01-31T09:00, in the zone of the schedule, or with one of their own.
     """
     found = app_with_tasks(context, app)
-    done = found.schedules.backfill(name, _time(start), _time(end), preview=preview, **options)
+    done = found.schedules.backfill(name, time_of(start), time_of(end), preview=preview, **options)
     if as_json:
         ids = [result.id for result in done.results]
         say_json({"name": name, "times": done.times, "already": done.already, "task_ids": ids})
@@ -189,10 +189,3 @@ def _seconds(text: str) -> Any:
         return float(text)
     except ValueError:
         return text
-
-
-def _time(text: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith(("Z", "z")) else text)
-    except ValueError:
-        raise click.UsageError(f"{text!r} is no time: write it as 2027-01-31T09:00") from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 
+from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
 from lavoro.protocol.message import Message
 from lavoro.protocol.place import Place
@@ -88,3 +90,40 @@ def test_a_barrier_whose_task_was_revoked_notes_members_and_releases_nothing(tx:
     tasks.finish(tx, 1, [succeeded(job) for job in jobs])
     assert take(tx, lane("bodies")) == []
     assert rows(tx, "select remaining, ended_at is not null from lavoro.barrier") == [(0, True)]
+
+
+def gathered_small(tx: Tx, *chords_: list[Message]) -> dict[uuid.UUID, str]:
+    places = [each[-1].place for each in chords_]
+    found = members.gather_small(tx, [place.held_for for place in places if place and place.held_for])
+    return {id: each.results for id, each in found.items()}
+
+
+def test_the_results_of_small_chords_are_read_together(tx: Tx) -> None:
+    first, second, empty = chord(11), chord(1), chord(1)
+    tasks.insert(tx, first)
+    tasks.finish(tx, 1, [succeeded(job, str(number)) for number, job in enumerate(take(tx))])
+    tasks.insert(tx, second)
+    tasks.finish(tx, 1, [succeeded(job, '{"a": "é"}') for job in take(tx)])
+    tasks.insert(tx, empty)
+    rows(tx, "delete from lavoro.waiting where queue = 'celery' returning 1")
+    assert sorted(gathered_small(tx, first, second, empty).values()) == ["[0,1,2,3,4,5,6,7,8,9,10]", '[{"a": "é"}]']
+    [one] = members.gather_small(tx, [first[-1].place.held_for]).values()  # type: ignore[union-attr,list-item]
+    assert one == members.gather(tx, first[-1].place.held_for, limit=1000)  # type: ignore[union-attr,arg-type]
+
+
+@pytest.mark.parametrize("case", ["a failure", "a payload", "large", "many"])
+def test_other_results_are_not_read_with_those_of_small_chords(tx: Tx, case: str) -> None:
+    sent = chord(2)
+    sent[-1] = sent[-1]._replace(place=sent[-1].place and sent[-1].place._replace(policy="run"))
+    tasks.insert(tx, sent)
+    first, second = take(tx)
+    ended = {
+        "a failure": outcome.failed(first, '{"exc_type":"E","exc_message":[],"exc_module":"m"}', None),
+        "a payload": outcome.succeeded(first, '"application/x-python-serialize"', 0.1, payload=b"x"),
+        "large": succeeded(first, f'"{"x" * 8192}"'),
+        "many": succeeded(first),
+    }[case]
+    tasks.finish(tx, 1, [ended, succeeded(second)])
+    if case == "many":
+        rows(tx, "update lavoro.barrier set size = 101 returning 1")
+    assert gathered_small(tx, sent) == {}

@@ -14,6 +14,7 @@ from lavoro.runtime.native import unpatched
 from lavoro.store import offers, tasks
 from lavoro.store.tasks import Lane
 from lavoro.store.tx import Tx
+from lavoro.worker.child.gathering import read_ahead
 from lavoro.worker.child.in_flight import InFlight
 
 MOST = 8
@@ -103,7 +104,7 @@ class Offers:
     def claim(self, tx: Tx, lanes: Sequence[Lane], limit: int) -> list[Job]:
         """Claim tasks from the lanes, best first; take in and return them."""
         with self.alone():
-            jobs = tasks.claim(tx, self.worker_id, lanes=lanes, limit=limit)
+            jobs = read_ahead(tx, tasks.claim(tx, self.worker_id, lanes=lanes, limit=limit))
             self._in_flight.add(jobs)
         return jobs
 
@@ -113,7 +114,7 @@ class Offers:
         try:
             with self.alone():
                 unknown = told.difference(self._in_flight.ids())
-                jobs = offers.fetch(tx, self.worker_id, list(unknown)) if unknown else []
+                jobs = read_ahead(tx, offers.fetch(tx, self.worker_id, list(unknown)) if unknown else [])
                 self._in_flight.add(jobs)
         except BaseException:
             self._told.extend(told)

@@ -10,7 +10,6 @@ from lavoro.calling.outbox import Outbox
 from lavoro.calling.transactions import joined
 from lavoro.calling.watched import calls_are_watched
 from lavoro.protocol.ids import task_uuid
-from lavoro.protocol.message import Message
 from lavoro.protocol.place import Place
 from lavoro.protocol.signing import keyring_of
 from lavoro.result import AsyncResult
@@ -34,7 +33,8 @@ class Members:
         self._outbox = outbox if usual and isinstance(outbox, Outbox) else None
         self._keyring = keyring_of(app.conf["lavoro_signing_keys"], required=False)
         self._builders: dict[str, MessageBuilder | None] = {}
-        self._barrier = None if options.get("chord") is None else task_uuid(options["group_id"])
+        self._barrier = None if options.get("chord") is None else str(task_uuid(options["group_id"]))
+        self._result = app.AsyncResult
 
     def add(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], own: Mapping[str, Any], index: int) -> Any:
         """Keep the message of a member, and return its result; None if it is not plain."""
@@ -45,16 +45,15 @@ class Members:
             return None
         if task.typing and task.__arguments__ is not None:
             task.__arguments__.check(args, kwargs)
-        message = builder.build(args, kwargs)
         id: Any = own.get("task_id") if own else None
+        row = None
         if id is not None and str(row := task_uuid(id)) != id:
             return None  # the id of its row is another one
+        options = f'{(builder.options or "{")[:-1]},"group_index":{index}}}'
         place = Place(f'{{"{self._barrier}":{index}}}') if self._barrier is not None else None
-        options = f'{(message.options or "{")[:-1]},"group_index":{index}}}'
-        parts = message[1:11]  # between the id and the options
-        message = Message(row if id else message.id, *parts, options, None, place)
+        message = builder.build(args, kwargs, row, options, place)
         self._outbox.messages.append(message if self._keyring is None else self._keyring.signed(message))
-        result: AsyncResult[Any] = self._app.AsyncResult(id or message.id, task_name=task.name, app=self._app)
+        result: AsyncResult[Any] = self._result(id or message.id, task_name=task.name, app=self._app)
         if builder.ignored:
             result.ignored = True
         return result

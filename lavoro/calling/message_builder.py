@@ -56,10 +56,17 @@ class MessageBuilder(NamedTuple):
     """Whether the call, or else its task, ignores the result."""
     place: Place | None
 
-    def build(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
-        """Encode one call; raises ``TypeError`` or ``ValueError`` if it cannot be encoded or is too long."""
+    def build(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], id: uuid.UUID | None = None, options: str | None = None,
+        place: Place | None = None,
+    ) -> Message:  # fmt: skip
+        """Encode one call; raises ``TypeError`` or ``ValueError`` if it cannot be encoded or is too long.
+
+        A member of a group has an ``id``, ``options`` and a ``place`` of its own.
+        """
         text = keywords = payload = None
-        options = self.options
+        if options is None:
+            options = self.options
         try:
             if self.serializer == "json":
                 text = serialization.dumps(args)
@@ -71,10 +78,13 @@ class MessageBuilder(NamedTuple):
         size = _bytes(text) + _bytes(keywords) + _bytes(options) + len(payload or b"")
         if size > self.size_limit:
             raise self._too_long(size)
-        id = uuid7() if self.task_id is None else task_uuid(self.task_id)
+        if id is None:
+            id = uuid7() if self.task_id is None else task_uuid(self.task_id)
+        if self.place is not None:
+            place = self._place(id)
         return _message(Message, (
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
-            self.expires_in, text, keywords, options, payload, None if self.place is None else self._place(id),
+            self.expires_in, text, keywords, options, payload, place,
         ))  # fmt: skip
 
     def _place(self, id: uuid.UUID) -> Place | None:

@@ -26,7 +26,7 @@ from lavoro.cli.options import (
     refused,
     writing,
 )
-from lavoro.cli.output import say
+from lavoro.cli.output import note, say
 from lavoro.config.from_text import settings_of
 from lavoro.text.printable import plain
 from lavoro.worker.child.pools import NAMES
@@ -125,7 +125,7 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     """Run tasks until told to stop; after -- come settings, such as worker.concurrency=4.
 
     TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now. HUP: replace
-    the processes one by one. USR1: log what they are doing.
+    the processes one by one. USR1: log what they are doing. TSTP: claim no more tasks; CONT: claim again.
     """
     become(options.pop("uid"), options.pop("gid"))
     options.pop("umask")
@@ -134,7 +134,8 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
         log.setup(wanted.loglevel, logfile=wanted.logfile, style=wanted.log_style)
     with _pidfile(options["pidfile"]):
         tell = _tell if wanted.logfile is not None and sys.stderr.isatty() else None
-        context.exit(supervisor.run(wanted, parent_descriptor=options["parent"], tell=tell))
+        show = note if sys.stderr.isatty() and options["log_format"] == "text" else None
+        context.exit(supervisor.run(wanted, parent_descriptor=options["parent"], tell=tell, show=show))
 
 
 def _options(

@@ -31,6 +31,7 @@ SENDING = {
     "insert_canvas", "insert_chord", "save_group",
 }  # fmt: skip
 READING = {
+    "banner_facts",
     "list_schedules", "schedule_history", "sent_ticks", "skipped_beyond", "schedule_problems",
     "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "gather_small",

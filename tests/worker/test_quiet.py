@@ -220,6 +220,11 @@ def test_ctrl_z_at_a_terminal(migrated_url: str, tmp_path: Path, eventually: Eve
 
         try:
             until(" ready: ")
+            assert b"  pool       gevent, 1 process of 1 slot" in shown
+            assert b"schema lavoro, PostgreSQL 1" in shown
+            assert b"  schedules  0, sent by this worker too" in shown
+            process.send_signal(signal.SIGUSR2)
+            until("SIGUSR2: there is no remote debugger; SIGUSR1 logs the stacks of all processes")
             os.write(ours, b"\x1a")
             until(f"kill -CONT {process.pid} makes it claim again")
             process.send_signal(signal.SIGCONT)

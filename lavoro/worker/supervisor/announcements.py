@@ -11,10 +11,12 @@ logger = logging.getLogger("lavoro.worker")
 
 
 class Announcements:
-    """Writes to the log and to systemd; ``tell`` gets the same lines for the terminal."""
+    """Writes to the log and to systemd; ``tell`` gets the same lines for the terminal, ``show`` the banner."""
 
-    def __init__(self, tell: Callable[[str], object] | None = None) -> None:
-        self._tell = tell
+    def __init__(
+        self, tell: Callable[[str], object] | None = None, show: Callable[[str], object] | None = None
+    ) -> None:
+        self._tell, self._show = tell, show
         self.done = ""
         """The end of the last line: the number of tasks that were started, and of those that wait."""
         self._systemd = Systemd()
@@ -24,6 +26,11 @@ class Announcements:
         logger.handle(logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None))
         if self._tell is not None:
             self._tell(text)
+
+    def begins(self, banner: Callable[[], str]) -> None:
+        """Show the banner where there is a terminal."""
+        if self._show is not None:
+            self._show(banner())
 
     def ready(self, text: str) -> None:
         """Announce that all children are ready."""

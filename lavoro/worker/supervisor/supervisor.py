@@ -20,6 +20,7 @@ from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.actions import Actions, Orders
 from lavoro.worker.supervisor.announcements import Announcements
+from lavoro.worker.supervisor.banner import banner, facts_of
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.commands import Commands
 from lavoro.worker.supervisor.current_config import CurrentConfig
@@ -40,7 +41,7 @@ logger = logging.getLogger("lavoro.worker")
 
 TICK = 0.25
 """Seconds between two checks of the scoreboards; a hard limit that passes earlier has its own."""
-CAUGHT = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
+CAUGHT = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT)
 
 
 class Process(NamedTuple):
@@ -116,6 +117,7 @@ class Supervisor:
     def _begin(self) -> None:
         """Start the parts, each after those that it uses."""
         config, database = self._current.config, self._services.database
+        self._announcements.begins(lambda: banner(config, self._options, self._hostname, facts_of(database)))
         own = [child.pid for child in self._children.present]
         for note in (*config.notes, *start_warnings.of_the_node(database, self._hostname, own)):
             logger.warning("%s", note)
@@ -212,10 +214,13 @@ class Supervisor:
     def _obey(self, number: int) -> None:
         """TERM and INT: stop; another one later, or QUIT: now. HUP: replace the children. USR1: log their stacks.
 
+        USR2 does nothing: Celery's debugger, which a network could reach, is not built.
         TSTP: rest. CONT: claim again; a service manager sends it with each TERM.
         """
         if number == signal.SIGUSR1:
             self._services.leases.log_stacks()
+        elif number == signal.SIGUSR2:
+            logger.warning("SIGUSR2: there is no remote debugger; SIGUSR1 logs the stacks of all processes")
         elif number in (signal.SIGTSTP, signal.SIGCONT):
             self._rest(quiet=number == signal.SIGTSTP)
         elif number == signal.SIGHUP and not self._parent.terminal_closed:
@@ -324,16 +329,17 @@ class Supervisor:
 
 
 def run(
-    options: WorkerOptions, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None
-) -> int:
+    options: WorkerOptions, *, parent_descriptor: int | None = None, tell: Callable[[str], object] | None = None,
+    show: Callable[[str], object] | None = None,
+) -> int:  # fmt: skip
     """Run a worker in this process until it is told to stop; return its exit code.
 
-    ``tell`` gets the lines about its start and its stop, which are in the log too.
+    ``tell`` gets the lines about its start and its stop, which are in the log too; ``show`` gets the banner.
     """
     loop, options = Loop(), Quota.provided(options)
     loop.catch(CAUGHT)
     return supervise(
-        options, Process(loop, Children(options, loop), Parent(loop, parent_descriptor), Announcements(tell))
+        options, Process(loop, Children(options, loop), Parent(loop, parent_descriptor), Announcements(tell, show))
     )
 
 

@@ -322,11 +322,10 @@ def spans(page: Path) -> list[str]:
 @each(PAGES)
 def test_commands_exist(page: Path) -> None:
     for command in commands(page):
-        words = (
-            shlex.split(command.partition(" #")[0], posix=True)
-            if not re.search(r"['\"]$", command)
-            else command.split()
-        )
+        try:
+            words = shlex.split(command.partition(" #")[0])
+        except ValueError:  # an apostrophe
+            words = command.split()
         if words[:2] == ["flask", "lavoro"] and len(words) > 2:
             words = words[1:]
         if words[:1] == ["make"] and len(words) > 1:

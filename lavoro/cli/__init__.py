@@ -17,8 +17,8 @@ from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
 VERBS = (
-    "worker", "beat", "run", "call", "result", "status", "purge", "schedule", "health", "doctor", "check", "db",
-    "migrate", "report", "shell",
+    "worker", "beat", "run", "call", "result", "status", "task", "queue", "purge", "schedule", "health", "doctor",
+    "check", "db", "migrate", "report", "shell",
 )  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def main() -> None:
 
 def run_for(app: object, arguments: Sequence[str]) -> int:
     """Run the command line for an application of this process; return the exit code."""
-    return _run(arguments, app)
+    with everywhere.restored():
+        return _run(arguments, app)
 
 
 def _run(arguments: Sequence[str], app: object = None) -> int:

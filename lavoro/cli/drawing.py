@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+
+def console() -> Console:
+    """Return the terminal; with NO_COLOR it gets no escapes at all, where rich alone would write bold."""
+    return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
 
 
 def table_of(titles: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, lines: Sequence[int]) -> Table:
@@ -22,4 +28,4 @@ def table_of(titles: Sequence[str], rows: Sequence[Sequence[str]], *, title: str
 
 def draw(titles: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, lines: Sequence[int]) -> None:
     """Print a table of plain texts."""
-    Console().print(table_of(titles, rows, title=title, lines=lines))
+    console().print(table_of(titles, rows, title=title, lines=lines))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -13,6 +14,10 @@ from lavoro.cli.output import QUIET, note
 
 _NO_BACKEND = "lavoro: --result-backend changes nothing: results are rows of the database that holds the tasks"
 _LOADER = "give the class to the application: Lavoro(loader=...)"
+
+
+VARIABLES = ("CELERY_BROKER_URL", "LAVORO_CONFIG", "NO_COLOR", QUIET)
+"""The variables that the options set."""
 
 
 def _change_folder(context: click.Context, parameter: click.Parameter, folder: str | None) -> None:
@@ -60,6 +65,18 @@ _DECORATORS = (
     click.option("--skip-checks", is_flag=True, hidden=True, expose_value=False),
     refused("--loader", why=_LOADER),
 )  # fmt: skip
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Leave the variables as they were, for a process that runs several commands."""
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def options() -> list[click.Option]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -44,13 +45,20 @@ def note(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON: named tuples as objects, and as texts what JSON has not."""
-    say(plain_json(json.dumps(_as_json(value), ensure_ascii=False)))
+    """Print a value as JSON: named tuples and dataclasses as objects, and as texts what JSON has not."""
+    say(as_json_line(value))
+
+
+def as_json_line(value: Any) -> str:
+    """Write a value as JSON on one line."""
+    return plain_json(json.dumps(_as_json(value), ensure_ascii=False))
 
 
 def _as_json(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         value = value._asdict()
+    elif dataclasses.is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
         return {str(key): _as_json(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -133,9 +141,9 @@ def confirm(question: str, *, yes: bool, option: str = "--yes") -> None:
 
 
 @contextlib.contextmanager
-def progress(total: int, label: str) -> Iterator[ProgressBar[int] | None]:
+def progress(total: int, label: str, *, shown: bool = True) -> Iterator[ProgressBar[int] | None]:
     """Show a bar on a terminal while long work goes on; elsewhere, and with ``-q``, None is yielded."""
-    if not sys.stderr.isatty() or os.environ.get(QUIET):
+    if not shown or not sys.stderr.isatty() or os.environ.get(QUIET):
         yield None
         return
     with click.progressbar(length=total, label=plain(label), file=sys.stderr) as bar:

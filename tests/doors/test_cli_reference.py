@@ -117,8 +117,20 @@ COMMANDS = [
     "schedule check",
     "schedule export",
     "schedule delete nightly",
-    "purge -f -Q celery,other",
     "result an-id",
+    "queue list",
+    "queue pause other",
+    "queue resume other",
+    "queue move other apart --yes",
+    "task list",
+    "task export",
+    "task move --to other --all --yes",
+    "task run --all --yes",
+    "task revoke --all --yes",
+    "task retry --all --yes",
+    "task delete --all --yes",
+    "queue purge other --yes",
+    "purge -f -Q celery,other",
 ]
 """A command for each verb, in an order in which each finds what it needs."""
 
@@ -138,6 +150,7 @@ def app(migrated_url: str) -> Iterator[Lavoro]:
 def test_json_is_as_the_schemas_say(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> None:
     app.send_task("shop.add", (1, 2), task_id="an-id", queue="apart")
     app.complete("an-id", 3)
+    app.send_task("shop.add", (1, 2), countdown=60)
     schemas, seen = GENERATOR.schemas(), set()
     for line in COMMANDS:
         words = shlex.split(line)

@@ -122,6 +122,6 @@ def test_every_verb_speaks_through_one_function() -> None:
     assert found == {
         ("output.py", "click.echo(plain(text, lines=True), err=error)"),
         ("output.py", "click.confirm(plain(question), abort=True, err=True)"),
-        ("drawing.py", "Console().print(table_of(titles, rows, title=title, lines=lines))"),
+        ("drawing.py", "console().print(table_of(titles, rows, title=title, lines=lines))"),
         ("__init__.py", "click.echo(error.ctx.get_help())"),
     }

@@ -1,0 +1,21 @@
+"""``lavoro task``: list, show and change tasks."""
+
+from __future__ import annotations
+
+import click
+
+from lavoro.cli.options import APP_OPTION
+from lavoro.cli.task.asking import export, listing
+from lavoro.cli.task.changing import delete, move, retry, revoke, run
+
+
+@click.group(short_help="List, show and change tasks.")
+@APP_OPTION
+@click.pass_context
+def task(context: click.Context, app: str | None) -> None:
+    """List, show and change tasks, by their ids or all that match."""
+    context.obj = app or context.obj
+
+
+for _command in (listing, retry, revoke, delete, move, run, export):
+    task.add_command(_command)

@@ -1,0 +1,292 @@
+"""``lavoro task`` and ``lavoro queue``: every action on every state, on one task and on all that match."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lavoro import Lavoro
+from lavoro.cli import run_for
+from lavoro.protocol.ids import task_uuid
+from lavoro.store import tasks, workers
+from lavoro.store.workers import Registration
+from tests.conftest import Eventually
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def app(migrated_url: str) -> Iterator[Lavoro]:
+    with Lavoro("shop", broker=migrated_url, set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def run(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = run_for(app, arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def send(app: Lavoro, state: str) -> str:
+    """Send a task and bring it to a state; return its id."""
+    options: dict[str, Any] = {"countdown": 3600} if state == "scheduled" else {}
+    if state == "held":
+        options["blockers"] = [app.send_task("blocker", queue="other")]
+    id = str(app.send_task("shop.add", (1, 2), {"deep": True}, **options).id)
+    if state == "running":
+        with app.database.tx() as tx:
+            worker = workers.register(tx, Registration("one@here", 0, "here", 4711, "solo", 9, ["x"], "0.1.0", 3600.0))
+            lane = tasks.Lane("celery", 0, dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc))
+            assert tasks.claim(tx, worker, lanes=[lane], limit=1)
+    elif state == "SUCCESS":
+        app.complete(id, 3)
+    elif state == "FAILURE":
+        app.fail(id, ValueError("no"))
+    return id
+
+
+def state(app: Lavoro, id: str) -> tuple[str, str] | None:
+    with psycopg.connect(app.database.url) as connection:
+        query = "select stage, state from lavoro.tasks where id = %s"
+        return connection.execute(query, [task_uuid(id)]).fetchone()
+
+
+@pytest.mark.parametrize(
+    ("verb", "before", "code", "after"),
+    [
+        ("retry", "FAILURE", 0, "waiting"),
+        ("retry", "SUCCESS", 4, "finished"),
+        ("retry --state SUCCESS", "SUCCESS", 0, "waiting"),
+        ("retry", "waiting", 4, "waiting"),
+        ("retry", "running", 4, "running"),
+        ("revoke", "waiting", 0, "finished"),
+        ("revoke", "scheduled", 0, "finished"),
+        ("revoke", "held", 0, "finished"),
+        ("revoke --terminate", "running", 0, "running"),
+        ("revoke", "SUCCESS", 4, "finished"),
+        ("delete", "waiting", 0, None),
+        ("delete", "FAILURE", 0, None),
+        ("delete", "running", 4, "running"),
+        ("move --to b", "waiting", 0, "waiting"),
+        ("move --to b", "held", 0, "held"),
+        ("move --to b", "running", 4, "running"),
+        ("move --to b", "SUCCESS", 4, "finished"),
+        ("run", "scheduled", 0, "waiting"),
+        ("run", "FAILURE", 4, "finished"),
+        ("run", "running", 4, "running"),
+    ],
+)
+def test_each_action_on_each_state(app: Lavoro, run: Run, verb: str, before: str, code: int, after: str | None) -> None:
+    id = send(app, before)
+    ended, out, err = run("task", *verb.split(), id)
+    assert ended == code, err
+    found = state(app, id)
+    assert (found and found[0]) == after
+    if code == 0:
+        assert (out.startswith(f"{id}: "), err) == (True, "")
+    else:
+        assert out == ""
+        stage = {"SUCCESS": "finished (SUCCESS)", "FAILURE": "finished (FAILURE)"}.get(before, before)
+        assert f"task {id}: it is {stage}" in err
+        assert err.count("\n") == 1
+
+
+def test_several_ids_of_which_some_cannot(app: Lavoro, run: Run) -> None:
+    good, done = send(app, "waiting"), send(app, "SUCCESS")
+    code, out, err = run("task", "revoke", good, done, "nothing")
+    assert code == 5, "the highest of their codes"
+    assert out.splitlines() == [f"{good}: revoked"]
+    assert [line.split(":")[0] for line in err.splitlines()] == ["lavoro", "lavoro"]
+    code, out, _ = run("task", "retry", "--json", done, "nothing")
+    found = json.loads(out)
+    assert (code, found["tasks"], [each["code"] for each in found["refused"]]) == (5, [], [4, 5])
+
+
+def test_list_filters_and_pages(app: Lavoro, run: Run) -> None:
+    ids = [send(app, each) for each in ("waiting", "scheduled", "FAILURE", "SUCCESS")]
+    app.send_task("mail.send", queue="mail")
+    listed = {
+        " ".join(options): [each["id"] for each in json.loads(run("task", "list", "--json", *options)[1])["items"]]
+        for options in (
+            ["--stage", "scheduled"], ["--state", "FAILURE"], ["--error", "ValueError"],
+            ["--name", "shop.*", "--order", "oldest"], ["-Q", "nowhere"], ["--since", "1h", "--stage", "finished"],
+            ["--until", "2020-01-01T00:00"], ["--args", '{"deep": true}', "--stage", "waiting"],
+        )
+    }  # fmt: skip
+    assert listed == {
+        "--stage scheduled": [ids[1]],
+        "--state FAILURE": [ids[2]],
+        "--error ValueError": [ids[2]],
+        "--name shop.* --order oldest": ids,
+        "-Q nowhere": [],
+        "--since 1h --stage finished": [ids[3], ids[2]],
+        "--until 2020-01-01T00:00": [],
+        '--args {"deep": true} --stage waiting': [ids[0]],
+    }
+    code, out, err = run("task", "list", "--order", "oldest", "-n", "2")
+    header, *rows = out.splitlines()
+    assert header.split() == ["id", "task", "queue", "stage", "sent", "starts", "worker", "why"]
+    assert [row.split()[0] for row in rows] == ids[:2]
+    assert err.startswith("more: --cursor ")
+    code, out, _ = run("task", "list", "--order", "oldest", "-n", "2", "--cursor", err.split()[-1])
+    assert (code, [row.split()[0] for row in out.splitlines()[1:]]) == (0, ids[2:])
+    assert run("task", "list", "-Q", "nowhere")[:2] == (0, "no task matches\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["list", "--since", "yesterday"], 2, "'yesterday' is no time: write it as 2027"),
+        (["list", "--args", "{"], 2, "--args: '{' is neither a JSON object or array nor a JSON path"),
+        (["list", "--stage", "late"], 2, "'late' is not one of"),
+        (["list", "--cursor", "x"], 1, "'x' is no cursor"),
+        (["list", "--color"], 2, "No such option"),
+        (["revoke"], 2, "give ids of tasks, or conditions such as --queue, or --all (see lavoro task revoke --help)"),
+        (["revoke", "an-id", "--all"], 2, "give ids of tasks, or conditions"),
+        (["move", "an-id"], 2, "Missing option '--to'"),
+        (["move", "--to", "b", "--stage", "running", "--yes"], 1, "tasks of the stage running cannot be moved to b"),
+        (["revoke", "--all"], 2, "Revoke: 1 task? There is no terminal to ask on: give --yes; nothing was done"),
+    ],
+)
+def test_bad_input(app: Lavoro, run: Run, arguments: list[str], code: int, words: str) -> None:
+    id = send(app, "waiting")
+    ended, out, err = run("task", *arguments)
+    assert (ended, out) == (code, ""), err
+    assert words in err
+    assert err.count("\n") == 1
+    assert state(app, id) == ("waiting", "PENDING")
+
+
+def test_all_that_match(app: Lavoro, run: Run) -> None:
+    failed = [send(app, "FAILURE") for _ in range(3)]
+    done = send(app, "SUCCESS")
+    assert run("task", "retry", "--all", "--yes") == (0, "3 tasks started again\n", "")
+    assert {state(app, id) for id in failed} == {("waiting", "PENDING")}
+    assert state(app, done) == ("finished", "SUCCESS")
+    code, out, _ = run("task", "revoke", "--name", "shop.*", "--yes", "--json")
+    report = json.loads(out)["report"]
+    assert (code, report["done"], report["complete"]) == (0, 3, True)
+    assert run("task", "revoke", "-Q", "nowhere", "--yes") == (0, "0 tasks revoked\n", "")
+
+
+def test_export_writes_all_oldest_first(app: Lavoro, run: Run, tmp_path: Path) -> None:
+    ids = [send(app, "waiting") for _ in range(3)]
+    lines = run("task", "export")[1].splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids
+    assert [each["id"] for each in json.loads(run("task", "export", "--json")[1])] == ids
+    assert run("task", "export", "--json", "-Q", "nowhere")[1] == "[]\n"
+    code, out, err = run("task", "export", "-o", str(tmp_path / "tasks.json"))
+    assert (code, out, err) == (0, "", f"3 tasks written to {tmp_path / 'tasks.json'}\n")
+    assert (tmp_path / "tasks.json").read_text().count("\n") == 3
+    assert run("-q", "task", "export", "-o", str(tmp_path / "again.json"))[2] == ""
+
+
+def test_queues(app: Lavoro, run: Run) -> None:
+    ids = [send(app, "waiting"), send(app, "scheduled")]
+    assert run("queue", "pause", "celery", "typo") == (
+        0, "paused: celery, typo\n", "lavoro: no task and no worker is on typo now: is that the name?\n",
+    )  # fmt: skip
+    found = {each["queue"]: each for each in json.loads(run("queue", "list", "--json")[1])}
+    assert (found["celery"]["paused"], found["celery"]["ready"], found["celery"]["scheduled"]) == (True, 1, 1)
+    assert "paused" in run("queue", "list")[1]
+    assert run("queue", "resume", "celery", "typo")[:2] == (0, "resumed: celery, typo\n")
+    assert run("queue", "move", "celery", "mail")[0] == 2, "it asks, and there is no terminal"
+    assert run("queue", "move", "celery", "mail", "--yes") == (0, "2 tasks moved to mail\n", "")
+    assert run("queue", "purge", "mail")[0] == 2
+    assert state(app, ids[0]) == ("waiting", "PENDING")
+    assert run("queue", "purge", "mail", "--yes") == (0, "deleted 2 tasks from mail\n", "")
+    assert [each["queue"] for each in json.loads(run("queue", "list", "--json")[1])] == ["celery"]
+
+
+# ------------------------------------------------------------------------------------------------ on a terminal
+
+
+@pytest.fixture
+def folder(tmp_path: Path, migrated_url: str) -> Path:
+    (tmp_path / "shop.py").write_text(f"from lavoro import Lavoro\napp = Lavoro('shop', broker={migrated_url!r})\n")
+    return tmp_path
+
+
+def at_terminal(folder: Path, *arguments: str, typed: str = "", **variables: str) -> tuple[int, str]:
+    """Run a command on a pseudo terminal; return its exit code, and what it showed."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "150", **variables}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lavoro", *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs,
+        stderr=theirs, close_fds=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    if typed:
+        os.write(ours, typed.encode())
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    return process.wait(60), shown.decode()
+
+
+def test_a_question_on_a_terminal(app: Lavoro, folder: Path) -> None:
+    id = send(app, "waiting")
+    code, shown = at_terminal(folder, "task", "revoke", "-A", "shop", "--all", typed="n\n")
+    assert (code, "Revoke: 1 task? [y/N]" in shown, "lavoro: aborted" in shown) == (1, True, True)
+    assert state(app, id) == ("waiting", "PENDING")
+    code, shown = at_terminal(folder, "task", "revoke", "-A", "shop", "--all", typed="y\n")
+    assert (code, "1 task revoked" in shown) == (0, True)
+    assert "100%" in shown, "a bar"
+    assert state(app, id) == ("finished", "REVOKED")
+
+
+def test_tables_on_a_terminal(app: Lavoro, folder: Path) -> None:
+    send(app, "waiting")
+    code, shown = at_terminal(folder, "task", "list", "-A", "shop")
+    assert (code, "\u2503" in shown) == (0, True)
+    assert "\x1b[" in shown
+    assert "\x1b[" not in at_terminal(folder, "task", "list", "-A", "shop", "-C")[1]
+    assert "\x1b[" not in at_terminal(folder, "task", "list", "-A", "shop", NO_COLOR="1")[1]
+
+
+def test_an_interrupted_one_says_what_it_did_and_goes_on(
+    app: Lavoro, folder: Path, run: Run, eventually: Eventually
+) -> None:
+    total = 3000
+    with psycopg.connect(app.database.url, autocommit=True) as connection:
+        connection.execute("select count(lavoro.enqueue('shop.add', '[]')) from generate_series(1, %s)", [total])
+        lock = psycopg.connect(app.database.url)
+        # The second batch waits for this lock; Ctrl-C comes then.
+        chosen = "(select id from lavoro.waiting order by id offset 700 limit 1)"
+        lock.execute(f"select from lavoro.waiting where id = {chosen} for update")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lavoro", "task", "revoke", "-A", "shop", "--all", "--yes"], cwd=folder, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        waits = "select 1 from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+        eventually(lambda: connection.execute(waits, [lock.info.backend_pid]).fetchone(), why="it waits for the lock")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        lock.close()
+    assert process.returncode == 130
+    assert "lavoro: interrupted: 500 tasks revoked; go on with the same command and --cursor " in err
+    assert err.count("\n") == 1
+    assert run("task", "revoke", "--all", "--yes", "--cursor", err.split()[-1])[1] == f"{total - 500:,} tasks revoked\n"

@@ -59,6 +59,11 @@ def test_questions_and_commands(
     assert stats["pool"]["processes"] == [child.pid for child in two[0].children]
     assert "software -> lavoro" in (inspect.report() or {})["one@here"]["ok"]
     assert (inspect.conf() or {})["one@here"]["lavoro_unknown_task_delay"] == 0.2
+    sender.send_task("add", [1, 2]).get(timeout=PATIENCE)
+    eventually(
+        lambda: [node["total"] for node in (inspect.stats() or {}).values() if node["total"]] == [{"add": 1}],
+        timeout=PATIENCE, why="it counts",
+    )  # fmt: skip
     # Commands of the application's own
     assert control.broadcast("resize_cache", {"size": 5}, reply=True, destination=["one@here"], timeout=PATIENCE) == [
         {"one@here": {"ok": "one@here: 1 of 5"}}

@@ -62,6 +62,7 @@ from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.sleep import Sleep
 from lavoro.worker.child.successors import Successors
+from lavoro.worker.child.tally import Tally
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.config import WorkerConfig, WorkerOptions, make_config, node_name
 from lavoro.worker.pipe import Message, Pipe
@@ -305,16 +306,20 @@ class Child:
         finisher.stored = pool.room_made = end_handlers.done = schedules.ticker.done = claimer.room_made
         successors = Successors(claimer, in_flight, worker_id=worker_id)
         finisher.settle_alone, finisher.tell = successors.settle, successors.tell
+        tally = Tally(lambda ended, seconds: self.pipe.send("ended", ended=ended, seconds=seconds))
+        finisher.count = tally.add
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,
             self_fence=SelfFence(scoreboard, self._config.lease),
             heartbeat=Heartbeat(
-                scoreboard, [prefetched.release_stuck, in_flight.check_idle], sender=self if self.number == 0 else None
+                scoreboard, [prefetched.release_stuck, in_flight.check_idle, tally.check],
+                sender=self if self.number == 0 else None,
             ),
             end_handlers=end_handlers,
             schedules=schedules,
             hooks=ChildHooks(self.app, self.pipe),
+            tally=tally,
         )  # fmt: skip
 
     def _recycle_policy(self) -> RecyclePolicy:

@@ -64,6 +64,8 @@ class Finisher(Service):
         self._session = Session(database, "lavoro-finisher", patience=ANSWER)
         self.stored: Callable[[], object] = lambda: None
         """Called after each batch."""
+        self.count: Callable[[Sequence[Outcome]], object] = lambda batch: None
+        """Gets each batch that is stored."""
         self.settle_alone: Callable[[Tx, Outcome], bool] = lambda tx, outcome: False
         """Stores an outcome in a shorter way, if there is one for it, and returns whether it did."""
         self.tell: Callable[..., float | None] = lambda tx, now=False: None
@@ -102,6 +104,7 @@ class Finisher(Service):
             # No outcome is dropped; a repeat is harmless. A batch of one large outcome goes behind all others.
             (self._outcomes.extend if size > LARGE else self._outcomes.extendleft)(reversed(batch))
             raise
+        self.count(batch)
         self._in_flight.release(outcome.job for outcome in batch)
         self.stored()
         return 0

@@ -76,6 +76,7 @@ class Leaving:
         self._announce_exit()
         parts.hooks.close(running=len(parts.pool.running))
         parts.prefetched.release()  # tasks of a slow claim
+        parts.tally.flush()
         if not self._pipe.send("bye"):  # else the supervisor rescues them after the exit
             running = set(parts.pool.running)
             parts.finisher.abandon([job for job in parts.in_flight.jobs() if job.id in running])

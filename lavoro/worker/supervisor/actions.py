@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lavoro.text.plural import counted
 from lavoro.worker.config import WorkerConfig
+from lavoro.worker.supervisor.activity import Activity
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.commands import Action, Refused
 from lavoro.worker.supervisor.leases import Leases
@@ -32,11 +32,10 @@ class Orders(NamedTuple):
 class Actions:
     """The commands of a node; each returns its reply, or raises ``Refused``."""
 
-    def __init__(self, orders: Orders, children: Children, leases: Leases) -> None:
+    def __init__(self, orders: Orders, children: Children, leases: Leases, activity: Activity) -> None:
         self._orders, self._children, self._leases = orders, children, leases
+        self._activity = activity
         self._began = time.monotonic()
-        self.total: Counter[str] = Counter()
-        """The tasks that have begun since the start, by name."""
 
     @property
     def by_name(self) -> dict[str, Action]:
@@ -138,5 +137,5 @@ class Actions:
             },
             "prefetch_count": config.slots * config.processes,
             "rusage": {name.removeprefix("ru_"): getattr(used, name) for name in dir(used) if name.startswith("ru_")},
-            "total": dict(self.total),
+            "total": dict(self._activity.total),
         }

@@ -19,6 +19,7 @@ from lavoro.worker.pipe import Message
 from lavoro.worker.quota import Quota
 from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.actions import Actions, Orders
+from lavoro.worker.supervisor.activity import Activity
 from lavoro.worker.supervisor.announcements import Announcements
 from lavoro.worker.supervisor.banner import banner, facts_of
 from lavoro.worker.supervisor.children import Children
@@ -63,6 +64,7 @@ class Services(NamedTuple):
     ticking: Ticking
     drain: Drain
     commands: Commands
+    activity: Activity
 
 
 class Supervisor:
@@ -99,7 +101,7 @@ class Supervisor:
         notifications.queues = config.queues
         liveness = Liveness(self._options.liveness_file, upkeep, children)
         drain = Drain(self._options, children, leases, self._loop, self._end_drained)
-        return Services(database, leases, notifications, liveness, ticking, drain, commands)
+        return Services(database, leases, notifications, liveness, ticking, drain, commands, Activity(children))
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -138,9 +140,12 @@ class Supervisor:
             "idle": self._on_idle,
             "rests": self._services.leases.rests,
             "recycle": self._on_recycle,
+            "ended": lambda child, message: self._services.activity.add(message),
             "bye": said_bye,
         }
-        self._services.commands.actions = Actions(self._orders(), self._children, self._services.leases).by_name
+        self._services.commands.actions = Actions(
+            self._orders(), self._children, self._services.leases, self._services.activity
+        ).by_name  # fmt: skip
         self._children.on_exit = self._on_exit
         self._children.begun = True
         self._services.leases.start()
@@ -187,6 +192,7 @@ class Supervisor:
         next_limit = self._services.leases.check(now)
         self._stopping.enforce(now)
         self._children.enforce(now)
+        self._services.activity.check()
         self._next_check = min(now + TICK, next_limit)
         if self._services.leases.alive(now):
             self._announcements.alive(now)

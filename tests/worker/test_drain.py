@@ -22,8 +22,8 @@ from tests.worker.draining import EVERYTHING
 
 SHAPES = [
     pytest.param(["-c", "10"], id="gevent"),
-    pytest.param(["-P", "threads", "-c", "3"], id="threads"),
-    pytest.param(["-P", "solo"], id="solo"),
+    pytest.param(["-P", "threads", "-c", "3"], id="threads", marks=pytest.mark.slow),
+    pytest.param(["-P", "solo"], id="solo", marks=pytest.mark.slow),
     pytest.param(["-P", "prefork", "-c", "3"], id="prefork"),
     pytest.param(["-c", "2", "--processes", "2"], id="two processes"),
 ]
@@ -108,7 +108,7 @@ def test_tasks_of_other_workers_are_not_waited_for(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("drain", [["--drain"], []], ids=["drain", "on and on"])
+@pytest.mark.parametrize("drain", [["--drain"], pytest.param([], marks=pytest.mark.slow)], ids=["drain", "on and on"])
 def test_no_more_than_the_most(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, shape: list[str], drain: list[str]
 ) -> None:
@@ -187,31 +187,34 @@ def test_with_the_embedded_database(start_worker: StartWorker, tmp_path: Path) -
         app.close()
 
 
-ROUNDS = int(os.environ.get("DRAINS", "3"))
+ROUNDS = int(os.environ.get("DRAINS", "2"))
+SEVERAL = {"prefork": ["-P", "prefork", "-c", "3"], "two processes": ["-c", "2", "--processes", "2"]}
 
 
-@pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[4]])
+@pytest.mark.parametrize("shape", [pytest.param("prefork", marks=pytest.mark.slow), "two processes"])
 def test_nothing_is_ever_left(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, shape: list[str]
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, shape: str
 ) -> None:
     """Follow-ups come at all moments, also while the worker is about to end. DRAINS sets the number of rounds."""
     for number in range(ROUNDS):
         for delay in (0.0, 0.13, 0.21, 0.29, 0.07 + 0.01 * (number % 40)):
             sender.send_task("late", [delay, 3])
         sender.send_task("everything", [0.002 * (number % 100)])
-        drained(start_worker, *shape, url=migrated_url)
+        drained(start_worker, *SEVERAL[shape], url=migrated_url)
         assert rows(sender, LEFT) == [], f"round {number}"
 
 
-@pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[4]])
+@pytest.mark.parametrize("shape", ["prefork", pytest.param("two processes", marks=pytest.mark.slow)])
 def test_a_task_that_comes_at_the_end_is_begun_with_all_that_follows_or_not_at_all(
-    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shape: list[str]
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, shape: str
 ) -> None:
     """Others send tasks while the worker is about to end. DRAINS sets the number of rounds."""
     pauses = random.Random(14)
     for number in range(ROUNDS):
         sender.send_task("root")
-        worker = start_worker("--drain", *shape, url=migrated_url, app="tests.worker.draining", ready=False)
+        worker = start_worker(
+            "--drain", *SEVERAL[shape], url=migrated_url, app="tests.worker.draining", ready=False
+        )
         while worker.process.poll() is None:
             sender.send_task("root")
             with contextlib.suppress(subprocess.TimeoutExpired):

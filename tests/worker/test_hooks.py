@@ -33,7 +33,9 @@ def names(ledger: Ledger, pid: int | None = None) -> list[str]:
     return [name for name, process in events(ledger) if pid in (None, process)]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    "pool", [pytest.param(pool, marks=pytest.mark.slow if pool in ("threads", "solo") else ()) for pool in POOLS]
+)
 def test_each_function_runs_as_often_as_its_scope_says_and_in_order(
     migrated_url: str, sender: Lavoro, start_worker: StartWorker, ledger: Ledger, pool: str
 ) -> None:
@@ -108,8 +110,11 @@ def test_a_process_that_replaces_another_one_starts_without_the_node(
     assert noted.count("end_node_one") == 1
 
 
-@pytest.mark.parametrize("name", ["worker_one", "worker_two", "process_one", "process_two", "make"])
-@pytest.mark.parametrize("pool", ["gevent", "prefork"])
+@pytest.mark.parametrize(
+    ("pool", "name"),
+    [("gevent", name) for name in ("worker_one", "worker_two", "process_one", "process_two", "make")]
+    + [("prefork", "process_one"), pytest.param("prefork", "worker_one", marks=pytest.mark.slow)],
+)
 def test_a_start_that_fails_stops_the_worker(
     migrated_url: str, start_worker: StartWorker, ledger: Ledger, pool: str, name: str
 ) -> None:

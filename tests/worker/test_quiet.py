@@ -38,7 +38,10 @@ def go_on(worker: Worker) -> None:
     worker.until("SIGCONT: it claims tasks again")
 
 
-@pytest.mark.parametrize("shape", [["-c", "4"], ["-P", "prefork", "-c", "2"], ["-P", "threads", "-c", "2"]])
+@pytest.mark.parametrize(
+    "shape",
+    [["-c", "4"], ["-P", "prefork", "-c", "2"], pytest.param(["-P", "threads", "-c", "2"], marks=pytest.mark.slow)],
+)
 def test_it_finishes_and_stays(
     start_worker: StartWorker, sender: Lavoro, migrated_url: str, ledger: Ledger, eventually: Eventually,
     tmp_path: Path, shape: list[str],

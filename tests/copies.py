@@ -24,9 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = str(Path(__file__).parents[1])
-LIBRARIES = ("click", "sqlalchemy.dialects.postgresql.psycopg", "logging.config", "email.message")
-READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
-"""The beginnings of variables that an interpreter reads as it starts."""
+LIBRARIES = (
+    "click", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker", "logging.config", "email.parser",
+    "difflib", "mmap", "resource", "shlex", "zoneinfo",
+)  # fmt: skip
+"""What Lavoro imports of others: SQLAlchemy's dialect leaves the import of psycopg to the first engine."""
+READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PSYCOPG")
+"""The beginnings of variables that an interpreter or a library reads as it starts."""
 READ_BY_COPIES = ("PYTHONPATH", "PYTHONUNBUFFERED")
 CUSTOMIZERS = ("sitecustomize", "usercustomize")
 MEASURED = "COVERAGE_PROCESS_CONFIG"

@@ -73,3 +73,22 @@ def test_the_end_by_a_signal_is_told(folder: Path, number: int) -> None:
         process.send_signal(number)
         assert process.wait(60) == process.poll() == -number
         process.send_signal(number)
+
+
+IMPORTING = """
+import sys
+from importlib import import_module
+
+for library in {libraries}:
+    import_module(library)
+known = set(sys.modules)
+import lavoro.cli.worker
+print(*sorted({{name.partition(".")[0] for name in sys.modules.keys() - known}} - sys.stdlib_module_names))
+"""
+
+
+def test_a_command_imports_no_library_anew() -> None:
+    """A library that the copied process does not know is imported by each command of a test."""
+    code = IMPORTING.format(libraries=copies.LIBRARIES)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["lavoro"]

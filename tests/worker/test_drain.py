@@ -212,9 +212,7 @@ def test_a_task_that_comes_at_the_end_is_begun_with_all_that_follows_or_not_at_a
     pauses = random.Random(14)
     for number in range(ROUNDS):
         sender.send_task("root")
-        worker = start_worker(
-            "--drain", *SEVERAL[shape], url=migrated_url, app="tests.worker.draining", ready=False
-        )
+        worker = start_worker("--drain", *SEVERAL[shape], url=migrated_url, app="tests.worker.draining", ready=False)
         while worker.process.poll() is None:
             sender.send_task("root")
             with contextlib.suppress(subprocess.TimeoutExpired):

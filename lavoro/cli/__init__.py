@@ -17,8 +17,8 @@ from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
 VERBS = (
-    "worker", "beat", "run", "call", "result", "status", "task", "queue", "purge", "schedule", "health", "doctor",
-    "check", "db", "migrate", "report", "shell",
+    "worker", "beat", "run", "call", "result", "status", "inspect", "control", "task", "queue", "purge", "schedule",
+    "health", "doctor", "check", "db", "migrate", "report", "shell",
 )  # fmt: skip
 
 

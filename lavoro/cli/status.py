@@ -8,7 +8,7 @@ import click
 
 from lavoro.cli.common import load_app
 from lavoro.cli.exits import Exit
-from lavoro.cli.options import APP_OPTION
+from lavoro.cli.options import APP_OPTION, comma_separated, ignored
 from lavoro.cli.output import say, say_json, show_table
 from lavoro.cli.schemas import json_option
 from lavoro.store.entries import Problem, problems
@@ -31,9 +31,11 @@ class Status(NamedTuple):
 
 @click.command(short_help="Show queues and live workers.")
 @APP_OPTION
+@click.option("-d", "--destination", callback=comma_separated, metavar="A,B", help="Only these nodes.")
+@ignored("-t", "--timeout")
 @json_option(Status)
 @click.pass_context
-def status(context: click.Context, app: str | None, as_json: bool) -> None:
+def status(context: click.Context, app: str | None, destination: tuple[str, ...], as_json: bool) -> None:
     """Show queues, live workers, and schedules with a problem; exit code 69 when no worker is alive."""
     found = load_app(context, app)
     migrations.check(found.database)
@@ -41,7 +43,7 @@ def status(context: click.Context, app: str | None, as_json: bool) -> None:
         now = Status(
             found.database_shown,
             queue_status(found.database),
-            worker_status(found.database),
+            [row for row in worker_status(found.database) if not destination or row.node in destination],
             problems(tx, limit=SHOWN),
         )
     say_json(now) if as_json else _show(now)

@@ -326,7 +326,6 @@ ABSENT: dict[str, Absent] = {
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands
-    **dict.fromkeys(("lavoro inspect", "lavoro control"), Absent("refused", _CONTROL)),
     **dict.fromkeys(("lavoro events", "lavoro flower"), Absent("refused", _EVENTS)),
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),

@@ -432,8 +432,6 @@ def test_worker_from_its_options(folder: Path, migrated_url: str, tmp_path: Path
 
 def test_verbs_of_celery_and_misspelt_ones(folder: Path) -> None:
     for verb, words in (
-        ("inspect", "lavoro inspect: this release has no remote control"),
-        ("control", "lavoro control: this release has no remote control"),
         ("events", "lavoro events: this release sends no events"),
         ("list", "lavoro list: there is no message broker"),
         ("amqp", "lavoro amqp: there is no message broker"),

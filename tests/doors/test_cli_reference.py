@@ -15,6 +15,8 @@ import pytest
 
 from lavoro import Lavoro
 from lavoro.cli import run_for
+from lavoro.store import workers
+from lavoro.store.workers import Registration
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/cli.md"
@@ -118,6 +120,8 @@ COMMANDS = [
     "schedule export",
     "schedule delete nightly",
     "result an-id",
+    "inspect active",
+    "control revoke an-id",
     "queue list",
     "queue pause other",
     "queue resume other",
@@ -150,6 +154,8 @@ def app(migrated_url: str) -> Iterator[Lavoro]:
 def test_json_is_as_the_schemas_say(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> None:
     app.send_task("shop.add", (1, 2), task_id="an-id", queue="apart")
     app.complete("an-id", 3)
+    with app.database.tx() as tx:
+        workers.register(tx, Registration("one@here", 0, "here", 4711, "solo", 1, ["celery"], "0.1.0", 3600.0))
     app.send_task("shop.add", (1, 2), countdown=60)
     schemas, seen = GENERATOR.schemas(), set()
     for line in COMMANDS:

@@ -1,0 +1,5 @@
+"""``lavoro inspect``: ask workers."""
+
+from lavoro.cli.control import inspect
+
+__all__ = ["inspect"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lavoro.worker.child.in_flight import InFlight
-from lavoro.worker.child.pace import ENOUGH, OVERLAP, SEVERAL, Pace
+from lavoro.worker.child.pace import ENOUGH, OVERLAP, RARE, SEVERAL, Pace
 from tests.worker.clock import Clock
 from tests.worker.test_capacity import jobs
 
@@ -75,14 +77,17 @@ def test_a_notification_long_after_a_claim_tells_of_no_other_sender() -> None:
     assert not child.pace.steady
 
 
-def test_few_overlaps_among_many_notifications_do_not() -> None:
+@pytest.mark.parametrize("others", [RARE - 1, RARE])
+def test_overlaps_among_many_notifications(others: int) -> None:
+    """Another child may have the tasks of the call before, so that this one sees no overlap."""
     child = Child()
-    for _ in range(5 * ENOUGH):
+    for _ in range(RARE * ENOUGH):
         child.overlap(1)
-        child.claim()
-        child.store()
-        child.pace.notified()
-    assert not child.pace.steady
+        for _ in range(others):
+            child.claim()
+            child.store()
+            child.pace.notified()
+    assert child.pace.steady == (others < RARE)
 
 
 def test_claims_of_nothing_end_it() -> None:

@@ -15,7 +15,9 @@ SEVERAL = 5
 OVERLAP = 0.01
 """Seconds after a claim in which a notification tells of another sender, if tasks of that claim are in flight."""
 ENOUGH = 4
-"""So many more overlaps than other notifications begin a steady pace; so many more claims of nothing end it."""
+"""So many claims of nothing, more than others, end a steady pace; so many overlaps begin it."""
+RARE = 3
+"""As many notifications without an overlap make up for one with it: another child may have the tasks before."""
 
 
 class Pace:
@@ -39,7 +41,7 @@ class Pace:
         if self.steady or self._clock() - self._claimed > OVERLAP:
             return
         overlaps = self._in_flight.released < self._stored
-        self._level = self._level + 1 if overlaps else max(self._level - 1, 0)
+        self._level = min(self._level + RARE, RARE * ENOUGH) if overlaps else max(self._level - 1, 0)
 
     def claimed(self, count: int) -> None:
         """Take in a claim of so many tasks, which are in flight; it begins or ends a steady pace."""
@@ -48,4 +50,5 @@ class Pace:
             self.steady = self._level > 0
         elif count >= SEVERAL:
             self._claimed, self._stored = self._clock(), self._in_flight.released + count
-            self.steady = self._level >= ENOUGH
+            if self._level >= RARE * ENOUGH:
+                self.steady, self._level = True, ENOUGH

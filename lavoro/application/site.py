@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lavoro.calling.builders import MessageBuilders
 from lavoro.config.settings import Settings
 from lavoro.protocol.ids import task_uuid
 from lavoro.runtime.forking import ForkedLock
-from lavoro.store import embedded, tasks
+from lavoro.store import embedded, stamps, tasks
 from lavoro.store.database import Database
 from lavoro.store.result_listener import ResultListener
+from lavoro.store.stamps import Stamped
 
 
 class Site:
@@ -78,12 +79,23 @@ class Site:
 
     def revoke(self, ids: Sequence[str], *, terminate: bool, signal: str | None) -> None:
         """Keep tasks from starting; with ``terminate`` also end those that run."""
-        how = json.dumps({"terminate": terminate, "signal": signal or "SIGTERM"})
         with self.database.tx() as tx:
-            tasks.revoke(tx, [task_uuid(id) for id in ids], cancel=how)
+            tasks.revoke(tx, [task_uuid(id) for id in ids], cancel=_how(terminate, signal))
+
+    def revoke_stamped(self, headers: Mapping[str, Any], *, terminate: bool, signal: str | None) -> list[Stamped]:
+        """Keep tasks with one of these stamps from starting, also later ones; return those that were found.
+
+        With ``terminate`` also end those that run.
+        """
+        with self.database.tx() as tx:
+            return stamps.revoke(tx, headers, cancel=_how(terminate, signal), running=terminate)
 
     def close(self) -> None:
         """Close the connections; the next use makes new ones."""
         with self._lock.held:
             self._results = self._database = None
             self.opened.close()
+
+
+def _how(terminate: bool, signal: str | None) -> str:
+    return json.dumps({"terminate": terminate, "signal": signal or "SIGTERM"})

@@ -274,8 +274,6 @@ ABSENT: dict[str, Absent] = {
     "app.clock": Absent("refused", "there is no logical clock: rows of the database have times"),
     "app.setup_security": Absent("refused", UNSIGNED),
     "app.select_queues": Absent("refused", "a worker is told its queues with -Q"),
-    # Attributes of results
-    "result.revoke_by_stamped_headers": Absent("refused", "it comes in a later release: revoke tasks by their ids"),
     # Signals that are not sent
     **dict.fromkeys(
         (

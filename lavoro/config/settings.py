@@ -113,12 +113,13 @@ class Settings(Finding):
         self._changes: dict[str, Any] = {}
         self._loaded: dict[str, Any] = {}
         self._live: dict[str, Any] = {}
-        self._layers = (self._changes, self._loaded, self._live)
         self._defaults: dict[str, Any] = {
             **absent.UNREAD,
             **{name: default.value for name, default in DEFAULTS.items()},
         }
         self._merge(self._defaults, defaults or {})
+        self._added: set[str] = set()
+        """The settings for which the application has defaults of its own."""
         self._pending: list[tuple[dict[str, Any], Source]] = [(self._loaded, source) for source in pending]
         self._sources: list[tuple[Source, Mapping[str, Any]]] = []
         """The configuration objects that have been read, and what they hold."""
@@ -126,6 +127,10 @@ class Settings(Finding):
         self._renew_lock()
         in_each_fork(self._renew_lock)
         self._changed()
+
+    @property
+    def _layers(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return self._changes, self._loaded, self._live
 
     def _renew_lock(self) -> None:
         """Make a new lock: the thread that held the old one does not exist in a forked process."""
@@ -183,6 +188,8 @@ class Settings(Finding):
                     if self._pending[0] is not entry:  # it was replaced while it was read
                         continue
                     self._merge(target, values)
+                    if target is self._defaults:
+                        self._added.update(OLD_NAMES.get(name, name) for name in values)
                     if target is self._loaded:
                         self._sources.append((source, values))
                     if len(self._pending) == 1:
@@ -287,6 +294,7 @@ class Settings(Finding):
         self._read()
         made = Settings()
         made._defaults.update(self._defaults)
+        made._added.update(self._added)
         for layer, values in zip(made._layers, self._layers, strict=True):
             layer.update(values)
         return made
@@ -332,8 +340,12 @@ class Settings(Finding):
         return {name: value for name, value in self._live.items() if value != self._defaults[name]}
 
     def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, Any]:
-        """Return the settings for showing: secrets and passwords in URLs are masked unless ``censored`` is False."""
-        shown = dict(self) if with_defaults else self.changes
+        """Return the settings for showing: secrets and passwords in URLs are masked unless ``censored`` is False.
+
+        Defaults are those of Lavoro: an application's own are shown.
+        """
+        changes = self.changes  # reads what is pending
+        shown = dict(self) if with_defaults else {**{name: self[name] for name in self._added}, **changes}
         return {name: _masked(name, value) for name, value in shown.items()} if censored else shown
 
     def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lavoro.control.inspect import Inspect
 from lavoro.control.sending import EXPIRES, Answer, Sending
+from lavoro.control.standard import told_of_revoke, told_of_stamps
 from lavoro.store import queues
 
 Replies = list[Answer] | None
@@ -67,8 +68,23 @@ class Control:
         self.app.revoke(ids, terminate=terminate, signal=signal_name(signal))
         if not kwargs.get("reply"):
             return None
-        done = f"terminate: {', '.join(ids)}" if terminate else f"tasks {', '.join(ids)} flagged as revoked"
-        return [{process.node: {"ok": done}} for process in self._nodes(destination, kwargs)]
+        return self._each(told_of_revoke(ids, terminate=terminate), destination, kwargs)
+
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any] | Sequence[str], destination: Any = None, terminate: bool = False,
+        signal: str | int = "SIGTERM", **kwargs: Any,
+    ) -> Replies:  # fmt: skip
+        """Keep tasks with one of these stamps from starting: those that wait, and those sent within a day.
+
+        ``headers`` has values, or lists of them, by the names of stamps; ``["name=value"]`` is the same. ``terminate``
+        also ends those that run. Reads all waiting tasks. With ``reply``, each node says ``ok``.
+        """
+        if not isinstance(headers, Mapping):
+            headers = dict(_pair(header) for header in headers)
+        found = self.app.site.revoke_stamped(headers, terminate=terminate, signal=signal_name(signal))
+        if not kwargs.get("reply"):
+            return None
+        return self._each(told_of_stamps(headers, found, terminate=terminate), destination, kwargs)
 
     def terminate(
         self, task_id: str | Sequence[str], destination: Any = None, signal: str | int = "SIGTERM", **kwargs: Any
@@ -76,11 +92,18 @@ class Control:
         """End tasks, also those that run."""
         return self.revoke(task_id, destination=destination, terminate=True, signal=signal, **kwargs)
 
+    def rate_limit(
+        self, task_name: str, rate_limit: int | str | None, destination: Any = None, **kwargs: Any
+    ) -> Replies:
+        """Set the rate limit of a task; this release has none, so workers reply with an error to any but 0 and None."""
+        limit = {"task_name": task_name, "rate_limit": rate_limit}
+        return self.broadcast("rate_limit", arguments=limit, destination=destination, **kwargs)
+
     def time_limit(
         self, task_name: str, soft: float | None = None, hard: float | None = None, destination: Any = None,
         **kwargs: Any,
     ) -> Replies:  # fmt: skip
-        """Give a task other time limits, in seconds, until a worker's processes are replaced."""
+        """Give a task other time limits, in seconds, for runs that begin from now on, until a worker is restarted."""
         limits = {"task_name": task_name, "hard": hard, "soft": soft}
         return self.broadcast("time_limit", arguments=limits, destination=destination, **kwargs)
 
@@ -103,7 +126,7 @@ class Control:
         return self.broadcast("resume", arguments={}, destination=destination, **kwargs)
 
     def add_consumer(
-        self, queue: str, exchange: Any = None, exchange_type: Any = None, routing_key: Any = None,
+        self, queue: str, exchange: Any = None, exchange_type: Any = "direct", routing_key: Any = None,
         options: Mapping[str, Any] | None = None, destination: Any = None, **kwargs: Any,
     ) -> Replies:  # fmt: skip
         """Have workers serve one more queue, until they are restarted; exchanges and keys are passed over."""
@@ -126,7 +149,8 @@ class Control:
         destination: Any = None, **kwargs: Any,
     ) -> Replies:  # fmt: skip
         """Replace all processes of workers one by one, as SIGHUP does; they import the application anew."""
-        return self.broadcast("pool_restart", arguments={}, destination=destination, **kwargs)
+        arguments = {"modules": modules, "reload": reload, "reloader": None if reloader is None else repr(reloader)}
+        return self.broadcast("pool_restart", arguments=arguments, destination=destination, **kwargs)
 
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Replies:
         """Let workers choose their number of slots between two bounds."""
@@ -136,9 +160,25 @@ class Control:
         """Have workers renew their leases now."""
         return self.broadcast("heartbeat", arguments={}, destination=destination, **kwargs)
 
-    def _nodes(self, destination: Any, options: Mapping[str, Any]) -> list[Any]:
+    def enable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
+        """Have workers send events of tasks."""
+        return self.broadcast("enable_events", arguments={}, destination=destination, **kwargs)
+
+    def disable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
+        """Have workers send no events of tasks."""
+        return self.broadcast("disable_events", arguments={}, destination=destination, **kwargs)
+
+    def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> None:
+        """Hold an election, as Celery's gossip does; workers here hold none, and say so in their reply."""
+        self.broadcast("election", arguments={"id": id, "topic": topic, "action": action})
+
+    def _each(self, words: str, destination: Any, options: Mapping[str, Any]) -> list[Answer]:
+        """Return the reply of each node that was meant to something that rows have done."""
         inspect = self.inspect(destination=destination, pattern=options.get("pattern"), matcher=options.get("matcher"))
-        return inspect.first_processes()
+        replies = [{node: {"ok": words}} for node in inspect.nodes()][: options.get("limit")]
+        for reply in replies if options.get("callback") else ():
+            options["callback"](reply)
+        return replies
 
 
 def signal_name(signal: str | int) -> str:
@@ -147,6 +187,13 @@ def signal_name(signal: str | int) -> str:
         return Signals(signal).name if isinstance(signal, int) else Signals[_prefixed(signal)].name
     except (KeyError, ValueError):
         raise ValueError(f"there is no signal {signal!r}: SIGTERM, SIGINT, SIGKILL and others are there") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"a stamp is written name=value, not {text!r}")
+    return name, value
 
 
 def _prefixed(name: str) -> str:

@@ -12,6 +12,8 @@ from lavoro.store import commands
 from lavoro.store.commands import InFlight, Process, Scheduled
 
 ByNode = dict[str, Any] | None
+TIMER = 6
+"""The priority of a task for later in Celery's timer; that of the task is in its ``delivery_info``."""
 MOST_SCHEDULED = 10_000
 """Tasks for later that `scheduled` lists at most, the next first: there may be millions, and each has its arguments."""
 
@@ -119,9 +121,17 @@ class Inspect:
         """Return what Celery's workers tell each other when they start."""
         return self._ask("hello", from_node=from_node)
 
-    def first_processes(self) -> list[Process]:
-        """Return the first process of each node that is asked."""
-        return list({process.node: process for process in reversed(self._processes())}.values())[::-1]
+    def memdump(self, samples: int = 10) -> ByNode:
+        """Return the last samples of ``memsample``."""
+        return self._ask("memdump", samples=samples)
+
+    def objgraph(self, type: str = "Request", n: int = 200, max_depth: int = 10) -> ByNode:
+        """Have workers draw a graph of their objects; the workers need the package objgraph."""
+        return self._ask("objgraph", num=n, max_depth=max_depth, type=type)
+
+    def nodes(self) -> list[str]:
+        """Name the live nodes that are asked."""
+        return chosen(self._processes(), destination=self.destination, pattern=self.pattern, matcher=self.matcher)
 
     # How
 
@@ -173,14 +183,14 @@ def _info(task: InFlight, *, safe: bool = False) -> dict[str, Any]:
     return {
         **_common(task, safe=safe),
         "time_start": task.started if task.active else None,
-        "acknowledged": False,
+        "acknowledged": task.active,
         "worker_pid": task.pid if task.active else None,
     }
 
 
 def _scheduled_info(task: Scheduled, *, safe: bool = False) -> dict[str, Any]:
     request = {**_common(task, safe=safe), "time_start": None, "acknowledged": False, "worker_pid": None}
-    return {"eta": task.due.isoformat(), "priority": task.priority, "request": request}
+    return {"eta": task.due.isoformat(timespec="microseconds"), "priority": TIMER, "request": request}
 
 
 def _common(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import datetime as dt
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from lavoro import states
-from lavoro.config import absent
 from lavoro.exceptions import IncompleteStream, TimeoutError
 from lavoro.execution.waiting import assert_will_not_block
 from lavoro.protocol.ids import task_uuid
@@ -310,6 +309,13 @@ class AsyncResult(Lineage, Generic[R]):
         if wait:
             self.get(timeout, propagate=False)
 
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any], connection: object = None, terminate: bool = False,
+        signal: str | None = None, wait: bool = False, timeout: float | None = None,
+    ) -> None:  # fmt: skip
+        """Keep all tasks with one of these stamps from starting, whatever their ids; see `Control`."""
+        self.site.revoke_stamped(headers, terminate=terminate, signal=signal)
+
     def throw(self, *error: Any) -> None:
         """Raise this error."""
         raise error[0] if error else RuntimeError("No active exception to reraise")
@@ -466,6 +472,3 @@ class AsyncResult(Lineage, Generic[R]):
         if isinstance(other, AsyncResult):
             return self.id == other.id
         return self.id == other if isinstance(other, str) else NotImplemented
-
-
-absent.mark_missing(AsyncResult, "result")

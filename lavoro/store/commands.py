@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lavoro.protocol.ids import task_uuid
 from lavoro.store.tx import Tx
 
 
@@ -128,3 +129,8 @@ def scheduled(tx: Tx, *, most: int) -> list[Scheduled]:
 def revoked(tx: Tx) -> list[str]:
     """List the ids that are remembered as revoked."""
     return [str(row[0]) for row in tx.run("list_revoked")]
+
+
+def allow(tx: Tx, id: str) -> None:
+    """Let a task start that was revoked before it came."""
+    tx.execute("allow_task", {"id": task_uuid(id)})

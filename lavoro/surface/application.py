@@ -165,7 +165,8 @@ class Surface:
 
     def bugreport(self) -> str:
         """Return what a report of a fault should hold: versions, and the settings without secrets."""
-        software = f"software -> lavoro:{lavoro.__version__} py:{platform.python_version()}"
+        alias = f"celery:{sys.modules['celery'].__version__} " if "celery._answer" in sys.modules else ""
+        software = f"software -> {alias}lavoro:{lavoro.__version__} py:{platform.python_version()}"
         found = f"platform -> system:{platform.system()} arch:{platform.machine()}"
         return f"{software}\n{found}\n\n{self.conf.humanize()}"
 

@@ -17,6 +17,7 @@ DEFAULT_TEST_CONFIG: dict[str, Any] = {
     "accept_content": {"json"},
     "enable_utc": True,
     "timezone": "UTC",
+    "broker_heartbeat": 0,
 }
 """The settings of each application for tests, which its own go before."""
 

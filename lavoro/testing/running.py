@@ -64,7 +64,7 @@ class TestWorker:
     __test__ = False
 
     def __init__(self, app: Lavoro | str, *, pool: str = "threads", grace: float = 10.0, **options: Any) -> None:
-        self.hostname = node_name(options.pop("hostname", None) or f"test{next(_numbers)}-{os.getpid()}@%h")
+        self.hostname = node_name(options.pop("hostname", None) or f"gen{os.getpid()}{_suffix()}@%h")
         self.options = Quota.provided(_options(app, pool=pool, grace=grace, hostname=self.hostname, **options))
         self.app = find_app(app) if isinstance(app, str) else app
         self.error: BaseException | None = None
@@ -187,3 +187,9 @@ def _options(app: Lavoro | str, *, pool: str, **options: Any) -> WorkerOptions:
     made = replica(app, options.pop("include"))
     settings = {**made.settings, **options.pop("settings", {})}
     return WorkerOptions(made.app, pool=pool, include=made.include, settings=settings, **options)
+
+
+def _suffix() -> str:
+    """Return what tells the names of this process's workers apart; the first one has the name that Celery gives."""
+    number = next(_numbers)
+    return f"-{number}" if number > 1 else ""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, EagerResult, Lavoro
-from lavoro.exceptions import Ignore, IncompleteStream, NotSupported, Reject, TaskRevokedError, TimeoutError
+from lavoro.exceptions import Ignore, IncompleteStream, Reject, TaskRevokedError, TimeoutError
 from lavoro.result import (
     allow_join_result,
     assert_will_not_block,
@@ -292,13 +292,6 @@ def test_results_as_plain_data(app: Lavoro) -> None:
     assert (same, same.parent, same.app) == (result, result.parent, app)
     assert result_from_tuple(result) is result
     assert result_from_tuple(("c", None)).id == "c"
-
-
-@pytest.mark.parametrize("name", ["revoke_by_stamped_headers"])
-def test_what_results_do_not_have_yet_is_told(app: Lavoro, name: str) -> None:
-    assert not hasattr(AsyncResult("a"), name)
-    with pytest.raises(NotSupported, match=f"result.{name}: "):
-        getattr(AsyncResult("a"), name)
 
 
 @pytest.mark.parametrize("state", ["RETRY", "REJECTED", "IGNORED"])

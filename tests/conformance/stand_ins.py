@@ -5,20 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from lavoro.execution.context import Context
 from tests.celery_suite.stand_ins import Finder
-
-
-def _command(*args: Any, **options: Any) -> Any:
-    """Decorate a function of remote control, which no worker of Lavoro calls."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        return function
-
-    return args[0] if args and not options else decorate
 
 
 def _anon_nodename(hostname: str | None = None, prefix: str = "gen") -> str:
@@ -38,8 +28,6 @@ def _payload(request: Context) -> tuple[Any, Any, dict[str, Any]]:
 TOOLS: dict[str, Any] = {
     "celery.backends.base.BaseKeyValueStoreBackend": _KeyValueStore,
     "celery.utils.nodenames.anon_nodename": _anon_nodename,
-    "celery.worker.control.control_command": _command,
-    "celery.worker.control.inspect_command": _command,
 }
 
 Context._Request__payload = property(_payload)  # type: ignore[attr-defined]

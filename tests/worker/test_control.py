@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro
+from lavoro import AsyncResult, Lavoro, chain
+from lavoro.exceptions import TaskRevokedError
 from lavoro.store.queues import worker_status
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
@@ -100,3 +101,41 @@ def test_no_worker(sender: Lavoro) -> None:
     assert sender.control.broadcast("shutdown", reply=True, timeout=60) == []
     assert time.monotonic() - began < 30
     assert rows(sender, "select * from lavoro.command") == []
+
+
+def test_tasks_are_revoked_by_their_stamps(
+    start_worker: StartWorker, sender: Lavoro, ledger: Ledger, eventually: Eventually, migrated_url: str, tmp_path: Path
+) -> None:
+    def send(name: str, args: list[Any], customer: Any) -> AsyncResult[Any]:
+        return sender.send_task(name, args, stamped_headers=["customer"], customer=customer)
+
+    control = sender.control
+    waiting = [send("add", [1, 2], customer) for customer in (7, "7", [6, 7], 8)]
+    assert control.revoke_by_stamped_headers({"customer": [7, 9]}) is None
+    assert [result.state for result in waiting] == ["REVOKED", "PENDING", "REVOKED", "PENDING"]  # without a worker
+    with pytest.raises(ValueError, match="a stamp is written name=value, not 'customer'"):
+        control.revoke_by_stamped_headers(["customer"])
+    start_worker("-c", "2", "-n", "one@here", url=migrated_url, app=COMMANDED)
+    assert [waiting[place].get(timeout=PATIENCE) for place in (1, 3)] == [3, 3]
+    for customer in (9, [1, 9]):  # sent later; a stamp that is a list
+        with pytest.raises(TaskRevokedError):
+            send("add", [1, 2], customer).get(timeout=PATIENCE)
+    assert send("add", [1, 2], "9").get(timeout=PATIENCE) == 3
+    following = chain(sender.signature("add", [1, 2]), sender.signature("add", [3]).set(**_stamped("9", 9)))
+    with pytest.raises(TaskRevokedError):  # the step that begins in the process of the one before
+        following.apply_async().get(timeout=PATIENCE)
+    held = send("hold", [str(tmp_path / "gate")], "x")
+    eventually(lambda: ledger.starts(held.id), timeout=PATIENCE, why="it runs")
+    words = "headers {'customer': 'x'} flagged as revoked, but not terminated"
+    assert control.revoke_by_stamped_headers({"customer": "x"}, reply=True) == [{"one@here": {"ok": words}}]
+    assert not held.ready()
+    held.revoke_by_stamped_headers({"customer": "x"}, terminate=True)
+    with pytest.raises(TaskRevokedError):
+        held.get(timeout=PATIENCE)
+    words = "headers {'customer': 'y'} were not terminated"
+    [reply] = control.broadcast("revoke_by_stamped_headers", {"headers": ["customer=y"], "terminate": True}, reply=True)
+    assert reply == {"one@here": {"ok": words}}
+
+
+def _stamped(*values: Any) -> dict[str, Any]:
+    return {"stamped_headers": ["customer"], "customer": list(values)}

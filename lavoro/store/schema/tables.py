@@ -117,6 +117,7 @@ class Tables:
         self._scheduler_entry()
         self._command()
         self._command_node()
+        self._revoked_stamp()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -381,6 +382,14 @@ class Tables:
         )
         sa.Index("command_open", table.c.node, postgresql_where=table.c.taken_at.is_(None))
         return table
+
+    def _revoked_stamp(self) -> sa.Table:
+        return self._table(
+            "revoked_stamp",
+            sa.Column("header", sa.Text, primary_key=True),
+            sa.Column("value", JSONB, primary_key=True),
+            _time("revoked_at", default=True),
+        )
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

@@ -1,8 +1,10 @@
--- Deletes revokes after a day, expired offers after a minute.
+-- Deletes revokes, by id and by stamp, after a day, expired offers after a minute.
 -- Deletes unhandled tasks, saved groups, stopped workers and start-ups of former releases after `kept` seconds.
 -- After `kept` seconds no stored task names a stopped worker any more.
 with revokes as (
     delete from {schema}.revoked where revoked_at < clock_timestamp() - interval '1 day' returning id
+), stamps as (
+    delete from {schema}.revoked_stamp where revoked_at < clock_timestamp() - interval '1 day'
 ), offers as (
     delete from {schema}.offer where until < statement_timestamp() - interval '1 minute'
 ), unhandled as (

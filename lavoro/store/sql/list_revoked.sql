@@ -1,2 +1,8 @@
--- Lists the ids that must not start, those revoked last first.
-select id from {schema}.revoked order by revoked_at desc, id limit 50000
+-- Lists the ids that must not start, and the tasks that were revoked within a day, the last ones first.
+select id from (
+    select id, revoked_at as at from {schema}.revoked
+    union all
+    select id, finished_at from {schema}.finished_failure
+    where state = 'REVOKED' and finished_at > clock_timestamp() - interval '1 day'
+) known
+order by at desc, id limit 50000

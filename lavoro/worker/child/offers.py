@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from lavoro.protocol.message import Job
 from lavoro.protocol.outcome import released
 from lavoro.runtime.native import unpatched
-from lavoro.store import offers, tasks
+from lavoro.store import offers, stamps, tasks
 from lavoro.store.tasks import Lane
 from lavoro.store.tx import Tx
 from lavoro.worker.child.gathering import read_ahead
@@ -104,7 +104,7 @@ class Offers:
     def claim(self, tx: Tx, lanes: Sequence[Lane], limit: int) -> list[Job]:
         """Claim tasks from the lanes, best first; take in and return them."""
         with self.alone():
-            jobs = read_ahead(tx, tasks.claim(tx, self.worker_id, lanes=lanes, limit=limit))
+            jobs = self._read(tx, tasks.claim(tx, self.worker_id, lanes=lanes, limit=limit))
             self._in_flight.add(jobs)
         return jobs
 
@@ -114,13 +114,17 @@ class Offers:
         try:
             with self.alone():
                 unknown = told.difference(self._in_flight.ids())
-                jobs = read_ahead(tx, offers.fetch(tx, self.worker_id, list(unknown)) if unknown else [])
+                jobs = self._read(tx, offers.fetch(tx, self.worker_id, list(unknown)) if unknown else [])
                 self._in_flight.add(jobs)
         except BaseException:
             self._told.extend(told)
             raise
         self._left = max(0, self._left - len(jobs))  # by rows, not by notifications, which any session may send
         return jobs
+
+    def _read(self, tx: Tx, jobs: list[Job]) -> list[Job]:
+        """Return the jobs with what rows of other tables tell of them; most jobs need none."""
+        return read_ahead(tx, stamps.marked(tx, jobs))
 
     def end(self, tx: Tx) -> list[Job]:
         """Withdraw all offers; take in and return tasks that were assigned without a notification.
@@ -138,7 +142,7 @@ class Offers:
     def found(self, tx: Tx) -> list[Job]:
         """Take in and return tasks that the database has as ours, and that are not in flight here."""
         with self.alone():
-            jobs = tasks.adopt(tx, self.worker_id, known=self._in_flight.ids())
+            jobs = stamps.marked(tx, tasks.adopt(tx, self.worker_id, known=self._in_flight.ids()))
             self._in_flight.add(jobs)
         return jobs
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lavoro.protocol.message import Job, Message
 from lavoro.protocol.outcome import Outcome, Requeued
 from lavoro.store import tasks
+from lavoro.store.stamps import STAMPS
 from lavoro.store.tx import Tx
 from lavoro.worker.child.claimer import Claimer
 from lavoro.worker.child.in_flight import InFlight
@@ -40,8 +41,8 @@ class Successors:
         """Store an outcome that one plain task follows; False if it is another one, and is not stored."""
         if isinstance(outcome, Requeued) or (following := tasks.link_of(outcome)) is None:
             return False
-        if not self._claimer.serves(following.queue):
-            return False
+        if not self._claimer.serves(following.queue) or STAMPS in (following.options or ""):
+            return False  # its claim sees whether a stamp is revoked
         job = _job(following)
         self._in_flight.add([job])
         try:

@@ -23,3 +23,11 @@ create table {schema}.command_node (
     primary key (command_id, node)
 );
 create index command_open on {schema}.command_node (node) where taken_at is null;
+
+-- Stamps whose tasks must not start, those that are sent later too; each is forgotten after a day, as a revoked id.
+create table {schema}.revoked_stamp (
+    header text not null,
+    value jsonb not null,
+    revoked_at timestamptz not null default clock_timestamp(),
+    primary key (header, value)
+);

@@ -1,0 +1,2 @@
+-- Lets tasks start whose stamps were revoked.
+delete from {schema}.revoked_stamp

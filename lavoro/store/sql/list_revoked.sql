@@ -2,7 +2,7 @@
 select id from (
     select id, revoked_at as at from {schema}.revoked
     union all
-    select id, finished_at from {schema}.finished_failure
+    select id, finished_at from {schema}.finished
     where state = 'REVOKED' and finished_at > clock_timestamp() - interval '1 day'
 ) known
 order by at desc, id limit 50000

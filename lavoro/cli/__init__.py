@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import click
 
 import lavoro
 from lavoro.cli import everywhere
+from lavoro.cli.completion import completion_options
 from lavoro.cli.exits import Exit
 from lavoro.cli.options import APP_OPTION, Verbs, take_over_variables
 from lavoro.cli.output import say
@@ -16,10 +18,15 @@ from lavoro.config import absent, spelling
 from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
-VERBS = (
-    "worker", "beat", "run", "call", "result", "status", "inspect", "control", "task", "queue", "purge", "schedule",
-    "health", "doctor", "check", "db", "migrate", "report", "shell",
-)  # fmt: skip
+GROUPS = {
+    "Run tasks": ("worker", "beat", "run", "call", "result"),
+    "Look": ("status", "inspect", "task", "queue", "schedule"),
+    "Change": ("control", "purge"),
+    "Set up and repair": ("migrate", "check", "doctor", "db", "health"),
+    "Others": ("report", "shell"),
+}
+"""The verbs, as the help shows them."""
+VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
 class Group(click.Group):
@@ -37,6 +44,12 @@ class Group(click.Group):
                 raise click.UsageError(f"no such command {name!r}: did you mean {meant!r}?", context)
         return found
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs in groups."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(60)) for name in names])
+
 
 @click.group(
     cls=Group,
@@ -44,6 +57,7 @@ class Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LAVORO"},
 )
 @APP_OPTION
+@completion_options
 @click.version_option(lavoro.__version__, prog_name="lavoro")
 @click.pass_context
 def cli(context: click.Context, app: str | None) -> None:
@@ -61,6 +75,16 @@ def main() -> None:
     application that cannot be loaded stands before it.
     """
     sys.exit(_run(sys.argv[1:]))
+
+
+def main_of_celery() -> None:
+    """Run the command line under Celery's name: each option is also read from its variable ``CELERY_...``."""
+    # Not those of `result`: CELERY_RESULT_BACKEND and its like are settings.
+    take_over_variables(verb for verb in VERBS if verb != "result")
+    for option in ("APP", "WORKDIR", "CONFIG", "NO_COLOR", "QUIET"):
+        if value := os.environ.get(f"CELERY_{option}"):
+            os.environ.setdefault(f"LAVORO_{option}", value)
+    main()
 
 
 def run_for(app: object, arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import click
 
 from lavoro.cli.common import load_app, load_tasks, time_of
+from lavoro.cli.completion import names_of
 from lavoro.cli.options import APP_OPTION, Grouped
 from lavoro.cli.output import note, say, say_json
 from lavoro.cli.schemas import json_option
@@ -71,7 +72,7 @@ class _Call(Grouped):
 @click.option("--exchange", metavar="NAME", help="As in task_queues, with --routing-key.")
 @click.option("--routing-key", metavar="KEY", help="As in task_queues, with --exchange.")
 @json_option(Sent)
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="TASK", shell_complete=names_of("task"))
 @click.pass_context
 def call(
     context: click.Context, /, app: str | None, name: str, args: list[Any], kwargs: dict[str, Any], as_json: bool,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -101,10 +101,11 @@ def ignored(*names: str, flag: bool = False) -> Callable[[Any], Any]:
     return click.option(*names, is_flag=flag, hidden=True, expose_value=False)
 
 
-def take_over_variables() -> None:
+def take_over_variables(verbs: Iterable[str] = ("worker",)) -> None:
     """Let variables such as ``CELERY_WORKER_CONCURRENCY`` stand for ``LAVORO_WORKER_CONCURRENCY``."""
+    beginnings = tuple(f"CELERY_{verb.upper()}_" for verb in verbs)
     for name, value in list(os.environ.items()):
-        if name.startswith("CELERY_WORKER_"):
+        if name.startswith(beginnings):
             os.environ.setdefault(name.replace("CELERY", "LAVORO", 1), value)
 
 

@@ -6,6 +6,7 @@ import click
 
 from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
+from lavoro.cli.completion import names_of
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import note, say, say_json
 from lavoro.cli.purge import Deleted, empty_queues
@@ -17,7 +18,7 @@ from lavoro.store.queues import QueueStatus
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.printable import plain
 
-NAMES = click.argument("names", metavar="QUEUE...", nargs=-1, required=True)
+NAMES = click.argument("names", metavar="QUEUE...", shell_complete=names_of("queue"), nargs=-1, required=True)
 
 
 @click.group(short_help="List, pause, resume and purge queues.")

@@ -17,6 +17,7 @@ from lavoro.app import Lavoro
 from lavoro.application import hooks
 from lavoro.calling.eager import run_here
 from lavoro.cli.common import load_app, load_tasks
+from lavoro.cli.completion import names_of
 from lavoro.cli.exits import Exit
 from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, comma_separated
 from lavoro.cli.output import note, say
@@ -40,7 +41,7 @@ STUBBORN = 1.0
 @click.option("--time-limit", type=SECONDS, metavar="SECONDS", help="Hard limit, unless the task has its own.")
 @click.option("--soft-time-limit", type=SECONDS, metavar="SECONDS", help="Soft limit, unless the task has its own.")
 @json_option(Any)
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="TASK", shell_complete=names_of("task"))
 @click.argument("arguments", metavar="[ARG | NAME=ARG]...", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import types
 import typing
 import uuid
@@ -32,6 +33,11 @@ class JsonOption(click.Option):
     def __init__(self, *names: Any, result: Any, **options: Any) -> None:
         super().__init__(*names, **options)
         self.result = result
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value of ``LAVORO_STATUS_JSON`` and its like."""
+        prefix = ctx.auto_envvar_prefix
+        return os.environ.get(f"{prefix}_JSON") if prefix else None
 
     @property
     def schema(self) -> dict[str, Any]:

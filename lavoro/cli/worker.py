@@ -47,19 +47,22 @@ def _concurrency(context: click.Context, parameter: click.Parameter, value: str 
 
 class _Worker(Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "What it runs": ("app", "queues", "exclude_queues", "include", "broker", "purge"),
-        "How it runs tasks": (
+        "Used most": (
+            "app",
+            "queues",
             "pool",
             "concurrency",
             "processes",
+            "hostname",
+            "loglevel",
+            "beat",
             "time_limit",
-            "soft_time_limit",
-            "prefetch_multiplier",
-            "disable_prefetch",
+            "max_tasks_per_child",
         ),
-        "How long it lives": ("drain", "max_tasks", "grace", "max_tasks_per_child", "max_memory_per_child"),
-        "Whether it sends periodic tasks": ("beat", "scheduler"),
-        "What it says": ("loglevel", "logfile", "log_format", "hostname", "pidfile", "liveness_file"),
+        "What it runs": ("exclude_queues", "include", "broker", "purge", "scheduler"),
+        "How it runs tasks": ("soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
+        "How long it lives": ("drain", "max_tasks", "grace", "max_memory_per_child"),
+        "What it says": ("logfile", "log_format", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
     }
 

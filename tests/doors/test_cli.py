@@ -21,6 +21,7 @@ from lavoro.store.database import Database
 from lavoro.store.url import masked
 from lavoro.store.workers import Registration
 from tests import copies
+from tests.doors.terminal import at_terminal
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -360,14 +361,52 @@ def test_completion_for_the_shell(folder: Path) -> None:
     assert done.stdout == "plain,--max-tasks\nplain,--max-tasks-per-child\n"
 
 
+def test_task_queue_and_schedule_names_are_completed(folder: Path, migrated_url: str) -> None:
+    lavoro(folder, "schedule", "-A", "shop", "add", "nightly", "@daily", "shop.add", "1", "2", url=migrated_url)
+    program = "from lavoro.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LAVORO_DATABASE_URL": migrated_url}
+    for words, found in (
+        ("call -A shop sh", "shop.add"),
+        ("-A shop run sh", "shop.add"),
+        ("queue -A shop pause c", "celery"),
+        ("schedule -A shop show n", "nightly"),
+        ("call -A missing sh", ""),
+        ("status --js", "--json"),
+    ):
+        typed = {"COMP_WORDS": f"lavoro {words}", "COMP_CWORD": str(len(words.split()))}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**environment, **typed, "_LAVORO_COMPLETE": "bash_complete"},
+            capture_output=True, text=True, check=True, cwd=folder,
+        )  # fmt: skip
+        assert done.stdout.strip() == (f"plain,{found}" if found else ""), words
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_and_installed_after_a_question(folder: Path, tmp_path: Path, shell: str) -> None:
+    shown = lavoro(folder, "--show-completion", shell)
+    assert "_LAVORO_COMPLETE" in shown.stdout
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "SHELL": f"/bin/{shell}"}
+    refused = copies.run("lavoro", "--install-completion", environment=environment, folder=folder)
+    assert (refused.returncode, [*tmp_path.iterdir()]) == (2, [])
+    assert "writes " in refused.stdout
+    for answer, code in (("n\n", 1), ("y\n", 0), ("y\n", 0)):
+        assert at_terminal(folder, "--install-completion", typed=answer, **environment)[0] == code
+        assert code == 0 or [*tmp_path.iterdir()] == []
+    [script] = [file for file in tmp_path.rglob("*") if file.is_file() and not file.name.endswith("rc")]
+    assert script.read_text() == shown.stdout
+    start = tmp_path / f".{shell}rc"
+    assert (start.read_text() if shell != "fish" else "") == (f"\nsource {script}\n" if shell != "fish" else "")
+    refuses(lavoro(folder, "--show-completion", "csh"), "one of bash, zsh, fish, not 'csh'", code=2)
+
+
 def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
     shown = lavoro(folder, "worker", "--help").stdout
     titles = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
     assert titles == [
+        "Used most",
         "What it runs",
         "How it runs tasks",
         "How long it lives",
-        "Whether it sends periodic tasks",
         "What it says",
         "Who it is",
         "Other options",

@@ -156,3 +156,19 @@ def test_concurrency_auto_is_left_to_the_pool(value: object, slots: int | None) 
         worker_concurrency = value
 
     assert concurrency_of(Conf) == slots
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "code"),
+    [
+        ({"CELERY_APP": "shop", "CELERY_STATUS_JSON": "1"}, '{"database": ', 69),
+        ({"CELERY_APP": "nosuch"}, "", 1),
+        ({"CELERY_APP": "shop", "CELERY_RESULT_BACKEND": "redis://h"}, "no live worker", 69),
+    ],
+)
+def test_the_command_celery_reads_its_variables(folder: Path, variables: dict[str, str], words: str, code: int) -> None:
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root / "compat"), str(root)])
+    ended = copies.run("celery", "status", environment={**os.environ, "PYTHONPATH": path, **variables}, folder=folder)
+    assert ended.returncode == code, ended.stderr
+    assert words in ended.stdout

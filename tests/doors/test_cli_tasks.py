@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from lavoro.protocol.ids import task_uuid
 from lavoro.store import tasks, workers
 from lavoro.store.workers import Registration
 from tests.conftest import Eventually
+from tests.doors.terminal import at_terminal
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[int, str, str]]
@@ -221,30 +221,6 @@ def test_queues(app: Lavoro, run: Run) -> None:
 def folder(tmp_path: Path, migrated_url: str) -> Path:
     (tmp_path / "shop.py").write_text(f"from lavoro import Lavoro\napp = Lavoro('shop', broker={migrated_url!r})\n")
     return tmp_path
-
-
-def at_terminal(folder: Path, *arguments: str, typed: str = "", **variables: str) -> tuple[int, str]:
-    """Run a command on a pseudo terminal; return its exit code, and what it showed."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "150", **variables}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lavoro", *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs,
-        stderr=theirs, close_fds=True,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    if typed:
-        os.write(ours, typed.encode())
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(ours)
-    return process.wait(60), shown.decode()
 
 
 def test_a_question_on_a_terminal(app: Lavoro, folder: Path) -> None:

@@ -8,6 +8,7 @@ import click
 
 from lavoro.app import Lavoro
 from lavoro.cli.common import app_with_tasks, clock
+from lavoro.cli.completion import names_of
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import LONGEST, narrow, say, say_json, show_table
 from lavoro.cli.schedule.common import SCHEDULE, as_dict, zone_of
@@ -64,7 +65,7 @@ def _problems(app: Lavoro) -> dict[str, Problem]:
 @click.command()
 @APP_OPTION
 @json_option(fields(StoredSchedule, state=str, upcoming=list[dt.datetime], problem=str | None))
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("schedule"))
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, name: str) -> None:
     """Show all of one schedule: its definition, state, next times, and what is wrong with it."""
@@ -90,7 +91,7 @@ def show(context: click.Context, app: str | None, as_json: bool, name: str) -> N
 @APP_OPTION
 @json_option(list[dt.datetime])
 @click.option("-n", "--count", type=click.IntRange(1), default=5, show_default=True, help="The number of times.")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("schedule"))
 @click.pass_context
 def upcoming(context: click.Context, app: str | None, as_json: bool, count: int, name: str) -> None:
     """Show the next times of a schedule, one per line."""
@@ -111,7 +112,7 @@ def upcoming(context: click.Context, app: str | None, as_json: bool, count: int,
 @APP_OPTION
 @json_option(list[PastTick])
 @click.option("-n", "--count", type=click.IntRange(1), default=20, show_default=True, help="The number of ticks.")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("schedule"))
 @click.pass_context
 def history(context: click.Context, app: str | None, as_json: bool, count: int, name: str) -> None:
     """Show the last ticks of a schedule, sent, skipped and failed; the latest first."""

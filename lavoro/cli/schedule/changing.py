@@ -12,6 +12,7 @@ import click
 from lavoro.app import Lavoro
 from lavoro.beat.export import from_json
 from lavoro.cli.common import app_with_tasks, clock, time_of
+from lavoro.cli.completion import names_of
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_json
 from lavoro.cli.run import read_arguments
@@ -21,7 +22,7 @@ from lavoro.schedules.entry import MISSED, OVERLAP
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
-NAMES = click.argument("names", metavar="NAME...", nargs=-1, required=True)
+NAMES = click.argument("names", metavar="NAME...", shell_complete=names_of("schedule"), nargs=-1, required=True)
 OVERLAP_OPTION = click.option(
     "--overlap", type=click.Choice(OVERLAP), help="If the task of the last tick has not ended; default: its rule."
 )
@@ -31,7 +32,7 @@ OVERLAP_OPTION = click.option(
 @APP_OPTION
 @json_option(fields(name=str, task_id=str))
 @OVERLAP_OPTION
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("schedule"))
 @click.pass_context
 def run(context: click.Context, app: str | None, as_json: bool, overlap: str | None, name: str) -> None:
     """Send the task of a schedule now, and print the id of the task; its next tick comes as without it."""
@@ -46,7 +47,7 @@ def run(context: click.Context, app: str | None, as_json: bool, overlap: str | N
 @click.option("--preview", is_flag=True, help="Send nothing, and show the times.")
 @click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="The most times.")
 @click.option("--forgotten", is_flag=True, help="Also times from before the ticks that are kept.")
-@click.argument("name")
+@click.argument("name", shell_complete=names_of("schedule"))
 @click.argument("start", metavar="FROM")
 @click.argument("end", metavar="TO")
 @click.pass_context

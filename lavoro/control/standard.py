@@ -18,6 +18,7 @@ logger = logging.getLogger("lavoro.worker")
 SAMPLES: deque[str] = deque(maxlen=100)
 """The last samples of the memory in use."""
 NO_LIMITS = "this release has no rate limits: nothing has changed"
+NO_DISPATCHER = "event dispatcher unavailable: workers of this release send no events of their own"
 NO_ELECTION = "workers hold no elections: a task is claimed by one of them, and schedules have one leader"
 
 # Questions that rows answer
@@ -222,6 +223,18 @@ def time_limit(state: State, task_name: str, hard: float | None = None, soft: fl
     task.soft_time_limit, task.time_limit = soft, hard
     logger.info("new time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
     return {"ok": "time limits set successfully"}
+
+
+@control_command()
+def enable_events(state: State) -> Any:
+    """Tell worker(s) to send task-related events."""
+    return {"error": NO_DISPATCHER}
+
+
+@control_command()
+def disable_events(state: State) -> Any:
+    """Tell worker(s) to stop sending task-related events."""
+    return {"error": NO_DISPATCHER}
 
 
 @control_command()

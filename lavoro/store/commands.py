@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 
 from lavoro.protocol.ids import task_uuid
 from lavoro.store.tx import Tx
+from lavoro.text.printable import described
+
+LONGEST = 4 << 20
+"""Characters of a reply."""
 
 
 class Command(NamedTuple):
@@ -98,6 +102,17 @@ def take(tx: Tx, node: str) -> list[Command]:
 def reply(tx: Tx, id: int, *, node: str, text: str) -> None:
     """Store a node's reply to a command, as JSON text."""
     tx.execute("reply_to_command", {"id": id, "node": node, "reply": text})
+
+
+def as_json(value: Any) -> str:
+    """Return a reply as JSON text: what JSON has not is shown as text, the whole value if need be."""
+    try:
+        text = json.dumps(value, default=described, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):  # other keys than texts, a number without a value, a circle
+        text = json.dumps(described(value, LONGEST))
+    if len(text) > LONGEST:
+        return json.dumps({"error": f"the reply has {len(text):,} characters, more than {LONGEST:,}"})
+    return text
 
 
 def replies(tx: Tx, id: int) -> list[Reply]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from lavoro.control import State, control_command, inspect_command
@@ -30,3 +31,31 @@ def thread_names(state: State) -> list[str]:
 def fails(state: State) -> None:
     """Fail."""
     raise KeyError("nothing there")
+
+
+@inspect_command()
+def odd(state: State, kind: str) -> Any:
+    """Return what JSON cannot carry."""
+    circle: list[Any] = []
+    circle.append(circle)
+    return {"keys": {(1, 2): "pair"}, "number": float("nan"), "circle": circle, "object": object}[kind]
+
+
+@inspect_command()
+def hangs(state: State) -> None:
+    """Reply never."""
+    threading.Event().wait(300)
+
+
+@inspect_command()
+def limits(state: State) -> Any:
+    """Return the time limits of a task."""
+    return [state.app.tasks["add"].soft_time_limit, state.app.tasks["add"].time_limit]
+
+
+@control_command()
+def note(state: State, path: str, number: int) -> int:
+    """Write a line."""
+    with Path(path).open("a") as file:
+        file.write(f"{number}\n")
+    return number

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from lavoro import AsyncResult, Lavoro, chain
+from lavoro.control.standard import NO_LIMITS
 from lavoro.exceptions import TaskRevokedError
 from lavoro.store.queues import worker_status
 from tests.conftest import Eventually
@@ -135,6 +138,82 @@ def test_tasks_are_revoked_by_their_stamps(
     words = "headers {'customer': 'y'} were not terminated"
     [reply] = control.broadcast("revoke_by_stamped_headers", {"headers": ["customer=y"], "terminate": True}, reply=True)
     assert reply == {"one@here": {"ok": words}}
+
+
+def test_odd_commands_and_faults(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, eventually: Eventually
+) -> None:
+    """Replies that JSON cannot carry, commands that hang, wrong names, a lost listener, processes started later."""
+    worker = start_worker("-c", "2", "-n", "one@here", url=migrated_url, app=COMMANDED)
+    control = sender.control
+
+    def ask(command: str, timeout: float = PATIENCE, **arguments: Any) -> Any:
+        return control.inspect("one@here", timeout=timeout)._request(command, **arguments)
+
+    assert ask("odd", kind="keys") == "{(1, 2): 'pair'}"
+    assert ask("odd", kind="number") == "nan"
+    assert "[[...]]" in ask("odd", kind="circle")
+    assert "object" in ask("odd", kind="object")
+    began = time.monotonic()
+    assert ask("hangs", timeout=0.5) is None
+    assert time.monotonic() - began < 5
+    assert ask("ping") == {"ok": "pong"}  # meanwhile
+    assert "cannot name a queue" in ask("add_consumer", queue="a\nb")["error"]
+    assert "Autoscale not enabled" in ask("autoscale", max=3, min=1)["error"]
+    assert ask("rate_limit", task_name="add", rate_limit="5/s") == {"error": NO_LIMITS}
+    assert ask("rate_limit", task_name="add", rate_limit=0) == {"ok": "rate limit disabled successfully"}
+    assert ask("time_limit", task_name="unknown", soft=1) == {"error": "unknown task"}
+    assert ask("memsample").endswith("MB")
+    assert "rss (sample)" in ask("memdump")
+    # A process that is started later
+    control.add_consumer("mail", reply=True, timeout=PATIENCE)
+    assert control.time_limit("add", 50, 60, reply=True, timeout=PATIENCE) == [
+        {"one@here": {"ok": "time limits set successfully"}}
+    ]
+    pid = worker.children[0].pid
+    os.kill(pid, signal.SIGKILL)
+    # While its only process is replaced, a node does not live.
+    eventually(lambda: _processes(ask("stats")) not in ([], [pid]), timeout=PATIENCE, why="it is replaced")
+    eventually(lambda: ask("limits") == [50, 60], timeout=PATIENCE, why="the process knows the limits")
+    assert sender.send_task("add", [1, 2], queue="mail").get(timeout=PATIENCE) == 3
+    # A listener that is lost
+    for _ in range(3):
+        rows(
+            sender, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lavoro-listener'"
+        )
+        assert ask("ping") == {"ok": "pong"}
+    # Each command is taken once
+    taken = rows(sender, "select count(*), count(distinct (command_id, node)) from lavoro.command_node")
+    assert taken[0][0] == taken[0][1]
+    assert rows(sender, "select * from lavoro.command_node where taken_at is null") == []
+
+
+def test_two_supervisors_of_one_name_carry_a_command_out_once(
+    start_worker: StartWorker, sender: Lavoro, migrated_url: str, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        start_worker("-c", "1", "-n", "one@here", url=migrated_url, app=COMMANDED)
+    lines = tmp_path / "lines"
+    for number in range(10):
+        arguments = {"path": str(lines), "number": number}
+        replies = sender.control.broadcast("note", arguments, reply=True, timeout=PATIENCE)
+        assert replies == [{"one@here": number}]
+    assert sender.control.ping(timeout=PATIENCE)  # what came before it was carried out
+    assert lines.read_text().split() == [str(number) for number in range(10)]
+
+
+def test_an_expired_command_is_not_carried_out(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    worker = start_worker("-c", "1", "-n", "one@here", url=migrated_url, app=COMMANDED)
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    sender.control.broadcast("resize_cache", {"size": 1}, expires=0.1)
+    time.sleep(0.2)  # until it is expired by the server's clock
+    os.kill(worker.process.pid, signal.SIGCONT)
+    [reply] = sender.control.broadcast("resize_cache", {"size": 2}, reply=True, timeout=PATIENCE)
+    assert reply["one@here"]["ok"] == "one@here: 1 of 2"
+
+
+def _processes(stats: Any) -> list[int]:
+    return stats["pool"]["processes"] if stats else []
 
 
 def _stamped(*values: Any) -> dict[str, Any]:

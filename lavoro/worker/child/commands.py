@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import threading
 from typing import Any
@@ -12,15 +11,11 @@ from lavoro.control.panel import Panel, State
 from lavoro.control.standard import STANDARD
 from lavoro.store import commands
 from lavoro.text.failing import failure
-from lavoro.text.printable import described
 from lavoro.worker.child.import_context import inherited
 from lavoro.worker.child.parts import Parts
 from lavoro.worker.pipe import Message
 
 logger = logging.getLogger("lavoro.worker")
-
-LONGEST = 4 << 20
-"""Characters of a reply."""
 
 
 def carry_out(parts: Parts, order: Message) -> None:
@@ -39,9 +34,7 @@ def _carry_out(parts: Parts, order: Message) -> None:
         value = {"error": failure(error)}
     if not order["replies"]:
         return
-    text = json.dumps(value, default=described)
-    if len(text) > LONGEST:
-        text = json.dumps({"error": f"the reply has {len(text):,} characters, more than {LONGEST:,}"})
+    text = commands.as_json(value)
     with child.app.database.tx() as tx:
         commands.reply(tx, order["id"], node=parts.settings.hostname, text=text)
 

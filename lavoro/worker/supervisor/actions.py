@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lavoro.calling.routing import checked_name
 from lavoro.text.plural import counted
 from lavoro.worker.config import WorkerConfig
 from lavoro.worker.supervisor.activity import Activity
@@ -42,7 +43,7 @@ class Actions:
         """The functions by the names of their commands."""
         own = (
             self.ping, self.stats, self.shutdown, self.quiet, self.resume, self.pool_grow, self.pool_shrink,
-            self.pool_restart, self.add_consumer, self.cancel_consumer, self.heartbeat,
+            self.pool_restart, self.autoscale, self.add_consumer, self.cancel_consumer, self.heartbeat,
         )  # fmt: skip
         return {function.__name__: function for function in own}
 
@@ -74,15 +75,17 @@ class Actions:
 
     # Its queues
 
-    def add_consumer(self, queue: str) -> Any:
-        """Serve one more queue."""
+    def add_consumer(
+        self, queue: str, exchange: Any = None, exchange_type: Any = None, routing_key: Any = None, **options: Any
+    ) -> Any:
+        """Serve one more queue; exchanges and keys are passed over. Raises ValueError for a wrong name."""
         served = self._orders.config().queues
         if queue in served:
             return {"ok": f"already consuming from {queue!r}"}
-        self._orders.serve((*served, queue))
+        self._orders.serve((*served, checked_name(queue)))
         return {"ok": f"add consumer {queue}"}
 
-    def cancel_consumer(self, queue: str) -> Any:
+    def cancel_consumer(self, queue: str, **options: Any) -> Any:
         """Serve a queue no longer."""
         served = self._orders.config().queues
         if queue in served:
@@ -91,8 +94,8 @@ class Actions:
 
     # Its processes
 
-    def pool_restart(self) -> Any:
-        """Replace all processes one by one."""
+    def pool_restart(self, modules: Any = None, reload: bool = False, reloader: Any = None) -> Any:
+        """Replace all processes one by one; each imports all modules anew."""
         self._orders.reload()
         return {"ok": "reload started"}
 
@@ -105,6 +108,10 @@ class Actions:
         """Have ``n`` fewer slots."""
         self._resize(-int(n))
         return {"ok": "pool will shrink"}
+
+    def autoscale(self, max: int | None = None, min: int | None = None) -> Any:
+        """Refuse: the number of slots follows no load."""
+        raise Refused("Autoscale not enabled: this release has none; pool_grow and pool_shrink change the slots")
 
     def _resize(self, more: int) -> None:
         config = self._orders.config()

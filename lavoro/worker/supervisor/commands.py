@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from lavoro.store import commands
-from lavoro.store.commands import Command
+from lavoro.store.commands import Command, as_json
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.loop import Loop
+from lavoro.worker.supervisor.process import ChildProcess
 from lavoro.worker.supervisor.upkeep import Upkeep
 
 logger = logging.getLogger("lavoro.worker")
 
 Action = Callable[..., Any]
+
+
+LASTING = frozenset(("time_limit",))
+"""Commands that change a process, and that each process started later has to carry out."""
 
 
 class Refused(Exception):
@@ -31,9 +36,25 @@ class Commands:
     ``actions`` are those of the node; the first ready child has the application, so it gets each other command.
     """
 
-    def __init__(self, node: str, loop: Loop, upkeep: Upkeep, children: Children) -> None:
-        self._node, self._loop, self._upkeep, self._children = node, loop, upkeep, children
+    def __init__(
+        self, node: str, loop: Loop, upkeep: Upkeep, children: Children, *, every: float = math.inf
+    ) -> None:  # fmt: skip
+        self._node, self._loop, self._upkeep, self._children, self._every = node, loop, upkeep, children, every
         self.actions: Mapping[str, Action] = {}
+        self._lasting: dict[tuple[str, Any], Command] = {}
+        """The last of the commands that processes started later carry out too, by name and task."""
+        self._look_at = 0.0
+
+    def check(self, now: float) -> None:
+        """Look where no notification tells of commands: every so many seconds."""
+        if now >= self._look_at and self._every < math.inf:
+            self._look_at = now + self._every
+            self.look()
+
+    def begin(self, child: ChildProcess) -> None:
+        """Have a child that was started later do what others were told before."""
+        for command in self._lasting.values():
+            child.pipe.send("command", **command._asdict(), replies=False)
 
     def look(self, node: str | None = None) -> None:
         """Take what was sent to this node, if it is the one that is named or None; for any thread."""
@@ -59,6 +80,8 @@ class Commands:
 
     def _pass_on(self, command: Command) -> None:
         """Have each ready child carry it out, and the first one reply."""
+        if command.name in LASTING:
+            self._lasting[command.name, command.arguments.get("task_name")] = command
         ready = sorted(self._children.ready, key=lambda child: child.number)
         for child in ready:
             child.pipe.send("command", **command._asdict(), replies=child is ready[0])
@@ -67,5 +90,5 @@ class Commands:
 
     def reply(self, id: int, value: Any) -> None:
         """Store the reply of this node."""
-        text = json.dumps(value, default=repr)
+        text = as_json(value)
         self._upkeep.ask(lambda tx: commands.reply(tx, id, node=self._node, text=text))

@@ -24,6 +24,11 @@ class CurrentConfig:
         self._adjusted.update(values)
         self.config = self.adjusted(self.config)
 
+    @property
+    def serves_others(self) -> bool:
+        """Whether a command has changed the queues."""
+        return "queues" in self._adjusted
+
     def adjusted(self, told: WorkerConfig) -> WorkerConfig:
         """Return a configuration with the values that commands have changed."""
         return dataclasses.replace(told, **self._adjusted)

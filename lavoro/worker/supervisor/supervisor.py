@@ -90,7 +90,8 @@ class Supervisor:
         leases = Leases(database, config, loop=self._loop, children=children, node=self._hostname)
         upkeep = leases.upkeep
         ticking = Ticking(children, runs=config.runs_schedules)
-        commands = Commands(self._hostname, self._loop, upkeep, children)
+        every = math.inf if database.listens else config.lease / 4
+        commands = Commands(self._hostname, self._loop, upkeep, children, every=every)
         heard = Heard(
             upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),
@@ -190,6 +191,7 @@ class Supervisor:
         if self._parent.has_gone() and not self._stopping.begun:  # a second order would be a cold stop
             self._obey(signal.SIGTERM)
         next_limit = self._services.leases.check(now)
+        self._services.commands.check(now)
         self._stopping.enforce(now)
         self._children.enforce(now)
         self._services.activity.check()
@@ -306,9 +308,12 @@ class Supervisor:
         self._children.mark_ready(child)
         self._services.notifications.update()
         self._services.leases.handlers.call_if_due()
+        self._services.commands.begin(child)
         self._services.commands.look()
         self._services.ticking.choose()
         config = self._current.config
+        if self._current.serves_others:  # they may have changed while it began
+            child.pipe.send("queues", queues=config.queues)
         if self._said_ready or len(self._children.ready) < config.processes:
             return
         self._said_ready = True

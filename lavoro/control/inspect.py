@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lavoro.control.sending import Answer, Sending, chosen
+from lavoro.control.sending import Answer, Sending, chosen, nodes_of
+from lavoro.runtime.importing import collecting_nothing
 from lavoro.store import commands
 from lavoro.store.commands import InFlight, Process, Scheduled
 
@@ -50,35 +51,36 @@ class Inspect:
         """List tasks for later: each under one of the nodes that serve its queue, the next first, at most 10,000."""
         with self.app.database.tx() as tx:
             found, tasks = commands.processes(tx), commands.scheduled(tx, most=MOST_SCHEDULED)
-        return self._by_node(found, ((task.node, _scheduled_info(task, safe=bool(safe))) for task in tasks))
+        return self._by_node(nodes_of(found), ((task.node, _scheduled_info(task, safe=bool(safe))) for task in tasks))
 
     def revoked(self) -> ByNode:
         """List the ids of tasks that must not start; all nodes know the same."""
         with self.app.database.tx() as tx:
             found, ids = commands.processes(tx), commands.revoked(tx)
-        return self._by_node(found, ((node, id) for node in dict.fromkeys(p.node for p in found) for id in ids))
+        nodes = nodes_of(found)
+        return self._by_node(nodes, ((node, id) for node in nodes for id in ids))
 
     def registered(self, *taskinfoitems: str) -> ByNode:
         """List the tasks that workers know; with names of attributes, those of each task too."""
         if taskinfoitems:
             return self._ask("registered", taskinfoitems=list(taskinfoitems))
         found = self._processes()
-        return self._shaped({process.node: list(process.tasks) for process in reversed(found)}, found)
+        return self._shaped({process.node: list(process.tasks) for process in reversed(found)})
 
     registered_tasks = registered
 
     def active_queues(self) -> ByNode:
         """List the queues that workers serve, in Celery's form."""
         found = self._processes()
-        return self._shaped({p.node: [_queue_info(queue) for queue in p.queues] for p in reversed(found)}, found)
+        return self._shaped({p.node: [_queue_info(queue) for queue in p.queues] for p in reversed(found)})
 
     def query_task(self, *ids: str | Sequence[str]) -> ByNode:
         """Return ``{node: {id: [state, info]}}`` for tasks that workers have; state: active, reserved or scheduled."""
         wanted = {id for each in ids for id in ([each] if isinstance(each, str) else each)}
         with self.app.database.tx() as tx:
-            found, flying = commands.processes(tx), commands.in_flight(tx)
+            nodes, flying = commands.in_flight(tx)
             later = commands.scheduled(tx, most=MOST_SCHEDULED)
-        answers: dict[str, dict[str, Any]] = {process.node: {} for process in found}
+        answers: dict[str, dict[str, Any]] = {node: {} for node in nodes}
         for task in flying:
             if _id_of(task) in wanted:
                 answers[task.node][_id_of(task)] = ["active" if task.active else "reserved", _info(task)]
@@ -86,12 +88,12 @@ class Inspect:
             if _id_of(waiting) in wanted:
                 info = _scheduled_info(waiting)["request"]
                 answers.setdefault(waiting.node, {})[_id_of(waiting)] = ["scheduled", info]
-        return self._shaped(answers, found)
+        return self._shaped(answers)
 
     def clock(self) -> ByNode:
         """Return the time in microseconds: there is no logical clock, the database's rows have times."""
         found = self._processes()
-        return self._shaped({p.node: {"clock": time.time_ns() // 1000} for p in found}, found)
+        return self._shaped({p.node: {"clock": time.time_ns() // 1000} for p in found})
 
     # From workers
 
@@ -131,7 +133,9 @@ class Inspect:
 
     def nodes(self) -> list[str]:
         """Name the live nodes that are asked."""
-        return chosen(self._processes(), destination=self.destination, pattern=self.pattern, matcher=self.matcher)
+        return chosen(
+            nodes_of(self._processes()), destination=self.destination, pattern=self.pattern, matcher=self.matcher
+        )
 
     # How
 
@@ -140,19 +144,20 @@ class Inspect:
             return commands.processes(tx)
 
     def _in_flight(self, wanted: Callable[[InFlight], bool], *, safe: bool) -> ByNode:
-        with self.app.database.tx() as tx:
-            found, tasks = commands.processes(tx), commands.in_flight(tx)
-        return self._by_node(found, ((task.node, _info(task, safe=safe)) for task in tasks if wanted(task)))
+        with collecting_nothing():  # searches of ten thousand new objects for garbage would double the time
+            with self.app.database.tx() as tx:
+                nodes, tasks = commands.in_flight(tx)
+            return self._by_node(nodes, ((task.node, _info(task, safe=safe)) for task in tasks if wanted(task)))
 
-    def _by_node(self, found: list[Process], items: Iterable[tuple[str, Any]]) -> ByNode:
-        answers: dict[str, list[Any]] = {process.node: [] for process in found}
+    def _by_node(self, nodes: Iterable[str], items: Iterable[tuple[str, Any]]) -> ByNode:
+        answers: dict[str, list[Any]] = {node: [] for node in nodes}
         for node, item in items:
             answers.setdefault(node, []).append(item)
-        return self._shaped(answers, found)
+        return self._shaped(answers)
 
-    def _shaped(self, answers: Mapping[str, Any], found: list[Process]) -> ByNode:
+    def _shaped(self, answers: Mapping[str, Any]) -> ByNode:
         """Return the answers of the nodes that are asked, in Celery's form."""
-        nodes = chosen(found, destination=self.destination, pattern=self.pattern, matcher=self.matcher)
+        nodes = chosen(sorted(answers), destination=self.destination, pattern=self.pattern, matcher=self.matcher)
         replies = [{node: answers[node]} for node in nodes[: self.limit]]
         for reply in replies if self.callback is not None else ():
             self.callback(reply)  # type: ignore[misc]
@@ -180,21 +185,20 @@ def _id_of(task: InFlight | Scheduled) -> str:
 
 def _info(task: InFlight, *, safe: bool = False) -> dict[str, Any]:
     """Return a claimed task in Celery's form."""
-    return {
-        **_common(task, safe=safe),
-        "time_start": task.started if task.active else None,
-        "acknowledged": task.active,
-        "worker_pid": task.pid if task.active else None,
-    }
+    info = _waiting(task, safe=safe)
+    if task.active:
+        info["time_start"], info["acknowledged"], info["worker_pid"] = task.started, True, task.pid
+    return info
 
 
 def _scheduled_info(task: Scheduled, *, safe: bool = False) -> dict[str, Any]:
-    request = {**_common(task, safe=safe), "time_start": None, "acknowledged": False, "worker_pid": None}
-    return {"eta": task.due.isoformat(timespec="microseconds"), "priority": TIMER, "request": request}
+    eta = task.due.isoformat(timespec="microseconds")
+    return {"eta": eta, "priority": TIMER, "request": _waiting(task, safe=safe)}
 
 
-def _common(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:
-    args, kwargs = json.loads(task.args or "[]"), json.loads(task.kwargs or "{}")
+def _waiting(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:
+    """Return a task that has not begun; one object for all, as there may be ten thousand."""
+    args, kwargs = json.loads(task.args) if task.args else [], json.loads(task.kwargs) if task.kwargs else {}
     return {
         "id": _id_of(task),
         "name": task.name,
@@ -202,9 +206,12 @@ def _common(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:
         "kwargs": repr(kwargs) if safe else kwargs,
         "type": task.name,
         "hostname": task.node,
+        "time_start": None,
+        "acknowledged": False,
         "delivery_info": {
             "exchange": "", "routing_key": task.queue, "priority": task.priority, "redelivered": task.attempt > 1,
         },
+        "worker_pid": None,
     }  # fmt: skip
 
 

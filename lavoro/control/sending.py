@@ -26,10 +26,10 @@ EXPIRES = 600.0
 
 
 def chosen(
-    processes: Iterable[Process], *, destination: Sequence[str] | str | None, pattern: str | None, matcher: str | None
+    names: Iterable[str], *, destination: Sequence[str] | str | None, pattern: str | None, matcher: str | None
 ) -> list[str]:
-    """Name the nodes that a command is for: those of a destination, that match a pattern; both None: all."""
-    nodes = dict.fromkeys(process.node for process in processes)
+    """Choose the nodes that a command is for: those of a destination, that match a pattern; both None: all."""
+    nodes = dict.fromkeys(names)
     if destination is not None:
         wanted = [destination] if isinstance(destination, str) else list(destination)
         nodes = {node: None for node in nodes if node in wanted}
@@ -37,6 +37,11 @@ def chosen(
         return list(nodes)
     fits = matching(pattern, matcher)
     return [node for node in nodes if fits(node)]
+
+
+def nodes_of(processes: Iterable[Process]) -> list[str]:
+    """Name the nodes of processes."""
+    return list(dict.fromkeys(process.node for process in processes))
 
 
 def matching(pattern: str, matcher: str | None) -> Callable[[str], bool]:
@@ -78,7 +83,7 @@ class Sending:
     ) -> None:  # fmt: skip
         """Send it to the nodes that live now; it expires after so many seconds."""
         with self._database.tx() as tx:
-            nodes = chosen(commands.processes(tx), destination=destination, pattern=pattern, matcher=matcher)
+            nodes = chosen(nodes_of(commands.processes(tx)), destination=destination, pattern=pattern, matcher=matcher)
             if nodes:
                 self.id, self.nodes = commands.send(
                     tx, self._name, self._arguments, nodes=nodes, sender=sender(), expires=expires

@@ -131,9 +131,11 @@ def processes(tx: Tx) -> list[Process]:
     return [Process._make(row) for row in tx.run("live_nodes")]
 
 
-def in_flight(tx: Tx) -> list[InFlight]:
-    """List the tasks that live nodes have claimed."""
-    return [InFlight._make(row) for row in tx.run("list_in_flight")]
+def in_flight(tx: Tx) -> tuple[list[str], list[InFlight]]:
+    """Return the live nodes, and the tasks that they have claimed: by one statement, so as of one moment."""
+    rows = tx.run("list_in_flight")
+    nodes = dict.fromkeys(row[0] for row in rows)
+    return list(nodes), [InFlight._make(row) for row in rows if row[2] is not None]
 
 
 def scheduled(tx: Tx, *, most: int) -> list[Scheduled]:

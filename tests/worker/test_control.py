@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from lavoro import AsyncResult, Lavoro, chain
 from lavoro.control.standard import NO_LIMITS
 from lavoro.exceptions import TaskRevokedError
 from lavoro.store.queues import worker_status
+from lavoro.store.tx import Tx
 from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
@@ -200,6 +202,36 @@ def test_two_supervisors_of_one_name_carry_a_command_out_once(
         assert replies == [{"one@here": number}]
     assert sender.control.ping(timeout=PATIENCE)  # what came before it was carried out
     assert lines.read_text().split() == [str(number) for number in range(10)]
+
+
+MANY = """
+insert into lavoro.worker (node, process, host, pid, pool, slots, queues, release, lease, expires_at, tasks)
+select 'node' || number || '@here', 0, 'here', number, 'gevent', 200, array['celery'], '1', '1 hour',
+    clock_timestamp() + interval '1 hour', array['add'] from generate_series(1, 51) as number;
+insert into lavoro.running (id, worker_id, queue, priority, attempt, retries, crashes, due_at, created_at, name, args)
+select gen_random_uuid(), w.id, 'celery', 0, 1, 0, 0, now(), now(), 'add', '[1, 2]'
+from lavoro.worker w cross join generate_series(1, 200) where node <> 'node51@here'
+"""
+
+
+def test_ten_thousand_running_tasks_are_listed_by_one_statement(
+    sender: Lavoro, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute(MANY)
+    statements: list[str] = []
+    execute = Tx.execute
+    monkeypatch.setattr(Tx, "execute", lambda tx, name, *rest: statements.append(name) or execute(tx, name, *rest))
+    found: dict[str, Any] = {}
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        found = sender.control.inspect().active() or {}
+        seconds.append(time.perf_counter() - began)
+    assert statements == ["list_in_flight"] * 5
+    assert sum(map(len, found.values())) == 10_000
+    assert (len(found), found["node51@here"]) == (51, [])
+    assert min(seconds) < 0.5  # 0.1 on a machine with nothing else to do
 
 
 def test_an_expired_command_is_not_carried_out(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:

@@ -20,6 +20,8 @@ from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, Ledger, StartWorker, rows
 
 WAITING = "select id::text, attempt, crashes, retries from lavoro.waiting order by due_at"
+CLAIMERS = """
+    select 1 from pg_stat_activity where datname = current_database() and application_name = 'lavoro-claimer'"""
 
 
 @pytest.mark.parametrize("pool", ["gevent", pytest.param("threads", marks=pytest.mark.slow), "prefork"])
@@ -36,6 +38,7 @@ def test_warm_stop(
     late = [sender.send_task("nap", [0]).id for _ in range(3)]
     worker.send(signal.SIGTERM)
     worker.until("SIGTERM")
+    eventually(lambda: not rows(sender, CLAIMERS), timeout=PATIENCE, why="nothing is claimed any more")
     gate.touch()
     assert worker.wait() == 0
     assert all(sender.AsyncResult(id).state == "SUCCESS" for id in short)

@@ -23,7 +23,7 @@ GROUPS = {
     "Look": ("status", "inspect", "task", "queue", "schedule"),
     "Change": ("control", "purge"),
     "Set up and repair": ("migrate", "check", "doctor", "db", "health"),
-    "Others": ("report", "shell"),
+    "Others": ("report", "shell", "upgrade"),
 }
 """The verbs, as the help shows them."""
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)

@@ -330,7 +330,6 @@ ABSENT: dict[str, Absent] = {
     "lavoro logtool": Absent("refused", "it read logs of Celery: worker --log-format json writes a log for jq"),
     "lavoro multi": Absent("refused", f"several workers are several commands: {_MANAGED}"),
     "lavoro graph": Absent("refused", "there is no such command: AsyncResult.graph has the tasks that a task led to"),
-    "lavoro upgrade": Absent("refused", "settings have their lower-case names only: rename them"),
 }  # fmt: skip
 
 

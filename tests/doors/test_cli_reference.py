@@ -127,6 +127,7 @@ COMMANDS = [
     "queue resume other",
     "queue move other apart --yes",
     "task list",
+    "task show an-id",
     "task export",
     "task move --to other --all --yes",
     "task run --all --yes",
@@ -135,6 +136,7 @@ COMMANDS = [
     "task delete --all --yes",
     "queue purge other --yes",
     "purge -f -Q celery,other",
+    "upgrade settings conf.py",
 ]
 """A command for each verb, in an order in which each finds what it needs."""
 
@@ -151,7 +153,11 @@ def app(migrated_url: str) -> Iterator[Lavoro]:
         yield app
 
 
-def test_json_is_as_the_schemas_say(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_as_the_schemas_say(
+    app: Lavoro, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf.py").write_text("CELERY_ALWAYS_EAGER = True\n")
     app.send_task("shop.add", (1, 2), task_id="an-id", queue="apart")
     app.complete("an-id", 3)
     with app.database.tx() as tx:

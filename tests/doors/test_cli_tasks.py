@@ -107,6 +107,16 @@ def test_each_action_on_each_state(app: Lavoro, run: Run, verb: str, before: str
         assert err.count("\n") == 1
 
 
+def test_show_says_why_a_task_waits(app: Lavoro, run: Run) -> None:
+    waiting, failed, held = send(app, "waiting"), send(app, "FAILURE"), send(app, "held")
+    whys = {id: json.loads(run("task", "show", id, "--json")[1])["why"] for id in (waiting, failed, held)}
+    assert [*whys.values()] == ["no live worker serves the queue celery", "ended as FAILURE", "waits for 1 of 1 task"]
+    run("queue", "pause", "celery")
+    assert "why:       the queue celery is paused: lavoro queue resume\n" in run("task", "show", waiting)[1]
+    assert '"exc_type"' in run("task", "show", failed)[1]
+    assert run("task", "show", "nothing")[:2] == (5, "")
+
+
 def test_several_ids_of_which_some_cannot(app: Lavoro, run: Run) -> None:
     good, done = send(app, "waiting"), send(app, "SUCCESS")
     code, out, err = run("task", "revoke", good, done, "nothing")

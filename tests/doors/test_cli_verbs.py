@@ -212,3 +212,23 @@ def test_shell_has_the_application_and_its_tasks(tmp_path: Path, migrated_url: s
     assert "3 shop True shop.add" in done.stdout
     refuses(lavoro(tmp_path, "shell", "-A", "shop", "-B"), "bpython is not installed: pip install bpython")
     refuses(lavoro(tmp_path, "shell", "-A", "shop", "--gevent"), "python -m gevent.monkey -m lavoro shell", code=2)
+
+
+def test_upgrade_gives_settings_their_names(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "conf.py"
+    old = "CELERY_ALWAYS_EAGER = True  # CELERY_ALWAYS_EAGER\r\nDEBUG = 1\nX = {'CELERYD_POOL': \"CELERYD_POOL is\"}\n"
+    new = "task_always_eager = True  # CELERY_ALWAYS_EAGER\r\nDEBUG = 1\nX = {'worker_pool': \"CELERYD_POOL is\"}\n"
+    file.write_bytes(old.encode())
+    code, out, err = run("upgrade", "settings", str(file))
+    assert (code, file.read_bytes()) == (0, new.encode())
+    assert out.splitlines()[:2] == ["CELERY_ALWAYS_EAGER -> task_always_eager", "CELERYD_POOL -> worker_pool"]
+    assert (tmp_path / "conf.py.orig").read_bytes() == old.encode()
+    assert err == f"the file as it was is {file}.orig\n"
+    assert run("upgrade", "settings", str(file)) == (0, f"nothing to replace in {file}\n", "")
+    file.write_bytes(old.encode())
+    found = json.loads(run("upgrade", "settings", "--django", "--no-backup", "--json", str(file))[1])
+    assert found["renamed"]["CELERYD_POOL"] == "CELERY_WORKER_POOL"
+    assert found["backup"] is None
+    file.write_text("def (")
+    code, _, err = run("upgrade", "settings", str(file))
+    assert (code, file.read_text(), "cannot be read as Python" in err) == (1, "def (", True)

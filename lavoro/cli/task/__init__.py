@@ -7,6 +7,7 @@ import click
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.task.asking import export, listing
 from lavoro.cli.task.changing import delete, move, retry, revoke, run
+from lavoro.cli.task.showing import show
 
 
 @click.group(short_help="List, show and change tasks.")
@@ -17,5 +18,5 @@ def task(context: click.Context, app: str | None) -> None:
     context.obj = app or context.obj
 
 
-for _command in (listing, retry, revoke, delete, move, run, export):
+for _command in (listing, show, retry, revoke, delete, move, run, export):
     task.add_command(_command)

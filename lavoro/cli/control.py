@@ -93,7 +93,7 @@ CONTROL: dict[str, Command] = {
 def _list(known: dict[str, Command], kind: str) -> Callable[[Any], Any]:
     def show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         if value:
-            for name, each in sorted({**known, **_own(kind)}.items()):
+            for name, each in sorted({**_own(kind), **known}.items()):
                 say(f"{f'{name} {each.usage}':<40} {each.help}".rstrip())
             context.exit()
 
@@ -186,7 +186,7 @@ def _own(kind: str) -> dict[str, Command]:
 
 
 def _command(context: click.Context, name: str, known: dict[str, Command], kind: str) -> Command:
-    every = {**known, **_own(kind)}
+    every = {**_own(kind), **known}
     if name not in every:
         near = spelling.nearest(name, frozenset(every))
         hint = f"did you mean {near!r}?" if near else f"see lavoro {kind} --list"

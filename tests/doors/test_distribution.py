@@ -132,9 +132,9 @@ def test_command_celery_runs_tasks(environment: Environment, project: Path, migr
 
 
 def test_later_command_is_one_sentence(environment: Environment, project: Path) -> None:
-    said = environment.run("celery", "-A", "proj", "inspect", cwd=project)
+    said = environment.run("celery", "-A", "proj", "amqp", cwd=project)
     assert (said.returncode, said.stdout) == (2, "")
-    assert said.stderr.startswith("lavoro: lavoro inspect: this release has no remote control")
+    assert said.stderr.startswith("lavoro: lavoro amqp: there is no message broker")
     assert said.stderr.count("\n") == 1
 
 

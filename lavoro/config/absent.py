@@ -193,7 +193,6 @@ _PUT_BACK = "a task that failed or timed out is not put back: leave it out, and 
 _PING = "beat answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
 _EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
-_CONTROL = "this release has no remote control: app.revoke ends tasks, `lavoro status` shows workers and queues"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
@@ -242,7 +241,6 @@ ABSENT: dict[str, Absent] = {
     "worker_proc_alive_timeout": Absent("ignored", "a new process has as long as its imports take", (4.0,)),
     "result_extended": Absent("ignored", "results always have name, arguments, worker and queue", (False,)),
     "worker_disable_rate_limits": Absent("ignored", _RATES, (False,)),
-    "worker_enable_remote_control": Absent("ignored", _CONTROL, (True,)),
     # Options of tasks
     "@task.rate_limit": Absent("warned", _RATES),
     **dict.fromkeys(

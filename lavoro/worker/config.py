@@ -98,6 +98,7 @@ class WorkerConfig:
     stops_node: bool
     """Whether functions run once for the node after its last task."""
     runs_schedules: bool = True
+    answers_commands: bool = True
     tick_expires: float | None = None
     command_expires: float | None = None
     notes: tuple[str, ...] = ()
@@ -152,6 +153,7 @@ _SETTINGS = {
     "success_expires": "result_expires",
     "failure_expires": "lavoro_failure_expires",
     "runs_schedules": "lavoro_run_schedules",
+    "answers_commands": "worker_enable_remote_control",
     "tick_expires": "lavoro_tick_expires",
     "command_expires": "lavoro_command_expires",
 }
@@ -192,6 +194,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         starts_node=bool(app.startup.of("fleet", "worker")),
         stops_node=bool(app.shutdown.of("worker")),
         runs_schedules=conf.lavoro_run_schedules if options.beat is None else options.beat,
+        answers_commands=bool(conf.worker_enable_remote_control),
         tick_expires=conf.seconds("lavoro_tick_expires") or None,
         command_expires=conf.seconds("lavoro_command_expires") or None,
     )

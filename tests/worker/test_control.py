@@ -98,6 +98,14 @@ def test_questions_and_commands(
     assert list(inspect.ping() or {}) == ["one@here"]
 
 
+def test_a_worker_that_answers_no_commands(start_worker: StartWorker, sender: Lavoro, migrated_url: str) -> None:
+    """The setting is for nodes that no one else may command; its tasks are shown all the same."""
+    worker = start_worker("-c", "1", "-n", "one@here", "--", "worker.enable_remote_control=0", url=migrated_url)
+    assert sender.control.broadcast("shutdown", reply=True, timeout=0.5) == []
+    assert sender.control.inspect().active() == {"one@here": []}
+    assert worker.process.poll() is None
+
+
 def test_no_worker(sender: Lavoro) -> None:
     """Nothing is waited for, and nothing is stored."""
     began = time.monotonic()

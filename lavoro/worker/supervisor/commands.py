@@ -40,6 +40,8 @@ class Commands:
         self, node: str, loop: Loop, upkeep: Upkeep, children: Children, *, every: float = math.inf
     ) -> None:  # fmt: skip
         self._node, self._loop, self._upkeep, self._children, self._every = node, loop, upkeep, children, every
+        self.enabled = True
+        """Whether commands are carried out: the setting ``worker_enable_remote_control``."""
         self.actions: Mapping[str, Action] = {}
         self._lasting: dict[tuple[str, Any], Command] = {}
         """The last of the commands that processes started later carry out too, by name and task."""
@@ -58,7 +60,7 @@ class Commands:
 
     def look(self, node: str | None = None) -> None:
         """Take what was sent to this node, if it is the one that is named or None; for any thread."""
-        if node in (None, self._node):
+        if self.enabled and node in (None, self._node):
             self._upkeep.ask(self._take)
 
     def _take(self, tx: Tx) -> None:

@@ -92,6 +92,7 @@ class Supervisor:
         ticking = Ticking(children, runs=config.runs_schedules)
         every = math.inf if database.listens else config.lease / 4
         commands = Commands(self._hostname, self._loop, upkeep, children, every=every)
+        commands.enabled = config.answers_commands
         heard = Heard(
             upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),

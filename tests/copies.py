@@ -25,7 +25,7 @@ from typing import IO, Any
 
 ROOT = str(Path(__file__).parents[1])
 LIBRARIES = (
-    "click", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker", "logging.config", "email.parser",
+    "click", "click.shell_completion", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker", "logging.config", "email.parser",
     "difflib", "mmap", "resource", "shlex", "zoneinfo",
 )  # fmt: skip
 """What Lavoro imports of others: SQLAlchemy's dialect leaves the import of psycopg to the first engine."""

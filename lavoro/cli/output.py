@@ -74,8 +74,11 @@ def is_terminal() -> bool:
 
 
 def width() -> int:
-    """Return the characters of a line; without a terminal there are as many as a line needs."""
-    return shutil.get_terminal_size((80 if is_terminal() else ENDLESS, 24)).columns
+    """Return the characters of a line; without a terminal there are as many as a line needs, or COLUMNS says."""
+    if is_terminal():
+        return shutil.get_terminal_size().columns
+    given = os.environ.get("COLUMNS", "")  # not the terminal of the process, which may print elsewhere
+    return int(given) if given.isdigit() else ENDLESS
 
 
 def narrow() -> bool:

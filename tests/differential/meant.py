@@ -27,7 +27,7 @@ _KILLED = "`on_failure` of a task whose process was killed"
 _TWO = "two entries of one name"
 _OTHER_NAMES = "other names of the modules of beat, events, bootsteps, backends and helpers"
 _REPR = "`repr` of applications and tasks"
-_LATER = "attributes of `app` that need a broker, `beat` or commands"
+_LATER = "attributes of `app` that need a broker or `beat`"
 
 _UNBOUND = "attributes of `Task` and of plain tasks that nothing set"
 _INTERNAL = "what Celery's own code asks of tasks: `from_config`, `request_stack` and their like"

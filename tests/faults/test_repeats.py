@@ -236,6 +236,7 @@ def test_a_repeat_waits_for_the_standby_too(own_cluster: Cluster) -> None:
         app.send_task("echo")
         own_cluster.execute("alter system set synchronous_standby_names = 'gone'")
         own_cluster.execute("select pg_reload_conf()")
+        _until_commits_wait(url, observer)
         waits = "select 1 from pg_stat_activity where wait_event = 'SyncRep'"
         with ThreadPoolExecutor() as threads:
             id = uuid7()
@@ -252,6 +253,22 @@ def test_a_repeat_waits_for_the_standby_too(own_cluster: Cluster) -> None:
         app.database.patience = 30.0
         app.database.dispose()
         app.send_task("echo")
+
+
+def _until_commits_wait(url: str, observer: psycopg.Connection[Any]) -> None:
+    """Return when commits wait for the standby: another process of the server has read the new setting by then."""
+    deadline = time.monotonic() + 60
+    with psycopg.connect(url, autocommit=True) as probe, ThreadPoolExecutor() as threads:
+        pid, waits = probe.info.backend_pid, "select 1 from pg_stat_activity where wait_event = 'SyncRep' and pid = %s"
+        while True:
+            assert time.monotonic() < deadline
+            writing = threads.submit(probe.execute, "update lavoro.meta set name = name")
+            while not (waiting := observer.execute(waits, [pid]).fetchall()) and not writing.done():
+                pass
+            if waiting:
+                observer.execute("select pg_cancel_backend(%s)", [pid])
+                writing.result(60)
+                return
 
 
 def test_whatever_meets_whatever(stage: Stage, cluster: Cluster) -> None:

@@ -61,6 +61,7 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("end_steps", "finished"): STEP | NEVER_RAN,
     ("requeue_tasks", "waiting"): set(),
     ("requeue_tasks", "attempt"): {"ended_at", "heir"},
+    ("replay_tasks", "attempt"): {"heir"},
     ("rescue_tasks", "waiting"): set(),
     ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback", "heir"},
     ("rescue_tasks", "finished"): {"finished_at", "runtime", "result_payload", "children", "traceback"},

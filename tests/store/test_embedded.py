@@ -252,7 +252,7 @@ def test_ctrl_c_while_it_is_made(folder: Path, slow_wheel: Path, app: str) -> No
     """Nothing is left of it, and it is told in one line."""
     lavoro = [sys.executable, "-m", "lavoro"]
     migrate = interrupt_initdb(folder, *lavoro, "migrate", "-A", app, cwd=slow_wheel)
-    assert (migrate.returncode, migrate.stderr.splitlines()[-1]) == (1, "lavoro: aborted")
+    assert (migrate.returncode, migrate.stderr.splitlines()[-1]) == (130, "lavoro: interrupted")
     worker = interrupt_initdb(folder, *lavoro, "worker", "-A", app, cwd=slow_wheel)
     assert worker.returncode == 0
     said = [line.partition("] ")[2] for line in worker.stderr.splitlines()]

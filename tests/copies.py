@@ -25,8 +25,8 @@ from typing import IO, Any
 
 ROOT = str(Path(__file__).parents[1])
 LIBRARIES = (
-    "click", "click.shell_completion", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker", "logging.config", "email.parser",
-    "difflib", "mmap", "resource", "shlex", "zoneinfo",
+    "click", "click.shell_completion", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker",
+    "logging.config", "email.parser", "difflib", "mmap", "resource", "shlex", "zoneinfo",
 )  # fmt: skip
 """What Lavoro imports of others: SQLAlchemy's dialect leaves the import of psycopg to the first engine."""
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PSYCOPG")

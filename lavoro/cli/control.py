@@ -15,19 +15,12 @@ from lavoro.cli.options import APP_OPTION, comma_separated
 from lavoro.cli.output import say, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.config import spelling
-from lavoro.control import Panel
+from lavoro.control.panel import CommandInfo, Panel
+from lavoro.control.standard import STANDARD
 from lavoro.store import commands
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in ("true", "yes", "1", "on"):
-        return True
-    if text.lower() in ("false", "no", "0", "off"):
-        return False
-    raise ValueError(text)
 
 
 class Command(NamedTuple):
@@ -50,57 +43,21 @@ class Command(NamedTuple):
         return " ".join([*named, *[f"{self.variadic.upper()}..."] * bool(self.variadic)])
 
 
-INSPECT: dict[str, Command] = {
-    "active": Command("Tasks that run."),
-    "active_queues": Command("Queues that are served."),
-    "clock": Command("The time."),
-    "conf": Command("Settings.", (("with_defaults", _flag),)),
-    "memsample": Command("Resident memory."),
-    "ping": Command("Who answers."),
-    "query_task": Command("Tasks by their ids.", variadic="ids"),
-    "registered": Command("Tasks that are known.", variadic="attributes"),
-    "report": Command("Releases and settings."),
-    "reserved": Command("Tasks that are claimed and have not begun."),
-    "revoked": Command("Ids of tasks that must not start."),
-    "scheduled": Command("Tasks for later."),
-    "stats": Command("Numbers of tasks, the pool, use of the system."),
-}
-"""The questions of Celery's, which need no function of the application."""
-
-CONTROL: dict[str, Command] = {
-    "add_consumer": Command("Serve one more queue.", (("queue", str),), 1),
-    "autoscale": Command("Choose the number of slots between two bounds.", (("max", int), ("min", int)), 2),
-    "cancel_consumer": Command("Serve a queue no longer.", (("queue", str),), 1),
-    "disable_events": Command("Send no events."),
-    "enable_events": Command("Send events."),
-    "heartbeat": Command("Renew leases now."),
-    "pool_grow": Command("Add slots.", (("n", int),)),
-    "pool_restart": Command("Replace all processes."),
-    "pool_shrink": Command("Take slots away.", (("n", int),)),
-    "quiet": Command("Claim nothing; finish what runs, and stay."),
-    "rate_limit": Command("Start no more tasks of a name per time.", (("task_name", str), ("rate", str)), 2),
-    "resume": Command("Claim tasks again after `quiet`."),
-    "revoke": Command("Keep tasks from starting.", variadic="task_id"),
-    "shutdown": Command("Stop."),
-    "terminate": Command("End tasks that run.", (("signal", str),), 1, variadic="task_id"),
-    "time_limit": Command(
-        "Change the limits of a task.", (("task_name", str), ("soft", float), ("hard", float)), needed=2
-    ),
-}
-"""The commands of Celery's, and two of Lavoro's."""
+BY_ROWS = ("revoke", "terminate")
+"""Commands that are carried out without a worker."""
 
 
-def _list(known: dict[str, Command], kind: str) -> Callable[[Any], Any]:
+def _list(kind: str) -> Callable[[Any], Any]:
     def show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         if value:
-            for name, each in sorted({**_own(kind), **known}.items()):
+            for name, each in sorted(_commands(kind).items()):
                 say(f"{f'{name} {each.usage}':<40} {each.help}".rstrip())
             context.exit()
 
     return click.option("--list", is_flag=True, expose_value=False, callback=show, help="List what there is, and end.")
 
 
-def _remote(known: dict[str, Command], kind: str, result: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def _remote(kind: str, result: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a verb of what these two have in common."""
 
     def make(function: Callable[..., Any]) -> click.Command:
@@ -113,7 +70,7 @@ def _remote(known: dict[str, Command], kind: str, result: Any) -> Callable[[Call
             click.option(
                 "-t", "--timeout", type=float, default=1.0, show_default=True, metavar="SECONDS", help="Wait no longer."
             ),
-            _list(known, kind),
+            _list(kind),
             APP_OPTION,
         ):
             function = option(function)
@@ -122,7 +79,7 @@ def _remote(known: dict[str, Command], kind: str, result: Any) -> Callable[[Call
     return make
 
 
-@_remote(INSPECT, "inspect", dict[str, Any])
+@_remote("inspect", dict[str, Any])
 def inspect(
     context: click.Context, app: str | None, name: str, arguments: tuple[str, ...], timeout: float,
     destination: tuple[str, ...], as_json: bool,
@@ -133,28 +90,28 @@ def inspect(
     """
     found = _load(context, app, destination)
     asking = found.control.inspect(timeout=timeout, destination=list(destination) or None)
-    known = _command(context, name, INSPECT, "inspect")
+    known = _command(context, name, "inspect")
     given, rest = _read(context, name, known, arguments)
-    if name in INSPECT:
+    if name in STANDARD:
         replies = getattr(asking, name)(*given.values(), *rest)
     else:
         replies = asking._request(name, **given, **({known.variadic: rest} if known.variadic else {}))
     _answer(replies, as_json=as_json, printed=replies)
 
 
-@_remote(CONTROL, "control", list[dict[str, Any]])
+@_remote("control", list[dict[str, Any]])
 def control(
     context: click.Context, app: str | None, name: str, arguments: tuple[str, ...], timeout: float,
     destination: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Command all workers, or those named, and print their replies; exit code 69 when none replies."""
     found = _load(context, app, destination)
-    known = _command(context, name, CONTROL, "control")
+    known = _command(context, name, "control")
     given, rest = _read(context, name, known, arguments)
     if known.variadic:
         given[known.variadic] = rest
     how: dict[str, Any] = {"destination": list(destination) or None, "timeout": timeout, "reply": True}
-    if name in CONTROL:
+    if name in BY_ROWS:
         replies = getattr(found.control, name)(**given, **how) or []
     else:
         replies = found.control.broadcast(name, arguments=given, **how) or []
@@ -176,17 +133,22 @@ def _load(context: click.Context, app: str | None, destination: tuple[str, ...])
     return found
 
 
-def _own(kind: str) -> dict[str, Command]:
-    """Return the commands of the application's own, from its functions' decorators."""
+def _commands(kind: str) -> dict[str, Command]:
+    """Return the commands of a kind by their names, those of the application too."""
     return {
-        name: Command(info.help or "", tuple(info.args or ()), 0, info.variadic or "")
+        name: Command(info.help, tuple(info.args or ()), _needed(name, info), info.variadic or "")
         for name, info in Panel.meta.items()
         if info.type == kind and info.visible
     }
 
 
-def _command(context: click.Context, name: str, known: dict[str, Command], kind: str) -> Command:
-    every = {**_own(kind), **known}
+def _needed(name: str, info: CommandInfo) -> int:
+    """Return how many arguments have to be given; nothing tells that of an application's command."""
+    return (info.signature or "").count("<") if name in STANDARD else 0
+
+
+def _command(context: click.Context, name: str, kind: str) -> Command:
+    every = _commands(kind)
     if name not in every:
         near = spelling.nearest(name, frozenset(every))
         hint = f"did you mean {near!r}?" if near else f"see lavoro {kind} --list"

@@ -26,43 +26,43 @@ NO_ELECTION = "workers hold no elections: a task is claimed by one of them, and 
 
 @inspect_command(alias="dump_active")
 def active(state: State, safe: bool = False) -> Any:
-    """List of tasks currently being executed."""
+    """Tasks that run."""
     return _own(state).active(safe) or []
 
 
 @inspect_command(alias="dump_reserved")
 def reserved(state: State, safe: bool = False) -> Any:
-    """List of currently reserved tasks, not including scheduled/active."""
+    """Tasks that are claimed and have not begun."""
     return _own(state).reserved(safe) or []
 
 
 @inspect_command(alias="dump_schedule")
 def scheduled(state: State, safe: bool = False) -> Any:
-    """List of currently scheduled ETA/countdown tasks."""
+    """Tasks for later."""
     return _own(state).scheduled(safe) or []
 
 
 @inspect_command(alias="dump_revoked")
 def revoked(state: State) -> Any:
-    """List of revoked task-ids."""
+    """Ids of tasks that must not start."""
     return _own(state).revoked() or []
 
 
 @inspect_command()
 def active_queues(state: State) -> Any:
-    """List the task queues a worker is currently consuming from."""
+    """Queues that are served."""
     return _own(state).active_queues() or []
 
 
 @inspect_command(variadic="ids", signature="[id1 [id2 [... [idN]]]]")
 def query_task(state: State, ids: Any) -> Any:
-    """Query for task information by id."""
+    """Tasks by their ids."""
     return _own(state).query_task(ids) or {}
 
 
 @inspect_command()
 def clock(state: State) -> Any:
-    """Get current logical clock value."""
+    """The time."""
     return _own(state).clock() or {}
 
 
@@ -75,7 +75,7 @@ def _own(state: State) -> Any:
 
 @inspect_command(alias="dump_tasks", variadic="taskinfoitems", signature="[attr1 [attr2 [... [attrN]]]]")
 def registered(state: State, taskinfoitems: list[str] | None = None, builtins: bool = False) -> list[str]:
-    """List of registered tasks."""
+    """Tasks that are known."""
     wanted = [item for item in taskinfoitems or () if not item.startswith("_")]
     return [
         _told(state.app.tasks[name], wanted)
@@ -100,20 +100,20 @@ def _flag(text: str) -> bool:
 
 @inspect_command(alias="dump_conf", signature="[include_defaults=False]", args=[("with_defaults", _flag)])
 def conf(state: State, with_defaults: bool = False) -> Any:
-    """List configuration."""
+    """Settings."""
     settings = state.app.conf
     return {"deprecated_settings": [], "include": settings.include, **settings.table(with_defaults=with_defaults)}
 
 
 @inspect_command()
 def report(state: State) -> Any:
-    """Information about Celery installation for bug reports."""
+    """Releases and settings."""
     return {"ok": state.app.bugreport()}
 
 
 @inspect_command(visible=False)
 def hello(state: State, from_node: str, revoked: Any = None) -> Any:
-    """Request mingle sync-data."""
+    """Answer a worker of Celery's that starts."""
     return None if from_node == state.hostname else {"revoked": _own(state).revoked() or [], "clock": 0}
 
 
@@ -122,14 +122,14 @@ def hello(state: State, from_node: str, revoked: Any = None) -> Any:
 
 @inspect_command()
 def memsample(state: State) -> str:
-    """Sample current RSS memory usage."""
+    """Resident memory."""
     SAMPLES.append(_shown(resident()))
     return SAMPLES[-1]
 
 
 @inspect_command(args=[("samples", int)], signature="[n_samples=10]")
 def memdump(state: State, samples: int = 10) -> str:
-    """Dump statistics of previous memsample requests."""
+    """The last samples of `memsample`."""
     if not SAMPLES:
         return "- rss: (no samples collected)."
     lines = ["- rss (sample):", *(f"-    > {sample}" for sample in list(SAMPLES)[-max(1, samples) :])]
@@ -154,7 +154,7 @@ def _shown(size: int) -> str:
     signature="[object_type=Request] [num=200 [max_depth=10]]",
 )  # fmt: skip
 def objgraph(state: State, num: int = 200, max_depth: int = 10, type: str = "Request") -> Any:
-    """Create graph of uncollected objects (memory-leak debugging)."""
+    """Draw a graph of objects that are not collected."""
     try:
         drawing: Any = import_module("objgraph")
     except ImportError:
@@ -170,7 +170,7 @@ def objgraph(state: State, num: int = 200, max_depth: int = 10, type: str = "Req
 
 @control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
 def revoke(state: State, task_id: Any, terminate: bool = False, signal: Any = None) -> Any:
-    """Revoke task by task id (or list of ids)."""
+    """Keep tasks from starting."""
     ids = [task_id] if isinstance(task_id, str) else list(task_id)
     state.app.control.revoke(ids, terminate=terminate, signal=signal or "SIGTERM")
     return {"ok": told_of_revoke(ids, terminate=terminate)}
@@ -178,13 +178,13 @@ def revoke(state: State, task_id: Any, terminate: bool = False, signal: Any = No
 
 @control_command(args=[("signal", str)], variadic="task_id", signature="<signal> [id1 [id2 [... [idN]]]]")
 def terminate(state: State, signal: Any, task_id: Any) -> Any:
-    """Terminate task by task id (or list of ids)."""
+    """End tasks that run."""
     return revoke(state, task_id, terminate=True, signal=signal)
 
 
 @control_command(variadic="headers", signature="[key1=value1 [key2=value2 [... [keyN=valueN]]]]")
 def revoke_by_stamped_headers(state: State, headers: Any, terminate: bool = False, signal: Any = None) -> Any:
-    """Revoke task by header (or list of headers)."""
+    """Keep tasks with these stamps from starting."""
     options = {"terminate": terminate, "signal": signal or "SIGTERM"}
     [reply] = state.app.control.revoke_by_stamped_headers(headers, state.hostname, reply=True, **options)
     return reply[state.hostname]
@@ -206,7 +206,7 @@ def told_of_stamps(headers: Any, found: Any, *, terminate: bool) -> str:
     args=[("task_name", str), ("rate_limit", str)], signature="<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>"
 )
 def rate_limit(state: State, task_name: str, rate_limit: Any) -> Any:
-    """Tell worker(s) to modify the rate limit for a task by type."""
+    """Start no more tasks of a name per time."""
     if task_name not in state.app.tasks:
         return {"error": "unknown task"}
     return {"error": NO_LIMITS} if rate_limit not in (None, 0, "0", "") else {"ok": "rate limit disabled successfully"}
@@ -216,7 +216,7 @@ def rate_limit(state: State, task_name: str, rate_limit: Any) -> Any:
     args=[("task_name", str), ("soft", float), ("hard", float)], signature="<task_name> <soft_secs> [hard_secs]"
 )
 def time_limit(state: State, task_name: str, hard: float | None = None, soft: float | None = None) -> Any:
-    """Tell worker(s) to modify the time limit for task by type."""
+    """Change the limits of a task."""
     task = state.app.tasks.get(task_name)
     if task is None:
         return {"error": "unknown task"}
@@ -227,44 +227,40 @@ def time_limit(state: State, task_name: str, hard: float | None = None, soft: fl
 
 @control_command()
 def enable_events(state: State) -> Any:
-    """Tell worker(s) to send task-related events."""
+    """Send events."""
     return {"error": NO_DISPATCHER}
 
 
 @control_command()
 def disable_events(state: State) -> Any:
-    """Tell worker(s) to stop sending task-related events."""
+    """Send no events."""
     return {"error": NO_DISPATCHER}
 
 
 @control_command()
 def election(state: State, id: str, topic: str, action: Any = None) -> Any:
-    """Hold election."""
+    """Hold an election, as Celery's gossip does."""
     return {"error": NO_ELECTION}
 
 
 # Commands that the supervisor of a node carries out
 
 for _info in (
-    ("ping", "inspect", 0.2, "Ping worker(s).", None, None),
-    ("stats", "inspect", 1.0, "Request worker statistics/information.", None, None),
-    ("heartbeat", "control", 1.0, "Tell worker(s) to renew their leases immediately.", None, None),
-    ("shutdown", "control", 1.0, "Shutdown worker(s).", None, None),
-    ("quiet", "control", 1.0, "Tell worker(s) to claim no more tasks.", None, None),
-    ("resume", "control", 1.0, "Tell quiet worker(s) to claim tasks again.", None, None),
-    ("pool_grow", "control", 1.0, "Grow pool by n processes/threads.", "[N=1]", [("n", int)]),
-    ("pool_shrink", "control", 1.0, "Shrink pool by n processes/threads.", "[N=1]", [("n", int)]),
-    ("pool_restart", "control", 1.0, "Restart execution pool.", None, None),
-    ("autoscale", "control", 1.0, "Modify autoscale settings.", "[max [min]]", [("max", int), ("min", int)]),
+    ("ping", "inspect", 0.2, "Who answers.", None, None),
+    ("stats", "inspect", 1.0, "Numbers of tasks, the pool, use of the system.", None, None),
+    ("heartbeat", "control", 1.0, "Renew leases now.", None, None),
+    ("shutdown", "control", 1.0, "Stop.", None, None),
+    ("quiet", "control", 1.0, "Claim nothing; finish what runs, and stay.", None, None),
+    ("resume", "control", 1.0, "Claim tasks again after `quiet`.", None, None),
+    ("pool_grow", "control", 1.0, "Add slots.", "[N=1]", [("n", int)]),
+    ("pool_shrink", "control", 1.0, "Take slots away.", "[N=1]", [("n", int)]),
+    ("pool_restart", "control", 1.0, "Replace all processes.", None, None),
     (
-        "add_consumer", "control", 1.0, "Tell worker(s) to consume from task queue by name.",
-        "<queue> [exchange [type [routing_key]]]",
-        [("queue", str), ("exchange", str), ("exchange_type", str), ("routing_key", str)],
+        "autoscale", "control", 1.0, "Choose the number of slots between two bounds.", "<max> <min>",
+        [("max", int), ("min", int)],
     ),
-    (
-        "cancel_consumer", "control", 1.0, "Tell worker(s) to stop consuming from task queue by name.", "<queue>",
-        [("queue", str)],
-    ),
+    ("add_consumer", "control", 1.0, "Serve one more queue.", "<queue>", [("queue", str)]),
+    ("cancel_consumer", "control", 1.0, "Serve a queue no longer.", "<queue>", [("queue", str)]),
 ):  # fmt: skip
     _name, _type, _timeout, _help, _signature, _args = _info
     Panel.meta[_name] = CommandInfo(None, _type, True, _timeout, _help, _signature, _args, None)

@@ -47,6 +47,8 @@ def test_questions_and_commands(
     assert json.loads(run("inspect", "stats", "-j", *wait)[1])["one@here"]["pool"]["max-concurrency"] == 3
     replies = json.loads(run("control", "add_consumer", "mail", "-j", "-d", "one@here", *wait)[1])
     assert [*replies[0]] == ["one@here"]
+    code, out, _ = run("control", "rate_limit", "add", "10/m", *wait)
+    assert out.startswith("->  one@here: ERROR\n        this release has no rate limits")
     eventually(lambda: "'name': 'mail'" in run("inspect", "active_queues")[1], timeout=PATIENCE, why="it serves it")
     code, out, err = run("inspect", "ping", "-d", "one@her")
     assert (code, out, err) == (69, "", "lavoro: no live worker is named 'one@her': did you mean one@here?\n")

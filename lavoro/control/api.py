@@ -153,7 +153,7 @@ class Control:
         return self.broadcast("pool_restart", arguments=arguments, destination=destination, **kwargs)
 
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Replies:
-        """Let workers choose their number of slots between two bounds."""
+        """Ask workers to choose their number of slots between two bounds: this release refuses it."""
         return self.broadcast("autoscale", arguments={"max": max, "min": min}, destination=destination, **kwargs)
 
     def heartbeat(self, destination: Any = None, **kwargs: Any) -> Replies:
@@ -161,11 +161,11 @@ class Control:
         return self.broadcast("heartbeat", arguments={}, destination=destination, **kwargs)
 
     def enable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
-        """Have workers send events of tasks."""
+        """Ask workers to send events of tasks: this release refuses it."""
         return self.broadcast("enable_events", arguments={}, destination=destination, **kwargs)
 
     def disable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
-        """Have workers send no events of tasks."""
+        """Ask workers to send no events of tasks: this release refuses it, as there are none."""
         return self.broadcast("disable_events", arguments={}, destination=destination, **kwargs)
 
     def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> None:
@@ -174,11 +174,8 @@ class Control:
 
     def _each(self, words: str, destination: Any, options: Mapping[str, Any]) -> list[Answer]:
         """Return the reply of each node that was meant to something that rows have done."""
-        inspect = self.inspect(destination=destination, pattern=options.get("pattern"), matcher=options.get("matcher"))
-        replies = [{node: {"ok": words}} for node in inspect.nodes()][: options.get("limit")]
-        for reply in replies if options.get("callback") else ():
-            options["callback"](reply)
-        return replies
+        how: dict[str, Any] = {name: options.get(name) for name in ("callback", "limit", "pattern", "matcher")}
+        return self.inspect(destination=destination, **how).each({"ok": words})
 
 
 def signal_name(signal: str | int) -> str:

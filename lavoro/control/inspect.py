@@ -57,13 +57,12 @@ class Inspect:
         """List the ids of tasks that must not start; all nodes know the same."""
         with self.app.database.tx() as tx:
             found, ids = commands.processes(tx), commands.revoked(tx)
-        nodes = nodes_of(found)
-        return self._by_node(nodes, ((node, id) for node in nodes for id in ids))
+        return self._shaped({node: list(ids) for node in nodes_of(found)})
 
     def registered(self, *taskinfoitems: str) -> ByNode:
         """List the tasks that workers know; with names of attributes, those of each task too."""
         if taskinfoitems:
-            return self._ask("registered", taskinfoitems=list(taskinfoitems))
+            return self._request("registered", taskinfoitems=list(taskinfoitems))
         found = self._processes()
         return self._shaped({process.node: list(process.tasks) for process in reversed(found)})
 
@@ -101,41 +100,39 @@ class Inspect:
         """Ask which workers answer: ``{node: {"ok": "pong"}}``."""
         if destination:
             self.destination = destination
-        return self._ask("ping")
+        return self._request("ping")
 
     def stats(self) -> ByNode:
         """Return what workers have done, and how: tasks by name, pool, process ids, uptime, use of the system."""
-        return self._ask("stats")
+        return self._request("stats")
 
     def conf(self, with_defaults: bool = False) -> ByNode:
         """Return the settings of workers, without secrets."""
-        return self._ask("conf", with_defaults=with_defaults)
+        return self._request("conf", with_defaults=with_defaults)
 
     def report(self) -> ByNode:
         """Return versions and settings, for a report of a fault."""
-        return self._ask("report")
+        return self._request("report")
 
     def memsample(self) -> ByNode:
         """Return the resident memory of workers, such as ``"44.3MB"``."""
-        return self._ask("memsample")
+        return self._request("memsample")
 
     def hello(self, from_node: str, revoked: Any = None) -> ByNode:
         """Return what Celery's workers tell each other when they start."""
-        return self._ask("hello", from_node=from_node)
+        return self._request("hello", from_node=from_node)
 
     def memdump(self, samples: int = 10) -> ByNode:
         """Return the last samples of ``memsample``."""
-        return self._ask("memdump", samples=samples)
+        return self._request("memdump", samples=samples)
 
     def objgraph(self, type: str = "Request", n: int = 200, max_depth: int = 10) -> ByNode:
         """Have workers draw a graph of their objects; the workers need the package objgraph."""
-        return self._ask("objgraph", num=n, max_depth=max_depth, type=type)
+        return self._request("objgraph", num=n, max_depth=max_depth, type=type)
 
-    def nodes(self) -> list[str]:
-        """Name the live nodes that are asked."""
-        return chosen(
-            nodes_of(self._processes()), destination=self.destination, pattern=self.pattern, matcher=self.matcher
-        )
+    def each(self, reply: Any) -> list[Answer]:
+        """Return this reply for each live node that is asked, to something that rows have done."""
+        return self._replies(dict.fromkeys(nodes_of(self._processes()), reply))
 
     # How
 
@@ -157,17 +154,17 @@ class Inspect:
 
     def _shaped(self, answers: Mapping[str, Any]) -> ByNode:
         """Return the answers of the nodes that are asked, in Celery's form."""
+        return self._prepare(self._replies(answers))
+
+    def _replies(self, answers: Mapping[str, Any]) -> list[Answer]:
         nodes = chosen(sorted(answers), destination=self.destination, pattern=self.pattern, matcher=self.matcher)
         replies = [{node: answers[node]} for node in nodes[: self.limit]]
         for reply in replies if self.callback is not None else ():
             self.callback(reply)  # type: ignore[misc]
-        return self._prepare(replies)
+        return replies
 
     def _request(self, command: str, **arguments: Any) -> ByNode:
         """Ask a question of one's own; Celery's subclasses call this."""
-        return self._ask(command, **arguments)
-
-    def _ask(self, command: str, **arguments: Any) -> ByNode:
         sending = Sending(self.app.database, command, arguments)
         sending.send(destination=self.destination, pattern=self.pattern, matcher=self.matcher, expires=self.timeout)
         return self._prepare(sending.replies(timeout=self.timeout, limit=self.limit, told=self.callback))

@@ -310,7 +310,6 @@ class Supervisor:
         self._services.notifications.update()
         self._services.leases.handlers.call_if_due()
         self._services.commands.begin(child)
-        self._services.commands.look()
         self._services.ticking.choose()
         config = self._current.config
         if self._current.serves_others:  # they may have changed while it began

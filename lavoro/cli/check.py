@@ -9,7 +9,7 @@ from lavoro.beat.check import faults_of_database
 from lavoro.cli.common import load_app, load_tasks
 from lavoro.cli.doctor import exam_of
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say, say_json
+from lavoro.cli.output import say, say_found, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.exceptions import ImproperlyConfigured, LavoroError
 from lavoro.monitoring.before_deploy import examine_code
@@ -18,7 +18,6 @@ from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
 from lavoro.store.tx import Tx
 from lavoro.text.commands import command
-from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
 OLDEST = 14
@@ -48,7 +47,7 @@ def check(context: click.Context, app: str | None, code: bool, role: str, as_jso
         for each in findings:
             say(plain(f"{each.check}: {each.which}: {each.problem}"))
             say(plain(f"    {each.repair}"))
-        say(f"{counted(len(findings), 'problem')} found" if findings else "nothing found")
+        say_found(len(findings))
     context.exit(1 if findings else 0)
 
 

@@ -10,13 +10,12 @@ import click
 from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say, say_json
+from lavoro.cli.output import say, say_found, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.monitoring.doctor import Exam, Finding, examine, examine_role, unseen
 from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
 from lavoro.store.tx import Tx
-from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
 
@@ -73,4 +72,4 @@ def _tell(findings: list[Finding], hidden: list[str], place: str) -> None:
         say(f"    {repair}")
     for what in hidden:
         say(plain(f"not seen: {what}"))
-    say(f"{counted(len(findings), 'problem')} found in {place}" if findings else f"nothing found in {place}")
+    say_found(len(findings), place)

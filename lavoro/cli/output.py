@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lavoro.cli.exits import Exit, Failure
+from lavoro.text.plural import counted
 from lavoro.text.printable import cut, plain, plain_json
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def note(text: str) -> None:
     """Print lines beside the result, on standard error; with ``-q`` nothing."""
     if not os.environ.get(QUIET):
         say(text, error=True)
+
+
+def say_found(problems: int, where: str = "") -> None:
+    """Say how many problems were found, and where."""
+    say(f"{counted(problems, 'problem') if problems else 'nothing'} found{where and f' in {where}'}")
 
 
 def say_json(value: Any) -> None:

@@ -10,9 +10,8 @@ from lavoro.beat import export as written
 from lavoro.beat.check import Fault, faults_of_code, faults_of_database
 from lavoro.cli.common import app_with_tasks
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say, say_json
+from lavoro.cli.output import say, say_found, say_json
 from lavoro.cli.schemas import json_option
-from lavoro.text.plural import counted
 from lavoro.text.printable import plain, plain_json
 
 
@@ -37,7 +36,7 @@ def check(context: click.Context, app: str | None, as_json: bool, code: bool) ->
     else:
         for fault in faults:
             say(plain(f"{fault.place}: {fault.name}: {fault.problem}"))
-        say(f"{counted(len(faults), 'problem')} found" if faults else "nothing found")
+        say_found(len(faults))
     context.exit(1 if faults else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -12,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import hypothesis
 import pytest
 
+from lavoro import log
 from lavoro.runtime import current_app
 from lavoro.text import commands
 from tests.postgres import Cluster, temporary_cluster
@@ -68,6 +70,20 @@ def nothing_of_other_tests() -> Iterator[None]:
     commands.name_app("yourapp")
     yield
     current_app.shared[:] = shared
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger; it and that of tasks get their handlers and levels back, and Python its warnings."""
+    root = logging.getLogger()
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in (root, log.TASKS)]
+    yield root
+    for logger, handlers, level, propagate in before:
+        for handler in set(logger.handlers) - set(handlers):
+            handler.close()
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+    logging.captureWarnings(False)
 
 
 class Eventually(Protocol):

@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,6 @@ from lavoro import Lavoro, get_task_logger, log, signals
 from tests.executor.run import finished
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger; it and that of tasks get their handlers and levels back, and Python its warnings."""
-    root = logging.getLogger()
-    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in (root, log.TASKS)]
-    yield root
-    for logger, handlers, level, propagate in before:
-        for handler in set(logger.handlers) - set(handlers):
-            handler.close()
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
-    logging.captureWarnings(False)
 
 
 def _logged_by_a_task(text: str) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import lavoro
-from lavoro import AsyncResult, Lavoro, get_task_logger, log, signals
+from lavoro import AsyncResult, Lavoro, get_task_logger, signals
 from lavoro.exceptions import ImproperlyConfigured, IncompleteStream, LavoroWarning, NotSupported, OperationalError
 from lavoro.log import TASKS
 from lavoro.surface.application import Surface
@@ -160,21 +160,11 @@ def test_an_application_may_name_its_loader_and_log() -> None:
     assert app.log.app is app
 
 
-def test_the_log_is_set_up_once(app: Lavoro, tmp_path: Path) -> None:
-    root = logging.getLogger()
-    before = [(logger, [*logger.handlers], logger.level) for logger in (root, log.TASKS)]
-    try:
-        assert app.log.setup("INFO", logfile=str(tmp_path / "log"))
-        assert not app.log.setup("INFO")
-        logging.getLogger("mine").info("hello")
-        assert "INFO/MainProcess] hello" in (tmp_path / "log").read_text()
-    finally:
-        for logger, handlers, level in before:
-            for handler in logger.handlers:
-                handler.close()
-            logger.handlers[:], logger.propagate = handlers, True
-            logger.setLevel(level)
-        logging.captureWarnings(False)
+def test_the_log_is_set_up_once(app: Lavoro, root: logging.Logger, tmp_path: Path) -> None:
+    assert app.log.setup("INFO", logfile=str(tmp_path / "log"))
+    assert not app.log.setup("INFO")
+    logging.getLogger("mine").info("hello")
+    assert "INFO/MainProcess] hello" in (tmp_path / "log").read_text()
 
 
 def test_a_program_that_is_no_worker_writes_what_tasks_log(app: Lavoro, tmp_path: Path) -> None:

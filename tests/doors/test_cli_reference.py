@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import shlex
 from collections.abc import Iterator
@@ -154,7 +155,11 @@ def app(migrated_url: str) -> Iterator[Lavoro]:
 
 
 def test_json_is_as_the_schemas_say(
-    app: Lavoro, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Lavoro,
+    root: logging.Logger,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf.py").write_text("CELERY_ALWAYS_EAGER = True\n")

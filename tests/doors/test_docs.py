@@ -320,7 +320,8 @@ def spans(page: Path) -> list[str]:
 
 
 @each(PAGES)
-def test_commands_exist(page: Path) -> None:
+def test_commands_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/bash")  # --show-completion reads it; a service manager sets none
     for command in commands(page):
         try:
             words = shlex.split(command.partition(" #")[0])

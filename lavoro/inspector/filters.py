@@ -28,20 +28,20 @@ def filter_of(given: Mapping[str, Any]) -> Filter:
             raise InspectorError(f"there is no filter {name!r}{hint}")
     if given.get("key") is not None:
         raise InspectorError(_KEYS)
-    stages = _texts("stage", given)
+    stages = texts_of("stage", given)
     for stage in stages:
         if stage not in STAGES:
             raise InspectorError(f"stage is one of {', '.join(STAGES)}, not {stage!r}")
-    since, until = _time("since", given), _time("until", given)
+    since, until = time_of("since", given), time_of("until", given)
     if since is not None and until is not None and since >= until:
         raise InspectorError(f"since={since} is not before until={until}: no task is in between")
     worker = given.get("worker", "")
     if not isinstance(worker, str):
         raise InspectorError(f"worker is the name of a node, not {described(worker, 100)}")
     return Filter(
-        _texts("queue", given), _texts("state", given), stages,
-        _pattern(given.get("name")), _arguments(given.get("args")), worker or None, since, until,
-        tuple(error.rpartition(".")[2] for error in _texts("error", given)),
+        texts_of("queue", given), texts_of("state", given), stages,
+        pattern_of(given.get("name")), _arguments(given.get("args")), worker or None, since, until,
+        tuple(error.rpartition(".")[2] for error in texts_of("error", given)),
     )  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def _microseconds(time: dt.datetime) -> int:
     return (time - _EPOCH) // dt.timedelta(microseconds=1)
 
 
-def _texts(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+def texts_of(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the texts of a condition; none means that there is no condition."""
     value = given.get(name)
     values = [] if value is None else [value] if isinstance(value, str) else value
     values = list(values) if isinstance(values, Iterable) else [values]
@@ -105,7 +106,8 @@ def _texts(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _time(name: str, given: Mapping[str, Any]) -> dt.datetime | None:
+def time_of(name: str, given: Mapping[str, Any]) -> dt.datetime | None:
+    """Return a time, which is given as such or as a time before now."""
     value = given.get(name)
     if value is None:
         return None
@@ -116,7 +118,7 @@ def _time(name: str, given: Mapping[str, Any]) -> dt.datetime | None:
     return value
 
 
-def _pattern(name: Any) -> str | None:
+def pattern_of(name: Any) -> str | None:
     """Write a glob, with ``*`` and ``?``, as a pattern of SQL."""
     if name is None:
         return None

@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lavoro.inspector import actions, filters
+from lavoro.inspector import actions, filters, past
 from lavoro.inspector.listing import MOST, listed
 from lavoro.inspector.selection import Selection
-from lavoro.inspector.values import Done, Page, TaskInfo
+from lavoro.inspector.values import Done, HistoryPoint, Page, TaskInfo
 
 
 class Inspector:
@@ -58,6 +58,22 @@ class Inspector:
             yield from page.items
             if (cursor := page.next) is None:
                 return
+
+    def history(
+        self, period: str = "hour", *, since: dt.datetime | dt.timedelta | None = None,
+        until: dt.datetime | dt.timedelta | None = None, queue: str | Sequence[str] | None = None,
+        name: str | None = None, state: str | Sequence[str] | None = None, by: str | None = None,
+    ) -> tuple[HistoryPoint, ...]:  # fmt: skip
+        """Return how many tasks ended in each minute, hour or day, in the order of time.
+
+        The workers count each minute once it is over. Minutes are kept for two days, hours and days for 90. Without
+        ``since`` it is the last hour, day or 30 days. Each period has a point; with ``by`` (queue or name) each queue or
+        name of which tasks ended in it has one. ``name`` may have ``*`` and ``?``::
+
+            [day.finished for day in app.inspector.history("day", name="shop.*")]
+        """
+        given = {"since": since, "until": until, "queue": queue, "name": name, "state": state}
+        return past.points(self._app.database, period, by, given)
 
     # Changes
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
+from lavoro.states import IGNORED, SUCCESS
+
+SUCCESSES = (SUCCESS, IGNORED)
+"""The states of tasks that did not fail."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -230,15 +235,26 @@ class HistoryPoint:
     """The tasks that ended in one minute, hour or day."""
 
     at: dt.datetime
-    """Its beginning."""
+    """Its beginning; days are those of UTC."""
+    group: str | None
+    """The queue or the name of the tasks; None: over all of them."""
     states: dict[str, int]
     """The tasks by their state."""
-    runtime: float
-    """Seconds, of all of them."""
-    longest: float
+    retries: int = 0
+    crashes: int = 0
+    runtime: float = 0.0
+    """Seconds from start to end, of all of them."""
+    waited: float = 0.0
+    """Seconds from the due time to the start, of all of them."""
+    longest: float = 0.0
     """Seconds, of the one that ran longest."""
 
     @property
     def finished(self) -> int:
         """All of them."""
         return sum(self.states.values())
+
+    @property
+    def failed(self) -> int:
+        """Those that did not succeed."""
+        return sum(tasks for state, tasks in self.states.items() if state not in SUCCESSES)

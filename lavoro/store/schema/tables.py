@@ -118,6 +118,13 @@ class Tables:
         self._command()
         self._command_node()
         self._revoked_stamp()
+        self.history = self._history()
+        self.history_mark = self._table(
+            "history_mark",
+            sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.text("true")),
+            _time("until", nullable=False),
+        )
+        self.history_mark.append_constraint(sa.CheckConstraint("one"))
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -225,6 +232,7 @@ class Tables:
             _text("traceback"),
         )
         sa.Index("finished_id", table.c.id)
+        sa.Index("finished_ended", table.c.finished_at)
         return table
 
     def _attempt(self) -> sa.Table:
@@ -390,6 +398,19 @@ class Tables:
             sa.Column("value", JSONB, primary_key=True),
             _time("revoked_at", default=True),
         )
+
+    def _history(self) -> sa.Table:
+        table = self._table(
+            "history",
+            sa.Column("period", sa.Text, primary_key=True),
+            sa.Column("bucket", TIMESTAMP(timezone=True), primary_key=True),
+            *(sa.Column(name, sa.Text, primary_key=True) for name in ("queue", "name", "state")),
+            *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("tasks", "retries", "crashes")),
+            *(sa.Column(name, sa.Double, nullable=False) for name in ("runtime", "waited")),
+            sa.Column("longest", REAL, nullable=False),
+        )
+        table.append_constraint(sa.CheckConstraint("period in ('minute', 'hour', 'day')"))
+        return table
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

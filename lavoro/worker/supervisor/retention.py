@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import commands, entries, members, workers
+from lavoro.store import commands, entries, history, members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
@@ -47,6 +47,7 @@ class Retention(Duty):
             self.attempt(tx, "to forget old barriers", partial(members.forget_old, kept=kept))
         forget = partial(workers.forget_old, kept=self._kept["attempt"])
         self.attempt(tx, "to forget old workers and revokes", forget)
+        self.attempt(tx, "to forget old parts of the history", history.forget)
 
     def _retain_table(self, tx: Tx, *, table: str, kept: float) -> None:
         made = partitions.make_ahead(tx, {table: kept})

@@ -18,6 +18,7 @@ from lavoro.worker.supervisor.clock_correction import ClockCorrection
 from lavoro.worker.supervisor.duty import RENEWALS, Duty, Hooks
 from lavoro.worker.supervisor.errands import Errands
 from lavoro.worker.supervisor.held_tasks import HeldTasks
+from lavoro.worker.supervisor.history import History
 from lavoro.worker.supervisor.renewal import LeaseRenewal
 from lavoro.worker.supervisor.rescue import Rescuer
 from lavoro.worker.supervisor.retention import Retention
@@ -52,7 +53,9 @@ class Upkeep(Service):
         self.renewal = LeaseRenewal(terms.lease, hooks, rescuer=self.rescuer, clock=clock)
         self.errands = Errands()
         held, retention = HeldTasks(hooks.rescued), Retention(terms.node, terms.retention)
-        self.duties: tuple[Duty, ...] = (self.renewal, self.rescuer, clock, held, retention, self.errands)
+        self.duties: tuple[Duty, ...] = (
+            self.renewal, self.rescuer, clock, held, retention, History(), self.errands,
+        )  # fmt: skip
         self._session = Session(
             database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS), lost=self.renewal.renew
         )

@@ -67,8 +67,8 @@ class Inspector:
         """Return how many tasks ended in each minute, hour or day, in the order of time.
 
         The workers count each minute once it is over. Minutes are kept for two days, hours and days for 90. Without
-        ``since`` it is the last hour, day or 30 days. Each period has a point; with ``by`` (queue or name) each queue or
-        name of which tasks ended in it has one. ``name`` may have ``*`` and ``?``::
+        ``since`` it is the last hour, day or 30 days. Each period has a point; with ``by`` (queue or name) one for each
+        of these of which tasks ended in it. ``name`` may have ``*`` and ``?``::
 
             [day.finished for day in app.inspector.history("day", name="shop.*")]
         """

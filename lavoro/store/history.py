@@ -114,4 +114,5 @@ def counted_until(database: Database) -> dt.datetime:
     """Return the time before which all minutes are counted."""
     mark = tables_of(database.schema).history_mark.c
     with translated(), database.engine.connect() as connection:
-        return connection.execute(sa.select(mark.until)).scalar_one()
+        until: dt.datetime = connection.execute(sa.select(mark.until)).scalar_one()
+        return until

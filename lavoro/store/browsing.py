@@ -195,8 +195,9 @@ class _Arm(NamedTuple):
 
     def query(self, wanted: Filter, order: str, limit: int, after: Key | None) -> Any:
         """Return the rows that match, in their order: one more than the page has, or up to the last one read."""
-        key = [self.c.finished_at, self.c.id] if order == "ended" else [self.c.id]
-        keys = [each.asc() if order == "oldest" else each.desc() for each in key]
+        # The index of the ends has this order, see its migration.
+        ends = [self.c.finished_at.desc().nulls_last()] if order == "ended" else []
+        keys = [*ends, self.c.id.asc() if order == "oldest" else self.c.id.desc()]
         reached = sa.and_(sa.true(), *self._indexed(wanted, order, after))
         if not self._conditions(wanted, order):
             rows = (

@@ -106,8 +106,8 @@ def test_outcomes_come_into_the_partition_of_their_time(bare: Tx) -> None:
 def test_new_partitions_have_the_indexes(bare: Tx) -> None:
     for name in make_ahead(bare):
         definitions = "select pg_get_indexdef(indexrelid) from pg_index where indrelid = %s::regclass order by 1"
-        found = [definition.rpartition(" ")[2] for [definition] in rows(bare, definitions, f"lavoro.{name}")]
-        assert found == ["(id)"] if name.startswith("attempt") else ["(finished_at)", "(id)"]
+        found = [definition.partition(" USING btree ")[2] for [definition] in rows(bare, definitions, f"lavoro.{name}")]
+        assert found == ["(id)"] if name.startswith("attempt") else ["(finished_at NULLS FIRST)", "(id)"]
 
 
 def test_another_period_goes_on_where_the_former_ends(bare: Tx) -> None:

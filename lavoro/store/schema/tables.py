@@ -232,7 +232,7 @@ class Tables:
             _text("traceback"),
         )
         sa.Index("finished_id", table.c.id)
-        sa.Index("finished_ended", table.c.finished_at)
+        sa.Index("finished_ended", table.c.finished_at.nulls_first())
         return table
 
     def _attempt(self) -> sa.Table:

@@ -1,8 +1,8 @@
 -- The history: how many tasks ended in each minute, hour and day, by queue, name and state.
 
 -- Finished tasks in the order of their ends: for the history, for failures since a time, and for lists in this order.
--- No value is null. `nulls first` keeps the index from `order by finished_at desc limit 1`: without statistics the server
--- would search for the last task of one id along the time. `order by finished_at desc nulls last` uses it.
+-- No value is null. `nulls first` keeps the index from `order by finished_at desc limit 1`: without statistics the
+-- server would search for the last task of one id along the time. `order by finished_at desc nulls last` uses it.
 create index finished_ended on {schema}.finished (finished_at nulls first);
 
 create table {schema}.history (

@@ -51,8 +51,16 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError | Inva
     if isinstance(error, pg.InsufficientPrivilege):
         advice = f"the database user lacks a right, see `{command('doctor', '--role', 'worker')}`"
         return OperationalError(f"the database refused this: {first_line(error)}: {advice}")
-    what = "did not answer" if means_loss(error) else "refused this"
-    return OperationalError(f"the database {what}: {first_line(error)}")
+    if not means_loss(error):
+        return OperationalError(f"the database refused this: {first_line(error)}")
+    return OperationalError(f"the database did not answer: {first_line(_first(error))}")
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the error that led to this one: a connection that was given up fails again when it is handed back."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
 
 
 def first_line(error: BaseException) -> str:

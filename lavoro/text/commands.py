@@ -6,7 +6,7 @@ import shlex
 
 _before: tuple[str, ...] = ("lavoro",)
 _after: tuple[str, ...] = ("-A", "yourapp")
-_AWAY = ("cannot connect", "the database did not answer")
+_AWAY, _SILENT = "cannot connect", "the database did not answer"
 
 
 def name_app(app: str) -> None:
@@ -27,8 +27,10 @@ def command(verb: str, *options: str) -> str:
 
 
 def advised(error: Exception) -> str:
-    """Write an error for the command line; an error of the connection also tells where the URL comes from."""
+    """Write an error for the command line; an error of the connection also tells what to look at."""
     text = str(error)
+    if text.startswith(_SILENT):
+        return f"{text}; is the server busy, or does a session hold a lock? {command('doctor')} tells which"
     if not text.startswith(_AWAY):
         return text
     places = "broker_url or LAVORO_DATABASE_URL" if _after else "LAVORO_DATABASE_URL or SQLALCHEMY_DATABASE_URI"

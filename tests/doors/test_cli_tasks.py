@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,11 +111,41 @@ def test_each_action_on_each_state(app: Lavoro, run: Run, verb: str, before: str
 
 
 def test_show_says_why_a_task_waits(app: Lavoro, run: Run) -> None:
-    waiting, failed, held = send(app, "waiting"), send(app, "FAILURE"), send(app, "held")
-    whys = {id: json.loads(run("task", "show", id, "--json")[1])["why"] for id in (waiting, failed, held)}
-    assert [*whys.values()] == ["no live worker serves the queue celery", "ended as FAILURE", "waits for 1 of 1 task"]
+    begun, waiting, failed, held, later, done = (
+        send(app, each) for each in ("running", "waiting", "FAILURE", "held", "scheduled", "SUCCESS")
+    )
+
+    def why(id: str) -> str:
+        return str(json.loads(run("task", "show", id, "--json")[1])["why"])
+
+    assert why(failed) == "ended as FAILURE: ValueError: no"
+    assert why(done) == "ended as SUCCESS"
+    assert re.fullmatch(r"runs on \S+ \(pid \d+\) for \d+ s", why(begun))
+    assert re.fullmatch(r"waits for 1 of 1 task: [-0-9a-f]{36} \(\S+, \w+ on \w+\)", why(held))
     run("queue", "pause", "celery")
-    assert "why:       the queue celery is paused: lavoro queue resume\n" in run("task", "show", waiting)[1]
+    paused = r"^why: +the queue celery has been paused for \d s: lavoro .*resume celery$"
+    assert re.search(paused, run("task", "show", waiting)[1], re.MULTILINE)
+    run("queue", "resume", "celery")
+    changes = {
+        "tasks = tasks": "no live worker serves the queue celery: lavoro worker -A yourapp -Q celery",
+        "queues = '{celery}', tasks = '{shop.sub}'": (
+            "no live worker of the queue celery has a task 'shop.add': start one that has it"
+        ),
+        "tasks = '{shop.add}'": "waits for one@here",
+        "slots = 1": "waits for a free slot: 1 task is on the 1 of one@here",
+        "quiet = true": (
+            "the workers of the queue celery are quiet, and claim nothing (one@here):"
+            " lavoro control -A yourapp -d one@here resume"
+        ),
+    }
+    with app.database.tx() as tx:
+        for change, reason in changes.items():
+            tx.connection.execute(f"update lavoro.worker set {change}".encode())
+            assert why(waiting) == reason
+        tx.connection.execute("update lavoro.worker set quiet = false")
+        assert re.fullmatch(r"is due in 3[56]\d\d s, at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", why(later))
+        tx.connection.execute("delete from lavoro.barrier")
+    assert why(held).startswith("waits for a barrier that does not exist, and never starts: end it with lavoro task")
     assert '"exc_type"' in run("task", "show", failed)[1]
     assert run("task", "show", "nothing")[:2] == (5, "")
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from psycopg import pq
 from lavoro.monitoring import doctor
 from lavoro.monitoring.doctor import Exam, Finding, schema
 from lavoro.protocol.place import Place
-from lavoro.store import clock, tasks
+from lavoro.store import clock, queues, tasks
 from lavoro.store.database import Database
 from lavoro.store.schema import partitions, roles
 from lavoro.store.schema.migrate import migrate
@@ -308,13 +309,73 @@ def test_a_repair_that_a_shell_takes_as_it_is_meant(tx: Tx, examine: Examine) ->
     assert shlex.split(finding.repair) == words
 
 
-def test_a_paused_queue(tx: Tx, examine: Examine) -> None:
+def test_a_paused_queue(tx: Tx, url: str, examine: Examine) -> None:
     rows(tx, "insert into lavoro.queue values ('lavoro.mail', now()), ('video', null) returning 1")
     send(tx, queue="lavoro.mail")
     finding = the_one(examine(backlog=0.0))
     assert (finding.check, finding.which) == ("queue", "lavoro.mail")
     assert "1 task waits on it" in finding.problem
-    repaired(tx, examine, finding)
+    assert finding.repair == "lavoro queue -A shop resume lavoro.mail"
+    queues.resume(Database(url), ["lavoro.mail"])
+    assert examine(backlog=60.0) == []
+
+
+def test_workers_that_claim_nothing(tx: Tx, examine: Examine) -> None:
+    registered(tx, queues=["mail"])
+    rows(tx, "update lavoro.worker set quiet = true where 'mail' = any (queues) returning 1")
+    send(tx, queue="mail")
+    finding = the_one(examine(backlog=0.0))
+    assert finding.problem.endswith("and the workers that serve it are quiet: node@test")
+    assert finding.repair == "lavoro control -A shop -d node@test resume"
+    rows(tx, "update lavoro.worker set quiet = false returning 1")
+    assert examine(backlog=0.0) == []
+
+
+def test_tasks_that_no_worker_has(tx: Tx, examine: Examine) -> None:
+    registered(tx, queues=["mail"])
+    rows(tx, "update lavoro.worker set tasks = '{shop.add}' where 'mail' = any (queues) returning 1")
+    send(tx, queue="mail", name="shop.add")
+    send(tx, queue="mail", name="shop.ad")
+    assert examine() == []  # they have just come
+    finding = the_one(examine(backlog=0.0))
+    assert (finding.check, finding.which) == ("task", "shop.ad")
+    assert finding.problem == "1 task waits on the queue mail, and no live worker there has that task"
+    assert finding.repair == (
+        "-- did you mean 'shop.add'? start a worker that has the task, or `lavoro task -A shop delete --name shop.ad`"
+    )
+    rows(tx, "update lavoro.worker set tasks = '{shop.add,shop.ad}' where 'mail' = any (queues) returning 1")
+    assert examine(backlog=0.0) == []
+
+
+# Locks
+
+
+def test_a_session_that_closes_a_table(tx: Tx, other: psycopg.Connection, examine: Examine) -> None:
+    """The other checks would wait for it."""
+    other.execute("lock table lavoro.waiting in access exclusive mode")
+    finding = the_one(examine(locked=0.0))
+    assert finding.which == f"session {other.info.backend_pid} of postgres (report)"
+    assert finding.problem.startswith("is idle in transaction, and keeps all others from waiting for ")
+    tx.connection.execute(finding.repair.encode())
+    with pytest.raises(psycopg.OperationalError):
+        other.execute("select 1")
+    assert examine(locked=0.0) == []
+
+
+def test_a_session_whose_lock_others_wait_for(
+    tx: Tx, url: str, other: psycopg.Connection, examine: Examine, eventually: Eventually
+) -> None:
+    send(tx)
+    other.execute("lock table lavoro.waiting in share mode")
+    assert examine(locked=0.0) == []
+    with psycopg.connect(url, autocommit=True) as writer, ThreadPoolExecutor() as threads:
+        writing = threads.submit(writer.execute, "delete from lavoro.waiting")
+        [finding] = eventually(lambda: examine(locked=0.0), why="the writer waits")
+        assert finding.problem.startswith("is idle in transaction, and 1 session waits for its lock of waiting for ")
+        assert examine() == []  # it is young
+        other.rollback()
+        assert writing.result(60).rowcount == 1
+    assert examine(locked=0.0) == []
 
 
 def silent_for(tx: Tx, seconds: int, lease: int) -> None:
@@ -386,8 +447,9 @@ def test_another_schema(url: str, examine: Examine) -> None:
     with database.tx() as tx:
         registered(tx)
         rows(tx, """insert into "order".queue values ('mail', now()) returning 1""")
-        finding = the_one(examine(tx=tx))
-        repaired(tx, examine, finding, tx=tx)
+        assert the_one(examine(tx=tx)).which == "mail"
+        rows(tx, """update "order".queue set paused_at = null returning 1""")
+        assert examine(tx=tx) == []
     database.dispose()
 
 
@@ -437,7 +499,7 @@ def test_the_command(tmp_path: Path, tx: Tx, url: str) -> None:
     assert told.returncode == 1, told.stderr
     first, repair, last = told.stdout.splitlines()
     assert first.startswith("queue: mail has been paused for")
-    assert repair.startswith("    update ")
+    assert repair == "    lavoro queue -A shop resume mail"
     assert last == f"1 problem found in {masked(url)}"
     as_json = json.loads(lavoro(tmp_path, "doctor", "-A", "shop", "--json", url=url).stdout)
     assert [(one["check"], one["which"]) for one in as_json["findings"]] == [("queue", "mail")]
@@ -453,7 +515,7 @@ def test_the_command_for_a_role(tmp_path: Path, url: str) -> None:
 # Held tasks
 
 
-def test_tasks_that_wait_for_tasks_that_are_gone(tx: Tx, examine: Examine) -> None:
+def test_tasks_that_wait_for_tasks_that_are_gone(tmp_path: Path, url: str, tx: Tx, examine: Examine) -> None:
     blocker = send(tx, queue="elsewhere")
     waits = message(name="shop.pack", queue="elsewhere", place=Place(None, None, 1, (blocker,)))
     tasks.insert(tx, [waits])
@@ -467,7 +529,8 @@ def test_tasks_that_wait_for_tasks_that_are_gone(tx: Tx, examine: Examine) -> No
         str(waits.id),
         "shop.pack is held, and its barrier is gone: it never starts",
     )
-    rows(tx, found.repair)
+    assert found.repair == f"lavoro task -A shop revoke {waits.id}"
+    assert lavoro(tmp_path, "task", "revoke", "-A", "shop", str(waits.id), url=url).returncode == 0
     assert value(tx, "select state from lavoro.finished where id = %s", waits.id) == "REVOKED"
     assert examine() == []
 

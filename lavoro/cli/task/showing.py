@@ -1,26 +1,46 @@
-"""``lavoro task show``: all that is stored of one task."""
+"""``lavoro task show``: all that is stored of one task, with its earlier starts, and why it has not ended."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
+import uuid
 from typing import Any, NamedTuple
 
 import click
 
 from lavoro import states
+from lavoro.app import Lavoro
 from lavoro.cli.common import clock, load_app
 from lavoro.cli.exits import Exit, Failure
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import say, say_json
+from lavoro.cli.output import say, say_json, show_table
 from lavoro.cli.schemas import json_option
+from lavoro.monitoring.reasons import why
 from lavoro.protocol.ids import task_uuid
 from lavoro.store import results
-from lavoro.store.queues import workers_of
+from lavoro.store.results import StoredTask
 from lavoro.store.schema import migrate as migrations
+from lavoro.store.tx import Tx
 from lavoro.text.printable import cut, plain
 
 MOST = 2000
 """Characters of a value; --json shows all."""
+
+
+class Start(NamedTuple):
+    """An earlier start of the task, which ended without an outcome that was accepted."""
+
+    number: int
+    state: str
+    """RETRY, LOST, or the outcome before an operator let it start again."""
+    started: dt.datetime | None
+    ended: dt.datetime
+    worker: str | None
+    reason: str | None
+    error: str | None
+    """JSON text of the exception."""
+    traceback: str | None
 
 
 class Shown(NamedTuple):
@@ -40,12 +60,19 @@ class Shown(NamedTuple):
     started: dt.datetime | None
     finished: dt.datetime | None
     runtime: float | None
+    parent: str | None
+    """The task that sent it, and the first one of all."""
+    root: str | None
+    children: list[str]
+    """The tasks that it has sent."""
     args: str | None
     """JSON text, as its kwargs, options and result are; None for another serializer."""
     kwargs: str | None
     options: str | None
     result: str | None
     traceback: str | None
+    attempts: list[Start]
+    """The earlier starts, oldest first."""
 
 
 @click.command(short_help="Show all of one task.")
@@ -54,40 +81,72 @@ class Shown(NamedTuple):
 @click.argument("id")
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, id: str) -> None:
-    """Show all that is stored of a task, and why it waits."""
+    """Show all that is stored of a task: why it waits, its earlier starts, and the tasks before and behind it."""
     found = load_app(context, app)
     migrations.check(found.database)
     with found.database.tx() as tx:
-        stored = results.fetch(tx, task_uuid(id))
+        task = _read(tx, id)
+    say_json(task) if as_json else _print(found, task)
+
+
+def _read(tx: Tx, id: str) -> Shown:
+    key = task_uuid(id)
+    stored = results.fetch(tx, key)
     if stored is None:
         raise Failure(f"no task {id!r} is stored: it was never sent, or its result has expired", Exit.UNKNOWN)
     state = stored.state or (states.STARTED if stored.stage == "running" else states.PENDING)
-    task = Shown(
-        id, stored.name, stored.stage, state, _why(found, stored), stored.queue, stored.attempt, stored.retries,
-        stored.worker, stored.created, stored.started, stored.finished, stored.runtime, stored.args, stored.kwargs,
-        stored.options, stored.result, stored.traceback,
+    parent, root = _ancestors(stored)
+    return Shown(
+        id, stored.name, stored.stage, state, why(tx, key, stored), stored.queue, stored.attempt, stored.retries,
+        stored.worker, stored.created, stored.started, stored.finished, stored.runtime, parent, root,
+        json.loads(stored.children or "[]"), stored.args, stored.kwargs, stored.options, stored.result,
+        stored.traceback, _attempts(tx, key),
     )  # fmt: skip
-    if as_json:
-        say_json(task)
-        return
+
+
+def _ancestors(task: StoredTask) -> tuple[str | None, str | None]:
+    """Return the ids of the task that sent this one, and of the first one, from the options of the call."""
+    options = json.loads(task.options or "{}")
+    return options.get("parent_id"), options.get("root_id")
+
+
+def _attempts(tx: Tx, key: uuid.UUID) -> list[Start]:
+    return [Start._make(row) for row in tx.run("fetch_attempts", {"id": key})]
+
+
+def _print(app: Lavoro, task: Shown) -> None:
     for name, value in task._asdict().items():
         if name == "traceback" and value:
             say(f"traceback:\n{value}")
-        elif value not in (None, ""):
-            shown = clock(value, found.timezone) if isinstance(value, dt.datetime) else str(value)
+        elif name == "children" and value:
+            say(plain(f"{name + ':':<11}{cut(', '.join(value), MOST)}"))
+        elif name == "attempts":
+            _print_attempts(app, value)
+        elif value not in (None, "", []):
+            shown = clock(value, app.timezone) if isinstance(value, dt.datetime) else str(value)
             say(plain(f"{name + ':':<11}{cut(shown, MOST)}"))
 
 
-def _why(app: Any, task: results.StoredTask) -> str:
-    if task.stage == "running":
-        return f"runs on {task.worker} (pid {task.pid})"
-    if task.stage == "finished":
-        return f"ended as {task.state}"
-    if task.stage == "held" or task.reason:
-        return task.reason or "is held"
-    nodes, paused = workers_of(app.database, task.queue)
-    if paused:
-        return f"the queue {task.queue} is paused: lavoro queue resume"
-    if not nodes:
-        return f"no live worker serves the queue {task.queue}"
-    return f"waits for {', '.join(nodes)}, or for its time"
+def _print_attempts(app: Lavoro, attempts: list[Start]) -> None:
+    rows = [
+        (
+            each.number, each.state, _time(app, each.started), _time(app, each.ended), each.worker or "",
+            each.reason or _error(each.error),
+        )
+        for each in attempts
+    ]  # fmt: skip
+    if rows:
+        show_table(("start", "ended as", "started", "ended", "worker", "why"), rows, title="Earlier starts")
+
+
+def _time(app: Lavoro, at: dt.datetime | None) -> str:
+    return clock(at and at.replace(microsecond=0), app.timezone)
+
+
+def _error(error: str | None) -> str:
+    """Write a stored exception as its class and message."""
+    found: Any = json.loads(error or "null")
+    if not isinstance(found, dict):
+        return ""
+    said = found.get("exc_message")
+    return f"{found.get('exc_type')}: {', '.join(map(str, said)) if isinstance(said, list) else said}"

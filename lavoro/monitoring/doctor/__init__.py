@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from lavoro.monitoring.doctor import canvases, retention, schedules, schema, server, vacuum, workers
+from lavoro.monitoring.doctor import canvases, locks, retention, schedules, schema, server, vacuum, workers
 from lavoro.monitoring.doctor.exam import Exam, Finding
 from lavoro.monitoring.doctor.role import examine_role
 
@@ -12,6 +12,7 @@ __all__ = ["Exam", "Finding", "examine", "examine_role", "unseen"]
 
 CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     schema.encoding,
+    locks.blocking_sessions,
     schema.drift,
     schema.invalid_indexes,
     vacuum.old_snapshots,
@@ -24,6 +25,7 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
     server.pooler,
     workers.tasks_without_a_worker,
     workers.unserved_queues,
+    workers.unknown_tasks,
     workers.paused_queues,
     workers.silent_workers,
     workers.orphans,
@@ -35,10 +37,10 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
 
 
 def examine(exam: Exam) -> list[Finding]:
-    """Make all checks; a schema of another release is the only finding."""
-    outdated = list(schema.version(exam))
-    if outdated:
-        return outdated
+    """Make all checks; a table that nobody can read, or a schema of another release, is the only finding."""
+    for decisive in (locks.closed_tables, schema.version):
+        if found := list(decisive(exam)):
+            return found
     return [finding for check in CHECKS for finding in check(exam)]
 
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lavoro.monitoring.doctor.exam import Exam, Finding, literal
-from lavoro.store.statements import render
+from lavoro.monitoring.doctor.exam import Exam, Finding
+from lavoro.text.commands import command
 from lavoro.text.plural import counted
-
-_END = (
-    "select {schema}.end_held(array[{id}]::uuid[], 'REVOKED',"
-    """ '{{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}}', null, true);"""
-)
 
 
 def stuck_barriers(exam: Exam) -> Iterator[Finding]:
@@ -22,4 +17,4 @@ def stuck_barriers(exam: Exam) -> Iterator[Finding]:
         else:
             waits = counted(remaining, "task")
             problem = f"{name} waits for {waits}, and only {members} of them exist: it never starts"
-        yield Finding("held", id, problem, render(_END, exam.tx.schema).format(id=literal(id)))
+        yield Finding("held", id, problem, command("task", "revoke", id))

@@ -39,6 +39,8 @@ class Exam:
     """The allowed age of a snapshot or a prepared transaction."""
     backlog: float = 60.0
     """The allowed wait of a due task on a queue that no worker serves."""
+    locked: float = 2.0
+    """The allowed age of a lock that others wait for."""
     skew: float = 2.0
     """The allowed difference between this machine's clock and the database's."""
     shown: int = 100

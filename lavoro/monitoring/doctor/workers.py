@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lavoro.monitoring.doctor.exam import Exam, Finding, literal
-from lavoro.store.notifications import Back, write
-from lavoro.store.statements import render
+from lavoro.config import spelling
+from lavoro.monitoring.doctor.exam import Exam, Finding
 from lavoro.text.commands import command
 from lavoro.text.plural import counted
 
@@ -24,21 +23,30 @@ def _waiting(count: int) -> str:
 
 def unserved_queues(exam: Exam) -> Iterator[Finding]:
     """A live worker serves each queue that has due tasks."""
-    for queue, count, seconds in exam.rows("unserved_queues", backlog=exam.backlog):
-        yield Finding(
-            "queue", queue, f"{_waiting(count)}, the oldest for {seconds:.0f} s, and no live worker serves it",
-            command("worker", "-Q", queue),
-        )  # fmt: skip
+    for queue, count, seconds, quiet in exam.rows("unserved_queues", backlog=exam.backlog):
+        waits = f"{_waiting(count)}, the oldest for {seconds:.0f} s, and"
+        if quiet:
+            resume = command("control", "-d", ",".join(quiet), "resume")
+            yield Finding("queue", queue, f"{waits} the workers that serve it are quiet: {', '.join(quiet)}", resume)
+        else:
+            yield Finding("queue", queue, f"{waits} no live worker serves it", command("worker", "-Q", queue))
+
+
+def unknown_tasks(exam: Exam) -> Iterator[Finding]:
+    """A worker of each queue has the tasks that wait there."""
+    for name, queue, count in exam.rows("unknown_tasks", backlog=exam.backlog):
+        near = spelling.nearest(name, frozenset(each for (each,) in exam.rows("known_tasks")))
+        meant = f"did you mean {near!r}? " if near else ""
+        problem = f"{_waiting(count)} on the queue {queue}, and no live worker there has that task"
+        delete = command("task", "delete", "--name", name)
+        yield Finding("task", name, problem, f"-- {meant}start a worker that has the task, or `{delete}`")
 
 
 def paused_queues(exam: Exam) -> Iterator[Finding]:
     """No queue is paused."""
     for queue, seconds, count in exam.rows("paused_queues"):
-        repair = render(_RESUME, exam.tx.schema).format(name=literal(queue), woken=literal(write(Back(queue))))
-        yield Finding("queue", queue, f"has been paused for {seconds:.0f} s; {_waiting(count)} on it", repair)
-
-
-_RESUME = "update {schema}.queue set paused_at = null where name = {name}; select pg_notify('{prefix}_wake', {woken});"
+        problem = f"has been paused for {seconds:.0f} s; {_waiting(count)} on it"
+        yield Finding("queue", queue, problem, command("queue", "resume", queue))
 
 
 def silent_workers(exam: Exam) -> Iterator[Finding]:

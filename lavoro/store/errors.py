@@ -58,7 +58,7 @@ def _own_error(error: psycopg.Error) -> SchemaOutdated | OperationalError | Inva
 
 def _first(error: BaseException) -> BaseException:
     """Return the error that led to this one: a connection that was given up fails again when it is handed back."""
-    while isinstance(error.__context__, psycopg.Error):
+    while isinstance(error.__context__, (psycopg.Error, sa.exc.DBAPIError)):
         error = error.__context__
     return error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +19,10 @@ from lavoro.inspector import Page, TaskInfo
 from lavoro.store.browsing import ORDERS
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.plural import counted
+from lavoro.text.printable import cut
+
+MESSAGE = 100
+"""Characters of an error's message in a list."""
 
 
 @click.command("list", short_help="List tasks, a page at a time.")
@@ -42,7 +47,7 @@ def listing(
     rows = [
         (
             each.id, each.name, each.queue, _stage(each), clock(each.created.replace(microsecond=0), zone),
-            each.attempts, each.worker or "", each.error or each.reason or "",
+            each.attempts, each.worker or "", _why(each),
         )
         for each in page.items
     ]  # fmt: skip
@@ -57,6 +62,16 @@ def listing(
 
 def _stage(task: TaskInfo) -> str:
     return task.stage if task.state.lower() in (task.stage, "pending") else f"{task.stage} ({task.state})"
+
+
+def _why(task: TaskInfo) -> str:
+    """Return the error, else the reason why it waits or ends, else for how long it runs, by this machine's clock."""
+    if task.error:
+        return f"{task.error}: {cut(task.message, MESSAGE)}" if task.message else task.error
+    if task.stage == "running" and task.started is not None:
+        seconds = max(0.0, (dt.datetime.now(dt.timezone.utc) - task.started).total_seconds())
+        return f"runs for {seconds:.0f} s{', and is told to end' if task.reason else ''}"
+    return task.reason or ""
 
 
 @click.command(short_help="Write tasks as JSON, one per line.")

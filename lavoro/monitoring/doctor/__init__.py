@@ -37,7 +37,7 @@ CHECKS: Sequence[Callable[[Exam], Iterator[Finding]]] = (
 
 
 def examine(exam: Exam) -> list[Finding]:
-    """Make all checks; a table that nobody can read, or a schema of another release, is the only finding."""
+    """Make all checks; a table that cannot be read, or a schema of another release, is the only finding."""
     for decisive in (locks.closed_tables, schema.version):
         if found := list(decisive(exam)):
             return found

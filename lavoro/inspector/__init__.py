@@ -5,8 +5,8 @@ from lavoro.inspector.selection import Selection
 from lavoro.inspector.values import (
     Attempt,
     Count,
-    Counts,
     Done,
+    Ended,
     FailureGroup,
     Failures,
     HistoryPoint,
@@ -22,8 +22,8 @@ from lavoro.inspector.values import (
 __all__ = [
     "Attempt",
     "Count",
-    "Counts",
     "Done",
+    "Ended",
     "FailureGroup",
     "Failures",
     "HistoryPoint",

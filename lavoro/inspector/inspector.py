@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lavoro.inspector import actions, filters, past
+from lavoro.inspector import actions, filters, past, present
 from lavoro.inspector.listing import MOST, listed
 from lavoro.inspector.selection import Selection
-from lavoro.inspector.values import Done, HistoryPoint, Page, TaskInfo
+from lavoro.inspector.values import Count, Done, Failures, HistoryPoint, Page, QueueInfo, TaskInfo, WorkerInfo
 
 
 class Inspector:
@@ -58,6 +58,36 @@ class Inspector:
             yield from page.items
             if (cursor := page.next) is None:
                 return
+
+    def counts(self, by: str = "stage") -> dict[str, Count]:
+        """Return how many tasks there are by their stage, state, queue or name, the largest number first.
+
+        Of a table over 16 MB two thousand pages are read, at random: the numbers are estimated then, and say so. A
+        queue, name or state with few tasks may be missing.
+        """
+        return present.counts(self._app.database, by)
+
+    def queues(self) -> tuple[QueueInfo, ...]:
+        """Return the queues: those of the application, and others that have tasks, workers or a past hour.
+
+        While many tasks wait, the numbers of the queues with over a thousand are estimated.
+        """
+        return present.queues(self._app.database, tuple(self._app.queues))
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the live processes of all nodes."""
+        return present.workers(self._app.database)
+
+    def failures(
+        self, *, since: dt.datetime | dt.timedelta | None = None, until: dt.datetime | dt.timedelta | None = None,
+        queue: str | Sequence[str] | None = None, name: str | None = None, error: str | Sequence[str] | None = None,
+    ) -> Failures:  # fmt: skip
+        """Return the tasks that did not succeed in a time, grouped by name and class of error; by default in an hour.
+
+        The latest 20,000 are read; with more of them, ``complete`` is False.
+        """
+        given = {"since": since, "until": until, "queue": queue, "name": name, "error": error}
+        return present.failed(self._app.database, given)
 
     def history(
         self, period: str = "hour", *, since: dt.datetime | dt.timedelta | None = None,

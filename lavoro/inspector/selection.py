@@ -37,7 +37,7 @@ class Selection:
         """That of the last action."""
 
     def count(self) -> Count:
-        """Return how many tasks match; above 100,000 rows of a table it is an estimate."""
+        """Return how many tasks match. Of each table 100,000 rows are read; with more, it is an estimate."""
         return Count(*browsing.number(self._app.database, self._wanted))
 
     def preview(self, examples: int = 10) -> Preview:

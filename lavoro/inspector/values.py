@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from lavoro.states import IGNORED, SUCCESS
 
@@ -13,16 +14,24 @@ SUCCESSES = (SUCCESS, IGNORED)
 
 @dataclass(frozen=True)
 class Count:
-    """A number of tasks, and whether it is exact: large numbers are estimates."""
+    """A number of tasks, and whether it is exact: numbers of large tables are estimates."""
 
     value: int
-    exact: bool = True
+    how: Literal["exact", "at_least", "estimated"] = "exact"
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is the exact number."""
+        return self.how == "exact"
 
     def __str__(self) -> str:
-        return f"{self.value:,}" if self.exact else f"about {self.value:,}"
+        return f"{_HOW[self.how]}{self.value:,}"
 
     def __int__(self) -> int:
         return self.value
+
+
+_HOW = {"exact": "", "at_least": "at least ", "estimated": "about "}
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,15 @@ class TaskDetail:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """The tasks that ended in a time, as the history has them."""
+
+    tasks: int = 0
+    failed: int = 0
+    """Those of them that did not succeed."""
+
+
+@dataclass(frozen=True)
 class QueueInfo:
     """One queue."""
 
@@ -164,25 +182,11 @@ class QueueInfo:
     served: bool
     """Whether a live worker takes tasks from it."""
     latency: float | None
-    """Seconds for which the oldest due task has waited."""
-    finished: Count = field(default_factory=lambda: Count(0))
-    """Tasks that ended in the last 24 hours; a minute late."""
-    failed: Count = field(default_factory=lambda: Count(0))
-    """Those of them that did not succeed."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The tasks of all queues."""
-
-    waiting: Count
-    scheduled: Count
-    held: Count
-    running: Count
-    succeeded: Count
-    """Finished tasks whose outcomes are still stored."""
-    failed: Count
-    """Likewise, those that did not succeed."""
+    """Seconds for which the oldest due task has waited; None: no task is due."""
+    minute: Ended = Ended()
+    """In the last minute that is counted."""
+    hour: Ended = Ended()
+    """In the last hour up to that minute."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,7 @@ class FailureGroup:
 
     name: str
     error: str
+    """Empty: the error is not stored."""
     count: Count
     first: dt.datetime
     last: dt.datetime
@@ -224,10 +229,11 @@ class Failures:
     """The failures of a time, grouped."""
 
     groups: tuple[FailureGroup, ...]
-    since: dt.datetime | None
-    """The end of the earliest one that was counted, or the time that was asked for."""
+    """The largest first."""
+    since: dt.datetime
+    """The time that was asked for, or the end of the earliest failure that was counted."""
     complete: bool
-    """False: there are more before that time."""
+    """False: there are more before that time, and the numbers are at least so large."""
 
 
 @dataclass(frozen=True)

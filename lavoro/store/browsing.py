@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import JSONB, JSONPATH, REAL, TIMESTAMP
 
 from lavoro import states
 from lavoro.exceptions import InspectorError
+from lavoro.store import census
+from lavoro.store.census import Number
 from lavoro.store.database import Database
 from lavoro.store.errors import first_line, translated
 from lavoro.store.schema.tables import Tables, tables_of
@@ -23,8 +25,6 @@ STAGES = ("waiting", "scheduled", "held", "running", "finished")
 ORDERS = ("newest", "oldest", "ended")
 SCANNED = 10_000
 """Most rows of a table that one page reads to find those that match a condition without an index."""
-COUNTED = 100_000
-"""Most rows of a table that a count reads."""
 SHOWN = 1_000
 """Most characters of arguments in a list: a page of tasks with large arguments stays small."""
 _SUCCESSES = (states.SUCCESS, states.IGNORED)
@@ -120,21 +120,15 @@ def page(
     return _merged(rows, order, limit)
 
 
-def number(database: Database, wanted: Filter) -> tuple[int, bool]:
-    """Count the tasks that match, and return whether the number is exact: of a table 100,000 rows are read."""
-    arms = [arm.number(wanted) for arm in _arms(database.schema, wanted, "newest")]
-    if not arms:
-        return 0, True
-    total, exact = 0, True
+def number(database: Database, wanted: Filter) -> Number:
+    """Count the tasks that match: in small tables all, in larger ones those of a sample of pages."""
+    total = Number(0)
     with translated(), database.engine.connect() as connection:
         if wanted.arguments is not None and wanted.arguments[0] == "path":
             _check_path(connection, wanted.arguments[1])
-        for matching, read, rows in connection.execute(sa.union_all(*arms)):
-            whole = read < COUNTED
-            # Of a longer table the rest is taken to be like the part that was read.
-            total += matching if whole else round(matching * max(1.0, rows / read))
-            exact = exact and whole
-    return total, exact
+        for arm in _arms(database.schema, wanted, "newest"):
+            total = total.plus(arm.number(connection, wanted))
+    return total
 
 
 def _check_path(connection: sa.Connection, text: str) -> None:
@@ -216,21 +210,24 @@ class _Arm(NamedTuple):
         rows = sa.select(*arm._columns(matches, last)).where(sa.or_(matches, last))
         return sa.select(rows.order_by(read.c.place).limit(_literal(limit + 1)).subquery())
 
-    def number(self, wanted: Filter) -> Any:
-        """Return how many rows match, of how many that were read, and how many the table has by its statistics."""
-        reached = sa.and_(sa.true(), *self._indexed(wanted, "newest", None))
-        read = sa.select(self.table).where(reached).limit(_literal(COUNTED)).subquery()
-        matches = sa.and_(sa.true(), *self._replace(c=read.c)._conditions(wanted, "newest"))
-        tree = sa.func.pg_partition_tree(f'"{self.tables.metadata.schema}".{self.table.name}').table_valued("relid")
-        of_table = sa.table(
-            "pg_class", sa.column("oid"), sa.column("reltuples"), sa.column("relkind"), schema="pg_catalog"
+    def number(self, connection: sa.Connection, wanted: Filter) -> Number:
+        """Count the rows that match."""
+        share = census.share(connection, self.tables.metadata.schema, self._partitions(wanted))
+        arm = self._replace(c=census.sample(self.table, share).c)
+        rows = sa.select(sa.func.count()).where(
+            *arm._indexed(wanted, "newest", None), *arm._conditions(wanted, "newest")
         )
-        rows = (
-            sa.select(sa.func.coalesce(sa.func.sum(sa.func.greatest(of_table.c.reltuples, 0)), 0.0))
-            .where(of_table.c.oid.in_(sa.select(tree.c.relid)), of_table.c.relkind == "r")
-            .scalar_subquery()
-        )
-        return sa.select(sa.func.count().filter(matches), sa.func.count(), rows).select_from(read)
+        return census.scaled(connection.execute(rows).scalar_one(), share)
+
+    def _partitions(self, wanted: Filter) -> str:
+        """Return the name of the table, or of the part of it that has such states."""
+        if self.stages == ("finished",) and (wanted.errors or wanted.states):
+            successes = {*_SUCCESSES} & {*wanted.states}
+            if wanted.errors or not successes:
+                return "finished_failure"
+            if successes == {*wanted.states}:
+                return "finished_success"
+        return self.table.name
 
     def _indexed(self, wanted: Filter, order: str, after: Key | None) -> list[Any]:
         """Return the conditions by which an index finds the first row, and partitions are left out."""
@@ -242,10 +239,11 @@ class _Arm(NamedTuple):
         if self.stages != ("finished",):
             return found
         kinds: list[Any] = [sa.literal_column(f"'{state}'") for state in _SUCCESSES]
-        if wanted.errors or (wanted.states and not {*_SUCCESSES} & {*wanted.states}):
-            found.append(c.state.not_in(kinds))
-        elif wanted.states and {*wanted.states} <= {*_SUCCESSES}:
-            found.append(c.state.in_(kinds))
+        match self._partitions(wanted):
+            case "finished_failure":
+                found.append(c.state.not_in(kinds))
+            case "finished_success":
+                found.append(c.state.in_(kinds))
         if order == "ended":
             found += [c.finished_at >= wanted.since] if wanted.since else []
             found += [c.finished_at < wanted.until] if wanted.until else []

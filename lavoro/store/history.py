@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from lavoro import states
 from lavoro.store.database import Database
 from lavoro.store.errors import translated
 from lavoro.store.schema.tables import tables_of
@@ -20,6 +21,8 @@ KEPT = {"minute": 2 * DAY, "hour": 90 * DAY, "day": 90 * DAY}
 """The seconds for which each period is kept."""
 EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.timezone.utc)
 """The beginning of one minute, hour and day."""
+SUCCESSES = (states.SUCCESS, states.IGNORED)
+"""The states of tasks that did not fail."""
 _LOCKS, _IDLE = "2s", "5s"
 """The longest wait for a lock; and the time after which the server ends the session of a node that is stopped."""
 
@@ -116,3 +119,19 @@ def counted_until(database: Database) -> dt.datetime:
     with translated(), database.engine.connect() as connection:
         until: dt.datetime = connection.execute(sa.select(mark.until)).scalar_one()
         return until
+
+
+def lately(database: Database) -> dict[str, tuple[int, int, int, int]]:
+    """Return the tasks that ended in the last counted minute, those that failed, and both for an hour, by queue."""
+    tables = tables_of(database.schema)
+    c, until = tables.history.c, sa.select(tables.history_mark.c.until).scalar_subquery()
+    last = c.bucket >= until - dt.timedelta(minutes=1)
+    failed = c.state.not_in(SUCCESSES)
+    sums = [
+        sa.func.sum(c.tasks).filter(*conditions) for conditions in ((last,), (last, failed), (sa.true(),), (failed,))
+    ]
+    found = sa.select(c.queue, *(sa.cast(sa.func.coalesce(each, 0), sa.BigInteger) for each in sums)).where(
+        c.period == "minute", c.bucket >= until - dt.timedelta(hours=1), c.bucket < until
+    )
+    with translated(), database.engine.connect() as connection:
+        return {queue: tuple(numbers) for queue, *numbers in connection.execute(found.group_by(c.queue))}

@@ -82,8 +82,6 @@ def queue_status(database: Database) -> list[QueueStatus]:
     ).group_by(t.waiting.c.queue)
     running = sa.select(t.running.c.queue, sa.func.count()).group_by(t.running.c.queue)
     held = sa.select(t.held.c.queue, sa.func.count()).group_by(t.held.c.queue)
-    paused = sa.select(t.queue.c.name).where(t.queue.c.paused_at.is_not(None))
-    served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c), ~t.worker.c.quiet)
     with translated(), database.engine.connect() as connection:
         counts: dict[str, list[Any]] = {}
         for queue, ready, scheduled, oldest in connection.execute(waiting):
@@ -91,7 +89,7 @@ def queue_status(database: Database) -> list[QueueStatus]:
         for queue, count in connection.execute(running):
             counts.setdefault(queue, [0, 0, 0, None])[2] = count
         holding = {row[0]: row[1] for row in connection.execute(held)}
-        stopped, known = set(connection.scalars(paused)), set(connection.scalars(served))
+    stopped, known = paused_and_served(database)
     for queue in stopped | set(holding):
         counts.setdefault(queue, [0, 0, 0, None])
     return [
@@ -138,6 +136,15 @@ def workers_of(database: Database, queue: str) -> tuple[list[str], bool]:
 def _alive(worker: Any) -> tuple[Any, ...]:
     """Return the conditions for a worker whose lease runs."""
     return worker.stopped_at.is_(None), worker.expires_at > sa.func.clock_timestamp()
+
+
+def paused_and_served(database: Database) -> tuple[set[str], set[str]]:
+    """Return the queues that are paused, and those that live workers serve, quiet ones left out."""
+    t = tables_of(database.schema)
+    paused = sa.select(t.queue.c.name).where(t.queue.c.paused_at.is_not(None))
+    served = sa.select(sa.func.unnest(t.worker.c.queues)).where(*_alive(t.worker.c), ~t.worker.c.quiet)
+    with translated(), database.engine.connect() as connection:
+        return set(connection.scalars(paused)), set(connection.scalars(served))
 
 
 def pause(database: Database, names: Sequence[str]) -> None:

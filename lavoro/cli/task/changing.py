@@ -158,7 +158,7 @@ def change_all(app: Lavoro, wanted: dict[str, Any], verb: Verb, *, yes: bool, cu
     chosen = {**wanted, "stage": stages} | ({"state": list(verb.states)} if verb.states else {})
     selection = app.inspector.where(**chosen)
     count = selection.count()
-    if not count.value:
+    if not count.value and count.exact:
         return Changed(report=Report(verb.method, complete=True))
     tasks = f"{count} task{'s' * (count.value != 1)}"
     confirm(f"{verb.question}: {tasks}?", yes=yes)

@@ -1,31 +1,34 @@
-"""``lavoro queue``: list, pause, resume, purge and empty queues into others."""
+"""``lavoro queue``: list, show, pause, resume, purge and empty queues into others."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import click
 
 from lavoro.app import Lavoro
 from lavoro.cli.common import load_app
 from lavoro.cli.completion import names_of
+from lavoro.cli.exits import Exit, Failure
 from lavoro.cli.options import APP_OPTION
-from lavoro.cli.output import note, say, say_json
+from lavoro.cli.output import note, say, say_json, show_table
 from lavoro.cli.purge import Deleted, empty_queues
 from lavoro.cli.schemas import fields, json_option
-from lavoro.cli.status import show_queues
 from lavoro.cli.task.changing import Changed, Verb, change_all, told
+from lavoro.cli.task.counting import show_failures
+from lavoro.inspector import Ended, Failures, QueueInfo
 from lavoro.store import queues as store
-from lavoro.store.queues import QueueStatus
 from lavoro.store.schema import migrate as migrations
 from lavoro.text.printable import plain
 
 NAMES = click.argument("names", metavar="QUEUE...", shell_complete=names_of("queue"), nargs=-1, required=True)
 
 
-@click.group(short_help="List, pause, resume and purge queues.")
+@click.group(short_help="List, show, pause and purge queues.")
 @APP_OPTION
 @click.pass_context
 def queue(context: click.Context, app: str | None) -> None:
-    """List, pause, resume and purge queues."""
+    """List, show, pause, resume and purge queues."""
     context.obj = app or context.obj
 
 
@@ -37,16 +40,65 @@ def _load(context: click.Context, app: str | None) -> Lavoro:
 
 @queue.command("list")
 @APP_OPTION
-@json_option(list[QueueStatus])
+@json_option(list[QueueInfo])
 @click.pass_context
 def listing(context: click.Context, app: str | None, as_json: bool) -> None:
-    """List the queues that have tasks, are paused, or are the application's."""
+    """List the queues that have tasks or workers, are paused, or are the application's; with their last hour."""
+    found = _load(context, app).inspector.queues()
+    say_json(found) if as_json else _show(found)
+
+
+def _show(queues: tuple[QueueInfo, ...]) -> None:
+    """Print a table of queues; columns that say nothing are left out."""
+    holding, marked = any(row.held.value for row in queues), any(row.paused or not row.served for row in queues)
+    titles = ["queue", "waiting", "scheduled", *["held"] * holding, "running", "oldest", "ended in 1 h", "failed"]
+    rows = []
+    for row in queues:
+        counts = [row.waiting, row.scheduled, *[row.held] * holding, row.running]
+        oldest = "" if row.latency is None else f"{row.latency:.0f} s"
+        note = ", ".join(["paused"] * row.paused + ["no worker serves it"] * (not row.served))
+        rows.append([row.name, *counts, oldest, f"{row.hour.tasks:,}", f"{row.hour.failed:,}", *[note] * marked])
+    show_table([*titles, *["note"] * marked], rows, title="Queues")
+
+
+class Shown(NamedTuple):
+    """A queue, with its workers and what has failed in it for an hour."""
+
+    queue: QueueInfo
+    nodes: list[str]
+    failures: Failures
+
+
+@queue.command()
+@APP_OPTION
+@json_option(Shown)
+@click.argument("name", metavar="QUEUE", shell_complete=names_of("queue"))
+@click.pass_context
+def show(context: click.Context, app: str | None, as_json: bool, name: str) -> None:
+    """Show the tasks of a queue, the workers that serve it, and what has failed in it in the last hour."""
     found = _load(context, app)
-    rows = store.queue_status(found.database)
-    known = {row.queue for row in rows}
-    served = {name: bool(store.workers_of(found.database, name)[0]) for name in found.queues if name not in known}
-    rows += [QueueStatus(name, 0, 0, 0, None, False, served[name]) for name in served]
-    say_json(sorted(rows)) if as_json else show_queues(sorted(rows))
+    here = next((each for each in found.inspector.queues() if each.name == name), None)
+    if here is None:
+        raise Failure(f"no task, no worker and no setting names the queue {name!r}", Exit.UNKNOWN)
+    shown = Shown(here, store.workers_of(found.database, name)[0], found.inspector.failures(queue=name))
+    if as_json:
+        say_json(shown)
+        return
+    latency = "no task is due" if here.latency is None else f"{here.latency:.1f} s"
+    for title, value in (
+        ("queue", f"{name}{' (paused)' * here.paused}"),
+        ("workers", ", ".join(shown.nodes) or "no worker serves it"),
+        *((stage, getattr(here, stage)) for stage in ("waiting", "scheduled", "held", "running")),
+        ("oldest", latency),
+        *((f"1 {name}", f"{ended.tasks:,} ended, {ended.failed:,} of them failed") for name, ended in _ended(here)),
+    ):
+        say(plain(f"{f'{title}:':<11}{value}"))
+    if shown.failures.groups:
+        show_failures(shown.failures, found.timezone)
+
+
+def _ended(queue: QueueInfo) -> tuple[tuple[str, Ended], ...]:
+    return ("minute", queue.minute), ("hour", queue.hour)
 
 
 @queue.command()

@@ -213,10 +213,10 @@ class _Arm(NamedTuple):
     def number(self, connection: sa.Connection, wanted: Filter) -> Number:
         """Count the rows that match."""
         share = census.share(connection, self.tables.metadata.schema, self._partitions(wanted))
-        arm = self._replace(c=census.sample(self.table, share).c)
-        rows = sa.select(sa.func.count()).where(
-            *arm._indexed(wanted, "newest", None), *arm._conditions(wanted, "newest")
-        )
+        sample = census.sample(self.table, share)
+        arm = self._replace(c=sample.c)
+        conditions = (*arm._indexed(wanted, "newest", None), *arm._conditions(wanted, "newest"))
+        rows = sa.select(sa.func.count()).select_from(sample).where(*conditions)
         return census.scaled(connection.execute(rows).scalar_one(), share)
 
     def _partitions(self, wanted: Filter) -> str:

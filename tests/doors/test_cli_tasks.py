@@ -19,7 +19,7 @@ import pytest
 from lavoro import Lavoro
 from lavoro.cli import run_for
 from lavoro.protocol.ids import task_uuid
-from lavoro.store import tasks, workers
+from lavoro.store import history, tasks, workers
 from lavoro.store.workers import Registration
 from tests.conftest import Eventually
 from tests.doors.terminal import at_terminal
@@ -245,8 +245,9 @@ def test_queues(app: Lavoro, run: Run) -> None:
     assert run("queue", "pause", "celery", "typo") == (
         0, "paused: celery, typo\n", "lavoro: no task and no worker is on typo now: is that the name?\n",
     )  # fmt: skip
-    found = {each["queue"]: each for each in json.loads(run("queue", "list", "--json")[1])}
-    assert (found["celery"]["paused"], found["celery"]["ready"], found["celery"]["scheduled"]) == (True, 1, 1)
+    found = {each["name"]: each for each in json.loads(run("queue", "list", "--json")[1])}
+    one = {"value": 1, "how": "exact"}
+    assert (found["celery"]["paused"], found["celery"]["waiting"], found["celery"]["scheduled"]) == (True, one, one)
     assert "paused" in run("queue", "list")[1]
     assert run("queue", "resume", "celery", "typo")[:2] == (0, "resumed: celery, typo\n")
     assert run("queue", "move", "celery", "mail")[0] == 2, "it asks, and there is no terminal"
@@ -254,7 +255,52 @@ def test_queues(app: Lavoro, run: Run) -> None:
     assert run("queue", "purge", "mail")[0] == 2
     assert state(app, ids[0]) == ("waiting", "PENDING")
     assert run("queue", "purge", "mail", "--yes") == (0, "deleted 2 tasks from mail\n", "")
-    assert [each["queue"] for each in json.loads(run("queue", "list", "--json")[1])] == ["celery"]
+    assert [each["name"] for each in json.loads(run("queue", "list", "--json")[1])] == ["celery"]
+
+
+def test_a_queue(app: Lavoro, run: Run) -> None:
+    send(app, "waiting")
+    send(app, "running")
+    example = send(app, "FAILURE")
+    shown = run("queue", "show", "celery")[1]
+    assert "queue:     celery\nworkers:   no worker serves it\nwaiting:   1\n" in shown
+    assert "1 hour:    0 ended, 0 of them failed" in shown  # the minute is not over
+    assert f"{example}  no" in shown
+    found = json.loads(run("queue", "show", "celery", "--json")[1])
+    assert (found["queue"]["running"]["value"], found["failures"]["groups"][0]["error"]) == (1, "ValueError")
+    assert run("queue", "show", "typo") == (
+        5, "", "lavoro: no task, no worker and no setting names the queue 'typo'\n",
+    )  # fmt: skip
+
+
+def test_counts_and_failures(app: Lavoro, run: Run) -> None:
+    assert run("task", "count") == (0, "there are no tasks\n", "")
+    assert run("task", "failures")[1].startswith("nothing has failed since 20")
+    ids = [send(app, each) for each in ("waiting", "FAILURE", "FAILURE", "SUCCESS")]
+    assert run("task", "count")[1] == "stage     tasks\nfinished      3\nwaiting       1\n"
+    assert json.loads(run("task", "count", "--by", "state", "--json")[1])["FAILURE"] == {"value": 2, "how": "exact"}
+    lines = run("task", "failures")[1].splitlines()
+    assert (lines[0], lines[1].split()) == (
+        "Failures:", ["task", "error", "tasks", "first", "last", "example", "message"],
+    )  # fmt: skip
+    assert lines[2].split()[:3] == ["shop.add", "ValueError", "2"]
+    assert ids[2] in lines[2]
+    assert "nothing has failed" in run("task", "failures", "--error", "KeyError")[1]
+    assert json.loads(run("task", "failures", "--since", "2h", "--json")[1])["complete"]
+
+
+def test_history(app: Lavoro, run: Run) -> None:
+    send(app, "FAILURE")
+    with psycopg.connect(app.database.url) as connection:
+        connection.execute("update lavoro.finished set finished_at = finished_at - interval '5 minutes'")
+        connection.execute("update lavoro.history_mark set until = until - interval '1 hour'")
+    with app.database.tx() as tx:
+        assert history.count(tx, minutes=5000) is not None
+    hours = json.loads(run("history", "hour", "--by", "name", "--json")[1])
+    assert [(each["group"], each["states"]) for each in hours] == [("shop.add", {"FAILURE": 1})]
+    assert "shop.add" in run("history", "day", "--by", "name")[1]
+    assert len(run("history", "minute")[1].splitlines()) in (60, 61, 62)
+    assert run("history", "minute", "-Q", "nowhere", "--by", "queue")[1] == "no task has ended in that time\n"
 
 
 # ------------------------------------------------------------------------------------------------ on a terminal

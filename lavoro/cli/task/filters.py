@@ -34,17 +34,27 @@ _OPTIONS = (
 
 def filters(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb the options that choose tasks."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return options(*NAMES)(function)
+
+
+def options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a verb those of the options that have these names."""
+
+    def give(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name, option in reversed([*zip(NAMES, _OPTIONS, strict=True)]):
+            if name in names:
+                function = option(function)
+        return function
+
+    return give
 
 
 def conditions(app: Lavoro, given: dict[str, Any]) -> dict[str, Any]:
     """Take the options that choose tasks out of all, and return the conditions that they are."""
-    found = {name: given.pop(name) for name in NAMES}
+    found = {name: given.pop(name) for name in NAMES if name in given}
     for name in ("since", "until"):
-        found[name] = _time(app, found[name])
-    if found["args"] is not None:
+        found[name] = _time(app, found.get(name))
+    if found.get("args") is not None:
         found["args"] = _arguments(found["args"])
     return {name: value for name, value in found.items() if value not in (None, ())}
 

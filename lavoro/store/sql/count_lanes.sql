@@ -1,4 +1,4 @@
--- Counts the due and the later tasks of each queue, up to `most` of each lane; with the seconds since the first was due.
+-- Counts the due and the later tasks of each queue, up to `most` of each lane; and the seconds since the first was due.
 -- It jumps through the index from lane to lane, over at most `lanes` of them.
 with recursive lane as (
     (select w.queue, w.priority, 1 as number from {schema}.waiting w order by w.queue, w.priority desc limit 1)

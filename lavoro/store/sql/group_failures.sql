@@ -1,5 +1,5 @@
 -- Groups the failed tasks of a time by their name and the class of their error; reads the latest ones, at most `most`.
--- With each group come the id and the message of its last task, and the number and the earliest end of all that were read.
+-- With each group come the id and the message of its last task, and the number and the earliest end of all read.
 with read as materialized (
     select f.id, f.queue, f.name, f.options, f.result, f.finished_at, coalesce(f.result->>'exc_type', '') as error
     from {schema}.finished f

@@ -19,7 +19,7 @@ from lavoro.store.schema import migrate as migrations
 
 @click.command(short_help="Count tasks by stage, state, queue or name.")
 @APP_OPTION
-@click.option("--by", type=click.Choice([*KEYS]), default="stage", show_default=True, help="What to count by.")
+@click.option("--by", type=click.Choice([*KEYS]), default="stage", show_default=True, help="The value to count by.")
 @json_option(dict[str, Count])
 @click.pass_context
 def count(context: click.Context, app: str | None, by: str, as_json: bool) -> None:

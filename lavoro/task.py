@@ -429,6 +429,17 @@ class Task(Signatures[P, R]):
         names = self.__arguments__.names if self.__arguments__ is not None else ()
         return redaction.shown(args, kwargs, names=names, patterns=self.app.conf.lavoro_redact)
 
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """Send an event of one's own about this run, with fields that JSON can carry; only if a monitor listens.
+
+        ``retry`` and ``retry_policy`` are passed over: an event that cannot be stored is logged as a warning::
+
+            self.send_event("task-progress", done=3, total=10)
+        """
+        request = self.request
+        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, retry=retry, retry_policy=retry_policy, **fields)
+
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Store a state of one's own with metadata while the task runs: ``AsyncResult.state`` and ``.info`` show it.
 

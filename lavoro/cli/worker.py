@@ -62,7 +62,7 @@ class _Worker(Grouped):
         "What it runs": ("exclude_queues", "include", "broker", "purge", "scheduler"),
         "How it runs tasks": ("soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
         "How long it lives": ("drain", "max_tasks", "grace", "max_memory_per_child"),
-        "What it says": ("logfile", "log_format", "pidfile", "liveness_file"),
+        "What it says": ("task_events", "logfile", "log_format", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
     }
 
@@ -105,7 +105,7 @@ class _Worker(Grouped):
 @click.option("--gid", metavar="GROUP", help="Run as that group, by name or number; root alone may.")
 @click.option("--umask", callback=umask, metavar="OCTAL", help="Rights that new files do not get, such as 027.")
 @click.option(
-    "-E", "--task-events", "--events", is_flag=True, expose_value=False, help="Accepted: all is in the database anyway."
+    "-E", "--task-events", "--events", "task_events", is_flag=True, help="Tell monitors of its tasks: lavoro events."
 )
 @click.option(
     "-B/ ", "--beat/--no-beat", "beat", default=None, help="Send the tasks of schedules, or do not; default: it does."

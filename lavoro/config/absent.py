@@ -192,7 +192,6 @@ _FIXED = "the worker's parts cannot be replaced: leave it out"
 _PUT_BACK = "a task that failed or timed out is not put back: leave it out, and use autoretry_for or self.retry()"
 _PING = "beat answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
 _RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
-_EVENTS = "this release sends no events: `lavoro status` and SQL on lavoro.running show the same"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
@@ -233,7 +232,6 @@ ABSENT: dict[str, Absent] = {
         "warned", "task_acks_late and task_reject_on_worker_lost decide of a task whose worker was lost", _OFF
     ),
     "task_default_rate_limit": Absent("warned", _RATES),
-    **dict.fromkeys(("task_send_sent_event", "worker_send_task_events"), Absent("warned", _EVENTS, _OFF)),
     "task_store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     "task_remote_tracebacks": Absent("warned", "a traceback travels as text: AsyncResult.traceback", _OFF),
     "worker_direct": Absent("warned", "a worker has no queue of its own: name one with -Q", _OFF),
@@ -251,13 +249,11 @@ ABSENT: dict[str, Absent] = {
     # Attributes of tasks
     **dict.fromkeys(("task.start_strategy", "task.Strategy", "task.Request"), Absent("refused", _FIXED)),
     "task.request_stack": Absent("refused", "requests are in the context: task.push_request and task.pop_request"),
-    "task.send_event": Absent("refused", _EVENTS),
     **dict.fromkeys(
         ("task.Strategy", "task.Request", "task.start_strategy", "task.request_stack"),
         Absent("refused", _FIXED),
     ),
     # Attributes of applications
-    "app.events": Absent("refused", _EVENTS),
     **dict.fromkeys(
         (
             "app.amqp", "app.producer_or_acquire", "app.default_producer", "app.producer_pool", "app.pool",
@@ -305,7 +301,7 @@ ABSENT: dict[str, Absent] = {
     "celery.concurrency": Absent("refused", "a pool is chosen by the worker's option --pool or setting worker_pool"),
     "celery.contrib": Absent("refused", "this release has no such addition: leave it out"),
     "celery.contrib.testing": Absent("refused", _TESTING),
-    "celery.events": Absent("refused", _EVENTS),
+    "celery.events": Absent("refused", "events are rows, and no messages: app.events has what hears and keeps them"),
     "celery.fixups": Absent(
         "refused", "there are no fixups: call django.setup() in the module that makes the application"
     ),
@@ -322,7 +318,6 @@ ABSENT: dict[str, Absent] = {
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands
-    **dict.fromkeys(("lavoro events", "lavoro flower"), Absent("refused", _EVENTS)),
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),
     "lavoro logtool": Absent("refused", "it read logs of Celery: worker --log-format json writes a log for jq"),

@@ -226,6 +226,8 @@ DEFAULTS: dict[str, Default] = {
     "worker_max_memory_per_child": Default(None, "KiB after which a process is replaced; 0 or None: never.", COUNT),
     "worker_proc_alive_timeout": Default(4.0, "Seconds a new process has to come up.", _DURATION),
     "worker_enable_remote_control": Default(True, "False: the worker answers no commands.", FLAG),
+    "worker_send_task_events": Default(False, "True: monitors are told of the worker's tasks, as with `-E`.", FLAG),
+    "task_send_sent_event": Default(False, "True: a monitor with these settings is told of calls, too.", FLAG),
     "imports": Default((), "Modules the worker imports when it starts.", _IMPORTS),
     "include": Default((), "More modules the worker imports when it starts.", _IMPORTS),
     "lavoro_discover": Default(

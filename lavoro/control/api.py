@@ -161,11 +161,11 @@ class Control:
         return self.broadcast("heartbeat", arguments={}, destination=destination, **kwargs)
 
     def enable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
-        """Ask workers to send events of tasks: this release refuses it."""
+        """Have monitors be told of the tasks of workers, until they are restarted, as the option ``-E`` does."""
         return self.broadcast("enable_events", arguments={}, destination=destination, **kwargs)
 
     def disable_events(self, destination: Any = None, **kwargs: Any) -> Replies:
-        """Ask workers to send no events of tasks: this release refuses it, as there are none."""
+        """Have monitors be told of no tasks of workers, until they are restarted."""
         return self.broadcast("disable_events", arguments={}, destination=destination, **kwargs)
 
     def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> None:

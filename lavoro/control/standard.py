@@ -18,7 +18,6 @@ logger = logging.getLogger("lavoro.worker")
 SAMPLES: deque[str] = deque(maxlen=100)
 """The last samples of the memory in use."""
 NO_LIMITS = "this release has no rate limits: nothing has changed"
-NO_DISPATCHER = "event dispatcher unavailable: workers of this release send no events of their own"
 NO_ELECTION = "workers hold no elections: a task is claimed by one of them, and schedules have one leader"
 
 # Questions that rows answer
@@ -226,18 +225,6 @@ def time_limit(state: State, task_name: str, hard: float | None = None, soft: fl
 
 
 @control_command()
-def enable_events(state: State) -> Any:
-    """Send events."""
-    return {"error": NO_DISPATCHER}
-
-
-@control_command()
-def disable_events(state: State) -> Any:
-    """Send no events."""
-    return {"error": NO_DISPATCHER}
-
-
-@control_command()
 def election(state: State, id: str, topic: str, action: Any = None) -> Any:
     """Hold an election, as Celery's gossip does."""
     return {"error": NO_ELECTION}
@@ -249,6 +236,8 @@ for _info in (
     ("ping", "inspect", 0.2, "Who answers.", None, None),
     ("stats", "inspect", 1.0, "Numbers of tasks, the pool, use of the system.", None, None),
     ("heartbeat", "control", 1.0, "Renew leases now.", None, None),
+    ("enable_events", "control", 1.0, "Tell monitors of the tasks.", None, None),
+    ("disable_events", "control", 1.0, "Tell monitors of no tasks.", None, None),
     ("shutdown", "control", 1.0, "Stop.", None, None),
     ("quiet", "control", 1.0, "Claim nothing; finish what runs, and stay.", None, None),
     ("resume", "control", 1.0, "Claim tasks again after `quiet`.", None, None),

@@ -28,6 +28,8 @@ class Registration(NamedTuple):
     """The names of the tasks that it has registered."""
     runs_schedules: bool = False
     """Whether its node sends the tasks of schedules."""
+    task_events: bool = False
+    """Whether monitors are told of its tasks."""
 
 
 EVER = 1e9

@@ -33,6 +33,7 @@ from lavoro.surface.log import Logging
 
 if TYPE_CHECKING:
     from lavoro.control import Control
+    from lavoro.events import Events
 
 
 class Unused(set[Any]):
@@ -63,6 +64,7 @@ class Surface:
     loader_cls: Any = Loader
     log_cls: Any = Logging
     control_cls: Any = "lavoro.control:Control"
+    events_cls: Any = "lavoro.events:Events"
 
     def _make_surface(self, loader: Any = None, log: Any = None, middleware: Iterable[Any] = ()) -> None:
         self.middleware = MiddlewareStack(middleware)
@@ -113,6 +115,11 @@ class Surface:
     def control(self) -> Control:
         """Commands to the workers, and questions: ``app.control.inspect().active()``."""
         return self._once("control", lambda: symbol_of(self.control_cls)(self))  # type: ignore[no-any-return]
+
+    @property
+    def events(self) -> Events:
+        """The events of tasks and workers: ``app.events.Receiver(connection, handlers={"*": print}).capture()``."""
+        return self._once("events", lambda: symbol_of(self.events_cls)(self))  # type: ignore[no-any-return]
 
     def signature(self, varies: Any, *args: Any, **options: Any) -> Signature[Any]:
         """Return a signature of this application: of a task or its name, or of a signature's dict."""

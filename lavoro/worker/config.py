@@ -52,6 +52,8 @@ class WorkerOptions:
     """The descriptor of the file that counts the tasks started; all processes of the worker inherit it."""
     beat: bool | None = None
     """Whether it sends the tasks of schedules."""
+    task_events: bool = False
+    """Whether monitors are told of its tasks; False leaves that to the settings."""
     scheduler: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of the command line; they win over the application's."""
@@ -99,6 +101,8 @@ class WorkerConfig:
     """Whether functions run once for the node after its last task."""
     runs_schedules: bool = True
     answers_commands: bool = True
+    task_events: bool = False
+    """Whether monitors are told of its tasks."""
     tick_expires: float | None = None
     command_expires: float | None = None
     notes: tuple[str, ...] = ()
@@ -154,6 +158,7 @@ _SETTINGS = {
     "failure_expires": "lavoro_failure_expires",
     "runs_schedules": "lavoro_run_schedules",
     "answers_commands": "worker_enable_remote_control",
+    "task_events": "worker_send_task_events",
     "tick_expires": "lavoro_tick_expires",
     "command_expires": "lavoro_command_expires",
 }
@@ -195,6 +200,7 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         stops_node=bool(app.shutdown.of("worker")),
         runs_schedules=conf.lavoro_run_schedules if options.beat is None else options.beat,
         answers_commands=bool(conf.worker_enable_remote_control),
+        task_events=options.task_events or bool(conf.worker_send_task_events),
         tick_expires=conf.seconds("lavoro_tick_expires") or None,
         command_expires=conf.seconds("lavoro_command_expires") or None,
     )

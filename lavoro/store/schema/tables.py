@@ -125,6 +125,7 @@ class Tables:
             _time("until", nullable=False),
         )
         self.history_mark.append_constraint(sa.CheckConstraint("one"))
+        self._event()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -250,6 +251,7 @@ class Tables:
             sa.Column("heir", UUID),
         )
         sa.Index("attempt_id", table.c.id)
+        sa.Index("attempt_ended", table.c.ended_at)
         return table
 
     def _worker(self) -> sa.Table:
@@ -274,6 +276,7 @@ class Tables:
             sa.Column("live", sa.Boolean, sa.Computed("stopped_at is null", persisted=True)),
             sa.Column("tasks", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
             sa.Column("runs_schedules", sa.Boolean, nullable=False, server_default=sa.text("false")),
+            sa.Column("task_events", sa.Boolean, nullable=False, server_default=sa.text("false")),
         )
         sa.Index("worker_live", table.c.expires_at, postgresql_where=table.c.stopped_at.is_(None))
         return table
@@ -410,6 +413,20 @@ class Tables:
             sa.Column("longest", REAL, nullable=False),
         )
         table.append_constraint(sa.CheckConstraint("period in ('minute', 'hour', 'day')"))
+        return table
+
+    def _event(self) -> sa.Table:
+        table = self._table(
+            "event",
+            sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+            _text("type", required=True),
+            sa.Column("fields", JSON, nullable=False, server_default="{}"),
+            _time("sent_at", default=True),
+            prefixes=["UNLOGGED"],
+        )
+        table.append_constraint(sa.CheckConstraint("type <> ''"))
+        table.append_constraint(sa.CheckConstraint("json_typeof(fields) = 'object'"))
+        sa.Index("event_sent", table.c.sent_at)
         return table
 
 

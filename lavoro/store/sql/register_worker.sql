@@ -2,12 +2,12 @@
 with registered as (
     insert into {schema}.worker (
         node, process, host, pid, pool, slots, queues, release,
-        lease, expires_at, tasks, runs_schedules
+        lease, expires_at, tasks, runs_schedules, task_events
     )
     values (
         %(node)s, %(process)s, %(host)s, %(pid)s, %(pool)s, %(slots)s, %(queues)s, %(release)s,
         %(lease)s::float8 * interval '1 second', clock_timestamp() + %(lease)s::float8 * interval '1 second',
-        %(tasks)s::text[], %(runs_schedules)s
+        %(tasks)s::text[], %(runs_schedules)s, %(task_events)s
     )
     returning id
 )

@@ -28,6 +28,8 @@ class Orders(NamedTuple):
     """Serve these queues from now on."""
     resize: Callable[[int], object]
     """Have so many slots: processes of a prefork pool, else slots of each process."""
+    tell_events: Callable[[bool], object]
+    """Have monitors be told of the tasks, or no longer."""
 
 
 class Actions:
@@ -44,6 +46,7 @@ class Actions:
         own = (
             self.ping, self.stats, self.shutdown, self.quiet, self.resume, self.pool_grow, self.pool_shrink,
             self.pool_restart, self.autoscale, self.add_consumer, self.cancel_consumer, self.heartbeat,
+            self.enable_events, self.disable_events,
         )  # fmt: skip
         return {function.__name__: function for function in own}
 
@@ -55,6 +58,22 @@ class Actions:
         """Renew the leases now."""
         self._leases.upkeep.renew()
         return {"ok": "leases are renewed"}
+
+    # Its events
+
+    def enable_events(self) -> Any:
+        """Have monitors be told of the tasks."""
+        return self._tell_events(True, "enabled")
+
+    def disable_events(self) -> Any:
+        """Have monitors be told of no tasks."""
+        return self._tell_events(False, "disabled")
+
+    def _tell_events(self, on: bool, word: str) -> Any:
+        if self._orders.config().task_events == on:
+            return {"ok": f"task events already {word}"}
+        self._orders.tell_events(on)
+        return {"ok": f"task events {word}"}
 
     # Its end
 

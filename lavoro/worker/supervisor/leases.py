@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import lavoro
-from lavoro.store import workers
+from lavoro.store import events, workers
 from lavoro.store.database import Database
 from lavoro.store.notifications import Ended
 from lavoro.store.workers import Cancellation, Ending, Registration, Rescue
@@ -79,7 +79,7 @@ class Leases:
         self.queues = config.queues
         registration = Registration(
             self._node, child.number, socket.gethostname(), child.pid, child.pool, config.slots, list(config.queues),
-            lavoro.__version__, self._config.lease, config.tasks, config.runs_schedules,
+            lavoro.__version__, self._config.lease, config.tasks, config.runs_schedules, config.task_events,
         )  # fmt: skip
         self.upkeep.register(
             registration, lambda worker_id: self._loop.post(lambda: self._give(child, worker_id, registration))
@@ -148,6 +148,10 @@ class Leases:
 
     def _mark(self, worker_ids: Sequence[int], *, quiet: bool) -> None:
         self.upkeep.ask(partial(workers.mark_quiet, worker_ids=worker_ids, quiet=quiet))
+
+    def tell_events(self, *, on: bool) -> None:
+        """Have monitors be told of the tasks of this node, or no longer."""
+        self.upkeep.ask(partial(events.mark, node=self._node, on=on))
 
     # Results of the upkeep
 

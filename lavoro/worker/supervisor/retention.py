@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import commands, entries, history, members, workers
+from lavoro.store import commands, entries, events, history, members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
 from lavoro.worker.supervisor.duty import Duty
@@ -45,6 +45,7 @@ class Retention(Duty):
                 self.attempt(tx, f"to make and drop partitions of {table}", part)
         if (kept := self._kept.get("finished_success")) is not None:
             self.attempt(tx, "to forget old barriers", partial(members.forget_old, kept=kept))
+        self.attempt(tx, "to forget old events", events.forget)
         forget = partial(workers.forget_old, kept=self._kept["attempt"])
         self.attempt(tx, "to forget old workers and revokes", forget)
         self.attempt(tx, "to forget old parts of the history", history.forget)

@@ -248,6 +248,7 @@ class Supervisor:
             reload=self._reload,
             serve=self._serve,
             resize=self._resize,
+            tell_events=self._tell_events,
         )
 
     def _stop_by_command(self, why: str) -> None:
@@ -276,6 +277,11 @@ class Supervisor:
         else:
             self._current.adjust(slots=size)
             self._children.reload()
+
+    def _tell_events(self, on: bool) -> None:
+        """Have monitors be told of the tasks of all children, later ones too."""
+        self._current.adjust(task_events=on)
+        self._services.leases.tell_events(on=on)
 
     def _rest(self, *, quiet: bool) -> None:
         if self._stopping.begun or not self._services.leases.rest(quiet=quiet):

@@ -63,7 +63,7 @@ def _rate(context: click.Context, parameter: click.Parameter, value: str | None)
 @refused("--pidfile", why=DETACHED)
 @click.pass_context
 def events(
-    context: click.Context, app: str | None, as_json: bool, limit: int | None, timeout: float | None,
+    context: click.Context, /, app: str | None, as_json: bool, limit: int | None, timeout: float | None,
     camera: str | None, frequency: float, maxrate: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Write what workers and tasks do, as it happens, until told to stop.

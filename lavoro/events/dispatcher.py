@@ -83,9 +83,12 @@ class EventDispatcher:
         except OperationalError as error:
             logger.warning("the event %s was not sent: %s", type, error)
 
-    def publish(self, type: str, fields: dict[str, Any], producer: Any = None, blind: bool = False, **_: Any) -> None:
+    def publish(
+        self, type: str, fields: dict[str, Any], producer: Any, blind: bool = False,
+        Event: Callable[..., dict[str, Any]] = Event, **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Send an event; a producer is passed over."""
-        self.send(type, **fields)
+        self.send(type, Event=Event, **fields)
 
     def flush(self, errors: bool = True, groups: bool = True) -> None:
         """Do nothing: no event waits here."""

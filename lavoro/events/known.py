@@ -1,4 +1,4 @@
-"""What events have told of one worker and of one task."""
+"""One worker and one task, as events have told them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Memory:
 
     @property
     def position(self) -> Position:
-        """What is to be read next."""
+        """The rows to be read next."""
         first = self._sent_from
         until = _first_id(self._now + AHEAD) if self._sent_too else first
         told = [*self._told, *((id, 0) for id in reversed(self._sent) if id >= first)] if self._sent_too else self._told

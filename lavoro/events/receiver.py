@@ -71,7 +71,7 @@ class EventReceiver:
 
     @property
     def connection(self) -> Any:
-        """What was given as the channel."""
+        """The channel that was given."""
         return self.channel
 
     def capture(self, limit: int | None = None, timeout: float | None = None, wakeup: bool = True) -> None:
@@ -152,7 +152,7 @@ class EventReceiver:
         return [event for event in found if fits(event["type"], self.routing_key)]
 
     def _listen(self) -> Listener | None:
-        """Listen for events of code, which are sent only while somebody listens."""
+        """Listen for events of code, which are sent only while a monitor listens."""
         database = self.app.database
         if not database.listens:
             logger.warning(

@@ -53,7 +53,7 @@ class Repeated(Service):
 
 
 class Timer:
-    """What calls a camera."""
+    """Calls a camera."""
 
     def call_repeatedly(self, seconds: float, function: Callable[[], object]) -> Repeated:
         """Call a function each so many seconds, until its return value is cancelled."""

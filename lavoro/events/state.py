@@ -77,6 +77,14 @@ class State:
         with self._mutex:
             return self._event(dict(event))
 
+    def task_event(self, type_: str, fields: Told) -> Any:
+        """Take an event of a task in, by the second part of its type."""
+        return self.event({**fields, "type": f"task-{type_}"})[0]
+
+    def worker_event(self, type_: str, fields: Told) -> Any:
+        """Take an event of a worker in, by the second part of its type."""
+        return self.event({**fields, "type": f"worker-{type_}"})[0]
+
     def _event(self, event: Told) -> Any:
         self.event_count += 1
         if self.event_callback:
@@ -151,7 +159,7 @@ class State:
                 self._orphans[task.parent_id].add(task)
         task.children.update(self._orphans.pop(str(task.uuid), ()))
 
-    # What is kept
+    # The parts to keep
 
     def freeze_while(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function while no event is taken in; with ``clear_after``, forget all that has ended after it."""

@@ -20,7 +20,7 @@ SENDER = "gen@unknown"
 
 
 class Seen(NamedTuple):
-    """What the monitor was told of a task before."""
+    """The events of a task that the monitor was told before."""
 
     sent: bool = False
     received: bool = False

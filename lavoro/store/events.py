@@ -53,7 +53,7 @@ class Change(NamedTuple):
 
     @property
     def key(self) -> tuple[uuid.UUID, int]:
-        """What tells the row from all others of which the monitor is told."""
+        """The key of the row among all that the monitor is told."""
         match self.kind:
             case "ended":
                 return self.id, round(self.at * 1_000_000)
@@ -80,7 +80,7 @@ class Node(NamedTuple):
 
 
 class Position(NamedTuple):
-    """What a monitor has been told."""
+    """The rows that a monitor has been told."""
 
     known: Mapping[tuple[uuid.UUID, int], bool]
     """The tasks that run, by id and attempt, and whether it was told that they have begun."""

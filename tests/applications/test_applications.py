@@ -149,9 +149,6 @@ def test_packages_with_tasks_of_their_own(application: Application) -> None:
     assert re.search(r"Task rebuilt\[.+\] succeeded in", log)
     assert re.search(r"Task library.loans.tasks.drop\[.+\] reject requeue=False: no such shelf\n", log)
     assert "the library has audit, hourly, often, remind\n" in log
-    # This release sends no events, and says so.
-    for setting in ("task_send_sent_event", "worker_send_task_events"):
-        assert f"WARNING/MainProcess] {setting} is not supported: " in log
 
 
 def test_a_site_with_old_names_of_settings(application: Application) -> None:

@@ -28,7 +28,7 @@ EVERYBODY = {"lavoro_owner", "lavoro_migrator", "lavoro_producer", "lavoro_worke
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 SENDING = {
     "insert_task", "insert_task_quietly", "tell_ended", "insert_calls", "insert_tasks", "insert_placed",
-    "insert_canvas", "insert_chord", "save_group",
+    "insert_canvas", "insert_chord", "save_group", "send_event",
 }  # fmt: skip
 READING = {
     "banner_facts",
@@ -38,7 +38,7 @@ READING = {
     "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
     "left_by_workers", "fetch_startup", "find_leader", "scheduler_entries", "fetch_replies", "list_in_flight",
-    "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
+    "list_changes", "list_event_nodes", "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
 }  # fmt: skip
 
 ANYBODY = {

@@ -105,7 +105,6 @@ def test_settings_that_are_refused(name: str, value: Any) -> None:
     [
         ("task_default_rate_limit", "5/s"),
         ("task_store_errors_even_if_ignored", False),
-        ("worker_send_task_events", True),
         ("worker_direct", True),
     ],
 )

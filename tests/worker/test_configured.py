@@ -249,14 +249,14 @@ def test_what_this_release_does_not_do_is_told_at_the_start(
     more = "@app.task(rate_limit='5/s')\ndef slow(): ...\n@app.task\ndef plain(): ...\n"
     (shop / "shop.py").write_text(APP.replace("{failure}", "ValueError") + more)
     environment = configure(
-        shop, beat_enable_remote_control=True, worker_send_task_events=True, beat_remote_control_max_tick_age=None
+        shop, beat_enable_remote_control=True, worker_direct=True, beat_remote_control_max_tick_age=None
     )
     worker = start_worker("-P", "prefork", "-c", "2", app="shop", url=migrated_url, environment=environment)
     assert worker.stop() == 0
     warned = [line.partition("] ")[2] for line in worker.log.splitlines() if "is not supported" in line]
     assert [line.partition(":")[0] for line in warned] == [
         "beat_enable_remote_control is not supported",
-        "worker_send_task_events is not supported",
+        "worker_direct is not supported",
         "rate_limit of shop.slow is not supported",
     ]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from lavoro import Lavoro
 from tests.conftest import Eventually

@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer()
+__getattr__, __dir__ = answer("lavoro.events", "lavoro.events.event")

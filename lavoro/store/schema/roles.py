@@ -62,6 +62,8 @@ _PRODUCER = {
     "running": ("select (id)",),
     "held": ("select (id)",),
     "finished": ("select (id)",),
+    # Code that sends events learns whether a monitor listens, and reads none.
+    "event": ("insert", "select (id)"),
     # A sender may save which tasks its group has. To read that, it takes the rights to read results.
     "saved_group": ("insert", "select (id)", "update (form, saved_at)"),
 }

@@ -1,9 +1,10 @@
 -- Lists what a monitor has not been told: tasks that wait, run, have ended or failed to end, and events of code.
--- All are of one snapshot. Each kind has at most `most` rows, the oldest first, and a row `now` with the time comes last.
+-- All are of one snapshot. Each kind has at most `most` rows, the oldest first; a row `now` with the time comes last.
 -- `known`: the running tasks that the monitor was told of, and whether it was told that they have begun.
 -- Of each other kind, rows from a time on are read, without those that were told already.
 with known as materialized (
-    select * from unnest(%(known)s::uuid[], %(known_attempts)s::int4[], %(known_begun)s::bool[]) as k (id, attempt, begun)
+    select *
+    from unnest(%(known)s::uuid[], %(known_attempts)s::int4[], %(known_begun)s::bool[]) as k (id, attempt, begun)
 ), told as materialized (
     select * from unnest(%(told)s::uuid[], %(told_numbers)s::int8[]) as t (id, number)
 ), claimed as materialized (
@@ -58,7 +59,9 @@ select
     f.options::text, f.payload is not null,
     f.queue, f.retries, case when f.due_at > f.created_at + interval '1 ms' then f.due_at end,
     null, w.node, w.pid,
-    f.state, case when octet_length(f.result::text) < %(longest)s then f.result::text end, f.traceback, f.runtime
+    f.state, case when octet_length(f.result::text) < %(longest)s and f.result_payload is null then f.result::text
+        when f.result_payload is not null then to_json('<' || (f.result #>> '{}') || '>')::text end,
+    f.traceback, f.runtime
 from ended e
 cross join lateral (select * from {schema}.finished f where f.id = e.id and f.finished_at = e.finished_at offset 0) f
 left join {schema}.worker w on w.id = f.worker_id

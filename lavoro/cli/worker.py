@@ -62,7 +62,7 @@ class _Worker(Grouped):
         "What it runs": ("exclude_queues", "include", "broker", "purge", "scheduler"),
         "How it runs tasks": ("soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
         "How long it lives": ("drain", "max_tasks", "grace", "max_memory_per_child"),
-        "What it says": ("task_events", "logfile", "log_format", "pidfile", "liveness_file"),
+        "What it says": ("task_events", "task_events", "logfile", "log_format", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
     }
 

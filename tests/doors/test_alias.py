@@ -133,7 +133,7 @@ def test_submodules_need_no_import_of_their_own() -> None:
 LATER = {
     "celery.beat.BeatPidbox": "celery.beat.BeatPidbox",
     "celery.bootsteps.StartStopStep": "celery.bootsteps",
-    "celery.events.state.State": "celery.events",
+    "celery.events.cursesmon.CursesMonitor": "celery.events",
     "celery.backends.redis.RedisBackend": "celery.backends",
     "celery.backends.database.models.Task": "celery.backends",
     "celery.concurrency.prefork.TaskPool": "celery.concurrency",

@@ -412,7 +412,7 @@ def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
         "Other options",
     ]
     rest = shown.partition("Other options:")[2]
-    assert re.findall(r"(--[\w-]+)", rest) == ["--task-events", "--events", "--help"]
+    assert re.findall(r"(--[\w-]+)", rest) == ["--help"]
     assert "--grace SECONDS" in shown
     assert "--concurrency N" in shown
 
@@ -471,7 +471,6 @@ def test_worker_from_its_options(folder: Path, migrated_url: str, tmp_path: Path
 
 def test_verbs_of_celery_and_misspelt_ones(folder: Path) -> None:
     for verb, words in (
-        ("events", "lavoro events: this release sends no events"),
         ("list", "lavoro list: there is no message broker"),
         ("amqp", "lavoro amqp: there is no message broker"),
         ("graph", "AsyncResult.graph has the tasks that a task led to"),

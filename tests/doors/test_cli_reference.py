@@ -101,6 +101,7 @@ def test_the_check_finds_what_is_wrong(value: Any, schema: dict[str, Any], wrong
 COMMANDS = [
     "migrate",
     "status",
+    "events --limit 1",
     "doctor",
     "health",
     "check",

@@ -110,7 +110,7 @@ def test_check_of_a_sound_application(run: Run) -> None:
 
 def test_check_finds_each_planted_fault(migrated_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Lavoro(
-        "shop", broker=migrated_url, set_as_current=False, worker_pool="eventlet", task_send_sent_event=True,
+        "shop", broker=migrated_url, set_as_current=False, worker_pool="eventlet", worker_direct=True,
         task_routes={"shop.gone": "a", "shop.*": "b"}, task_create_missing_queues=False, task_queues=["b"],
         accept_content=["json"],
         beat_schedule={"nightly": {"task": "shop.gone", "schedule": 60}},
@@ -130,7 +130,7 @@ def test_check_finds_each_planted_fault(migrated_url: str, capsys: pytest.Captur
     assert code == 1
     assert {(each["check"], each["which"]) for each in findings} >= {
         ("setting", "worker_pool"),
-        ("setting", "task_send_sent_event"),
+        ("setting", "worker_direct"),
         ("time limit", "shop.slow"),
         ("route", "shop.lost"),
         ("route", "shop.gone"),

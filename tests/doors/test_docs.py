@@ -454,7 +454,7 @@ def test_settings_and_signals_that_are_named_exist(page: Path) -> None:
 
 def test_what_is_called_missing_is_missing() -> None:
     """The table "What this release does not have" of the guide for people who come from Celery."""
-    assert not any(hasattr(lavoro.Lavoro, name) for name in ("events", "amqp"))
+    assert not any(hasattr(lavoro.Lavoro, name) for name in ("amqp", "producer_pool"))
 
 
 def test_page_of_floors_has_every_module() -> None:

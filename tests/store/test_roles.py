@@ -38,7 +38,8 @@ READING = {
     "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
     "left_by_workers", "fetch_startup", "find_leader", "scheduler_entries", "fetch_replies", "list_in_flight",
-    "list_changes", "list_event_nodes", "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
+    "list_changes", "list_event_nodes",
+    "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
 }  # fmt: skip
 
 ANYBODY = {

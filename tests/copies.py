@@ -1,16 +1,11 @@
-"""Starts modules of Python as copies of a process that has imported the libraries: half the CPU of a command's start.
-
-A copy imports Lavoro itself, and ends as an interpreter does. Its command line is not its own in the list of processes.
-"""
+"""Starts programs as copies of a process that has imported Lavoro and its libraries: a tenth of the CPU of a start."""
 
 from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -19,20 +14,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = str(Path(__file__).parents[1])
-LIBRARIES = (
-    "click", "click.shell_completion", "sqlalchemy.dialects.postgresql.psycopg", "psycopg", "blinker",
-    "logging.config", "email.parser", "difflib", "mmap", "resource", "shlex", "zoneinfo",
-)  # fmt: skip
-"""What Lavoro imports of others: SQLAlchemy's dialect leaves the import of psycopg to the first engine."""
+from tests import origin
+
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PSYCOPG")
 """The beginnings of variables that an interpreter or a library reads as it starts."""
 READ_BY_COPIES = ("PYTHONPATH", "PYTHONUNBUFFERED")
-CUSTOMIZERS = ("sitecustomize", "usercustomize")
 MEASURED = "COVERAGE_PROCESS_CONFIG"
 """The variable by which coverage follows new interpreters, but no copies."""
 
@@ -41,15 +30,18 @@ class Copy:
     """A process, with the part of ``Popen`` that tests use."""
 
     def __init__(
-        self, command: list[str], environment: Mapping[str, str], folder: Path, output: IO[bytes], errors: IO[bytes]
+        self, command: list[str], environment: Mapping[str, str], folder: Path, files: Mapping[int, int]
     ) -> None:
         self.returncode: int | None = None
         self.args = command
-        request = {"arguments": command[2:], "environment": dict(environment), "folder": str(folder)}
+        request = {
+            "arguments": command[1:], "environment": {**environment}, "folder": str(folder), "numbers": [*files],
+        }  # fmt: skip
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, Path(os.devnull).open("rb") as nothing:
-            files = [file.fileno() for file in (theirs, nothing, output, errors)]
-            socket.send_fds(_origin(), [json.dumps(request).encode()], files)
+        # A customizer may change Lavoro's modules as they are imported: the rig of the faults does.
+        requests = _origin(with_lavoro=not origin.customizers(environment))
+        with theirs:
+            socket.send_fds(requests, [json.dumps(request).encode()], [theirs.fileno(), *files.values()])
         self.pid = int(self._ours.recv(16))
 
     def poll(self) -> int | None:
@@ -86,16 +78,16 @@ Process = Copy | subprocess.Popen[bytes]
 
 def start(
     *arguments: str, environment: Mapping[str, str], folder: Path, output: IO[bytes],
-    errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (), copied: bool = True,
+    errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (),
 ) -> Process:  # fmt: skip
-    """Start ``python -m``; as a copy unless it inherits more, or its interpreter would read other things at its start.
-
-    Tests that look at the command line want none copied.
-    """
-    command, errors = [sys.executable, "-m", *arguments], errors or output
+    """Start a module, a file ``*.py`` or ``-c CODE``; as a copy unless an interpreter would read other things first."""
+    program = arguments[0] == "-c" or arguments[0].endswith(".py")
+    command, errors = [sys.executable, *([] if program else ["-m"]), *arguments], errors or output
     same = MEASURED not in environment and _read_at_start(environment) == _read_at_start(os.environ)
-    if copied and same and not pass_fds and not _customized(environment) and sys.platform == "linux":
-        return Copy(command, environment, folder, output, errors)
+    if same and sys.platform == "linux":
+        with Path(os.devnull).open("rb") as nothing:
+            files = {0: nothing.fileno(), 1: output.fileno(), 2: errors.fileno(), **{fd: fd for fd in pass_fds}}
+            return Copy(command, environment, folder, files)
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
         env=dict(environment), cwd=folder, pass_fds=pass_fds,
@@ -103,7 +95,7 @@ def start(
 
 
 def run(*arguments: str, environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m`` to its end, and return the output."""
+    """Run a program as ``start`` does, to its end, and return the output."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = start(*arguments, environment=environment, folder=folder, output=output, errors=errors)
         try:
@@ -120,99 +112,17 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in names}
 
 
-def _customized(environment: Mapping[str, str]) -> bool:
-    """Whether a folder of PYTHONPATH has a module that an interpreter runs before all else."""
-    return any(Path(place, f"{name}.py").exists() for place in _python_path(environment) for name in CUSTOMIZERS)
-
-
 @functools.cache
-def _origin() -> socket.socket:
+def _origin(*, with_lavoro: bool) -> socket.socket:
     """Start the process that is copied, and return the socket that takes requests; it ends when that is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = f"import sys; sys.path.insert(0, {ROOT!r}); from tests.copies import be_copied; be_copied({theirs.fileno()})"
     with theirs:
-        origin = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        command = origin.command(theirs.fileno(), with_lavoro=with_lavoro)
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
 
     def end() -> None:
         ours.close()
-        origin.wait()
+        process.wait()
 
     atexit.register(end)
     return ours
-
-
-class Origin:
-    """The process that is copied, as it sees itself."""
-
-    def __init__(self, requests: socket.socket) -> None:
-        self._requests = requests
-        self._waiting: dict[int, socket.socket] = {}
-        """The sockets that tell the ends of copies, by their pids."""
-        known = {"", ROOT, *_python_path()}
-        self._path = [place for place in sys.path if place not in known]
-
-    def serve(self) -> str:
-        """Return, in each copy, the name of the module to run; end with the process that makes the requests."""
-        ended, wakeup = os.pipe()
-        os.set_blocking(wakeup, False)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        while True:
-            ready = select.select([self._requests.fileno(), ended], [], [])[0]
-            if ended in ready:
-                os.read(ended, 4096)
-                self._tell_ends()
-            elif module := self._answer():
-                return module
-
-    def _answer(self) -> str | None:
-        text, files, _, _ = socket.recv_fds(self._requests, 2**20, 4)
-        if not text:
-            os._exit(0)
-        if pid := os.fork():
-            answers, *others = files
-            for file in others:
-                os.close(file)
-            self._waiting[pid] = socket.socket(fileno=answers)
-            self._waiting[pid].send(b"%d" % pid)
-            return None
-        return self._become(json.loads(text), files[1:])
-
-    def _tell_ends(self) -> None:
-        with suppress(ChildProcessError):
-            while (end := os.waitpid(-1, os.WNOHANG))[0]:
-                with self._waiting.pop(end[0]) as answers, suppress(OSError):
-                    answers.send(b"%d" % os.waitstatus_to_exitcode(end[1]))
-
-    def _become(self, request: dict[str, Any], files: list[int]) -> str:
-        """Make this copy what a new interpreter would be."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-        for open_socket in (self._requests, *self._waiting.values()):
-            open_socket.detach()
-        os.closerange(3, 1024)
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        os.chdir(request["folder"])
-        module, *arguments = request["arguments"]
-        sys.path[:] = [str(Path.cwd()), *_python_path(), *self._path]
-        sys.argv[:] = ["-m", *arguments]
-        del sys.modules["tests"], sys.modules[__name__]
-        return str(module)
-
-
-def _python_path(environment: Mapping[str, str] = os.environ) -> list[str]:
-    return [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
-
-
-def be_copied(requests: int) -> None:
-    """Import the libraries, and run a module in each copy."""
-    gc.disable()
-    for library in LIBRARIES:
-        import_module(library)
-    gc.enable()
-    gc.freeze()
-    module = Origin(socket.socket(fileno=requests)).serve()
-    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import copies
+from tests import copies, origin
 from tests.copies import Copy
+from tests.origin import ROOT
 
 TELLING = """
 import atexit, json, os, sys, threading
@@ -19,8 +20,7 @@ atexit.register(print, "ended", flush=True)
 threading.Thread(target=lambda: (threading.main_thread().join(), print("thread", flush=True))).start()
 print(json.dumps({
     "arguments": sys.argv, "path": sys.path[:2], "folder": os.getcwd(), "told": os.environ.get("TOLD"),
-    "name": __name__, "libraries": "sqlalchemy" in sys.modules, "ours": [n for n in sys.modules if "lavoro" in n
-    and not n.startswith("__editable__")], "tests": "tests" in sys.modules, "files": os.listdir("/proc/self/fd")[3:-1],
+    "name": __name__, "imported": "lavoro.app" in sys.modules, "tests": "tests" in sys.modules, "files": os.listdir("/proc/self/fd")[3:-1],
     "stdin": sys.stdin.read(), "signal": str(__import__("signal").getsignal(17)),
 }), flush=True)
 print("error", file=sys.stderr)
@@ -46,21 +46,25 @@ def test_a_copy_is_as_a_new_interpreter(folder: Path, module: str) -> None:
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert copied.returncode == new.returncode != 0
-    assert copied.stdout == new.stdout.replace('"libraries": false', '"libraries": true')
+    assert copied.stdout == new.stdout.replace('"imported": false', '"imported": true')
     assert copied.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:] != []
 
 
-@pytest.mark.parametrize("name", ["PYTHONWARNINGS", "PYTHONPATH"])
-def test_what_only_a_new_interpreter_reads_has_one(folder: Path, name: str) -> None:
-    """A variable, or a module that runs before all else."""
-    (folder / "other").mkdir()
-    (folder / "other/sitecustomize.py").touch()
-    environment = {**os.environ, name: "ignore" if name == "PYTHONWARNINGS" else f"{folder}:{folder / 'other'}"}
+def test_a_variable_that_only_a_new_interpreter_reads_starts_one(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"}
     with (folder / "output").open("wb") as output:
         assert not isinstance(
             process := copies.start("telling", "0", environment=environment, folder=folder, output=output), Copy
         )
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_module_that_an_interpreter_imports_first_runs_before_lavoro(folder: Path, new: bool) -> None:
+    (folder / "sitecustomize.py").write_text("import sys\nsys.early = 'lavoro' in sys.modules, sys.argv[1:]\n")
+    (folder / "early.py").write_text("import sys\nprint(sys.early)\n")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}", **({"PYTHONWARNINGS": "ignore"} if new else {})}
+    assert copies.run("early", "x", environment=environment, folder=folder).stdout == "(False, ['x'])\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -89,6 +93,6 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules.keys() - known}} 
 
 def test_a_command_imports_no_library_anew() -> None:
     """A library that the copied process does not know is imported by each command of a test."""
-    code = IMPORTING.format(libraries=copies.LIBRARIES)
+    code = IMPORTING.format(libraries=origin.LIBRARIES)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["lavoro"]

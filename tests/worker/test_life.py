@@ -222,7 +222,7 @@ def test_no_password_is_in_a_list_of_processes(
     """Of its processes; a process that is blocked has a fencing process, too."""
     secret = make_url(migrated_url).set(password="s3cret-word")
     environment = {"LAVORO_WORKER_BROKER": secret.render_as_string(hide_password=False)}
-    worker = start_worker("-c", "1", url="postgresql://127.0.0.1:1/nowhere", environment=environment, copied=False)
+    worker = start_worker("-c", "1", url="postgresql://127.0.0.1:1/nowhere", environment=environment)
     task = sender.send_task("burn" if blocked else "hold", [str(tmp_path / "gate")])
     eventually(lambda: ledger.starts(task.id), timeout=PATIENCE, why="it runs")
     processes = psutil.Process(worker.process.pid).children

@@ -1,4 +1,4 @@
-"""The process that is copied: it has imported the libraries and Lavoro, and each copy becomes what a new interpreter is.
+"""The process that is copied: it has imported Lavoro and its libraries; a copy becomes what a new interpreter is.
 
 A worker's copy has a process of its own to copy, so that its children are copies, too, and its children all the same.
 """
@@ -38,27 +38,30 @@ ROOM = 4096
 _HANDLERS: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGCHLD: signal.SIG_DFL,
 }  # fmt: skip
+_CHILD = "lavoro.worker.child.child"
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
 def command(requests: int, *, with_lavoro: bool) -> list[str]:
     """Return the command that starts it; ``requests`` is its end of the socket for requests."""
     code = f"import sys; sys.path.insert(0, {ROOT!r}); from tests.origin import be_copied; "
-    return [sys.executable, "-c", f"{code}be_copied({requests}, {with_lavoro})".ljust(ROOM)]
+    return [sys.executable, "-c", f"{code}be_copied({requests}, with_lavoro={with_lavoro})".ljust(ROOM)]
 
 
-def be_copied(requests: int, with_lavoro: bool) -> None:
+def be_copied(requests: int, *, with_lavoro: bool) -> None:
     """Import the libraries, and run a program in each copy."""
     gc.disable()
-    for name in LIBRARIES:
-        import_module(name)
-    if with_lavoro:
-        verbs = (f"lavoro.cli.{verb.name}" for verb in pkgutil.iter_modules([f"{ROOT}/lavoro/cli"]))
-        for name in (*LAVORO, *verbs):
-            import_module(name)
+    import_all(with_lavoro=with_lavoro)
     gc.enable()
     gc.freeze()
     run(Origin(socket.socket(fileno=requests)).serve())
+
+
+def import_all(*, with_lavoro: bool) -> None:
+    """Import what programs import."""
+    verbs = (f"lavoro.cli.{verb.name}" for verb in pkgutil.iter_modules([f"{ROOT}/lavoro/cli"]))
+    for name in (*LIBRARIES, *((*LAVORO, *verbs) if with_lavoro else ())):
+        import_module(name)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -113,7 +116,9 @@ class Origin:
         for open_socket in (self._requests, *self._waiting.values()):
             open_socket.detach()
         become(request, files[1:], self._path)
-        return lend_children(self._path) or list(request["arguments"])
+        arguments = lend_children(self._path) or list(request["arguments"])
+        customize()
+        return arguments
 
     def _tell_ends(self) -> None:
         with suppress(ChildProcessError):
@@ -135,8 +140,8 @@ def become(request: Mapping[str, Any], files: Sequence[int], path: Sequence[str]
     for number, handler in _HANDLERS.items():
         signal.signal(number, handler)
     _take_files(files, request["numbers"])
-    if request["environment"].get("PYTHONUNBUFFERED"):
-        sys.stdout.reconfigure(write_through=True)
+    unbuffered = bool(request["environment"].get("PYTHONUNBUFFERED"))
+    sys.stdout.reconfigure(write_through=unbuffered, line_buffering=os.isatty(1))  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
@@ -144,13 +149,17 @@ def become(request: Mapping[str, Any], files: Sequence[int], path: Sequence[str]
     _show([sys.executable, *arguments])
     sys.orig_argv[:] = [sys.executable, *arguments]
     sys.argv[:] = [arguments[0], *arguments[2:]] if arguments[0].startswith("-") else arguments
-    first = {"-m": os.getcwd(), "-c": ""}.get(arguments[0], str(Path(arguments[0]).parent))
+    first = {"-m": str(Path.cwd()), "-c": ""}.get(arguments[0], str(Path(arguments[0]).parent))
     sys.path[:] = [first, *python_path(), *path]
     sys.modules.pop("__mp_main__", None)
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     if "lavoro" in sys.modules:
         import_module("lavoro.runtime.forking").count_from_here()
+
+
+def customize() -> None:
+    """Import what an interpreter imports before all else."""
     for name in customizers():
         sys.modules.pop(name, None)
         import_module(name)
@@ -236,12 +245,14 @@ class Child(subprocess.Popen[Any]):
 
     requests: socket.socket
 
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, *rest: Any) -> None:  # fmt: skip
-        if "lavoro.worker.child.child" not in args[2:3][0] or "gevent" in args[2]:
-            super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, *rest)  # type: ignore[misc]
+    def _execute_child(self, *arguments: Any) -> None:
+        args, _, _, _, pass_fds, *_ = arguments
+        code = args[2] if isinstance(args, list) and args[1:2] == ["-c"] else ""
+        if _CHILD not in code or "gevent" in code:
+            super()._execute_child(*arguments)  # type: ignore[misc]
             return
         numbers = [0, 1, 2, *pass_fds]
-        request = {"arguments": args[1:], "environment": {**os.environ}, "folder": os.getcwd(), "numbers": numbers}
+        request = {"arguments": args[1:], "environment": {**os.environ}, "folder": str(Path.cwd()), "numbers": numbers}
         adopt = ctypes.CDLL(None).prctl
         adopt(_SUBREAPER, 1, 0, 0, 0)
         try:

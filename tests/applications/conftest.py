@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,10 +47,7 @@ class Application:
 
     def use(self, *program: str) -> Any:
         """Run a program of the application to its end, and return what it printed, as JSON."""
-        ended = subprocess.run(
-            [sys.executable, *program],
-            cwd=self._folder_of_app, env=self._environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        ended = copies.run(*program, environment=self._environment, folder=self._folder_of_app)
         assert ended.returncode == 0, f"{ended.stderr}\n{self.log()}"
         return json.loads(ended.stdout.splitlines()[-1])
 

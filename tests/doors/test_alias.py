@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lavoro.config.absent import ABSENT
+from tests import copies
 
 REPOSITORY = Path(__file__).parents[2]
 ALIAS = REPOSITORY / "compat" / "celery"
@@ -25,9 +25,7 @@ SURFACE = json.loads((ALIAS / "surface.json").read_text())
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'compat'}:{REPOSITORY}"}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    return copies.run(*arguments, environment=environment, folder=REPOSITORY)
 
 
 def ask(code: str) -> Any:
@@ -272,6 +270,6 @@ def test_each_row_names_a_module_or_a_name_of_celery(row: str) -> None:
 
 
 def test_python_m_celery_is_the_command() -> None:
-    ended = run("-m", "celery", "--help")
+    ended = run("celery", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Run and manage the tasks" in ended.stdout

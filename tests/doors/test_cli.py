@@ -200,7 +200,7 @@ def test_migrate_and_status(folder: Path, database_url: str) -> None:
     assert "up to date" in lavoro(folder, "migrate", "-A", "shop", url=database_url).stdout
     sent = "import shop; shop.add.delay(1, 2)"
     environment = {**os.environ, "LAVORO_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", sent], env=environment, cwd=folder, check=True, timeout=60)
+    assert copies.run("-c", sent, environment=environment, folder=folder).returncode == 0
     status = lavoro(folder, "status", "-A", "shop", "--json", url=database_url)
     assert status.returncode == 69, status.stderr
     found = json.loads(status.stdout)
@@ -310,12 +310,14 @@ def test_a_worker_without_fault_warns_of_nothing(folder: Path, migrated_url: str
 def warnings_of(folder: Path, url: str, *arguments: str) -> list[str]:
     """Return what a worker logs until it is ready."""
     environment = {**os.environ, "LAVORO_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lavoro", "worker", "-l", "info", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder) as process:
-        assert process.stderr is not None
-        lines = list(itertools.takewhile(lambda line: " ready: " not in line, process.stderr))
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as said:
+        with os.fdopen(writing, "wb") as output:
+            command = ("lavoro", "worker", "-l", "info", *arguments)
+            process = copies.start(*command, environment=environment, folder=folder, output=output)
+        lines = list(itertools.takewhile(lambda line: " ready: " not in line, said))
         process.terminate()
-        process.stderr.read()
+        said.read()
         assert process.wait(60) == 0
     return lines
 
@@ -354,10 +356,8 @@ def test_modules_are_not_searched_for_garbage() -> None:
 def test_completion_for_the_shell(folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COMP_CWORD": "2", "COMP_WORDS": "lavoro worker --max-t"}
     program = "from lavoro.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**environment, "_LAVORO_COMPLETE": "bash_complete"},
-        capture_output=True, text=True, check=True, cwd=folder,
-    )  # fmt: skip
+    typed = {**environment, "_LAVORO_COMPLETE": "bash_complete"}
+    done = copies.run("-c", program, environment=typed, folder=folder)
     assert done.stdout == "plain,--max-tasks\nplain,--max-tasks-per-child\n"
 
 
@@ -373,11 +373,10 @@ def test_task_queue_and_schedule_names_are_completed(folder: Path, migrated_url:
         ("call -A missing sh", ""),
         ("status --js", "--json"),
     ):
-        typed = {"COMP_WORDS": f"lavoro {words}", "COMP_CWORD": str(len(words.split()))}
-        done = subprocess.run(
-            [sys.executable, "-c", program], env={**environment, **typed, "_LAVORO_COMPLETE": "bash_complete"},
-            capture_output=True, text=True, check=True, cwd=folder,
-        )  # fmt: skip
+        typed = {
+            "COMP_WORDS": f"lavoro {words}", "COMP_CWORD": str(len(words.split())), "_LAVORO_COMPLETE": "bash_complete",
+        }  # fmt: skip
+        done = copies.run("-c", program, environment={**environment, **typed}, folder=folder)
         assert done.stdout.strip() == (f"plain,{found}" if found else ""), words
 
 

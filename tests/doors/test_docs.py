@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ast
-import io
 import itertools
 import os
 import re
 import shlex
-import subprocess
-import sys
-import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -36,6 +32,7 @@ DOCS = ROOT / "docs"
 GUIDES = sorted((DOCS / "guides").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "compat/README.md", *sorted(DOCS.rglob("*.md"))]
 TIMEOUT = 90.0
+SCRIPTS = Path(__file__).with_name("page_script.py")
 FIXTURES = {*fixtures("lavoro")}
 """Names of pytest fixtures, which the source puts together."""
 
@@ -100,9 +97,7 @@ def environment(url: str | None) -> dict[str, str]:
 
 def run(*arguments: str | Path, folder: Path, url: str | None) -> str:
     """Run Python with these arguments in the folder; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment(url), capture_output=True, text=True, timeout=TIMEOUT
-    )
+    done = copies.run(*map(str, arguments), environment=environment(url), folder=folder)
     assert done.returncode == 0, f"{shlex.join(map(str, arguments))}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -138,10 +133,10 @@ def test_code_runs_as_shown(page: Path, tmp_path: Path, migrated_url: str) -> No
     write_files(page, tmp_path)
     script = write_calls(page, tmp_path)
     if not (tmp_path / "tasks.py").exists():
-        run(__file__, script, folder=tmp_path, url=migrated_url)
+        run(SCRIPTS, script, folder=tmp_path, url=migrated_url)
         return
     with worker(worker_of(page), tmp_path, migrated_url):
-        run(__file__, script, folder=tmp_path, url=migrated_url)
+        run(SCRIPTS, script, folder=tmp_path, url=migrated_url)
 
 
 def worker_of(page: Path) -> str:
@@ -174,7 +169,7 @@ def test_one_unit_for_systemd() -> None:
 def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventually: Eventually) -> None:
     page = DOCS / "guides/send-from-sql.md"
     write_files(page, tmp_path)
-    run(__file__, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
+    run(SCRIPTS, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
 
     with worker("lavoro worker -A tasks", tmp_path, migrated_url), psycopg.connect(migrated_url, autocommit=True) as db:
         query = "select state, name, result #>> '{}' from lavoro.tasks order by name, created_at"
@@ -190,7 +185,7 @@ def test_tasks_sent_from_sql_arrive(tmp_path: Path, migrated_url: str, eventuall
 
 def test_tests_of_the_testing_guide_pass(tmp_path: Path, migrated_url: str) -> None:
     write_files(DOCS / "guides/test-your-tasks.md", tmp_path)
-    shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
+    shown = run("pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
     assert "7 passed" in shown
 
 
@@ -199,8 +194,8 @@ def test_tutorial_works_as_typed(tmp_path: Path, migrated_url: str) -> None:
     page = DOCS / "tutorial.md"
     write_files(page, tmp_path)
     with worker(worker_of(page), tmp_path, migrated_url):
-        run(__file__, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
-    shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
+        run(SCRIPTS, write_calls(page, tmp_path), folder=tmp_path, url=migrated_url)
+    shown = run("pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
     assert "3 passed" in shown
 
 
@@ -212,7 +207,7 @@ def test_quick_start_of_the_readme_works_as_typed() -> None:
         (folder / "tasks.py").write_text(file.text)
         (folder / "call.script").write_text(call.text)
         with worker(command.text.strip(), folder, None):
-            run(__file__, "call.script", folder=folder, url=None)
+            run(SCRIPTS, "call.script", folder=folder, url=None)
         assert (folder / ".lavoro").is_dir()
         said = f"the database is the embedded PostgreSQL in {folder / '.lavoro'}\n"
         assert (folder / "worker.log").read_text().count(said) == 1
@@ -229,7 +224,7 @@ def test_flask_example_of_the_readme_works(tmp_path: Path, migrated_url: str) ->
         "lavoro.AsyncResult(id).get(timeout=30)  # 'Hello Ada, this is shop'\n"
     )
     with worker(start.splitlines()[0], tmp_path, migrated_url):
-        run(__file__, "call.script", folder=tmp_path, url=migrated_url)
+        run(SCRIPTS, "call.script", folder=tmp_path, url=migrated_url)
 
 
 @each(PAGES)
@@ -249,54 +244,6 @@ def test_sessions_can_be_typed_line_by_line(page: Path) -> None:
                 assert not (before == "" and line.startswith(" ")), f"{name_of(page)}: empty line before {line!r}"
                 goes_on = re.match(r"[\s)\]}]|(else|elif|except|finally)\b|$", line)
                 assert goes_on or not before.startswith(" "), f"{name_of(page)}: no empty line before {line!r}"
-
-
-# ------------------------------------------------------------------------------- code: how it is run (as a script)
-
-
-class Checks(ast.NodeTransformer):
-    """Turns ``value  # 5`` and ``print(value)  # text`` into a check of what the comment says."""
-
-    def __init__(self, source: str) -> None:
-        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        self._comments = {
-            token.start[0]: token.string[1:].strip() for token in tokens if token.type == tokenize.COMMENT
-        }
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        comment = self._comments.get(node.end_lineno or 0)
-        if comment is None:
-            return node
-        value: ast.expr = node.value
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
-            value, expected = ast.Call(ast.Name("str", ast.Load()), value.args, []), comment
-        else:
-            try:
-                expected = ast.literal_eval(comment)
-            except (SyntaxError, ValueError):
-                return node  # words
-        arguments = [
-            value,
-            ast.Constant(expected) if not isinstance(expected, (list, dict)) else ast.parse(comment).body[0].value,
-        ]  # type: ignore[attr-defined]
-        check = ast.Expr(ast.Call(ast.Name("check", ast.Load()), arguments, []))
-        return ast.fix_missing_locations(ast.copy_location(check, node))
-
-
-def check(found: object, told: object) -> None:
-    assert found == told, f"the page says {told!r}, but it is {found!r}"
-
-
-def sql(text: str) -> None:
-    with psycopg.connect(os.environ["LAVORO_DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(text.encode())
-
-
-def run_script(file: str) -> None:
-    source = Path(file).read_text()
-    tree = Checks(source).visit(ast.parse(source))
-    sys.path.insert(0, str(Path.cwd()))
-    exec(compile(tree, file, "exec"), {"__name__": "__main__", "check": check, "sql": sql})
 
 
 # ------------------------------------------------------------------------------------------------------- commands
@@ -494,7 +441,3 @@ def test_reference_of_errors_is_complete() -> None:
         value.__name__ for value in values if isinstance(value, type) and value.__module__ == exceptions.__name__
     }
     assert {name for _, name in told} == classes
-
-
-if __name__ == "__main__":
-    run_script(sys.argv[1])

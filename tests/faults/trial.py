@@ -65,12 +65,11 @@ class Trial:
             "RIG_LEDGER": str(self._ledgers),
             "RIG_SETTINGS": json.dumps({"lavoro_lease": lease, **(settings or {})}),
             "LAVORO_RIG": json.dumps({"seed": self.seed, **rig}) if rig else "",
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGIN}",
+            "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *([PLUGIN] if rig else [])])),
             **(environment or {}),
         }
         worker = self._start_worker(
             *arguments, url=url or self.worker_url, app="tests.faults.app", environment=variables, ready=ready,
-            copied=not rig,  # an interpreter that starts reads the plugin, a copy of one does not
         )  # fmt: skip
         self.workers.append(worker)
         return worker

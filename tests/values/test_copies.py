@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,11 +21,35 @@ atexit.register(print, "ended", flush=True)
 threading.Thread(target=lambda: (threading.main_thread().join(), print("thread", flush=True))).start()
 print(json.dumps({
     "arguments": sys.argv, "path": sys.path[:2], "folder": os.getcwd(), "told": os.environ.get("TOLD"),
-    "name": __name__, "imported": "lavoro.app" in sys.modules, "tests": "tests" in sys.modules, "files": os.listdir("/proc/self/fd")[3:-1],
+    "name": __name__, "imported": "lavoro.app" in sys.modules, "tests": "tests" in sys.modules,
+    "files": os.listdir("/proc/self/fd")[3:-1],
     "stdin": sys.stdin.read(), "signal": str(__import__("signal").getsignal(17)),
 }), flush=True)
 print("error", file=sys.stderr)
 sys.exit(int(sys.argv[1]))
+"""
+
+SUPERVISING = """
+import json, os, subprocess, sys
+code = '''
+import json, os, sys  # as lavoro.worker.child.child
+os.write(int(sys.argv[1]), json.dumps({
+    "parent": os.getppid(), "leads": os.getsid(0) == os.getpid(), "told": os.environ["TOLD"], "folder": os.getcwd(),
+    "imported": "lavoro.app" in sys.modules, "shown": open("/proc/self/cmdline").read().split(chr(0))[1:4],
+    "files": len({"0", "1", "2", sys.argv[1], *os.listdir("/proc/self/fd")}) == 5,  # with that of the list
+}).encode())
+os._exit(3) if "end" in sys.argv else os.kill(os.getpid(), 9)
+'''
+os.environ["TOLD"] = "late"
+os.chdir("/")
+for how in ("end", "kill"):
+    ours, theirs = os.pipe()
+    command = [sys.executable, "-c", code, str(theirs), how]
+    child = subprocess.Popen(command, pass_fds=[theirs], start_new_session=True)
+    os.close(theirs)
+    told = json.loads(os.read(ours, 10_000))
+    shown = told.pop("shown") == ["-c", code, str(theirs)]
+    print(json.dumps({**told, "parent": told["parent"] == os.getpid(), "shown": shown, "end": child.wait(60)}))
 """
 
 
@@ -32,6 +57,7 @@ sys.exit(int(sys.argv[1]))
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "telling.py").write_text(TELLING)
     (tmp_path / "failing.py").write_text("raise ValueError('on purpose')\n")
+    (tmp_path / "supervising.py").write_text(SUPERVISING)
     (tmp_path / "waiting.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(600)\n")
     return tmp_path
 
@@ -48,6 +74,47 @@ def test_a_copy_is_as_a_new_interpreter(folder: Path, module: str) -> None:
     assert copied.returncode == new.returncode != 0
     assert copied.stdout == new.stdout.replace('"imported": false', '"imported": true')
     assert copied.stderr.splitlines()[-1:] == new.stderr.splitlines()[-1:] != []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems get a new interpreter")
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_child_of_a_copied_worker_is_as_a_new_interpreter(folder: Path, copied: bool) -> None:
+    """It has the state of its parent at its start; the worker waits for it, and is told its end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOLD": "early"}
+    ran = copies.run("supervising", *(["worker"] if copied else []), environment=environment, folder=folder)
+    assert ran.stderr == ""
+    for line, end in zip(ran.stdout.splitlines(), (3, -signal.SIGKILL), strict=True):
+        assert json.loads(line) == {
+            "parent": True, "leads": True, "told": "late", "folder": "/", "imported": copied, "shown": True,
+            "files": True, "end": end,
+        }  # fmt: skip
+
+
+READING = """
+import os, sys
+read = type(os.environ).__getitem__
+found = set()
+
+def note(self, name):
+    frame = sys._getframe(1)
+    while frame.f_globals["__name__"] in ("os", "collections.abc"):
+        frame = frame.f_back
+    if frame.f_globals["__name__"].startswith("lavoro"):
+        found.add((frame.f_globals["__name__"], name))
+    return read(self, name)
+
+type(os.environ).__getitem__ = note
+from tests.origin import import_all
+import_all(with_lavoro=True)
+import lavoro.testing.pinging
+print(*found)
+"""
+
+
+def test_lavoro_reads_no_variable_while_a_worker_and_its_commands_are_imported() -> None:
+    """A copy would have the value of the process it is a copy of. A module for tests shows that one is found."""
+    ran = subprocess.run([sys.executable, "-c", READING], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout == "('lavoro.testing.pinging', 'WORKER_LOGLEVEL')\n"
 
 
 def test_a_variable_that_only_a_new_interpreter_reads_starts_one(folder: Path) -> None:

@@ -46,7 +46,7 @@ def expected(word: str) -> Any:
 def test_a_child_killed_at_a_statement_of_a_canvas(trial: Trial, statement: str, kind: str) -> None:
     """Before it, or after it is committed: the result is the same, and each task has one outcome."""
     with Lavoro("sender", broker=trial.url, set_as_current=False) as app:
-        word = WORDS.get(statement, "first")
+        word = WORDS.get(str(statement), "first")
         blocked = [mixed(app, word).apply_async() for _ in range(2)]
         last = app.send_task("echo", ("last",), blockers=blocked)
         points = [{"statement": statement, "kind": kind, "times": 1, "rows": int(kind == "die after")}]
@@ -70,7 +70,7 @@ def test_a_lost_answer_changes_nothing(trial: Trial, statement: str, kind: str) 
     points = [{"statement": statement, "kind": kind, "times": 1, "skip": skip} for skip in (0, 2)]
     with Lavoro("sender", broker=trial.url, set_as_current=False) as app:
         trial.worker("-c", "2", points=points)
-        word = WORDS.get(statement, "first")
+        word = WORDS.get(str(statement), "first")
         result = group(mixed(app, word), mixed(app, word)).apply_async()
         assert payload(result.get(timeout=60)) == [expected(word)] * 2
         trial.drain()

@@ -20,7 +20,7 @@ from lavoro.text.commands import advised
 
 GROUPS = {
     "Run tasks": ("worker", "beat", "run", "call", "result"),
-    "Look": ("status", "events", "inspect", "task", "queue", "schedule", "history"),
+    "Look": ("status", "top", "events", "inspect", "task", "queue", "schedule", "history"),
     "Change": ("control", "purge"),
     "Set up and repair": ("migrate", "check", "doctor", "db", "health"),
     "Others": ("report", "shell", "upgrade"),

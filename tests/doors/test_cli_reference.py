@@ -102,6 +102,7 @@ COMMANDS = [
     "migrate",
     "status",
     "events --limit 1",
+    "top --interval 0.2",
     "doctor",
     "health",
     "check",

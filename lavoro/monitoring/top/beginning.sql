@@ -1,0 +1,2 @@
+-- The time of the database, from which the ended tasks are counted.
+select statement_timestamp()

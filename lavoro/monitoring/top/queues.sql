@@ -24,14 +24,14 @@ with recursive lane as (
     cross join lateral (
         select count(*) as tasks from (
             select from {schema}.waiting w
-            where w.queue = lane.queue and w.priority = lane.priority and w.due_at <= clock_timestamp()
+            where w.queue = lane.queue and w.priority = lane.priority and w.due_at <= statement_timestamp()
             limit %(most)s
         ) one
     ) ready
     cross join lateral (
         select count(*) as tasks from (
             select from {schema}.waiting w
-            where w.queue = lane.queue and w.priority = lane.priority and w.due_at > clock_timestamp()
+            where w.queue = lane.queue and w.priority = lane.priority and w.due_at > statement_timestamp()
             limit %(most)s
         ) one
     ) later
@@ -50,14 +50,14 @@ with recursive lane as (
 ), named as (
     select queue from waiting union select queue from held union select queue from running
     union select name from {schema}.queue where paused_at is not null
-    union select unnest(queues) from {schema}.worker where stopped_at is null and expires_at > clock_timestamp()
+    union select unnest(queues) from {schema}.worker where stopped_at is null and expires_at > statement_timestamp()
 )
 select n.queue, coalesce(w.ready, 0), coalesce(w.later, 0), coalesce(h.tasks, 0), coalesce(r.tasks, 0),
     coalesce(w.exact, true) and coalesce(h.tasks, 0) < %(most)s,
-    case when w.due_at <= clock_timestamp() then extract(epoch from clock_timestamp() - w.due_at)::float8 end,
+    case when w.due_at <= statement_timestamp() then extract(epoch from statement_timestamp() - w.due_at)::float8 end,
     exists (select from {schema}.queue q where q.name = n.queue and q.paused_at is not null),
     exists (select from {schema}.worker l
-        where l.stopped_at is null and l.expires_at > clock_timestamp() and not l.quiet and n.queue = any (l.queues))
+        where l.stopped_at is null and l.expires_at > statement_timestamp() and not l.quiet and n.queue = any (l.queues))
 from named n
 left join waiting w on w.queue = n.queue
 left join held h on h.queue = n.queue

@@ -1,4 +1,4 @@
-"""What keys do: pause and resume queues, revoke running tasks, start failed ones again."""
+"""The actions of keys: pause and resume queues, revoke running tasks, start failed ones again."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lavoro.exceptions import LavoroError, NotSupported
 from lavoro.text.commands import advised
 
 GROUPS = {
-    "Run tasks": ("worker", "beat", "run", "call", "result"),
+    "Run tasks": ("worker", "beat", "multi", "run", "call", "result"),
     "Look": ("status", "top", "events", "inspect", "task", "queue", "schedule", "history"),
     "Change": ("control", "purge"),
     "Set up and repair": ("migrate", "check", "doctor", "db", "health"),

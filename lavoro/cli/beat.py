@@ -9,8 +9,19 @@ import click
 
 from lavoro import log
 from lavoro.cli.common import load_app
-from lavoro.cli.daemon import DETACHED, become, umask
-from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, Grouped, Output, ignored, refused, writing
+from lavoro.cli.daemon import become, umask
+from lavoro.cli.detach import detach, in_background
+from lavoro.cli.options import (
+    APP_OPTION,
+    LOGLEVEL_OPTION,
+    SECONDS,
+    Grouped,
+    Output,
+    app_name,
+    ignored,
+    refused,
+    writing,
+)
 from lavoro.config.from_text import settings_of
 
 _PING = "this release answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
@@ -20,6 +31,7 @@ class _Beat(Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "What it runs": ("app", "scheduler", "max_interval"),
         "What it says": ("loglevel", "logfile", "pidfile"),
+        "Where it runs": ("detached",),
         "Who it is": ("uid", "gid", "umask"),
     }
 
@@ -39,7 +51,7 @@ class _Beat(Grouped):
 @click.option("--uid", metavar="USER", help="Run as that user, by name or number; root alone may.")
 @click.option("--gid", metavar="GROUP", help="Run as that group, by name or number; root alone may.")
 @click.option("--umask", callback=umask, metavar="OCTAL", help="Rights that new files do not get, such as 027.")
-@refused("--detach", why=DETACHED, flag=True)
+@click.option("--detach", "detached", is_flag=True, help="Run in the background: return when it has begun.")
 @refused("--executable", why="start it with that interpreter: PATH -m lavoro beat")
 @refused("--enable-remote-control", why=_PING, flag=True)
 @ignored("--no-enable-remote-control", flag=True)
@@ -54,6 +66,9 @@ def beat(
     Workers do that too, unless the setting lavoro_run_schedules is off: any number of processes may, and each tick is
     sent once. TERM or INT: stop after the tick under way, exit 0.
     """
+    if options.pop("detached") and not in_background():
+        app_name(context, app)
+        context.exit(detach(pidfile=options["pidfile"], logfile=options["logfile"]))
     become(uid, gid)
     with writing("--logfile"):
         log.begin(options["loglevel"], logfile=options["logfile"], style="text")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import click
 
 from lavoro import log
-from lavoro.cli.daemon import DETACHED, become, umask
+from lavoro.cli.daemon import become, umask
+from lavoro.cli.detach import detach, file_of, held, in_background
 from lavoro.cli.options import (
     APP_OPTION,
     LOGLEVEL_OPTION,
@@ -30,7 +28,7 @@ from lavoro.cli.output import note, say
 from lavoro.config.from_text import settings_of
 from lavoro.text.printable import plain
 from lavoro.worker.child.pools import NAMES
-from lavoro.worker.config import WorkerOptions
+from lavoro.worker.config import WorkerOptions, node_name
 from lavoro.worker.supervisor import supervisor
 
 COUNT = click.IntRange(1)
@@ -111,7 +109,7 @@ class _Worker(Grouped):
     "-B/ ", "--beat/--no-beat", "beat", default=None, help="Send the tasks of schedules, or do not; default: it does."
 )
 @click.option("--scheduler", metavar="CLASS", help="A scheduler class, which one node of all runs.")
-@refused("-D", "--detach", why=DETACHED, flag=True)
+@click.option("-D", "--detach", is_flag=True, help="Run in the background: return when it has begun.")
 @refused("--autoscale", why="this release does not change the number of slots as it runs: use -c and --processes")
 @refused("--executable", why="start the worker with that interpreter: PATH -m lavoro worker")
 @ignored("--pool-start-method")
@@ -130,12 +128,18 @@ def worker(context: click.Context, /, app: str | None, **options: Any) -> None:
     TERM or INT: finish what runs, up to the grace, give the rest back, exit 0. A second one, or QUIT: now. HUP: replace
     the processes one by one. USR1: log what they are doing. TSTP: claim no more tasks; CONT: claim again.
     """
+    node = node_name(options["hostname"])
+    files = {name: file_of(options[name], node) for name in ("pidfile", "logfile")}
+    if options.pop("detach") and not in_background():
+        app_name(context, app)
+        context.exit(detach(**files))
+    options |= files
     become(options.pop("uid"), options.pop("gid"))
     options.pop("umask")
     wanted = _options(app_name(context, app), settings=_settings(context), **options)
     with writing("--logfile"):
         log.setup(wanted.loglevel, logfile=wanted.logfile, style=wanted.log_style)
-    with _pidfile(options["pidfile"]):
+    with held(options["pidfile"]):
         tell = _tell if wanted.logfile is not None and sys.stderr.isatty() else None
         show = note if sys.stderr.isatty() and options["log_format"] == "text" else None
         context.exit(supervisor.run(wanted, parent_descriptor=options["parent"], tell=tell, show=show))
@@ -167,18 +171,3 @@ def _settings(context: click.Context) -> dict[str, Any]:
 def _tell(text: str) -> None:
     """Tell a person at a terminal what the log says in a file."""
     say(plain(text), error=True)
-
-
-@contextlib.contextmanager
-def _pidfile(path: str | None) -> Iterator[None]:
-    """Hold a file with the process id while the worker runs."""
-    if path is None:
-        yield
-        return
-    file = Path(path)
-    with writing("--pidfile"):
-        file.write_text(f"{os.getpid()}\n", encoding="ascii")
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)

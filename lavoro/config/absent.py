@@ -197,7 +197,6 @@ _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"
 _TESTING = "this release has no such helper for tests: lavoro.testing has a worker, applications and fixtures"
 _HELPERS = "Celery's own helpers are not part of Lavoro: write your own, or use the standard library"
-_MANAGED = "leave it to systemd, a container or a shell"
 
 ABSENT: dict[str, Absent] = {
     **{
@@ -322,7 +321,6 @@ ABSENT: dict[str, Absent] = {
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),
     "lavoro logtool": Absent("refused", "it read logs of Celery: worker --log-format json writes a log for jq"),
-    "lavoro multi": Absent("refused", f"several workers are several commands: {_MANAGED}"),
     "lavoro graph": Absent("refused", "there is no such command: AsyncResult.graph has the tasks that a task led to"),
 }  # fmt: skip
 

@@ -116,7 +116,6 @@ def test_traceback_on_request(folder: Path) -> None:
         (["worker"], ["-A"]),
         (["worker", "-A", "shop", "-c", "many"], ["'many'", "-c"]),
         (["worker", "-A", "shop", "-P", "eventlet"], ["'eventlet'", "gevent"]),
-        (["worker", "-A", "shop", "-D"], ["-D", "systemd"]),
         *(
             (["worker", "-A", "shop", option, "/nowhere/at/all"], [option, "'/nowhere/at'", "does not exist: make it"])
             for option in ("--logfile", "--pidfile", "--liveness-file")

@@ -52,8 +52,6 @@ def run(folder: Path) -> Run:
     [
         (["worker", "--autoscale", "10,3"], "--autoscale: this release does not change the number of slots"),
         (["worker", "--executable", "/bin/python"], "--executable: start the worker with that interpreter"),
-        (["worker", "--detach"], "-D/--detach: leave the background to systemd"),
-        (["beat", "--detach"], "--detach: leave the background to systemd"),
         (["beat", "--enable-remote-control"], "--enable-remote-control: this release answers no ping"),
         (["beat", "--max-interval", "0"], "'--max-interval'"),
         (["beat", "--", "beat.colour=red"], "there is no setting 'beat_colour'"),

@@ -14,9 +14,10 @@ import pytest
 
 from lavoro.protocol import outcome
 from lavoro.protocol.ids import uuid7
-from lavoro.protocol.message import Message
-from lavoro.protocol.place import Place
+from lavoro.protocol.message import Job, Message
+from lavoro.protocol.place import Follow, Place
 from lavoro.store import tasks
+from lavoro.store.tasks import Ended
 from lavoro.store.tx import Tx
 from tests.store.walk import lane, message, rows, sent_and_taken, stage_of, stored, succeeded, take, value
 
@@ -194,3 +195,59 @@ def test_the_barriers_above_are_locked_first_in_the_order_of_ids(
         assert len(rows(tx, "select from lavoro.barrier where id = %s for update nowait", body.place.held_for)) == 1
     assert other.result(60) == 1
     assert value(tx, "select count(*) from lavoro.finished where state = 'FAILURE'") == 3
+
+
+def fail_the_member(tx: Tx, member: Job, body: uuid.UUID) -> object:
+    return tasks.finish(tx, 1, [outcome.failed(member, ERROR, None)])
+
+
+def end_the_last_member(tx: Tx, member: Job, body: uuid.UUID) -> object:
+    return tasks.finish(tx, 1, [succeeded(member)])
+
+
+def revoke_the_body(tx: Tx, member: Job, body: uuid.UUID) -> object:
+    return tasks.revoke(tx, [body], cancel="{}")
+
+
+def fail_the_body_from_outside(tx: Tx, member: Job, body: uuid.UUID) -> object:
+    return tasks.end(tx, Ended(body, "FAILURE", ERROR), Follow())
+
+
+@pytest.mark.parametrize(
+    ("end", "policy"),
+    [
+        (fail_the_member, None),
+        (end_the_last_member, "wait"),
+        (revoke_the_body, None),
+        (fail_the_body_from_outside, None),
+    ],
+)
+def test_a_held_task_and_another_in_its_place_end_at_once(
+    tx: Tx, opened: Opened, thread: Any, until_it_waits: Wait, monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Tx, Job, uuid.UUID], object], policy: str | None,
+) -> None:  # fmt: skip
+    """The body of an inner chord is sent again: both hold its place in the outer one, and the first to end counts."""
+    monkeypatch.setattr("lavoro.store.tx.CONFLICTS", ())  # a deadlock is an error here, and is not tried again
+    inner, outer = uuid7(), uuid7()
+    held = [
+        message(queue="bodies", place=Place(f'{{"{outer}":0}}', inner, 2, policy=policy)),
+        message(queue="bodies", place=Place(None, outer, 1)),
+    ]
+    members = [message(place=Place(f'{{"{inner}":{index}}}')) for index in range(2)]
+    again = message(queue="again", place=Place(f'{{"{outer}":0}}'))
+    tasks.insert(tx, [*held, *members, again])
+    first, last = take(tx)
+    [job] = take(tx, lane("again"))
+    tasks.finish(tx, 1, [outcome.failed(first, ERROR, None) if policy else succeeded(first)])
+    with tx.connection.transaction():
+        rows(tx, "select from lavoro.held where id = %s for update", held[0].id)
+        one = thread(end, opened(), last, held[0].id)
+        until_it_waits("lavoro-test")  # it has locked the barriers
+        other = thread(tasks.finish, opened(), 1, [succeeded(job)])
+        until_it_waits("lavoro-test", count=2)
+    one.result(60)
+    assert other.result(60) == 1
+    assert stored(tx, held[0].id).state == ("REVOKED" if end is revoke_the_body else "FAILURE")
+    assert stored(tx, job.id).state == "SUCCESS"
+    assert stored(tx, held[1].id).state == "FAILURE"
+    assert value(tx, "select count(*) from lavoro.member where state = ''") == 0

@@ -23,8 +23,9 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 LIMITED = ("producer", "worker", "readonly")
 
 _INTERNAL = (
-    "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers", "lock_barriers",
-    "mark_ancestor", "mark_blockers", "release", "replaced_by", "stored_ancestors", "told_error",
+    "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers", "leave_places",
+    "lock_barriers", "mark_ancestor", "mark_blockers", "places_above", "release", "replaced_by", "stored_ancestors",
+    "take_places", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
 FUNCTIONS: dict[str, tuple[str, ...]] = {

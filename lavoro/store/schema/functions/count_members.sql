@@ -11,6 +11,7 @@ declare
     members integer[];
     failures integer[];
     may_fail boolean;
+    places {schema}.member[];
     locked boolean := false;
     counted record;
     left_over integer;
@@ -43,19 +44,33 @@ begin
                 where jsonb_typeof(m.value) = 'object'
             ) m
             join known k on k.id = m.barrier
-            order by m.barrier, m.index
+            union all
+            -- A task that a barrier holds may end in turn, and another one in its place end now: see places_above.
+            select p.* from unnest((
+                select {schema}.places_above(array_agg(k.id)) from known k
+                where not locked
+                    and (k.policy = 'wait' or k.policy is null and (select bool_or(m.state <> 'SUCCESS') from mark m))
+            )) p
+            order by 1, 2, 4 desc
             on conflict (barrier, index) do nothing
-            returning barrier, index, state
+            returning barrier, index, task_id, state
         )
         select
             array_agg(n.barrier), array_agg(n.members), array_agg(n.failed),
-            bool_or(n.failed is not null or k.policy is not distinct from 'wait')
+            bool_or(n.failed is not null or k.policy is not distinct from 'wait'),
+            (
+                select array_agg(row(n.barrier, n.index, n.task_id, n.state, null, null)::{schema}.member)
+                from noted n where n.state = ''
+            )
         from (
             select barrier, count(*)::integer as members, min(index) filter (where state <> 'SUCCESS') as failed
-            from noted group by barrier
+            from noted where state <> '' group by barrier
         ) n
         join known k on k.id = n.barrier
-        into barriers, members, failures, may_fail;
+        into barriers, members, failures, may_fail, places;
+        if places is not null then
+            perform {schema}.leave_places(places);
+        end if;
         if may_fail and not locked then
             perform {schema}.lock_barriers(barriers);
             locked := true;

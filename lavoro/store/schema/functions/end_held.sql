@@ -10,6 +10,7 @@ create or replace function {schema}.end_held(
 declare
     ends {schema}.ending[];
 begin
+    perform {schema}.take_places(array(select h.barrier from {schema}.held h where h.id = any (p_ids)));
     perform {schema}.lock_barriers(array(select h.barrier from {schema}.held h where h.id = any (p_ids)));
     with gone as (
         delete from {schema}.held h where h.ctid = any (array(

@@ -13,6 +13,7 @@ declare
     shares jsonb;
 begin
     -- First, as each statement that changes a held task does.
+    perform {schema}.take_places(array(select h.barrier from {schema}.held h where h.id = p_id));
     perform {schema}.lock_barriers(array(select h.barrier from {schema}.held h where h.id = p_id));
     delete from {schema}.waiting t where t.id = p_id
     returning t.*, null::bigint as worker_id, null::timestamptz as started_at, null::uuid as barrier into gone;

@@ -80,7 +80,7 @@ def start(
     *arguments: str, environment: Mapping[str, str], folder: Path, output: IO[bytes],
     errors: IO[bytes] | None = None, pass_fds: Sequence[int] = (),
 ) -> Process:  # fmt: skip
-    """Start a module, a file ``*.py`` or ``-c CODE``; as a copy unless an interpreter would read other things first."""
+    """Start a module, ``-c CODE`` or a file ``*.py``; as a copy unless an interpreter would read other things first."""
     program = arguments[0] == "-c" or arguments[0].endswith(".py")
     command, errors = [sys.executable, *([] if program else ["-m"]), *arguments], errors or output
     same = MEASURED not in environment and _read_at_start(environment) == _read_at_start(os.environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.doors.test_docs import ROOT, commands, run, worker, write_calls, write_files
+from tests.doors.test_docs import ROOT, SCRIPTS, commands, run, worker, write_calls, write_files
 
 PAGE = ROOT / "docs/guides/structure-a-larger-application.md"
 
@@ -37,7 +37,7 @@ def test_the_application_of_the_page(tmp_path: Path, migrated_url: str) -> None:
     script.write_text("\n".join(kept))
     (command,) = [command for command in commands(PAGE) if command.startswith("lavoro worker")]
     with worker(f"{command} -l info", tmp_path, migrated_url):
-        run(ROOT / "tests/doors/test_docs.py", script, folder=tmp_path, url=migrated_url)
+        run(SCRIPTS, script, folder=tmp_path, url=migrated_url)
     log = (tmp_path / "worker.log").read_text()
     assert re.search(r"shop\.domain\.mail\.tasks\.send\[\S+\] succeeded in \S+: 'to ada@example\.org by smtp", log)
     assert (tmp_path / "stopped").exists()
@@ -51,5 +51,5 @@ def test_the_application_of_the_page(tmp_path: Path, migrated_url: str) -> None:
 
 def test_the_tests_of_the_page_about_start_and_stop_pass(tmp_path: Path, migrated_url: str) -> None:
     write_files(ROOT / "docs/guides/start-and-stop-with-the-worker.md", tmp_path)
-    shown = run("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
+    shown = run("pytest", "-q", "-p", "no:cacheprovider", folder=tmp_path, url=migrated_url)
     assert "1 passed" in shown

@@ -20,7 +20,7 @@ import pytest
 import lavoro
 from benchmarks.output.report import Row, as_summary
 from lavoro import exceptions
-from lavoro.cli import cli
+from lavoro.cli import cli, everywhere
 from lavoro.testing.fixtures import fixtures
 from lavoro.worker.supervisor.starts import FAILED_STARTS
 from tests import copies
@@ -285,7 +285,7 @@ def test_commands_exist(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def parse(words: list[str]) -> None:
     """Read a command line as the command would; raises UsageError for a verb or an option it does not have."""
     command, rest = (cli.commands[words[0]], words[1:]) if words[0] in cli.commands else (cli, list(words))
-    with suppress(click.exceptions.Exit):  # --version
+    with suppress(click.exceptions.Exit), everywhere.restored():  # --version; options set variables
         command.make_context("lavoro", rest, resilient_parsing=not rest)
 
 

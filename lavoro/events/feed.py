@@ -11,7 +11,7 @@ from lavoro.events.heartbeats import FREQUENCY, Heartbeats
 from lavoro.events.memory import Memory
 from lavoro.events.telling import Teller
 from lavoro.store import events
-from lavoro.store.events import NO_ID, Change, Position
+from lavoro.store.events import NO_ID, Change, Node, Position
 from lavoro.store.tx import Tx
 
 _NOTHING = Position({}, (), float("inf"), float("inf"), float("inf"), (NO_ID, NO_ID))
@@ -31,12 +31,16 @@ class Feed:
 
     def look(self) -> list[Told]:
         """Return the events since the last look; the first look returns one for each live node."""
+        memory, changes = self._memory, []
         with self._app.database.tx() as tx:
-            found = self._of_nodes(tx)
-            if self._memory is None:
+            nodes = self._nodes(tx)
+            if memory is None:
                 self._begin(tx)
             else:
-                found += self._of_tasks(tx, self._memory)
+                changes = events.changes(tx, memory.position)
+        found = [] if nodes is None else list(self._heartbeats.tell(nodes, nodes[0].at if nodes else time.time()))
+        if memory is not None:
+            found += self._of_tasks(memory, changes)
         found.sort(key=lambda event: event["timestamp"])
         offset = utcoffset()
         return [{"utcoffset": offset, **event} for event in found]
@@ -48,16 +52,16 @@ class Feed:
             changes = events.changes(tx, memory.position)
         self._memory = memory
 
-    def _of_nodes(self, tx: Tx) -> list[Told]:
+    def _nodes(self, tx: Tx) -> list[Node] | None:
+        """Return the live nodes if it is time for a heartbeat."""
         now = time.monotonic()
         if now < self._beat:
-            return []
+            return None
         self._beat = now + FREQUENCY
-        nodes = events.nodes(tx)
-        return list(self._heartbeats.tell(nodes, nodes[0].at if nodes else time.time()))
+        return events.nodes(tx)
 
-    def _of_tasks(self, tx: Tx, memory: Memory) -> list[Told]:
-        *changes, last = events.changes(tx, memory.position)
+    def _of_tasks(self, memory: Memory, changes: list[Change]) -> list[Told]:
+        *changes, last = changes
         found = [event for change in _in_order(changes) for event in self._told(change, memory, last.at)]
         self.more = memory.move(changes, last.at)
         return found

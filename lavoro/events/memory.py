@@ -41,6 +41,8 @@ class Memory:
 
     def seen(self, change: Change) -> Seen:
         """Return what was told of the task of a change."""
+        if change.kind == "event":
+            return Seen()
         key = change.id, change.attempt
         # Of a task that was sent before the monitor began, or is started again, the call is not told.
         sent = change.id in self._sent or change.created < self._begin or change.attempt > 1

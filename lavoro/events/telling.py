@@ -41,8 +41,6 @@ class Teller:
             yield from _of_code(change)
             return
         task = self._app.tasks.get(change.name)
-        if task is not None and not task.send_events:
-            return
         options = _options(change)
         uuid = _id(change, options)
         common = {"uuid": uuid, "hostname": change.node or node, "pid": change.pid}
@@ -50,7 +48,7 @@ class Teller:
         if self._sent and not seen.sent:
             place = {"queue": change.queue, "exchange": "", "routing_key": change.queue}
             yield _event("task-sent", change.created, uuid=uuid, hostname=SENDER, pid=None, **call, **place)
-        if change.kind == "waiting":
+        if change.kind == "waiting" or (task is not None and not task.send_events):
             return
         claimed = change.at if change.started is None else change.started
         if not seen.received:
@@ -93,6 +91,7 @@ class Teller:
                 text = TOO_LONG if change.result is None else described(value, most)
                 yield _event("task-succeeded", at, **common, result=text, runtime=change.runtime)
             case states.FAILURE if kind == "Reject":
+                yield _event("task-failed", at, **common, exception=_exception(value), traceback=change.traceback)
                 yield _event("task-rejected", at, **common, requeue=False)
             case states.REJECTED if change.kind == "attempt":
                 yield _event("task-rejected", at, **common, requeue=True)

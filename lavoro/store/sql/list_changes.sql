@@ -73,26 +73,26 @@ union all
         extract(epoch from a.started_at)::float8, extract(epoch from t.created_at)::float8,
         t.name, case when octet_length(t.args) < %(longest)s then t.args end,
         case when octet_length(t.kwargs) < %(longest)s then t.kwargs end, t.options, t.packed,
-        t.queue, t.retries, t.due_at, t.expires_at, w.node, w.pid,
+        t.queue, t.retries, null, null, w.node, w.pid,
         a.state, case when octet_length(a.error::text) < %(longest)s then a.error::text end, a.traceback, null
     from {schema}.attempt a
     join {schema}.worker w on w.id = a.worker_id and w.task_events
     cross join lateral (
         (
             select name, args::text as args, kwargs::text as kwargs, options::text as options,
-                payload is not null as packed, queue, retries, created_at, due_at, expires_at
+                payload is not null as packed, queue, retries, created_at
             from {schema}.waiting where id = a.id offset 0
         )
         union all
         (
             select name, args::text, kwargs::text, options::text,
-                payload is not null, queue, retries, created_at, due_at, expires_at
+                payload is not null, queue, retries, created_at
             from {schema}.running where id = a.id offset 0
         )
         union all
         (
             select name, args::text, kwargs::text, options::text,
-                payload is not null, queue, retries, created_at, due_at, null
+                payload is not null, queue, retries, created_at
             from {schema}.finished where id = a.id offset 0
         )
         limit 1
@@ -127,7 +127,7 @@ union all
         null, null,
         v.type, v.fields::text, null, null, null,
         null, null, null, null, null, null,
-        v.id::text, null, null, null
+        null, v.id::text, null, null
     from {schema}.event v
     where v.sent_at >= to_timestamp(%(events_since)s::float8)
         and not exists (select from told t where t.id = '00000000-0000-0000-0000-000000000000' and t.number = v.id)

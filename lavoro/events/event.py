@@ -35,6 +35,11 @@ def utcoffset() -> int:
     return int((time.altzone if time.localtime().tm_isdst > 0 else time.timezone) // 3600)
 
 
+def adjust_timestamp(ts: float, offset: int) -> float:
+    """Return a time of a process whose local time is so many hours behind UTC, as one of this process."""
+    return ts - (offset - utcoffset()) * 3600
+
+
 def anon_nodename() -> str:
     """Return the name by which a process that is no worker tells events: ``gen123@host``."""
     return f"gen{os.getpid()}@{socket.gethostname()}"

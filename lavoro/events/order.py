@@ -44,6 +44,21 @@ class Weighed(tuple[Any, ...]):
     def __new__(cls, clock: int | None, timestamp: float | None, id: str | None, task: Any = None) -> Weighed:
         return super().__new__(cls, (clock, timestamp, id, task))
 
+    @property
+    def clock(self) -> int | None:
+        """The logical clock."""
+        return self[0]  # type: ignore[no-any-return]
+
+    @property
+    def timestamp(self) -> float | None:
+        """The time."""
+        return self[1]  # type: ignore[no-any-return]
+
+    @property
+    def id(self) -> str | None:
+        """The name of the node, or of the process there."""
+        return self[2]  # type: ignore[no-any-return]
+
     def __lt__(self, other: Any) -> bool:
         if self[0] and other[0]:
             return bool(self[2] < other[2] if self[0] == other[0] else self[0] < other[0])

@@ -7,9 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
-from lavoro.events.event import Clock, Told, fits, utcoffset
+from lavoro.events.event import Clock, Told, adjust_timestamp, fits
 from lavoro.events.feed import Feed
 from lavoro.exceptions import OperationalError
 from lavoro.protocol.ids import uuid7
@@ -56,18 +57,9 @@ class EventReceiver:
         self.should_stop = False
         """Set it to end `capture` at the next look."""
         self.clock = Clock()
+        self.adjust_clock, self.forward_clock = self.clock.adjust, self.clock.forward
         self._feed: Feed | None = None
         self._wake = threading.Event()
-
-    @property
-    def adjust_clock(self) -> Callable[[int], int]:
-        """Set the clock after that of an event."""
-        return self.clock.adjust
-
-    @property
-    def forward_clock(self) -> Callable[[], int]:
-        """Set the clock forward."""
-        return self.clock.forward
 
     @property
     def connection(self) -> Any:
@@ -106,8 +98,10 @@ class EventReceiver:
         self.app.control.heartbeat()
 
     def event_from_message(
-        self, body: Told, localize: bool = True, now: Callable[[], float] = time.time
-    ) -> tuple[str, Told]:
+        self, body: Told, localize: bool = True, now: Callable[[], float] = time.time,
+        tzfields: Callable[[Told], tuple[int, float]] = itemgetter("utcoffset", "timestamp"),
+        adjust_timestamp: Callable[[float, int], float] = adjust_timestamp, CLIENT_CLOCK_SKEW: int = CLIENT_CLOCK_SKEW,
+    ) -> tuple[str, Told]:  # fmt: skip
         """Complete an event: its clock, its time by the zone of this process, and when it was received."""
         if body["type"] == "task-sent":  # clocks of senders are not known
             body["clock"] = (self.clock.value or 1) + CLIENT_CLOCK_SKEW
@@ -117,7 +111,8 @@ class EventReceiver:
         else:
             body["clock"] = self.forward_clock()
         if localize and "utcoffset" in body and "timestamp" in body:
-            body["timestamp"] -= (body["utcoffset"] - utcoffset()) * 3600
+            offset, timestamp = tzfields(body)
+            body["timestamp"] = adjust_timestamp(timestamp, offset)
         body["local_received"] = now()
         return body["type"], body
 

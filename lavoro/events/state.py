@@ -58,7 +58,7 @@ class State:
         self.handlers: dict[str, Callable[[str, Told], Any]] = {}
         """Functions for groups of events of one's own."""
         self._seen_types: set[str] = set()
-        self._orphans = LRU(max_tasks_in_memory)
+        self._tasks_to_resolve = LRU(max_tasks_in_memory)
         """Tasks whose parents are not known, by the ids of these."""
         self.rebuild_taskheap()
         self.tasks_by_type = CallableDefaultdict(self._tasks_by_type, WeakSet)
@@ -154,10 +154,10 @@ class State:
             if task.parent_id in self.tasks:
                 self.tasks[task.parent_id].children.add(task)
             else:
-                if task.parent_id not in self._orphans:
-                    self._orphans[task.parent_id] = WeakSet()
-                self._orphans[task.parent_id].add(task)
-        task.children.update(self._orphans.pop(str(task.uuid), ()))
+                if task.parent_id not in self._tasks_to_resolve:
+                    self._tasks_to_resolve[task.parent_id] = WeakSet()
+                self._tasks_to_resolve[task.parent_id].add(task)
+        task.children.update(self._tasks_to_resolve.pop(str(task.uuid), ()))
 
     # The parts to keep
 

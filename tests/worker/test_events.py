@@ -10,6 +10,7 @@ from tests.conftest import Eventually
 from tests.worker.conftest import PATIENCE, StartWorker
 
 COMMANDED = "tests.worker.commanded"
+TOLD = "select bool_or(task_events) from lavoro.worker where stopped_at is null"
 
 
 class Monitor:
@@ -55,3 +56,12 @@ def test_the_events_of_tasks(
     monitor.until("task-received", "task-started", uuid=held.id)
     (tmp_path / "gate").touch()
     monitor.until("task-received", "task-started", "task-succeeded", uuid=held.id)
+    # What the worker is told
+    control, options = sender.control, {"reply": True, "timeout": PATIENCE}
+    assert control.enable_events(**options) == [{"one@here": {"ok": "task events already enabled"}}]
+    assert control.disable_events(**options) == [{"one@here": {"ok": "task events disabled"}}]
+    eventually(lambda: not sender.database.open("test").connection.execute(TOLD).fetchone()[0], timeout=PATIENCE)
+    untold, told = sender.send_task("add", [1, 2]), sender.send_task("add", [1, 2])
+    assert untold.get(timeout=PATIENCE) == 3
+    assert told.get(timeout=PATIENCE) == 3
+    assert control.enable_events(**options) == [{"one@here": {"ok": "task events enabled"}}]

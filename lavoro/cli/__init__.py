@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
 
 import click
 
@@ -34,7 +36,7 @@ class Group(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return a verb, or None; raises UsageError for an unknown one for which there is advice."""
-        found = super().get_command(context, name)
+        found = super().get_command(context, name) or import_module("lavoro.cli.added").added(name)
         if found is None:
             try:
                 absent.missing(f"lavoro {name}")
@@ -42,7 +44,7 @@ class Group(click.Group):
                 raise click.UsageError(str(error), context) from None
             if meant := spelling.nearest(name, frozenset(self.commands)):
                 raise click.UsageError(f"no such command {name!r}: did you mean {meant!r}?", context)
-        return found
+        return cast("click.Command | None", found)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs in groups."""

@@ -317,7 +317,7 @@ ABSENT: dict[str, Absent] = {
     "celery.utils": Absent("refused", _HELPERS),
     "celery.worker": Absent("refused", _FIXED),
     # Commands
-    "lavoro flower": Absent("refused", "start Flower by itself: python -m flower, with lavoro-celery"),
+    "lavoro flower": Absent("refused", "Flower is not installed: pip install flower, beside lavoro-celery"),
     "lavoro list": Absent("refused", _KOMBU),
     "lavoro amqp": Absent("refused", _KOMBU),
     "lavoro logtool": Absent("refused", "it read logs of Celery: worker --log-format json writes a log for jq"),

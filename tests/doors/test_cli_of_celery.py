@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from lavoro import Lavoro
+from lavoro.cli import run_for
 from lavoro.worker.config import concurrency_of
 from tests import copies
 from tests.conftest import Eventually
@@ -170,3 +173,22 @@ def test_the_command_celery_reads_its_variables(folder: Path, variables: dict[st
     ended = copies.run("celery", "status", environment={**os.environ, "PYTHONPATH": path, **variables}, folder=folder)
     assert ended.returncode == code, ended.stderr
     assert words in ended.stdout
+
+
+def test_an_installed_package_adds_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """As Flower does."""
+    (tmp_path / "petals-1.dist-info").mkdir()
+    (tmp_path / "petals-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: petals\nVersion: 1\n")
+    points = "[celery.commands]\npetals = petals:petals\nthorns = petals:thorns\n"
+    (tmp_path / "petals-1.dist-info" / "entry_points.txt").write_text(points)
+    code = (
+        "import click\nfrom lavoro.cli.added import CeleryCommand\n"
+        "@click.command(cls=CeleryCommand)\n@click.pass_context\n"
+        "def petals(ctx):\n    click.echo(f'petals of {ctx.obj.app.main}, {ctx.obj.quiet}')\n"
+        "thorns = None\n"
+    )
+    (tmp_path / "petals.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_for(Lavoro("rose", set_as_current=False), ["petals"]) == 0
+    assert capsys.readouterr().out == "petals of rose, False\n"
+    assert run_for(Lavoro("rose", set_as_current=False), ["thorns"]) == 2

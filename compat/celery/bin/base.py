@@ -2,4 +2,4 @@
 
 from celery._answer import answer
 
-__getattr__, __dir__ = answer("lavoro.cli.options")
+__getattr__, __dir__ = answer("lavoro.cli.options", "lavoro.cli.added")

@@ -102,6 +102,7 @@ def run(*arguments: str, environment: Mapping[str, str], folder: Path) -> subpro
             code = process.wait(100)
         finally:
             process.kill()
+            process.wait()
         output.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess([*arguments], code, output.read().decode(), errors.read().decode())

@@ -38,6 +38,8 @@ ROOM = 4096
 _HANDLERS: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGCHLD: signal.SIG_DFL,
 }  # fmt: skip
+COPIED_FOR_CHILDREN = "copied for the children of a worker"
+"""The command line of a process that is a child of a worker's copy, and of no other worker."""
 _CHILD = "lavoro.worker.child.child"
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
@@ -210,6 +212,7 @@ def lend_children(path: Sequence[str]) -> list[str] | None:
         subprocess.Popen = Child  # type: ignore[misc]
         return None
     ours.close()
+    _show([COPIED_FOR_CHILDREN])
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

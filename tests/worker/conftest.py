@@ -19,6 +19,7 @@ from lavoro.store.tx import Tx
 from tests import copies
 from tests.conftest import Eventually
 from tests.copies import Process
+from tests.origin import COPIED_FOR_CHILDREN
 from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -61,12 +62,17 @@ class Worker:
     @property
     def children(self) -> list[psutil.Process]:
         """Its child processes that run tasks."""
-        found = []
+        return [process for process, line in self._processes() if "lavoro.worker.child.child" in line]
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """All its child processes."""
+        return [process for process, line in self._processes() if COPIED_FOR_CHILDREN not in line]
+
+    def _processes(self) -> Iterator[tuple[psutil.Process, str]]:
         for process in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "lavoro.worker.child.child" in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+                yield process, " ".join(process.cmdline())
 
     def send(self, number: int) -> None:
         """Send a signal to the supervisor."""

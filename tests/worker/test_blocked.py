@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lavoro import Lavoro
@@ -92,8 +91,7 @@ def test_what_went_back_behind_a_blocked_loop_may_come_again(
     gate.touch()
     assert blocking.get(timeout=PATIENCE) == "burnt"
     assert {other.get(timeout=PATIENCE) for other in others} == {child.pid for child in worker.children}
-    everybody = psutil.Process(worker.process.pid).children
-    eventually(lambda: everybody() == worker.children, timeout=PATIENCE, why="its fencing process is dismissed")
+    eventually(lambda: worker.processes == worker.children, timeout=PATIENCE, why="its fencing process is dismissed")
     assert worker.stop() == 0
     assert rows(sender, "select max(attempt) from lavoro.finished") == [(1,)]
 

@@ -1,6 +1,7 @@
 """Writes the options and JSON of each verb into reference/cli.md, from the commands: ``python docs/generate_cli.py``.
 
-The sentences between these parts are written by hand and stay.
+The sentences between these parts are written by hand and stay. The outputs that the page shows are written by
+``python -m tests.doors.cli_outputs``, which runs the commands.
 """
 
 from __future__ import annotations

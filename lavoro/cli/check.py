@@ -12,8 +12,8 @@ from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_found, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.exceptions import ImproperlyConfigured, LavoroError
-from lavoro.monitoring.before_deploy import examine_code
-from lavoro.monitoring.doctor import Finding, examine_role, schema
+from lavoro.monitoring.before_deploy import examine_code, stored_tasks
+from lavoro.monitoring.doctor import Finding, examine_role, schema, server
 from lavoro.store.errors import translated
 from lavoro.store.schema.roles import LIMITED
 from lavoro.store.tx import Tx
@@ -34,7 +34,7 @@ def check(context: click.Context, app: str | None, code: bool, role: str, as_jso
     """Print what is wrong with the application and its database, each with its repair; exit code 1 if something is.
 
     Settings, tasks and their options, time limits, routes, serializers, schedules; the database's release, encoding,
-    tables and rights. It changes nothing.
+    tables, indexes and rights; tasks that wait and that the application does not have. It changes nothing.
     """
     found = load_app(context, app)
     load_tasks(found)
@@ -67,6 +67,9 @@ def _of_database(app: Lavoro, role: str) -> list[Finding]:
             if not any(each.check == "schema" for each in findings):
                 # Rights beyond those of the role are no obstacle to a deploy: `lavoro doctor --role` tells of them.
                 findings += [each for each in examine_role(exam, role) if each.problem.startswith("lacks")]
+                findings += [*schema.drift(exam), *schema.invalid_indexes(exam), *server.pooler(exam)]
+                if role != "producer":  # its user may not read the tables
+                    findings += stored_tasks(app, exam)
                 findings += _of_schedules(app, tx)
     finally:
         tx.connection.close()

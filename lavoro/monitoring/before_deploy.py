@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lavoro import serialization
 from lavoro.beat.check import faults_of_code
 from lavoro.beat.choosing import own_of
-from lavoro.config import absent
+from lavoro.config import absent, spelling
 from lavoro.exceptions import ImproperlyConfigured, QueueNotFound
-from lavoro.monitoring.doctor.exam import Finding
+from lavoro.monitoring.doctor.exam import Exam, Finding
+from lavoro.text.plural import counted
 
 _SETTING = "-- correct it where it is set, or leave it out"
 _NO_TASKS = "-- name the modules that define them: settings include and imports, or app.autodiscover_tasks"
@@ -99,6 +101,28 @@ def schedules(app: Any) -> Iterator[Finding]:
 
 CHECKS: Sequence[Callable[[Any], Iterator[Finding]]] = (settings, tasks, limits, routes, serializers, schedules)
 """In the order in which their findings are printed."""
+
+
+def stored_tasks(app: Any, exam: Exam) -> Iterator[Finding]:
+    """The application has each task that waits on its queues: a release that renames one leaves its calls behind."""
+    known, queues = frozenset(app.tasks), _queues(app)
+    for name, queue, count in exam.rows("called_names"):
+        if name not in known and queue in queues:
+            near = spelling.nearest(name, known)
+            meant = f"did you mean {near!r}? " if near else ""
+            waits = counted(count, "task waits", "tasks wait")
+            problem = f"{waits} on the queue {queue}, and this application has no such task"
+            repair = "keep the name until they have run, or let another worker have it"
+            yield Finding("stored task", name, problem, f"-- {meant}{repair}")
+
+
+def _queues(app: Any) -> set[str]:
+    """Return the queues that the application serves by itself, and those that its tasks go to."""
+    found = {*app.queues}
+    for task in _own(app):
+        with contextlib.suppress(ImproperlyConfigured, QueueNotFound, ValueError):  # a finding of the code
+            found.add(app.site.builders.routed(task, task.name, (), {}, {}).get("queue"))
+    return found
 
 
 def examine_code(app: Any) -> list[Finding]:

@@ -17,7 +17,10 @@ import pytest
 from lavoro import Lavoro
 from lavoro.cli import run_for
 from lavoro.store import workers
+from lavoro.store.schema.migrate import migrate
 from lavoro.store.workers import Registration
+from tests.doors import cli_outputs
+from tests.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/cli.md"
@@ -184,3 +187,39 @@ def test_json_is_as_the_schemas_say(
         assert fits(json.loads(said.out), schemas[name], line) == []
         seen.add(name)
     assert set(schemas) == seen
+
+
+WITHOUT_OUTPUT = {
+    "lavoro worker": "its log is in a guide",
+    "lavoro beat": "it prints a log",
+    "lavoro events": "it goes on until it is stopped",
+    "lavoro shell": "it prints what is typed",
+    "lavoro db": "sizes and sessions differ from run to run",
+    "lavoro report": "it has the releases of this machine",
+    "lavoro upgrade settings": "it changes a file",
+    "lavoro schedule next": "its times are those of the next days",
+    "lavoro schedule history": "it has the ticks of the present",
+    "lavoro schedule backfill": "the same as `run`, for many",
+    "lavoro schedule export": "it prints what `add` was given",
+    "lavoro history": "nothing was counted yet",
+}
+"""Verbs of which the page shows no output, with the reason."""
+
+
+def test_the_page_shows_what_each_verb_prints(own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else run tests/doors/cli_outputs.py as a module."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    url = own_cluster.url(own_cluster.create_database())
+    migrate(url)
+
+    def squeezed(text: str) -> str:
+        """A column is as wide as its longest text."""
+        return re.sub(r" +", " ", text)
+
+    shown = {name: squeezed(text) for name, text in cli_outputs.parts(PAGE.read_text())}
+    assert shown == {name: squeezed(text) for name, text in cli_outputs.outputs(url).items()}
+
+
+def test_each_verb_shows_its_output_or_has_a_reason() -> None:
+    groups = {name for name, command in GENERATOR.verbs() if hasattr(command, "commands")}
+    assert {name for name, _ in GENERATOR.verbs()} - groups == {*cli_outputs.COMMANDS, *WITHOUT_OUTPUT}

@@ -142,6 +142,26 @@ def test_check_finds_each_planted_fault(migrated_url: str, capsys: pytest.Captur
     assert all(each["problem"] and each["repair"] for each in findings)
 
 
+def test_check_compares_the_application_with_what_is_stored(app: Lavoro, run: Run, migrated_url: str) -> None:
+    app.send_task("shop.ad")
+    app.send_task("shop.old", blockers=[app.send_task("shop.add", (1, 2))])
+    app.send_task("blog.post", queue="blog")
+    code, out, _ = run("check")
+    assert code == 1
+    assert out.splitlines() == [
+        "stored task: shop.ad: 1 task waits on the queue sums, and this application has no such task",
+        "    -- did you mean 'shop.add'? keep the name until they have run, or let another worker have it",
+        "stored task: shop.old: 1 task waits on the queue celery, and this application has no such task",
+        "    -- keep the name until they have run, or let another worker have it",
+        "2 problems found",
+    ]
+    with app.database.tx() as tx:
+        tx.connection.execute("delete from lavoro.waiting; delete from lavoro.held")
+        assert run("check") == (0, "nothing found\n", "")
+        tx.connection.execute("drop index lavoro.waiting_claim")
+    assert "schema: lavoro.waiting_claim: does not exist" in run("check")[1]
+
+
 def test_check_of_the_database(app: Lavoro, run: Run, migrated_url: str) -> None:
     with psycopg.connect(migrated_url, autocommit=True) as connection:
         connection.execute("insert into lavoro.schedule (name, task, timing) values ('odd', 'shop.add', 'whenever')")

@@ -15,6 +15,7 @@ from benchmarks.figures import (
     flatness,
     fleet,
     idle,
+    inspector,
     latency,
     peers,
     plans,
@@ -60,6 +61,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "canvas": Benchmark(canvas.steps),
     "chords": Benchmark(canvas.large_steps),
     "schedules": Benchmark(schedules.steps),
+    "inspector": Benchmark(inspector.steps),
     "floor": Benchmark(lambda setting: [*enqueue.floor_steps(setting), *drain.floor_steps(setting)]),
     "prototype": Benchmark(drain.prototype_steps),
 }

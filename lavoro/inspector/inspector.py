@@ -62,7 +62,7 @@ class Inspector:
     def counts(self, by: str = "stage") -> dict[str, Count]:
         """Return how many tasks there are by their stage, state, queue or name, the largest number first.
 
-        Of a table over 16 MB two thousand pages are read, at random: the numbers are estimated then, and say so. A
+        Of a table over 8 MB a thousand pages are read, at random: the numbers are estimated then, and say so. A
         queue, name or state with few tasks may be missing.
         """
         return present.counts(self._app.database, by)
@@ -84,7 +84,7 @@ class Inspector:
     ) -> Failures:  # fmt: skip
         """Return the tasks that did not succeed in a time, grouped by name and class of error; by default in an hour.
 
-        The latest 20,000 are read; with more of them, ``complete`` is False.
+        The latest 10,000 are read; with more of them, ``complete`` is False.
         """
         given = {"since": since, "until": until, "queue": queue, "name": name, "error": error}
         return present.failed(self._app.database, given)

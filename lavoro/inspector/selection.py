@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,13 +15,15 @@ from lavoro.inspector.actions import Action
 from lavoro.inspector.listing import MOST, listed
 from lavoro.inspector.values import Count, Preview, Report
 from lavoro.store import browsing
-from lavoro.store.browsing import STAGES, Filter
+from lavoro.store.browsing import STAGES, Filter, Key
 from lavoro.store.changing import Acted
 from lavoro.text.plural import counted
 
 Progress = Callable[[Report], object]
 BATCH = 500
 """Tasks of one transaction: other work waits for its locks, and for its flush of the log."""
+READ = 5_000
+"""Most tasks whose ids are read at once."""
 
 
 class Selection:
@@ -87,19 +90,19 @@ class Selection:
         begin = time.monotonic()
         try:
             while not report.complete:
-                piece = browsing.page(database, wanted, order="oldest", limit=limit, after=after, brief=True)
-                ids = [row.id for row in piece.rows]
-                with database.tx() as tx:
-                    acted = action.run(tx, ids) if ids else Acted(frozenset())
-                reached = len(acted.done) + len(acted.asked) + len(acted.awaited)
-                after = piece.next
-                report = self.report = replace(
-                    report, done=report.done + len(acted.done), asked=report.asked + len(acted.asked),
-                    awaited=report.awaited + len(acted.awaited), skipped=report.skipped + len(ids) - reached,
-                    cursor=filters.cursor_of("oldest", after), complete=after is None, seconds=time.monotonic() - begin,
-                )  # fmt: skip
-                if progress is not None:
-                    progress(report)
+                ids, after = browsing.oldest(database, wanted, limit=READ, after=after)
+                for first in range(0, max(len(ids), 1), limit):
+                    chosen = ids[first : first + limit]
+                    with database.tx() as tx:
+                        acted = action.run(tx, chosen) if chosen else Acted(frozenset())
+                    over = first + limit >= len(ids)
+                    reached = after if over else Key(chosen[-1])
+                    report = self.report = replace(
+                        _plus(report, chosen, acted), cursor=filters.cursor_of("oldest", reached),
+                        complete=over and after is None, seconds=time.monotonic() - begin,
+                    )  # fmt: skip
+                    if progress is not None:
+                        progress(report)
         except LavoroError as error:
             stopped = ActionInterrupted(
                 f"{action.name} ended early: {counted(report.done, 'task')} {action.past}; go on with"
@@ -117,3 +120,12 @@ class Selection:
                 f"cannot {action.verb} tasks of the stage {', '.join(self._wanted.stages)}: {action.advice}"
             )
         return replace(self._wanted, stages=stages, states=self._wanted.states or action.states)
+
+
+def _plus(report: Report, ids: Sequence[uuid.UUID], acted: Acted) -> Report:
+    """Add a batch to a report."""
+    reached = len(acted.done) + len(acted.asked) + len(acted.awaited)
+    return replace(
+        report, done=report.done + len(acted.done), asked=report.asked + len(acted.asked),
+        awaited=report.awaited + len(acted.awaited), skipped=report.skipped + len(ids) - reached,
+    )  # fmt: skip

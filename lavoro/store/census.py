@@ -14,7 +14,7 @@ from lavoro.store.errors import translated
 from lavoro.store.schema.tables import tables_of
 from lavoro.store.tx import Tx
 
-PAGES = 2_000
+PAGES = 1_000
 """Most pages of a table that a count reads: of a larger one it reads about so many, at random."""
 LANE, LANES = 1_000, 1_000
 """Most tasks of a lane that are counted one by one, and most lanes, while many tasks wait."""

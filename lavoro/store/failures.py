@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lavoro.store.database import Database
 
-READ = 20_000
+READ = 10_000
 """Most failed tasks that are read, the latest ones."""
 
 
@@ -47,7 +47,7 @@ class Groups(NamedTuple):
 
 
 def group(database: Database, wanted: Wanted) -> Groups:
-    """Group the latest 20,000 failures of a time."""
+    """Group the latest 10,000 failures of a time."""
     parameters = {
         "since": wanted.since, "until": wanted.until, "queues": list(wanted.queues) or None, "name": wanted.name,
         "errors": list(wanted.errors) or None, "most": READ,

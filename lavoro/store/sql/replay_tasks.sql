@@ -5,7 +5,7 @@ with chosen as materialized (
     select f.*
     from (select distinct id from unnest(%(ids)s::uuid[]) x (id)) x
     cross join lateral (
-        select f.tableoid as part, f.ctid as tid, f.state, f.queue, f.name, f.options, f.result
+        select f.tableoid as part, f.ctid as tid, f.state, f.finished_at, f.queue, f.name, f.options, f.result
         from {schema}.finished f where f.id = x.id order by f.finished_at desc limit 1
     ) f
     where (f.state = any (%(states)s::text[]) or (%(states)s::text[] is null and f.state <> 'SUCCESS'))
@@ -16,8 +16,9 @@ with chosen as materialized (
         and (select count(*) from {schema}.running t where t.id = x.id) = 0
         and (select count(*) from {schema}.held t where t.id = x.id) = 0
 ), gone as (
-    delete from {schema}.finished f
-    where f.id = any (%(ids)s::uuid[]) and (f.tableoid, f.ctid) in (select part, tid from chosen)
+    delete from {schema}.finished f using chosen c
+    where f.id = any (%(ids)s::uuid[]) and f.ctid = c.tid and f.tableoid = c.part
+        and f.state = c.state and f.finished_at = c.finished_at  -- so that only the row's own partition is read
     returning f.*
 ), noted as (
     insert into {schema}.attempt (id, number, worker_id, state, started_at, ended_at, reason, error, traceback)

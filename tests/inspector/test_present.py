@@ -41,7 +41,8 @@ def test_counts(tx: Tx, inspector: Inspector) -> None:
 WAITING = """
     insert into lavoro.waiting (id, queue, priority, name, due_at)
     select gen_random_uuid(), case when i %% 10 = 0 then 'later' else 'large' end, i %% 2, 'n',
-        now() + case when i %% 10 = 0 then interval '1 day' else i * interval '-1 second' end from generate_series(1, %s) i"""
+        now() + case when i %% 10 = 0 then interval '1 day' else i * interval '-1 second' end
+    from generate_series(1, %s) i"""
 FINISHED = """
     insert into lavoro.finished
         (id, state, queue, priority, attempt, retries, crashes, due_at, created_at, name, finished_at, result)

@@ -101,7 +101,7 @@ def test_a_large_number_is_an_estimate(tx: Tx, inspector: Inspector) -> None:
     tx.connection.execute("analyze lavoro.finished")
     count = inspector.where(queue="mail").count()
     assert not count.exact
-    assert count.value == pytest.approx(37_500, rel=0.05)
+    assert count.value == pytest.approx(37_500, rel=0.2)
     assert str(count) == f"about {count.value:,}"
 
 

@@ -147,5 +147,5 @@ def _why_not(action: Action, found: StoredTask) -> str:
         if not found.queue or not found.name:
             return "its call is not stored, because it was never sent: replay the step of its chain that failed"
         if found.options and '"gathers"' in found.options:
-            return "its header has failed, and it would gather the errors: send the chord again"
+            return "its header has failed, and it would gather the errors: replay the tasks of its header that failed"
     return action.advice

@@ -136,8 +136,8 @@ class Inspector:
         """Let a finished task start again, under its id: its outcome so far becomes one of its attempts.
 
         ``state`` allows only tasks of this state, or these; by default all but successes can be replayed. Its retries
-        and crashes count from 0, and it does not expire. Barriers that have counted its end do not count it again; the
-        steps behind it in its chain come again.
+        and crashes count from 0, and it does not expire. The steps behind it in its chain come again. A chord's body
+        that failed because of it waits again; one that has started does not start again.
         """
         return self._on_one(task_id, actions.replay(state=state))
 

@@ -33,7 +33,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("store_canvas", "store_chord", "store_messages"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
     **dict.fromkeys(
-        ("admit", "count_members", "end_held", "end_task", "follow", "hand_on", "steps_behind"), ("worker",)
+        ("admit", "count_members", "end_held", "end_task", "follow", "hand_on", "reopen", "steps_behind"), ("worker",)
     ),
     **dict.fromkeys(_INTERNAL, ()),
 }

@@ -185,7 +185,7 @@ class Tables:
         return table
 
     def _member(self) -> sa.Table:
-        return self._table(
+        table = self._table(
             "member",
             sa.Column("barrier", UUID, primary_key=True),
             sa.Column("index", sa.Integer, primary_key=True, autoincrement=False),
@@ -194,6 +194,8 @@ class Tables:
             sa.Column("result", JSON),
             sa.Column("result_payload", BYTEA),
         )
+        sa.Index("member_failed", table.c.task_id, postgresql_where=table.c.state != sa.text("'SUCCESS'"))
+        return table
 
     def _running(self) -> sa.Table:
         table = self._table(

@@ -1,5 +1,6 @@
 -- Moves finished tasks back to waiting: a new generation, with the id and the number of starts of the one before.
 -- The outcome goes to `attempt`. `states`: the states that may be replayed; null: all but a success.
+-- Barriers that have counted the failure of a task count its next end instead; see reopen.
 -- A task without its call is left alone, and so is a chord's body whose header has failed: it would gather errors.
 with chosen as materialized (
     select f.*
@@ -35,13 +36,15 @@ with chosen as materialized (
         select s.p_id from gone g cross join lateral {schema}.steps_behind(g.options) s
         where strpos(g.options::text, '"chain"') > 0
     ))
+), reopened as materialized (
+    select {schema}.reopen(array_agg(id)) as barriers from gone where state <> 'SUCCESS'
 ), stored as materialized (
     select {schema}.admit(array_agg(row(
         id, queue, priority, attempt, 0, 0,
         clock_timestamp(), least(created_at, clock_timestamp()), null,
-        name, args, kwargs, options, payload, 'replayed', null
+        name, args, kwargs, options, payload, 'replayed', r.barriers->(id::text)
     )::{schema}.waiting order by id), false, false)
-    from gone --@again
+    from gone cross join reopened r --@again
     having count(*) > 0
 )
 select id from gone cross join stored

@@ -42,9 +42,9 @@ with chosen as materialized (
     select {schema}.admit(array_agg(row(
         id, queue, priority, attempt, 0, 0,
         clock_timestamp(), least(created_at, clock_timestamp()), null,
-        name, args, kwargs, options, payload, 'replayed', r.barriers->(id::text)
+        name, args, kwargs, options, payload, 'replayed', (select barriers from reopened)->(id::text)
     )::{schema}.waiting order by id), false, false)
-    from gone cross join reopened r --@again
+    from gone --@again
     having count(*) > 0
 )
 select id from gone cross join stored

@@ -29,6 +29,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 SENDING = {
     "insert_task", "insert_task_quietly", "tell_ended", "insert_calls", "insert_tasks", "insert_placed",
     "insert_canvas", "insert_chord", "save_group", "send_event",
+    "count_lanes",  # reads the columns that an insert returns
 }  # fmt: skip
 READING = {
     "banner_facts",
@@ -38,7 +39,7 @@ READING = {
     "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
     "left_by_workers", "fetch_startup", "find_leader", "scheduler_entries", "fetch_replies", "list_in_flight",
-    "list_changes", "list_event_nodes",
+    "list_changes", "list_event_nodes", "count_lanes", "group_failures",
     "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
 }  # fmt: skip
 

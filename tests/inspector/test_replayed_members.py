@@ -173,14 +173,18 @@ def test_other_policies(tx: Tx, inspector: Inspector, policy: str) -> None:
     assert take(tx) == []
 
 
-def test_a_body_that_was_revoked_stays_so(tx: Tx, inspector: Inspector) -> None:
+@pytest.mark.parametrize("state", ["REVOKED", "FAILURE"])
+def test_a_body_that_was_ended_by_hand_stays_so(app: Lavoro, tx: Tx, inspector: Inspector, state: str) -> None:
     _, body = chord(tx, members=2)
     one, two = take(tx)
-    inspector.revoke(str(body))
+    if state == "REVOKED":
+        inspector.revoke(str(body))
+    else:
+        app.fail(str(body), ValueError("no longer wanted"))
     fail(tx, one)
     inspector.replay(str(one.id))
     succeed(tx, two, *take(tx))
-    assert (stored(tx, body).state, take(tx)) == ("REVOKED", [])
+    assert (stored(tx, body).state, take(tx)) == (state, [])
 
 
 def test_a_member_that_ends_while_another_is_replayed(app: Lavoro, tx: Tx, inspector: Inspector) -> None:

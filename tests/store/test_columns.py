@@ -62,6 +62,8 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("requeue_tasks", "waiting"): set(),
     ("requeue_tasks", "attempt"): {"ended_at", "heir"},
     ("replay_tasks", "attempt"): {"heir"},
+    ("reopen", "attempt"): {"heir", "worker_id", "started_at", "traceback"},
+    ("reopen", "held"): {"expires_at", "countdown", "expires_in", "barriers"},
     ("rescue_tasks", "waiting"): set(),
     ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback", "heir"},
     ("rescue_tasks", "finished"): {"finished_at", "runtime", "result_payload", "children", "traceback"},

@@ -37,10 +37,11 @@ begin
             where m.task_id = any (ids) and m.state <> 'SUCCESS' and exists (
                 select from {schema}.barrier b
                 where b.id = m.barrier and (b.ended_at is null or (
-                    -- fail_held has ended it, for it never started.
+                    -- fail_held has ended it: it never started, and its error tells of a member.
                     exists (
                         select from {schema}.finished f
-                        where f.id = b.task_id and f.state = 'FAILURE' and f.started_at is null and f.queue <> ''
+                        where f.id = b.task_id and f.state = 'FAILURE' and f.started_at is null
+                            and (f.result->>'exc_type' = 'ChordError' or f.name = 'celery.accumulate')
                     )
                     and not exists (select from {schema}.waiting t where t.id = b.task_id)
                     and not exists (select from {schema}.running t where t.id = b.task_id)
@@ -73,7 +74,7 @@ begin
             returning b.id, b.task_id
         ), gone as (
             delete from {schema}.finished f using anew a
-            where f.id = a.task_id and f.state = 'FAILURE' and f.started_at is null and f.queue <> ''
+            where f.id = a.task_id and f.state = 'FAILURE' and f.started_at is null
             returning f.*, a.id as barrier
         ), noted as (
             insert into {schema}.attempt (id, number, state, ended_at, reason, error)
@@ -87,8 +88,8 @@ begin
             ))
         ), stored as (
             insert into {schema}.held (
-                id, queue, priority, attempt, retries, crashes, due_at, created_at, name, args, kwargs, options, payload,
-                reason, barrier
+                id, queue, priority, attempt, retries, crashes, due_at, created_at,
+                name, args, kwargs, options, payload, reason, barrier
             )
             select
                 g.id, g.queue, g.priority, g.attempt, g.retries, g.crashes, g.due_at,

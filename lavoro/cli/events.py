@@ -18,6 +18,7 @@ from lavoro.cli.daemon import DETACHED, become, umask
 from lavoro.cli.options import APP_OPTION, LOGLEVEL_OPTION, SECONDS, Output, refused, writing
 from lavoro.cli.output import note, say, say_json
 from lavoro.cli.schemas import json_option
+from lavoro.config.settings import symbol
 from lavoro.events.dumper import Dumper
 from lavoro.events.event import Told
 from lavoro.events.snapshot import evcam, rate
@@ -77,9 +78,18 @@ def events(
     with _until_told_to_stop():
         if camera is not None:
             note(f"-> evcam: Taking snapshots with {camera} (every {frequency} secs.)")
-            evcam(camera, freq=frequency, maxrate=maxrate, app=found)
+            made = _class_of(camera)
+            with contextlib.suppress(TimeoutError):
+                evcam(made, freq=frequency, maxrate=maxrate, app=found, limit=limit, timeout=timeout)
         else:
             _dump(found, say_json if as_json else Dumper(_Lines()).on_event, limit=limit, timeout=timeout)
+
+
+def _class_of(path: str) -> Any:
+    try:
+        return symbol(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.UsageError(f"--camera: {path!r} cannot be imported: {error}; write it as module:Class") from error
 
 
 def _dump(app: Lavoro, handler: Callable[[Told], object], *, limit: int | None, timeout: float | None) -> None:

@@ -148,11 +148,15 @@ class Polaroid:
 
 def evcam(
     camera: Any, freq: float = 1.0, maxrate: int | str | None = None, loglevel: Any = 0, logfile: Any = None,
-    pidfile: Any = None, timer: Any = None, app: Any = None, **_: Any,
+    pidfile: Any = None, timer: Any = None, app: Any = None, limit: int | None = None, timeout: float | None = None,
+    **_: Any,
 ) -> None:  # fmt: skip
-    """Have a camera take pictures until the process is interrupted; ``camera`` is its class, or a dotted path."""
+    """Have a camera take pictures until the process is interrupted; ``camera`` is its class, or a dotted path.
+
+    It also ends after ``limit`` events, and raises ``socket.timeout`` after ``timeout`` seconds without one.
+    """
     app = app_or_default(app)
     state = app.events.State()
     made = app.subclass_with_self(camera)(state, app=app, freq=freq, maxrate=maxrate, timer=timer)
     with made:
-        app.events.Receiver(handlers={"*": state.event}).capture()
+        app.events.Receiver(handlers={"*": state.event}).capture(limit=limit, timeout=timeout)

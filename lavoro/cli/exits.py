@@ -28,7 +28,8 @@ MEANINGS: dict[Exit, str] = {
     Exit.ERROR: (
         "an error, told in one line on standard error; of `worker`: it could not start, five processes in a row failed"
         " to begin, or its failed tasks could not be counted; of `check`, `doctor` and `schedule check`: something"
-        " found; of `health`: not well; a question was answered with no"
+        " found; of `health`: not well; of `multi start` and `multi restart`: a node did not begin; a question was"
+        " answered with no"
     ),
     Exit.USAGE: "the command line is wrong, or asks for something that this release does not have",
     Exit.FAILED: (
@@ -37,7 +38,7 @@ MEANINGS: dict[Exit, str] = {
     ),
     Exit.STATE: "a task is in a state in which this cannot be done to it; the line says which",
     Exit.UNKNOWN: "there is no such task",
-    Exit.NOBODY: "of `status`: no worker is alive",
+    Exit.NOBODY: "of `status`: no worker is alive; of `inspect` and `control`: none answers, or none has that name",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
 }
 """The meaning of each code, for the reference."""

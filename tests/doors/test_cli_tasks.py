@@ -150,6 +150,29 @@ def test_show_says_why_a_task_waits(app: Lavoro, run: Run) -> None:
     assert run("task", "show", "nothing")[:2] == (5, "")
 
 
+def test_show_has_the_earlier_starts_and_the_tasks_around_it(app: Lavoro, run: Run) -> None:
+    id = send(app, "SUCCESS")
+    with app.database.tx() as tx:
+        around = (
+            """update lavoro.finished set children = '["c1", "c2"]', options = '{"parent_id": "p", "root_id": "r"}'"""
+        )
+        tx.connection.execute(around.encode())
+        tx.connection.execute(
+            b"insert into lavoro.attempt (id, number, state, started_at, reason, error) values"
+            b' (%s, 2, \'RETRY\', now(), null, \'{"exc_type": "OSError", "exc_message": ["full"]}\'),'
+            b" (%s, 1, 'LOST', now(), 'worker process 0 was ended by signal 9', null)",
+            [task_uuid(id)] * 2,
+        )
+    shown = json.loads(run("task", "show", id, "--json")[1])
+    assert (shown["children"], shown["parent"], shown["root"]) == (["c1", "c2"], "p", "r")
+    assert [(each["number"], each["state"]) for each in shown["attempts"]] == [(1, "LOST"), (2, "RETRY")]
+    lines = run("task", "show", id)[1].splitlines()
+    assert "children:  c1, c2" in lines
+    assert "Earlier starts:" in lines
+    assert re.match(r"    1  LOST  .*worker process 0 was ended by signal 9$", lines[-2])
+    assert re.match(r"    2  RETRY .*OSError: full$", lines[-1])
+
+
 def test_several_ids_of_which_some_cannot(app: Lavoro, run: Run) -> None:
     good, done = send(app, "waiting"), send(app, "SUCCESS")
     code, out, err = run("task", "revoke", good, done, "nothing")

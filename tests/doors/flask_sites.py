@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
+from tests import copies
 from tests.conftest import Eventually
 from tests.postgres import Cluster
 
@@ -56,10 +57,9 @@ class Site:
         return import_module(module)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        """Run a command of Python to its end."""
+        program = command[1:] if command[1] == "-c" else command[2:]
+        return copies.run(*program, environment=self.environment, folder=self.folder)
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a process that is stopped after the test, gently. It heeds Ctrl-C, though the tests may ignore it."""

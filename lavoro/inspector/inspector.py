@@ -7,9 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lavoro.inspector import actions, filters, past, present
+from lavoro.inspector.detail import detail
 from lavoro.inspector.listing import MOST, listed
 from lavoro.inspector.selection import Selection
-from lavoro.inspector.values import Count, Done, Failures, HistoryPoint, Page, QueueInfo, TaskInfo, WorkerInfo
+from lavoro.inspector.values import (
+    Count,
+    Done,
+    Failures,
+    HistoryPoint,
+    Page,
+    QueueInfo,
+    TaskDetail,
+    TaskInfo,
+    WorkerInfo,
+)
+from lavoro.store import queues as store
 
 
 class Inspector:
@@ -59,6 +71,10 @@ class Inspector:
             if (cursor := page.next) is None:
                 return
 
+    def show(self, task_id: str) -> TaskDetail:
+        """Return all that is stored of a task: also why it waits, and its earlier starts; raises ``TaskNotFound``."""
+        return detail(self._app.database, task_id)
+
     def counts(self, by: str = "stage") -> dict[str, Count]:
         """Return how many tasks there are by their stage, state, queue or name, the largest number first.
 
@@ -104,6 +120,20 @@ class Inspector:
         """
         given = {"since": since, "until": until, "queue": queue, "name": name, "state": state}
         return past.points(self._app.database, period, by, given)
+
+    # Queues
+
+    def pause(self, *queues: str) -> None:
+        """Let no task of these queues start, on any worker, until they are resumed; running ones go on."""
+        store.pause(self._app.database, queues)
+
+    def resume(self, *queues: str) -> None:
+        """Let the tasks of these queues start again."""
+        store.resume(self._app.database, queues)
+
+    def purge(self, *queues: str) -> int:
+        """Delete all tasks of these queues that wait or are held, and return their number; running ones go on."""
+        return store.purge(self._app.database, queues).deleted
 
     # Changes
 

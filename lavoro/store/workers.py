@@ -169,6 +169,11 @@ def serve(tx: Tx, worker_id: int, queues: Sequence[str]) -> None:
     tx.execute("serve_queues", {"id": worker_id, "queues": list(queues)})
 
 
+def resize(tx: Tx, *, worker_id: int, slots: int) -> None:
+    """Let others see how many slots a worker has from now on."""
+    tx.execute("resize_worker", {"id": worker_id, "slots": slots})
+
+
 def expire(
     tx: Tx,
     *,

@@ -21,6 +21,8 @@ _ID = 16
 ENDED = 4096
 """Number of ids kept of the tasks that ended last. At the usual prefetch, fewer tasks can end once storing has become
 impossible. Writing one takes 0.1 us."""
+_RING, _SLOTS = _HEADER.size, _HEADER.size + ENDED * _ID
+"""Where the ring and the slots begin; the slots are last, as their number may grow."""
 FENCE_MARGIN = 0.1
 """The part of a lease that is left when a child ends itself; its supervisor ends it earlier."""
 
@@ -46,14 +48,23 @@ class Scoreboard:
 
     def __init__(self, descriptor: int, slots: int) -> None:
         self.slots = slots
+        """The slots of the child; as many more as it has had may still have a task to end."""
+        self._descriptor, self._room = descriptor, slots
         self._memory = mmap.mmap(descriptor, self.size(slots))
-        self._ring = _HEADER.size + slots * _SLOT.size
         self._ends = itertools.count()
 
     @staticmethod
     def size(slots: int) -> int:
         """The size in bytes of a scoreboard with so many slots."""
-        return _HEADER.size + slots * _SLOT.size + ENDED * _ID
+        return _SLOTS + slots * _SLOT.size
+
+    def resize(self, slots: int) -> None:
+        """Show so many slots from now on; the memory only grows, and each side maps it anew."""
+        if slots > self._room:
+            if os.fstat(self._descriptor).st_size < self.size(slots):
+                os.ftruncate(self._descriptor, self.size(slots))
+            self._memory, self._room = mmap.mmap(self._descriptor, self.size(slots)), slots
+        self.slots = slots
 
     # The child writes
 
@@ -63,19 +74,19 @@ class Scoreboard:
 
     def begin(self, slot: int, id: bytes, deadline: float) -> None:
         """Say that a task begins in a slot."""
-        place = _HEADER.size + slot * _SLOT.size
+        place = _SLOTS + slot * _SLOT.size
         _TASK.pack_into(self._memory, place + 1, id, deadline)
         self._memory[place] = 1  # last: a reader that sees it must not read the deadline of the task before
 
     def end(self, slot: int, id: bytes) -> None:
         """Say that the task has ended and the slot is free."""
-        place = self._ring + next(self._ends) % ENDED * _ID
+        place = _RING + next(self._ends) % ENDED * _ID
         self._memory[place : place + _ID] = id  # first: at any moment it is in one of the two
-        self._memory[_HEADER.size + slot * _SLOT.size] = 0
+        self._memory[_SLOTS + slot * _SLOT.size] = 0
 
     def disown(self) -> None:
         """In a forked process, write to private memory from now on."""
-        self._memory = mmap.mmap(-1, self.size(self.slots))
+        self._memory = mmap.mmap(-1, self.size(self._room))
 
     @property
     def trusted_until(self) -> float:
@@ -96,15 +107,15 @@ class Scoreboard:
     def entries(self) -> list[Entry]:
         """List the running tasks."""
         found = []
-        for slot in range(self.slots):
-            busy, id, deadline = _SLOT.unpack_from(self._memory, _HEADER.size + slot * _SLOT.size)
+        for slot in range(self._room):
+            busy, id, deadline = _SLOT.unpack_from(self._memory, _SLOTS + slot * _SLOT.size)
             if busy:
                 found.append(Entry(slot, uuid.UUID(bytes=id), deadline))
         return found
 
     def ended(self) -> list[uuid.UUID]:
         """List the tasks that ended last, in no order; if the worker still holds one, its outcome was not stored."""
-        ids = self._memory[self._ring : self._ring + ENDED * _ID]
+        ids = self._memory[_RING:_SLOTS]
         return [uuid.UUID(bytes=ids[at : at + _ID]) for at in range(0, len(ids), _ID) if any(ids[at : at + _ID])]
 
     def overdue(self) -> Entry | None:

@@ -61,6 +61,7 @@ from lavoro.worker.child.recycling import RecyclePolicy
 from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.child.self_fence import SelfFence
 from lavoro.worker.child.sleep import Sleep
+from lavoro.worker.child.slots import Slots
 from lavoro.worker.child.successors import Successors
 from lavoro.worker.child.tally import Tally
 from lavoro.worker.child.unhandled import EndHandlers
@@ -308,18 +309,20 @@ class Child:
         finisher.settle_alone, finisher.tell = successors.settle, successors.tell
         tally = Tally(lambda ended, seconds: self.pipe.send("ended", ended=ended, seconds=seconds))
         finisher.count = tally.add
+        resizing = Slots(pool, scoreboard, offers, claimer, lambda present: self.pipe.send("slots", slots=present))
         runner.settings, runner.recycle = settings, partial(self._recycle, claimer, prefetched)
         return Parts(
             settings, scoreboard, in_flight, finisher, runner, pool, prefetched, claimer, progress,
             self_fence=SelfFence(scoreboard, self._config.lease),
             heartbeat=Heartbeat(
-                scoreboard, [prefetched.release_stuck, in_flight.check_idle, tally.check],
+                scoreboard, [prefetched.release_stuck, in_flight.check_idle, tally.check, resizing.check],
                 sender=self if self.number == 0 else None,
             ),
             end_handlers=end_handlers,
             schedules=schedules,
             hooks=ChildHooks(self.app, self.pipe),
             tally=tally,
+            slots=resizing,
         )  # fmt: skip
 
     def _recycle_policy(self) -> RecyclePolicy:

@@ -40,7 +40,7 @@ class Offers:
         self, in_flight: InFlight, *, worker_id: int, slots: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._in_flight, self.worker_id, self._clock = in_flight, worker_id, clock
-        self._most = min(MOST, slots // SHARE)
+        self._most = most_of(slots)
         self._told: deque[uuid.UUID] = deque()
         self._made, self._left, self._until = False, 0, 0.0
         self._recent: dict[str, float] = {}
@@ -82,6 +82,12 @@ class Offers:
         """Note the queues of these tasks: they are worth an offer."""
         now = self._clock()
         self._recent.update((job.queue, now) for job in jobs)
+
+    def resize(self, slots: int) -> None:
+        """Offer as so many slots allow; if that is less, the open offers are over, and withdrawn at the next look."""
+        fewer, self._most = most_of(slots) < self._most, most_of(slots)
+        if fewer:
+            self._until = min(self._until, self._clock())
 
     def keep(self, queues: Sequence[str]) -> None:
         """Offer nothing for queues other than these."""
@@ -175,3 +181,8 @@ class Offers:
             yield
         finally:
             self._taking.release()
+
+
+def most_of(slots: int) -> int:
+    """Return the most offers of a child with so many slots."""
+    return min(MOST, slots // SHARE)

@@ -59,6 +59,7 @@ ORDERS: dict[str, Callable[[Parts, Message], None]] = {
     "schedules": lambda parts, order: parts.schedules.changed(),
     "rest": _rest,
     "queues": lambda parts, order: parts.claimer.serve(order["queues"]),
+    "slots": lambda parts, order: parts.slots.resize(order["slots"]),
     "command": commands.carry_out,
     "handle": lambda parts, order: parts.end_handlers.call(),
     "listening": lambda parts, order: parts.claimer.confirm_sleep(listening=order["listening"]),

@@ -16,6 +16,7 @@ from lavoro.worker.child.prefetched import Prefetched
 from lavoro.worker.child.progress import Progress
 from lavoro.worker.child.runner import TaskRunner
 from lavoro.worker.child.self_fence import SelfFence
+from lavoro.worker.child.slots import Slots
 from lavoro.worker.child.tally import Tally
 from lavoro.worker.child.unhandled import EndHandlers
 from lavoro.worker.scoreboard import Scoreboard
@@ -39,3 +40,4 @@ class Parts(NamedTuple):
     schedules: Service
     hooks: ChildHooks
     tally: Tally
+    slots: Slots

@@ -132,8 +132,8 @@ class Children:
 
     # Replacing
 
-    def resize(self) -> None:
-        """Start or stop children until there are as many as the settings say."""
+    def resize(self, *, grace: float | None) -> None:
+        """Start or stop children until there are as many as the settings say; ``grace`` as for ``stop``."""
         count = self._shape.processes
         numbers = {child.number for child in self.present} | self._starts.numbers
         if self._no_successors or numbers == set(range(count)):
@@ -144,7 +144,7 @@ class Children:
             self._starts.add(number)
         for child in self.present:
             if child.number >= count and not child.life.leaving:
-                child.stop(self._shape.grace, how="warm", sig=None, node=False)
+                child.stop(grace, how="warm", sig=None, node=False)
 
     def reload(self) -> None:
         """Replace all, one by one."""

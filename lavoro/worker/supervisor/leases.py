@@ -129,6 +129,11 @@ class Leases:
         """Tell the upkeep; without notifications of other nodes' leases, the node never counts as idle."""
         self.upkeep.idle(self._listens and all(child.idle for child in self._watches))
 
+    def resized(self, child: ChildProcess, slots: int) -> None:
+        """Take in that a child has so many slots now, and have others see it."""
+        if child.worker_id is not None:
+            self.upkeep.ask(partial(workers.resize, worker_id=child.worker_id, slots=slots))
+
     # Quiet
 
     def rest(self, *, quiet: bool) -> bool:

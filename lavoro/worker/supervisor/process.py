@@ -110,6 +110,12 @@ class ChildProcess:
         self.pipe.send("lease", worker_id=worker_id, slots=slots, **facts)
         return self.scoreboard
 
+    def resize(self, slots: int) -> None:
+        """Have it change the number of its slots as it works; before its lease it has none."""
+        if self.scoreboard is not None and self.scoreboard.slots != slots and not self.life.leaving:
+            self.scoreboard.resize(slots)  # first: a new slot writes there
+            self.pipe.send("slots", slots=slots)
+
     def stop(self, grace: float | None, *, how: str, sig: str | None, node: bool, together: bool = False) -> None:
         """Ask it to leave within so many seconds (None: once its tasks have ended); ``node``: the whole worker does.
 

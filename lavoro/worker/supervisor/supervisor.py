@@ -141,6 +141,7 @@ class Supervisor:
             "sleeping": self._on_sleeping,
             "idle": self._on_idle,
             "rests": self._services.leases.rests,
+            "slots": lambda child, message: self._services.leases.resized(child, message["slots"]),
             "recycle": self._on_recycle,
             "ended": lambda child, message: self._services.activity.add(message),
             "bye": said_bye,
@@ -269,14 +270,15 @@ class Supervisor:
         logger.info("this worker serves %s from now on", ", ".join(queues) or "no queue")
 
     def _resize(self, size: int) -> None:
-        """Have so many processes of a prefork pool; else replace the processes by such with so many slots."""
+        """Have so many processes of a prefork pool; else have each process change its slots as it works."""
         if self._current.config.pool == "prefork":
             self._current.adjust(processes=size)
             self._children.shape(self._current.config)
-            self._children.resize()
+            self._children.resize(grace=None)
         else:
             self._current.adjust(slots=size)
-            self._children.reload()
+            for child in self._children.present:
+                child.resize(size)
 
     def _tell_events(self, on: bool) -> None:
         """Have monitors be told of the tasks of all children, later ones too."""
@@ -300,7 +302,7 @@ class Supervisor:
         told = self._current.adjusted(WorkerConfig.from_dict(message["config"]))
         self._current.take_over(told)
         self._children.shape(self._current.config)
-        self._children.resize()
+        self._children.resize(grace=self._current.config.grace)
         self._services.notifications.queues = told.queues
         self._services.notifications.update()
         self._services.leases.ask(child, told)
@@ -320,6 +322,7 @@ class Supervisor:
         config = self._current.config
         if self._current.serves_others:  # they may have changed while it began
             child.pipe.send("queues", queues=config.queues)
+        child.resize(config.slots)  # likewise
         if self._said_ready or len(self._children.ready) < config.processes:
             return
         self._said_ready = True

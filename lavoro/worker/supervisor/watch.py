@@ -111,7 +111,7 @@ class Watch:
         late = [id for id, moment in self._cancels.items() if moment < now]
         for id in late:
             del self._cancels[id]
-        if self._scoreboard.slots == 1 and (left := running.intersection(late)):
+        if self._scoreboard.slots == 1 and len(running) == 1 and (left := running.intersection(late)):
             logger.warning(
                 "task %s still runs after it was terminated; ending its process %d", left.pop(), self._child.pid
             )

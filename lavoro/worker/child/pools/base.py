@@ -49,18 +49,35 @@ class Pool:
         self._marks = deque([-1] * OVERDUE, maxlen=OVERDUE)
         """The number of the newest job at each of the last calls of ``take_back_overdue``."""
         self._available: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[int, threading.Thread] = {}
+        """By the number of the slot; those that have left have no number."""
+        self._changing = threading.Lock()
         self._running: dict[uuid.UUID, Any] = {}
         self.room_made: Callable[[], object] = lambda: None
         """Called when a slot has become free; the claimer, which needs the pool, sets it."""
 
     def start(self) -> None:
         """Start the slots."""
-        for slot in range(self.slots):
-            name = f"lavoro-slot-{slot}"
-            thread = threading.Thread(target=inherited(), args=(self._work, slot), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self.resize(self.slots)
+
+    def resize(self, slots: int) -> None:
+        """Have so many slots: start more, or have some end, each after the job it has."""
+        with self._changing:
+            self.slots = slots
+            free = (number for number in itertools.count() if number not in self._threads)
+            while len(self._threads) < slots:
+                slot = next(free)
+                name = f"lavoro-slot-{slot}"
+                thread = threading.Thread(target=inherited(), args=(self._work, slot), name=name, daemon=True)
+                self._threads[slot] = thread
+                thread.start()
+            for _ in range(len(self._threads) - slots):
+                self._available.put(None)  # wakes a slot, which then sees that it is one too many
+
+    @property
+    def present(self) -> int:
+        """The number of slots that there are: more than ``slots`` while some still have a job to end."""
+        return len(self._threads)
 
     def add(self, jobs: list[Job]) -> None:
         """Give jobs to the slots, each with the value that ``received`` returned for it: ``run`` gets both."""
@@ -124,13 +141,13 @@ class Pool:
 
     def stop(self) -> None:
         """Let each slot end after the job it has."""
-        for _ in range(self.slots):
+        for _ in range(max(self.slots, self.present)):
             heappush(self._jobs, (math.inf, next(self._order), None, None))  # after all jobs
             self._available.put(None)
 
     def join(self, timeout: float) -> None:
         """Wait for each slot to end after ``stop``, at most so many seconds."""
-        for thread in self._threads:
+        for thread in list(self._threads.values()):
             thread.join(timeout)
 
     def _work(self, slot: int) -> None:
@@ -138,6 +155,8 @@ class Pool:
         while True:
             try:
                 self._available.get()
+                if len(self._threads) > self.slots and self._leaves(slot):
+                    return
                 _, _, job, call = heappop(self._jobs)
                 if job is None:
                     return
@@ -148,6 +167,18 @@ class Pool:
             except BaseException as late:  # an interruption that came after its task had ended
                 leave_fork(late)
                 logger.debug("slot %d was interrupted between tasks: %r", slot, late)
+                if self._threads and self._threads.get(slot) is not threading.current_thread():
+                    return  # it was just leaving
+
+    def _leaves(self, slot: int) -> bool:
+        """Whether this slot is one too many, so that it ends; another one gets what it was woken for."""
+        with self._changing:
+            leaves = len(self._threads) > self.slots
+            if leaves:
+                del self._threads[slot]
+        if leaves:
+            self._available.put(None)
+        return leaves
 
     def _work_on(self, job: Job, slot: int, call: Any) -> None:
         self._running[job.id] = self.handle()

@@ -43,6 +43,19 @@ def _concurrency(context: click.Context, parameter: click.Parameter, value: str 
     return int(value) or None
 
 
+def _autoscale(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read the most and the least slots; the least may be left out."""
+    if value is None:
+        return None
+    most, _, least = value.partition(",")
+    if not most.isdigit() or not (least or "1").isdigit():
+        raise click.BadParameter(f"must be MAX,MIN, such as 10,3, not {value!r}", context, parameter)
+    bounds = int(most), max(int(least or 1), 1)
+    if bounds[0] < bounds[1]:
+        raise click.BadParameter(f"the most slots come first: {value!r} has fewer than the least", context, parameter)
+    return bounds
+
+
 class _Worker(Grouped):
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Used most": (
@@ -58,7 +71,7 @@ class _Worker(Grouped):
             "max_tasks_per_child",
         ),
         "What it runs": ("exclude_queues", "include", "broker", "purge", "scheduler"),
-        "How it runs tasks": ("soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
+        "How it runs tasks": ("autoscale", "soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
         "How long it lives": ("drain", "max_tasks", "grace", "max_memory_per_child"),
         "What it says": ("task_events", "task_events", "logfile", "log_format", "pidfile", "liveness_file"),
         "Who it is": ("uid", "gid", "umask"),
@@ -69,6 +82,9 @@ class _Worker(Grouped):
 @APP_OPTION
 @click.option(
     "-c", "--concurrency", callback=_concurrency, metavar="N", help="Tasks at once in a process (prefork: processes)."
+)
+@click.option(
+    "--autoscale", callback=_autoscale, metavar="MAX,MIN", help="As -c, by load: at most MAX, at least MIN (default 1)."
 )
 @click.option(
     "-P", "--pool", type=click.Choice([*NAMES, "processes"]), help="How tasks run side by side; default gevent."
@@ -110,7 +126,6 @@ class _Worker(Grouped):
 )
 @click.option("--scheduler", metavar="CLASS", help="A scheduler class, which one node of all runs.")
 @click.option("-D", "--detach", is_flag=True, help="Run in the background: return when it has begun.")
-@refused("--autoscale", why="this release does not change the number of slots as it runs: use -c and --processes")
 @refused("--executable", why="start the worker with that interpreter: PATH -m lavoro worker")
 @ignored("--pool-start-method")
 @ignored("--without-gossip", flag=True)

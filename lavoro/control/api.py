@@ -148,12 +148,19 @@ class Control:
         self, modules: Sequence[str] | None = None, reload: bool = False, reloader: Any = None,
         destination: Any = None, **kwargs: Any,
     ) -> Replies:  # fmt: skip
-        """Replace all processes of workers one by one, as SIGHUP does; they import the application anew."""
+        """Replace all processes of workers one by one, as SIGHUP does; they import all modules anew.
+
+        ``modules`` names modules that they must import by their settings already; ``reload`` changes nothing, and with
+        a ``reloader`` a worker replies with an error.
+        """
         arguments = {"modules": modules, "reload": reload, "reloader": None if reloader is None else repr(reloader)}
         return self.broadcast("pool_restart", arguments=arguments, destination=destination, **kwargs)
 
     def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Replies:
-        """Ask workers to choose their number of slots between two bounds: this release refuses it."""
+        """Have workers choose their number of slots by load: at most ``max``, at least ``min``.
+
+        It counts processes of a prefork pool, else slots of each process, as ``lavoro worker --autoscale`` does.
+        """
         return self.broadcast("autoscale", arguments={"max": max, "min": min}, destination=destination, **kwargs)
 
     def heartbeat(self, destination: Any = None, **kwargs: Any) -> Replies:

@@ -196,6 +196,12 @@ def discover_lanes(tx: Tx, queues: Sequence[str]) -> list[tuple[str, int, float]
     return [(row[0], row[1], row[2]) for row in tx.run("discover_lanes", {"queues": texts(queues)})]
 
 
+def count_due(tx: Tx, queues: Sequence[str], *, most: int) -> int:
+    """Count the due tasks of queues that are not paused, up to so many."""
+    row = tx.row("count_due", {"queues": texts(queues), "most": most})
+    return int(row[0]) if row else 0
+
+
 def finish(tx: Tx, worker_id: int, outcomes: Sequence[Finished]) -> int:
     """Store outcomes whose fence holds; return how many did."""
     if len(outcomes) == 1 and _finish_alone(tx, worker_id, outcomes[0]):

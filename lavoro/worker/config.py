@@ -28,6 +28,8 @@ class WorkerOptions:
     app: str
     pool: str | None = None
     concurrency: int | None = None
+    autoscale: tuple[int, int] | None = None
+    """The most and the least slots, between which the load chooses."""
     processes: int | None = None
     queues: tuple[str, ...] = ()
     exclude_queues: tuple[str, ...] = ()
@@ -105,14 +107,19 @@ class WorkerConfig:
     """Whether monitors are told of its tasks."""
     tick_expires: float | None = None
     command_expires: float | None = None
+    autoscale: tuple[int, int] | None = None
+    """The most and the least processes of a prefork pool, else slots of each process."""
+    modules: tuple[str, ...] = ()
+    """The modules of tasks, which each process imports."""
     notes: tuple[str, ...] = ()
     """Warnings to log when the worker begins."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> WorkerConfig:
         """Read the values that came over the pipe."""
-        lists = {name: tuple(values[name]) for name in ("queues", "tasks", "notes")}
-        return cls(**{**values, **lists})
+        lists = {name: tuple(values[name]) for name in ("queues", "tasks", "modules", "notes")}
+        bounds = None if values["autoscale"] is None else (values["autoscale"][0], values["autoscale"][1])
+        return cls(**{**values, **lists, "autoscale": bounds})
 
     def fixed(self, former: WorkerConfig) -> list[str]:
         """Name the values that differ from an earlier configuration and that a running worker cannot take over."""
@@ -140,7 +147,7 @@ class WorkerConfig:
         )
 
 
-RELOADED = ("slots", "processes", "queues", "grace", "tasks", "starts_node", "stops_node", "notes")
+RELOADED = ("slots", "processes", "queues", "grace", "tasks", "modules", "starts_node", "stops_node", "notes")
 """The values that a reload takes over: those that concern new processes, and the end of the node."""
 _SETTINGS = {
     "url": "broker_url",
@@ -174,7 +181,9 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
     pool = options.pool or conf.worker_pool
     concurrency = options.concurrency or concurrency_of(conf)
     slots, processes = _shape(pool, concurrency, options.processes)
-    if concurrency is None:
+    if options.autoscale is not None:
+        slots, processes = _between(pool, slots, processes, options)
+    elif concurrency is None:
         slots = max(1, int(min(slots, smallest(app.engines()).connections)))
     return WorkerConfig(
         url=conf.database_url,
@@ -203,6 +212,8 @@ def make_config(app: Any, options: WorkerOptions) -> WorkerConfig:
         task_events=options.task_events or bool(conf.worker_send_task_events),
         tick_expires=conf.seconds("lavoro_tick_expires") or None,
         command_expires=conf.seconds("lavoro_command_expires") or None,
+        autoscale=options.autoscale,
+        modules=tuple(sorted({*conf.include, *(task.__module__ for task in app.tasks.values())})),
     )
 
 
@@ -225,6 +236,16 @@ def _shape(pool: str, concurrency: int | None, processes: int | None) -> tuple[i
         return 1, processes or 1
     default = 100 if pool == "gevent" else os.cpu_count() or 1
     return concurrency or default, processes or 1
+
+
+def _between(pool: str, slots: int, processes: int, options: WorkerOptions) -> tuple[int, int]:
+    """Return slots per process and processes to begin with: the least, unless ``-c`` asks for more."""
+    assert options.autoscale is not None
+    most, least = options.autoscale
+    if pool == "solo":
+        raise ImproperlyConfigured("--autoscale: a solo pool has one slot; use another pool (-P)")
+    first = min(max(options.concurrency or least, least), most)
+    return (slots, first) if pool == "prefork" else (first, processes)
 
 
 def _queues(conf: Any, options: WorkerOptions) -> tuple[str, ...]:

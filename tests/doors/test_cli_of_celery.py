@@ -53,7 +53,8 @@ def run(folder: Path) -> Run:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["worker", "--autoscale", "10,3"], "--autoscale: this release does not change the number of slots"),
+        (["worker", "--autoscale", "3,10"], "the most slots come first: '3,10' has fewer than the least"),
+        (["worker", "--autoscale", "many"], "must be MAX,MIN, such as 10,3, not 'many'"),
         (["worker", "--executable", "/bin/python"], "--executable: start the worker with that interpreter"),
         (["beat", "--enable-remote-control"], "--enable-remote-control: this release answers no ping"),
         (["beat", "--max-interval", "0"], "'--max-interval'"),

@@ -169,7 +169,8 @@ def test_odd_commands_and_faults(
     assert time.monotonic() - began < 5
     assert ask("ping") == {"ok": "pong"}  # meanwhile
     assert "cannot name a queue" in ask("add_consumer", queue="a\nb")["error"]
-    assert "Autoscale not enabled" in ask("autoscale", max=3, min=1)["error"]
+    for arguments, words in [({"modules": ["os"]}, "do not import 'os'"), ({"reloader": "r"}, "has nothing to do")]:
+        assert words in ask("pool_restart", **arguments)["error"]
     assert ask("rate_limit", task_name="add", rate_limit="5/s") == {"error": NO_LIMITS}
     assert ask("rate_limit", task_name="add", rate_limit=0) == {"ok": "rate limit disabled successfully"}
     assert ask("time_limit", task_name="unknown", soft=1) == {"error": "unknown task"}

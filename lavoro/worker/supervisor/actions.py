@@ -12,6 +12,7 @@ from lavoro.calling.routing import checked_name
 from lavoro.text.plural import counted
 from lavoro.worker.config import WorkerConfig
 from lavoro.worker.supervisor.activity import Activity
+from lavoro.worker.supervisor.autoscale import Autoscale, Bounds
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.commands import Action, Refused
 from lavoro.worker.supervisor.leases import Leases
@@ -35,9 +36,11 @@ class Orders(NamedTuple):
 class Actions:
     """The commands of a node; each returns its reply, or raises ``Refused``."""
 
-    def __init__(self, orders: Orders, children: Children, leases: Leases, activity: Activity) -> None:
+    def __init__(
+        self, orders: Orders, children: Children, leases: Leases, activity: Activity, autoscale: Autoscale
+    ) -> None:
         self._orders, self._children, self._leases = orders, children, leases
-        self._activity = activity
+        self._activity, self._autoscale = activity, autoscale
         self._began = time.monotonic()
 
     @property
@@ -114,7 +117,15 @@ class Actions:
     # Its processes
 
     def pool_restart(self, modules: Any = None, reload: bool = False, reloader: Any = None) -> Any:
-        """Replace all processes one by one; each imports all modules anew."""
+        """Replace all processes one by one; each imports all modules anew, also without ``reload``."""
+        if reloader is not None:
+            raise Refused("a reloader has nothing to do: each new process imports all modules anew")
+        known = self._orders.config().modules
+        if unknown := [name for name in modules or () if name not in known]:
+            raise Refused(
+                f"the processes do not import {unknown[0]!r}, and a command does not add modules: add it to the setting"
+                " include, then repeat this"
+            )
         self._orders.reload()
         return {"ok": "reload started"}
 
@@ -129,17 +140,26 @@ class Actions:
         return {"ok": "pool will shrink"}
 
     def autoscale(self, max: int | None = None, min: int | None = None) -> Any:
-        """Refuse: the number of slots follows no load."""
-        raise Refused("Autoscale not enabled: this release has none; pool_grow and pool_shrink change the slots")
+        """Choose the number of slots by load between two bounds; None leaves a bound as it is."""
+        self._check_pool()
+        most, least = self._autoscale.bounds or (self._autoscale.size, 1)
+        bounds = Bounds(most if max is None else int(max), least if min is None else int(min))
+        if not 1 <= bounds.least <= bounds.most:
+            raise Refused(f"autoscale takes 1 <= min <= max, not max={bounds.most} min={bounds.least}")
+        self._autoscale.begin(bounds)
+        return {"ok": f"autoscale now max={bounds.most} min={bounds.least}"}
 
     def _resize(self, more: int) -> None:
-        config = self._orders.config()
-        if config.pool == "solo":
-            raise Refused("a solo pool has one slot: use another pool (-P)")
-        size = (config.processes if config.pool == "prefork" else config.slots) + more
+        self._check_pool()
+        size = self._autoscale.size + more
         if size < 1:
             raise Refused(f"the pool would have {counted(size, 'slot')}: the least is 1")
+        self._autoscale.widen(size)
         self._orders.resize(size)
+
+    def _check_pool(self) -> None:
+        if self._orders.config().pool == "solo":
+            raise Refused("a solo pool has one slot: use another pool (-P)")
 
     # Its tasks so far
 
@@ -164,4 +184,5 @@ class Actions:
             "prefetch_count": config.slots * config.processes,
             "rusage": {name.removeprefix("ru_"): getattr(used, name) for name in dir(used) if name.startswith("ru_")},
             "total": dict(self._activity.total),
+            **({} if self._autoscale.bounds is None else {"autoscaler": self._autoscale.told}),
         }

@@ -44,7 +44,7 @@ def banner(config: WorkerConfig, options: WorkerOptions, node: str, facts: Facts
         "app": options.app,
         "database": f"{name_of(config)}, schema {config.schema}{server}",
         "node": f"{node}, process {os.getpid()}",
-        "pool": f"{config.pool}, {processes} of {slots}",
+        "pool": f"{config.pool}, {processes} of {slots}{_bounds(config)}",
         "queues": ", ".join(config.queues),
         "schedules": _schedules(config, facts),
         "tasks": _tasks(config.tasks),
@@ -53,6 +53,14 @@ def banner(config: WorkerConfig, options: WorkerOptions, node: str, facts: Facts
     }
     width = max(map(len, lines))
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items())
+
+
+def _bounds(config: WorkerConfig) -> str:
+    if config.autoscale is None:
+        return ""
+    most, least = config.autoscale
+    what = "processes" if config.pool == "prefork" else "slots of each process"
+    return f"; {least} to {most} {what} by load"
 
 
 def _schedules(config: WorkerConfig, facts: Facts) -> str:

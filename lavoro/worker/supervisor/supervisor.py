@@ -21,6 +21,7 @@ from lavoro.worker.supervisor import start_warnings
 from lavoro.worker.supervisor.actions import Actions, Orders
 from lavoro.worker.supervisor.activity import Activity
 from lavoro.worker.supervisor.announcements import Announcements
+from lavoro.worker.supervisor.autoscale import Autoscale
 from lavoro.worker.supervisor.banner import banner, facts_of
 from lavoro.worker.supervisor.children import Children
 from lavoro.worker.supervisor.commands import Commands
@@ -65,6 +66,7 @@ class Services(NamedTuple):
     drain: Drain
     commands: Commands
     activity: Activity
+    autoscale: Autoscale
 
 
 class Supervisor:
@@ -103,7 +105,9 @@ class Supervisor:
         notifications.queues = config.queues
         liveness = Liveness(self._options.liveness_file, upkeep, children)
         drain = Drain(self._options, children, leases, self._loop, self._end_drained)
-        return Services(database, leases, notifications, liveness, ticking, drain, commands, Activity(children))
+        autoscale = Autoscale(children, leases, self._loop, lambda: self._current.config, self._resize)
+        activity = Activity(children)
+        return Services(database, leases, notifications, liveness, ticking, drain, commands, activity, autoscale)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -147,7 +151,7 @@ class Supervisor:
             "bye": said_bye,
         }
         self._services.commands.actions = Actions(
-            self._orders(), self._children, self._services.leases, self._services.activity
+            self._orders(), self._children, self._services.leases, self._services.activity, self._services.autoscale
         ).by_name  # fmt: skip
         self._children.on_exit = self._on_exit
         self._children.begun = True
@@ -194,6 +198,8 @@ class Supervisor:
             self._obey(signal.SIGTERM)
         next_limit = self._services.leases.check(now)
         self._services.commands.check(now)
+        if not self._stopping.begun:
+            self._services.autoscale.check(now)
         self._stopping.enforce(now)
         self._children.enforce(now)
         self._services.activity.check()

@@ -124,7 +124,7 @@ def _load(context: click.Context, app: str | None, destination: tuple[str, ...])
     load_tasks(found)
     migrations.check(found.database)
     with found.database.tx() as tx:
-        nodes = {process.node for process in commands.processes(tx)}
+        nodes = set(commands.nodes(tx))
     for node in destination:
         if node not in nodes:
             near = spelling.nearest(node, frozenset(nodes))

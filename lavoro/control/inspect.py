@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lavoro.control.sending import Answer, Sending, chosen, nodes_of
+from lavoro.control.sending import Answer, Sending, chosen
 from lavoro.runtime.importing import collecting_nothing
 from lavoro.store import commands
-from lavoro.store.commands import InFlight, Process, Scheduled
+from lavoro.store.commands import InFlight, Listed, Process, Scheduled
 
 ByNode = dict[str, Any] | None
 TIMER = 6
@@ -50,14 +50,14 @@ class Inspect:
     def scheduled(self, safe: bool | None = None) -> ByNode:
         """List tasks for later: each under one of the nodes that serve its queue, the next first, at most 10,000."""
         with self.app.database.tx() as tx:
-            found, tasks = commands.processes(tx), commands.scheduled(tx, most=MOST_SCHEDULED)
-        return self._by_node(nodes_of(found), ((task.node, _scheduled_info(task, safe=bool(safe))) for task in tasks))
+            nodes, later = commands.nodes(tx), commands.scheduled(tx, most=MOST_SCHEDULED)
+        return self._by_node(nodes, ((each.task.node, _scheduled_info(each, safe=bool(safe))) for each in later))
 
     def revoked(self) -> ByNode:
         """List the ids of tasks that must not start; all nodes know the same."""
         with self.app.database.tx() as tx:
-            found, ids = commands.processes(tx), commands.revoked(tx)
-        return self._shaped({node: list(ids) for node in nodes_of(found)})
+            nodes, ids = commands.nodes(tx), commands.revoked(tx)
+        return self._shaped({node: list(ids) for node in nodes})
 
     def registered(self, *taskinfoitems: str) -> ByNode:
         """List the tasks that workers know; with names of attributes, those of each task too."""
@@ -80,13 +80,13 @@ class Inspect:
             nodes, flying = commands.in_flight(tx)
             later = commands.scheduled(tx, most=MOST_SCHEDULED)
         answers: dict[str, dict[str, Any]] = {node: {} for node in nodes}
-        for task in flying:
-            if _id_of(task) in wanted:
-                answers[task.node][_id_of(task)] = ["active" if task.active else "reserved", _info(task)]
+        for each in flying:
+            if _id_of(each.task) in wanted:
+                answers[each.task.node][_id_of(each.task)] = ["active" if each.active else "reserved", _info(each)]
         for waiting in later:
-            if _id_of(waiting) in wanted:
+            if _id_of(waiting.task) in wanted:
                 info = _scheduled_info(waiting)["request"]
-                answers.setdefault(waiting.node, {})[_id_of(waiting)] = ["scheduled", info]
+                answers.setdefault(waiting.task.node, {})[_id_of(waiting.task)] = ["scheduled", info]
         return self._shaped(answers)
 
     def clock(self) -> ByNode:
@@ -132,9 +132,13 @@ class Inspect:
 
     def each(self, reply: Any) -> list[Answer]:
         """Return this reply for each live node that is asked, to something that rows have done."""
-        return self._replies(dict.fromkeys(nodes_of(self._processes()), reply))
+        return self._replies(dict.fromkeys(self._nodes(), reply))
 
     # How
+
+    def _nodes(self) -> list[str]:
+        with self.app.database.tx() as tx:
+            return commands.nodes(tx)
 
     def _processes(self) -> list[Process]:
         with self.app.database.tx() as tx:
@@ -144,7 +148,7 @@ class Inspect:
         with collecting_nothing():  # searches of ten thousand new objects for garbage would double the time
             with self.app.database.tx() as tx:
                 nodes, tasks = commands.in_flight(tx)
-            return self._by_node(nodes, ((task.node, _info(task, safe=safe)) for task in tasks if wanted(task)))
+            return self._by_node(nodes, ((each.task.node, _info(each, safe=safe)) for each in tasks if wanted(each)))
 
     def _by_node(self, nodes: Iterable[str], items: Iterable[tuple[str, Any]]) -> ByNode:
         answers: dict[str, list[Any]] = {node: [] for node in nodes}
@@ -176,24 +180,24 @@ class Inspect:
         return by_node.get(self.destination) if isinstance(self.destination, str) else by_node
 
 
-def _id_of(task: InFlight | Scheduled) -> str:
+def _id_of(task: Listed) -> str:
     return task.task_id or str(task.id)
 
 
-def _info(task: InFlight, *, safe: bool = False) -> dict[str, Any]:
+def _info(each: InFlight, *, safe: bool = False) -> dict[str, Any]:
     """Return a claimed task in Celery's form."""
-    info = _waiting(task, safe=safe)
-    if task.active:
-        info["time_start"], info["acknowledged"], info["worker_pid"] = task.started, True, task.pid
+    info = _waiting(each.task, safe=safe)
+    if each.active:
+        info["time_start"], info["acknowledged"], info["worker_pid"] = each.started, True, each.pid
     return info
 
 
-def _scheduled_info(task: Scheduled, *, safe: bool = False) -> dict[str, Any]:
-    eta = task.due.isoformat(timespec="microseconds")
-    return {"eta": eta, "priority": TIMER, "request": _waiting(task, safe=safe)}
+def _scheduled_info(each: Scheduled, *, safe: bool = False) -> dict[str, Any]:
+    eta = each.due.isoformat(timespec="microseconds")
+    return {"eta": eta, "priority": TIMER, "request": _waiting(each.task, safe=safe)}
 
 
-def _waiting(task: InFlight | Scheduled, *, safe: bool) -> dict[str, Any]:
+def _waiting(task: Listed, *, safe: bool) -> dict[str, Any]:
     """Return a task that has not begun; one object for all, as there may be ten thousand."""
     args, kwargs = json.loads(task.args) if task.args else [], json.loads(task.kwargs) if task.kwargs else {}
     return {

@@ -12,7 +12,6 @@ from typing import Any
 
 from lavoro.exceptions import ImproperlyConfigured
 from lavoro.store import commands
-from lavoro.store.commands import Process
 from lavoro.store.database import Database
 from lavoro.text.printable import plain
 
@@ -37,11 +36,6 @@ def chosen(
         return list(nodes)
     fits = matching(pattern, matcher)
     return [node for node in nodes if fits(node)]
-
-
-def nodes_of(processes: Iterable[Process]) -> list[str]:
-    """Name the nodes of processes."""
-    return list(dict.fromkeys(process.node for process in processes))
 
 
 def matching(pattern: str, matcher: str | None) -> Callable[[str], bool]:
@@ -83,7 +77,7 @@ class Sending:
     ) -> None:  # fmt: skip
         """Send it to the nodes that live now; it expires after so many seconds."""
         with self._database.tx() as tx:
-            nodes = chosen(nodes_of(commands.processes(tx)), destination=destination, pattern=pattern, matcher=matcher)
+            nodes = chosen(commands.nodes(tx), destination=destination, pattern=pattern, matcher=matcher)
             if nodes:
                 self.id, self.nodes = commands.send(
                     tx, self._name, self._arguments, nodes=nodes, sender=sender(), expires=expires

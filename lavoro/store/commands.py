@@ -23,6 +23,8 @@ class Command(NamedTuple):
     name: str
     arguments: dict[str, Any]
     sender: str
+    seconds: float
+    """Until it expires."""
 
 
 class Reply(NamedTuple):
@@ -50,11 +52,10 @@ class Process(NamedTuple):
     uptime: float
 
 
-class InFlight(NamedTuple):
-    """A task that a process has claimed."""
+class Listed(NamedTuple):
+    """A task under the node that has claimed it, or under one of those that serve its queue."""
 
     node: str
-    pid: int
     id: uuid.UUID
     name: str
     args: str | None
@@ -64,24 +65,26 @@ class InFlight(NamedTuple):
     queue: str
     priority: int
     attempt: int
+
+
+class InFlight(NamedTuple):
+    """A task that a process has claimed."""
+
+    task: Listed
+    pid: int
     started: float
     active: bool
     """Whether it has begun, as far as the slots of its process tell."""
 
 
 class Scheduled(NamedTuple):
-    """A task for a later time, under one of the nodes that serve its queue."""
+    """A task for a later time."""
 
-    node: str
-    id: uuid.UUID
-    name: str
-    args: str | None
-    kwargs: str | None
-    task_id: str | None
-    queue: str
-    priority: int
-    attempt: int
+    task: Listed
     due: dt.datetime
+
+
+LISTED = len(Listed._fields)
 
 
 def send(
@@ -96,7 +99,7 @@ def send(
 def take(tx: Tx, node: str) -> list[Command]:
     """Take the commands to a node."""
     rows = tx.run("take_commands", {"node": node})
-    return [Command(id, name, json.loads(arguments), sender) for id, name, arguments, sender in rows]
+    return [Command(id, name, json.loads(arguments), sender, seconds) for id, name, arguments, sender, seconds in rows]
 
 
 def reply(tx: Tx, id: int, *, node: str, text: str) -> None:
@@ -126,6 +129,11 @@ def forget(tx: Tx, *, kept: float) -> None:
     tx.execute("forget_commands", {"kept": kept})
 
 
+def nodes(tx: Tx) -> list[str]:
+    """Name the nodes that live."""
+    return [row[0] for row in tx.run("node_names")]
+
+
 def processes(tx: Tx) -> list[Process]:
     """List the processes of all nodes that live."""
     return [Process._make(row) for row in tx.run("live_nodes")]
@@ -135,12 +143,13 @@ def in_flight(tx: Tx) -> tuple[list[str], list[InFlight]]:
     """Return the live nodes, and the tasks that they have claimed: by one statement, so as of one moment."""
     rows = tx.run("list_in_flight")
     nodes = dict.fromkeys(row[0] for row in rows)
-    return list(nodes), [InFlight._make(row) for row in rows if row[2] is not None]
+    return list(nodes), [InFlight(Listed._make(row[:LISTED]), *row[LISTED:]) for row in rows if row[1] is not None]
 
 
 def scheduled(tx: Tx, *, most: int) -> list[Scheduled]:
     """List the tasks for later, the next first, at most so many."""
-    return [Scheduled._make(row) for row in tx.run("list_scheduled", {"most": most})]
+    rows = tx.run("list_scheduled", {"most": most})
+    return [Scheduled(Listed._make(row[:LISTED]), *row[LISTED:]) for row in rows]
 
 
 def revoked(tx: Tx) -> list[str]:

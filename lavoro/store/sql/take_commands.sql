@@ -4,7 +4,7 @@ with taken as (
     where node = %(node)s and taken_at is null
     returning command_id
 )
-select c.id, c.name, c.arguments::text, c.sender
+select c.id, c.name, c.arguments::text, c.sender, extract(epoch from c.expires_at - clock_timestamp())::float8
 from taken join {schema}.command c on c.id = taken.command_id
 where c.expires_at > clock_timestamp()
 order by c.id

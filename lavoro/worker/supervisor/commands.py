@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -45,6 +46,8 @@ class Commands:
         self.actions: Mapping[str, Action] = {}
         self._lasting: dict[tuple[str, Any], Command] = {}
         """The last of the commands that processes started later carry out too, by name and task."""
+        self._held: list[tuple[Command, float]] = []
+        """Those that came while no process was ready, and when they expire (monotonic)."""
         self._look_at = 0.0
 
     def check(self, now: float) -> None:
@@ -54,9 +57,13 @@ class Commands:
             self.look()
 
     def begin(self, child: ChildProcess) -> None:
-        """Have a child that was started later do what others were told before."""
+        """Have a child that is ready do what others were told before, and what came while none was."""
         for command in self._lasting.values():
             child.pipe.send("command", **command._asdict(), replies=False)
+        held, self._held = self._held, []
+        for command, until in held:
+            if time.monotonic() < until:
+                self._pass_on(command)
 
     def look(self, node: str | None = None) -> None:
         """Take what was sent to this node, if it is the one that is named or None; for any thread."""
@@ -88,7 +95,7 @@ class Commands:
         for child in ready:
             child.pipe.send("command", **command._asdict(), replies=child is ready[0])
         if not ready:
-            self.reply(command.id, {"error": "no process of the worker is ready: it starts, or its loop is blocked"})
+            self._held.append((command, time.monotonic() + command.seconds))
 
     def reply(self, id: int, value: Any) -> None:
         """Store the reply of this node."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.figures import (
     canvas,
+    control,
     cost,
     crowd,
     depth,
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "life": Benchmark(cost.life_steps),
     "memory": Benchmark(cost.memory_steps),
     "idle": Benchmark(idle.steps),
+    "control": Benchmark(control.steps),
     "retention": Benchmark(retention.steps),
     "scale": Benchmark(scale.steps),
     "fleet": Benchmark(fleet.steps, connections=fleet.CONNECTIONS),

@@ -34,12 +34,12 @@ SENDING = {
 READING = {
     "banner_facts",
     "list_schedules", "schedule_history", "sent_ticks", "skipped_beyond", "schedule_problems",
-    "accepted_outcomes", "adopt_tasks", "discover_lanes", "fetch_attempts", "future_tasks",
+    "accepted_outcomes", "adopt_tasks", "count_due", "discover_lanes", "fetch_attempts", "future_tasks",
     "fetch_assigned", "fetch_task", "fetch_outcome", "workers_of_orphans", "gather_members", "gather_small",
     "fetch_members",
     "list_ended", "fetch_outcomes", "fetch_group", "unhandled_left", "held_behind_queues", "next_schedule",
     "left_by_workers", "fetch_startup", "find_leader", "scheduler_entries", "fetch_replies", "list_in_flight",
-    "list_changes", "list_event_nodes", "count_lanes", "group_failures",
+    "list_changes", "list_event_nodes", "count_lanes", "group_failures", "node_names",
     "list_revoked", "list_scheduled", "live_nodes", "list_stamped", "list_revoked_stamps", "remembered_stamps",
 }  # fmt: skip
 

@@ -54,6 +54,16 @@ def limits(state: State) -> Any:
 
 
 @control_command()
+def double(state: State) -> str:
+    """Change the node by what Celery's commands use."""
+    state.consumer.pool.grow(2)
+    state.consumer.controller.pool.shrink(1)
+    state.consumer.add_task_queue("letters", exchange="letters")
+    state.consumer.timer.call_after(1, print)
+    return "not reached"
+
+
+@control_command()
 def note(state: State, path: str, number: int) -> int:
     """Write a line."""
     with Path(path).open("a") as file:

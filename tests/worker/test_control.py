@@ -84,6 +84,15 @@ def test_questions_and_commands(
     assert held.get(timeout=PATIENCE) == "held"
     audit = rows(sender, "select name, sender, session from lavoro.command where name = 'resize_cache'")
     assert [(name, "@" in by) for name, by, _ in audit] == [("resize_cache", True)]
+    [reply] = control.broadcast("double", reply=True, destination=["one@here"], timeout=PATIENCE)
+    assert "state.consumer has no 'timer'" in reply["one@here"]["error"]
+    eventually(
+        lambda: (inspect.stats() or {})["one@here"]["pool"]["max-concurrency"] == 4
+        and len((inspect.active_queues() or {})["one@here"]) == 2,
+        timeout=PATIENCE, why="once for the node",
+    )  # fmt: skip
+    control.cancel_consumer("letters", reply=True, timeout=PATIENCE)
+    eventually(lambda: len((inspect.active_queues() or {})["one@here"]) == 1, timeout=PATIENCE, why="no longer")
     # Queues
     assert {queue["name"] for queue in (inspect.active_queues() or {})["one@here"]} == {"celery"}
     control.add_consumer("mail", destination=["one@here"], reply=True, timeout=PATIENCE)

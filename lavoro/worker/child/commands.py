@@ -7,6 +7,7 @@ import logging
 import threading
 from typing import Any
 
+from lavoro.control.consumer import Consumer
 from lavoro.control.panel import Panel, State
 from lavoro.control.standard import STANDARD
 from lavoro.store import commands
@@ -26,7 +27,8 @@ def carry_out(parts: Parts, order: Message) -> None:
 def _carry_out(parts: Parts, order: Message) -> None:
     child, name = parts.settings.consumer, order["name"]
     logger.info("command %s of %s", name, order["sender"])
-    state = State(child.app, parts.settings.hostname, consumer=child)
+    consumer = Consumer(child.app, parts.settings.hostname, acts=order["replies"])
+    state = State(child.app, parts.settings.hostname, consumer=consumer)
     try:
         value = call(name, state, order["arguments"])
     except Exception as error:  # the reply tells

@@ -102,9 +102,8 @@ class Actions:
     ) -> Any:
         """Serve one more queue; exchanges and keys are passed over. Raises ValueError for a wrong name."""
         served = self._orders.config().queues
-        if queue in served:
-            return {"ok": f"already consuming from {queue!r}"}
-        self._orders.serve((*served, checked_name(queue)))
+        if queue not in served:
+            self._orders.serve((*served, checked_name(queue)))
         return {"ok": f"add consumer {queue}"}
 
     def cancel_consumer(self, queue: str, **options: Any) -> Any:

@@ -25,7 +25,7 @@ _EINFO = "`einfo`"
 _SENDERS = "senders of `task_received` and worker signals"
 _KILLED = "`on_failure` of a task whose process was killed"
 _TWO = "two entries of one name"
-_OTHER_NAMES = "other names of the modules of beat, events, bootsteps, backends and helpers"
+_OTHER_NAMES = "other names of the modules of beat, bootsteps, backends and helpers"
 _REPR = "`repr` of applications and tasks"
 _LATER = "attributes of `app` that need a broker or `beat`"
 

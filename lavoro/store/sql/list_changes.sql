@@ -1,7 +1,8 @@
 -- Lists what a monitor has not been told: tasks that wait, run, have ended or failed to end, and events of code.
 -- All are of one snapshot. Each kind has at most `most` rows, the oldest first; a row `now` with the time comes last.
 -- `known`: the running tasks that the monitor was told of, and whether it was told that they have begun.
--- Of each other kind, rows from a time on are read, without those that were told already.
+-- Of each other kind, rows from a time on are read, without those that were told already. `not in` is one hash table
+-- whatever the planner expects; `not exists` may become a loop over all that was told, for each row.
 with known as materialized (
     select *
     from unnest(%(known)s::uuid[], %(known_attempts)s::int4[], %(known_begun)s::bool[]) as k (id, attempt, begun)
@@ -16,14 +17,12 @@ with known as materialized (
     where w.task_events
 ), gone as materialized (
     select k.id, k.attempt from known k
-    where not exists (select from claimed c where c.id = k.id and c.attempt = k.attempt)
+    where (k.id, k.attempt) not in (select id, attempt from claimed)
 ), ended as materialized (
     (
         select f.id, f.finished_at from {schema}.finished f
         where f.finished_at >= to_timestamp(%(ended_since)s::float8) and f.queue <> ''
-            and not exists (
-                select from told t where t.id = f.id and t.number = (extract(epoch from f.finished_at) * 1000000)::int8
-            )
+            and (f.id, (extract(epoch from f.finished_at) * 1000000)::int8) not in (select id, number from told)
         order by f.finished_at, f.id limit %(most)s
     )
     union
@@ -32,9 +31,7 @@ with known as materialized (
         select f.id, f.finished_at from {schema}.finished f
         where f.id = gone.id and f.attempt = gone.attempt offset 0
     ) e
-    where not exists (
-        select from told t where t.id = e.id and t.number = (extract(epoch from e.finished_at) * 1000000)::int8
-    )
+    where (e.id, (extract(epoch from e.finished_at) * 1000000)::int8) not in (select id, number from told)
 )
 (
     select
@@ -47,7 +44,8 @@ with known as materialized (
         r.expires_at as expires, c.node, c.pid,
         null as state, null as result, null as traceback, null::real as runtime
     from claimed c join {schema}.running r on r.id = c.id
-    where not exists (select from known k where k.id = c.id and k.attempt = c.attempt and (k.begun or not c.active))
+    where (c.id, c.attempt) not in (select id, attempt from known where begun)
+        and (c.active or (c.id, c.attempt) not in (select id, attempt from known))
     order by r.started_at limit %(most)s
 )
 union all
@@ -98,9 +96,7 @@ union all
         limit 1
     ) t
     where a.ended_at >= to_timestamp(%(tried_since)s::float8) and a.state in ('RETRY', 'REJECTED')
-        and not exists (
-            select from told t where t.id = a.id and t.number = -a.number
-        )
+        and (a.id, -a.number::int8) not in (select id, number from told)
     order by a.ended_at, a.id limit %(most)s
 )
 union all
@@ -117,7 +113,7 @@ union all
     from {schema}.waiting w
     -- Ids begin with the time at which they were made.
     where w.id >= %(sent_from)s::uuid and w.id < %(sent_until)s::uuid
-        and not exists (select from told t where t.id = w.id and t.number = 0)
+        and (w.id, 0::int8) not in (select id, number from told)
     order by w.id limit %(most)s
 )
 union all
@@ -130,7 +126,7 @@ union all
         null, v.id::text, null, null
     from {schema}.event v
     where v.sent_at >= to_timestamp(%(events_since)s::float8)
-        and not exists (select from told t where t.id = '00000000-0000-0000-0000-000000000000' and t.number = v.id)
+        and ('00000000-0000-0000-0000-000000000000'::uuid, v.id) not in (select id, number from told)
     order by v.sent_at, v.id limit %(most)s
 )
 union all

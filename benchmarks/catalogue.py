@@ -18,6 +18,7 @@ from benchmarks.figures import (
     idle,
     inspector,
     latency,
+    limits,
     peers,
     plans,
     pooled,
@@ -64,6 +65,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "chords": Benchmark(canvas.large_steps),
     "schedules": Benchmark(schedules.steps),
     "inspector": Benchmark(inspector.steps),
+    "limits": Benchmark(limits.steps),
     "floor": Benchmark(lambda setting: [*enqueue.floor_steps(setting), *drain.floor_steps(setting)]),
     "prototype": Benchmark(drain.prototype_steps),
 }

@@ -42,12 +42,13 @@ from lavoro.protocol.signing import Keyring
 from lavoro.result import AsyncResult, GroupResult, ResultSet
 from lavoro.runtime import current_app
 from lavoro.runtime.forking import ForkedLock
-from lavoro.store import tasks
+from lavoro.store import uniques
 from lavoro.store.configured import database_of
 from lavoro.store.database import Database
 from lavoro.store.enqueuer import Enqueuer
 from lavoro.store.errors import translated
 from lavoro.store.result_listener import ResultListener
+from lavoro.store.uniques import Holders
 from lavoro.surface.application import symbol_of
 from lavoro.task import Task as BaseTask
 from lavoro.text.printable import described
@@ -433,7 +434,9 @@ class Lavoro(Periodic, Structure):
         task = options.pop("task_type", None)
         sending = begin(self, self.tasks.get(name) if task is None else task, name, args, kwargs, options)
         if not sending.resent:
-            self.publish([sending.message], **sending.how)
+            holders = self.publish([sending.message], **sending.how)
+            if holders:
+                return sending.end_unsent(self, holders)
         return sending.end(self)
 
     @property
@@ -445,12 +448,14 @@ class Lavoro(Periodic, Structure):
     def publish(
         self, messages: Sequence[Message], *, connection: Any = None, retry: bool | None = None,
         retry_policy: Mapping[str, Any] | None = None, signed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> Holders | None:  # fmt: skip
         """Store messages: the one door out. They join the transaction of ``connection`` or of a block around the call.
 
         Without a caller's transaction a lost connection is tried again (setting ``task_publish_retry_policy``), which
         cannot store a task twice: its id is fixed. Messages that passed here before are ``signed``. Raises
         ``OperationalError``, ``SchemaOutdated``.
+
+        Return the holders of unique keys, by the ids of the messages that were not stored; None if none is unique.
         """
         if (keys := self.conf["lavoro_signing_keys"]) and not signed:
             messages = [Keyring(keys).signed(message) for message in messages]
@@ -458,15 +463,14 @@ class Lavoro(Periodic, Structure):
         if connection is not None:
             if type(connection) is Outbox:
                 connection.messages += messages
-                return
+                return None
             with translated():
-                tasks.insert(self.site.database.join(connection), messages, always_wake=True)
-            return
+                return uniques.insert_any(self.site.database.join(connection), messages, always_wake=True)
         enqueuer = self.site.database.own(Enqueuer)
         try:
-            enqueuer.insert(messages)
+            return enqueuer.insert(messages)
         except OperationalError as error:
-            enqueuer.insert_again(messages, error, pauses(self.conf, retry, retry_policy))
+            return enqueuer.insert_again(messages, error, pauses(self.conf, retry, retry_policy))
 
     @contextlib.contextmanager
     def transaction(self, connection: Any) -> Iterator[None]:

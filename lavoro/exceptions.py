@@ -17,6 +17,8 @@
     │   └── BackendGetMetaError  └── BackendStoreError
     ├── NotSupported            Celery has it, and this release does not; also a NotImplementedError
     ├── CeleryCommandException  a command ends with an exit code of its own
+    ├── LimitNotFound           no task of that limit has come to a worker; also a KeyError
+    ├── NotUnique               another task holds the unique key of a call; also a ValueError
     ├── InvalidCanvas           a task would wait for itself; also a ValueError
     ├── ScheduleError           a schedule cannot be made, changed or run so; also a ValueError
     │   └── ScheduleNotFound        there is none of that name; also a KeyError
@@ -201,6 +203,17 @@ class SecurityError(CeleryError):
 
 class NotSupported(LavoroError, NotImplementedError):
     """Celery has this, and this release of Lavoro does not; the text says what to do instead."""
+
+
+class NotUnique(LavoroError, ValueError):
+    """A task was not sent: another one holds its unique key, and the call asks for an error then."""
+
+
+class LimitNotFound(LavoroError, KeyError):
+    """The database has no limit of that key: no task that it counts has come to a worker yet."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class InvalidCanvas(LavoroError, ValueError):

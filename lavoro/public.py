@@ -16,6 +16,7 @@ from lavoro.canvas import (
 )
 from lavoro.definition.handing import given
 from lavoro.execution.context import current as _request
+from lavoro.keys import Limit, Rate, Unique
 from lavoro.log import get_task_logger
 from lavoro.protocol.ids import uuid7 as _uuid7
 from lavoro.result import AsyncResult, EagerResult, GroupResult, ResultSet, allow_join_result
@@ -49,9 +50,12 @@ __all__ = [
     "EagerResult",
     "GroupResult",
     "Lavoro",
+    "Limit",
+    "Rate",
     "ResultSet",
     "Signature",
     "Task",
+    "Unique",
     "allow_join_result",
     "bugreport",
     "chain",

@@ -43,7 +43,7 @@ logger = logging.getLogger("lavoro.task")
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
-CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires")
+CALL_OPTIONS = ("queue", "exchange", "routing_key", "priority", "expires", "limits", "serial", "unique")
 """Attributes of tasks that are options of every call."""
 
 
@@ -108,6 +108,13 @@ class Task(Signatures[P, R]):
     """Functions that are called before each run, with its ``RunCall``; an error of one fails the task."""
     after: Any = ()
     """Functions that are called after each run, with its ``RunCall``, its value and its exception or None."""
+
+    limits: Any = None
+    """Limits that count the task: ``Limit`` and ``Rate``."""
+    serial: Any = None
+    """A key whose tasks run one at a time."""
+    unique: Any = None
+    """Whether a second call of the same key, or of the same arguments, gets the first one's result."""
 
     MaxRetriesExceededError = MaxRetriesExceededError
     OperationalError = OperationalError
@@ -290,7 +297,9 @@ class Task(Signatures[P, R]):
             )
         sending = begin(app, self, self.name, args, kwargs, options)
         if not sending.resent:
-            app.publish([sending.message], **sending.how)
+            holders = app.publish([sending.message], **sending.how)
+            if holders:
+                return sending.end_unsent(app, holders)
         result: AsyncResult[R] = sending.end(app)
         if sending.builder.ignored:
             result.ignored = True

@@ -90,6 +90,7 @@ class Node:
             handle=nothing,
             interrupt=nothing,
             schedules=nothing,
+            limits=nothing,
             command=nothing,
         )
         self.router = NotificationRouter(self.database, children, heard)

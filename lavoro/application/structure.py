@@ -12,6 +12,7 @@ from lavoro.application.hooks import Hooks, Scope
 from lavoro.application.task_modules import TaskModules
 from lavoro.definition.resources import Resource, Resources
 from lavoro.inspector import Inspector
+from lavoro.limits import Limits
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +51,11 @@ class Structure:
     def inspector(self) -> Inspector:
         """The admin API: it finds, shows and changes tasks."""
         return self._once("inspector", lambda: Inspector(self))  # type: ignore[no-any-return]
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of keys: what they count and hold, and changes of their terms."""
+        return self._once("limits", lambda: Limits(self))  # type: ignore[no-any-return]
 
     # Start and end
 

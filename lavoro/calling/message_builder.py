@@ -18,6 +18,7 @@ from lavoro.config import absent, spelling
 from lavoro.config.defaults import as_seconds
 from lavoro.config.settings import Settings
 from lavoro.execution.context import Context, current
+from lavoro.keys import KeyMaker, key_maker
 from lavoro.protocol.durations import later, seconds
 from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
@@ -25,6 +26,8 @@ from lavoro.protocol.place import Place
 
 _message = tuple.__new__
 """The function that ``Message()`` calls in the end; called directly, it takes half of the time."""
+_NOWHERE = Place()
+_KEYED = frozenset({"limits", "serial", "unique"})
 
 Call = Sequence[Any] | Mapping[str, Any]
 """The arguments of one call of many: the positional ones, or the keywords."""
@@ -55,6 +58,8 @@ class MessageBuilder(NamedTuple):
     ignored: bool
     """Whether the call, or else its task, ignores the result."""
     place: Place | None
+    keys: KeyMaker | None
+    """Makes the keys of each call: its limits, and its unique key."""
 
     def build(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], id: uuid.UUID | None = None, options: str | None = None,
@@ -82,6 +87,8 @@ class MessageBuilder(NamedTuple):
             id = uuid7() if self.task_id is None else task_uuid(self.task_id)
         if self.place is not None:
             place = self._place(id)
+        if self.keys is not None:
+            place = (place or _NOWHERE)._replace(keys=self.keys.make(args, kwargs))
         return _message(Message, (
             id, self.name, self.queue, self.priority, self.retries, self.eta, self.countdown, self.expires,
             self.expires_in, text, keywords, options, payload, place,
@@ -137,7 +144,13 @@ def message_builder(
         arguments.names if (arguments := getattr(task, "__arguments__", None)) is not None else (),
         bool(getattr(task, "ignore_result", False) if (ignore := extra.get("ignore_result")) is None else ignore),
         place_of(extra, options),
+        _keys(name, arguments, options) if not _KEYED.isdisjoint(options) else None,
     )
+
+
+def _keys(name: str, arguments: Any, options: Mapping[str, Any]) -> KeyMaker | None:
+    names, defaults = ((), {}) if arguments is None else (arguments.names, arguments.defaults)
+    return key_maker(name, options["queue"], names, defaults, options)
 
 
 def extended(builder: MessageBuilder, id: str, options: str | None, calls: int) -> MessageBuilder:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lavoro.config import spelling
 from lavoro.config.defaults import COUNT, FLAG, MAPPING, PRIORITY, RATE, RETRY_POLICY, SECONDS, TEXT, Rule, as_seconds
 from lavoro.exceptions import ImproperlyConfigured
+from lavoro.keys import read_limits, read_unique
 
 KEPT = frozenset({
     "time_limit", "soft_time_limit", "ignore_result", "shadow", "root_id", "parent_id", "group_id", "group_index",
@@ -19,7 +20,7 @@ KEPT = frozenset({
 """Options that travel with the task."""
 CONSUMED = frozenset({
     "countdown", "eta", "expires", "queue", "priority", "serializer", "retries", "acks_late", "properties", "task_id",
-    "awaits", "blockers", "failure_policy",
+    "awaits", "blockers", "failure_policy", "limits", "serial", "unique",
 })  # fmt: skip
 """Options that become columns of the message, or change how it is made."""
 IGNORED = frozenset({
@@ -63,6 +64,14 @@ def _are_retry_options(value: Any) -> bool:
     return all(rule.accepts(value[name]) for name, rule in rules.items() if value.get(name) is not None)
 
 
+def _reads(read: Callable[[Any], object], value: Any) -> bool:
+    try:
+        read(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _are_hooks(value: Any) -> bool:
     return callable(value) or (isinstance(value, (list, tuple)) and all(map(callable, value)))
 
@@ -85,6 +94,10 @@ _BACKOFF = Rule(
 _QUEUE = Rule("a queue's name", _is_queue)
 _HOOKS = Rule("a function, or a list or tuple of functions", _are_hooks)
 
+_LIMITS = Rule("a Limit or a Rate, or a list of them", lambda value: _reads(read_limits, value))
+_KEY = Rule("a key: a text, or a function of the arguments", lambda value: TEXT.accepts(value) or callable(value))
+_UNIQUE = Rule("True, False, a key or Unique(...)", lambda value: _reads(read_unique, value))
+
 CALLS: dict[str, Rule] = {
     "max_retries": _LIMIT,
     "retries": COUNT,
@@ -103,6 +116,9 @@ CALLS: dict[str, Rule] = {
     "chord": _SIGNATURES,
     "group_index": COUNT,
     "blockers": Rule("a list of results or ids of tasks", lambda value: isinstance(value, (list, tuple))),
+    "limits": _LIMITS,
+    "serial": _KEY,
+    "unique": _UNIQUE,
     "failure_policy": Rule("'fail', 'wait' or 'run'", lambda value: value in ("fail", "wait", "run")),
 }
 """Options of ``apply_async`` and of ``retry``; None always stands for the default. ``message_builder`` reads times."""
@@ -139,14 +155,17 @@ TASKS: dict[str, Rule] = {
     "trail": FLAG,
     "before": _HOOKS,
     "after": _HOOKS,
+    "limits": _LIMITS,
+    "serial": _KEY,
+    "unique": _UNIQUE,
 }
 """Attributes of tasks that the decorator takes as options; None stands for the default where there is one."""
 
 NAMES = frozenset({
     *TASKS, "base", "bind", "exchange", "filter", "lazy", "name", "pydantic", "pydantic_context",
-    "pydantic_dump_kwargs", "pydantic_strict", "routing_key", "shared",
+    "pydantic_dump_kwargs", "pydantic_strict", "routing_key", "shared", "unique_on",
 })  # fmt: skip
-"""All options of the decorator that are known; others become attributes of the task."""
+"""All options of the decorator that are known; others become attributes of the task, as does celery-singleton's."""
 
 QUEUE = frozenset({
     "alias", "auto_delete", "binding_arguments", "binding_key", "bindings", "consumer_arguments", "delivery_mode",

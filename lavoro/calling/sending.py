@@ -18,6 +18,7 @@ from lavoro.execution.context import Context
 from lavoro.protocol.message import Message
 from lavoro.result import AsyncResult
 from lavoro.runtime.pipelining import in_turn, overlapped
+from lavoro.store.uniques import Holders
 
 
 class Sending(NamedTuple):
@@ -45,6 +46,12 @@ class Sending(NamedTuple):
         caller = self.caller
         if caller is not None and self.options.get("add_to_parent", True) and getattr(caller.declared, "trail", True):
             caller.children.append(result)
+        return result
+
+    def end_unsent(self, app: Any, holders: Holders) -> AsyncResult[Any]:
+        """Return the result of the task that holds the unique key of the call, which was not stored."""
+        result: AsyncResult[Any] = app.AsyncResult(holders[self.message.id], task_name=self.message.name, app=app)
+        result.created = False
         return result
 
     def _tell(self, app: Any, shown: Announcement) -> None:
@@ -95,6 +102,7 @@ def send_many(
     build = _builder_of_calls(app, task, options, shown)
     sent: list[AsyncResult[Any]] = []
     made = app.AsyncResult
+    holders: dict[uuid.UUID, uuid.UUID] = {}
     ignored = options.get("ignore_result", task.ignore_result)
     given = options.get("connection")
     callers = joined(app) if given is None else given
@@ -102,7 +110,8 @@ def send_many(
 
         def publish(batch: list[Message]) -> None:
             policy = shown[batch[0].id].policy if shown else options.get("retry_policy")
-            app.publish(batch, connection=connection, retry=options.get("retry"), retry_policy=policy)
+            found = app.publish(batch, connection=connection, retry=options.get("retry"), retry_policy=policy)
+            holders.update(found or ())
             if shown and connection is None:
                 tell_published([shown[message.id] for message in batch])
 
@@ -111,6 +120,11 @@ def send_many(
         # The caller's own session may not be used in another thread.
         for batch in (overlapped if callers is None else in_turn)(batches, publish):
             sent += [made(message.id, task_name=message.name, app=app) for message in batch]
+            if holders:
+                for place, message in enumerate(batch, len(sent) - len(batch)):
+                    if (holder := holders.pop(message.id, None)) is not None:
+                        sent[place] = made(holder, task_name=message.name, app=app)
+                        sent[place].created = False
             if ignored:
                 for result in sent[-len(batch) :]:
                     result.ignored = True

@@ -22,7 +22,7 @@ from lavoro.text.commands import advised
 
 GROUPS = {
     "Run tasks": ("worker", "beat", "multi", "run", "call", "result"),
-    "Look": ("status", "top", "events", "inspect", "task", "queue", "schedule", "history"),
+    "Look": ("status", "top", "events", "inspect", "task", "queue", "schedule", "limit", "history"),
     "Change": ("control", "purge"),
     "Set up and repair": ("migrate", "check", "doctor", "db", "health"),
     "Others": ("report", "shell", "upgrade"),

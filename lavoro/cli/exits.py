@@ -37,7 +37,7 @@ MEANINGS: dict[Exit, str] = {
         " `result`: the task has failed"
     ),
     Exit.STATE: "a task is in a state in which this cannot be done to it; the line says which",
-    Exit.UNKNOWN: "there is no such task",
+    Exit.UNKNOWN: "there is no such task, queue or limit",
     Exit.NOBODY: "of `status`: no worker is alive; of `inspect` and `control`: none answers, or none has that name",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
 }

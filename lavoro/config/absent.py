@@ -191,7 +191,7 @@ UNSIGNED = "there are no certificates: sign with keys that both ends share, lavo
 _FIXED = "the worker's parts cannot be replaced: leave it out"
 _PUT_BACK = "a task that failed or timed out is not put back: leave it out, and use autoretry_for or self.retry()"
 _PING = "beat answers no ping: `lavoro status` and `lavoro health` tell of schedules that are late"
-_RATES = "this release does not limit rates, tasks start as fast as they can: give them a worker of few slots (-c)"
+_RATES = "this release does not read it: a limit over all workers is limits=[Rate(key, number, per=...)], of the task"
 _KOMBU = "there is no message broker: app.database is the way to PostgreSQL, app.publish the way out"
 _BACKEND = "there is no result backend: app.AsyncResult(id) reads results"
 _COMMAND = "a worker is started by its command: lavoro worker -A module:app"

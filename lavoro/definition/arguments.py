@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,12 @@ class Arguments:
             self._signature = None  # a check of such calls takes 5 us each and refuses none
         elif all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
             self._keywords = _keywords_by_count(parameters)
+
+    @functools.cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of the parameters that have one."""
+        parameters = self._signature.parameters.values() if self._signature is not None else ()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
 
     def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise ``TypeError``, as the function itself would, unless it accepts the arguments."""

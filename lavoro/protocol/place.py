@@ -1,4 +1,4 @@
-"""The place of a task in a canvas: its barriers, and the messages that are stored with its outcome."""
+"""The place of a task among others: its barriers, its keys, and the messages that are stored with its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLLOWED = frozenset({"link", "link_error", "chain"})
 
 
 class Place(NamedTuple):
-    """The place of a message in a canvas; a task without canvas has none."""
+    """The place of a message in a canvas, and its keys; a task without either has none."""
 
     barriers: str | None = None
     """JSON object: the id of each barrier that counts the end of this task, and the index of the task in it."""
@@ -28,6 +28,8 @@ class Place(NamedTuple):
     """A failed member fails this task at once (None), when all have ended (``wait``), or not at all (``run``)."""
     ancestors: tuple[tuple[uuid.UUID, ...], ...] = ()
     """For each blocker the steps of its chain before it, nearest first: it may not be stored yet."""
+    keys: str | None = None
+    """JSON object: the limits that count the task, and its unique key."""
 
 
 class Follow(NamedTuple):

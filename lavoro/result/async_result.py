@@ -64,6 +64,8 @@ class AsyncResult(Lineage, Generic[R]):
     """The outcome, once the task is over."""
     _final: StoredTask | None = None
     """The whole row, once the task is over."""
+    created = True
+    """Whether the call has made the task; False where a unique task of the same key existed."""
     follows_success = False
     """Whether the task starts only after those of its parents have succeeded: after its success none is looked at."""
     supports_native_join = True

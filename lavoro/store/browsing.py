@@ -337,7 +337,9 @@ class _Arm(NamedTuple):
         tasks = sa.case((barrier.size == 1, " task"), else_=" tasks")
         words = sa.func.concat("waits for ", barrier.remaining, " of ", barrier.size, tasks)
         found = sa.select(words).where(barrier.id == c.barrier).scalar_subquery()
-        return sa.func.coalesce(found, "waits for a barrier that does not exist")
+        limited = sa.func.concat("waits for the limit ", c.limited_by)
+        unknown = "waits for a barrier that does not exist"
+        return sa.case((c.limited_by.is_not(None), limited), else_=sa.func.coalesce(found, unknown))
 
     def _stage(self) -> Any:
         if self.stages not in (("waiting",), ("scheduled",), ("waiting", "scheduled")):

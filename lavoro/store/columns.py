@@ -21,7 +21,7 @@ _MESSAGES: Fields = (
 )  # fmt: skip
 _PLACES: Fields = (
     ("barriers", texts), ("held_for", optional_uuids), ("expects", integers), ("blockers", texts), ("policies", texts),
-    ("ancestors", texts),
+    ("ancestors", texts), ("keys", texts),
 )  # fmt: skip
 _CANVAS: Fields = (
     ("barriers", texts), ("indexes", integers), ("held_for", optional_uuids), ("expects", integers),
@@ -39,30 +39,30 @@ def of_messages(messages: Sequence[Message]) -> dict[str, Any]:
 def of_places(messages: Sequence[Message]) -> dict[str, Any]:
     """Return the columns of the places of messages."""
     places = [message.place or _NOWHERE for message in messages]
-    barriers, _, expects, _, policies, _ = zip(*places, strict=True)
+    barriers, _, expects, _, policies, _, keys = zip(*places, strict=True)
     # A task with blockers needs no other name for its barrier than its own.
     pairs = zip(messages, places, strict=True)
     held_for = [place.held_for or (message.id if place.blockers else None) for message, place in pairs]
     blockers = [f"{{{','.join(map(str, place.blockers))}}}" if place.blockers else None for place in places]
     ancestors = [_ancestors(place) if any(place.ancestors) else None for place in places]
-    return _columns(_PLACES, (barriers, held_for, expects, blockers, policies, ancestors))
+    return _columns(_PLACES, (barriers, held_for, expects, blockers, policies, ancestors, keys))
 
 
 def of_canvas(messages: Sequence[Message]) -> dict[str, Any] | None:
-    """Return the columns of a canvas that stands alone; None for one with blockers, or with barriers made before."""
+    """Return the columns of a canvas that stands alone; None for one with blockers, keys, or barriers made before."""
     places = [message.place or _NOWHERE for message in messages]
     made = {str(place.held_for) for place in places if place.held_for}
     members = [_member(place, made) for place in places]
     if not all(members):
         return None
-    _, held_for, expects, _, policies, _ = zip(*places, strict=True)
+    _, held_for, expects, _, policies, _, _ = zip(*places, strict=True)
     barriers, indexes = zip(*members, strict=True)
     return of_messages(messages) | _columns(_CANVAS, (barriers, indexes, held_for, expects, policies))
 
 
 def _member(place: Place, made: Container[str]) -> tuple[str | None, int | None] | None:
     """Return the barrier and the index of a task that is a member of one of these at most; None for another one."""
-    if place.blockers or (place.held_for is None) != (place.expects == 0):
+    if place.keys or place.blockers or (place.held_for is None) != (place.expects == 0):
         return None
     if place.barriers is None:
         return None, None
@@ -80,7 +80,7 @@ def _ancestors(place: Place) -> str:
 
 def of_placed(messages: Sequence[Message]) -> dict[str, Any]:
     """Return the columns of messages, of which there may be none, and of their places."""
-    return of_messages(messages) | of_places(messages) if messages else _columns(_MESSAGES + _PLACES, [()] * 19)
+    return of_messages(messages) | of_places(messages) if messages else _columns(_MESSAGES + _PLACES, [()] * 20)
 
 
 def of_batch(worker_id: int, jobs: Sequence[Job], fields: Fields, values: Sequence[Sequence[Any]]) -> dict[str, Any]:

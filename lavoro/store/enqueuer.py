@@ -19,6 +19,7 @@ from lavoro.store.database import Database
 from lavoro.store.errors import LOST
 from lavoro.store.repeats import AbandonedSessions
 from lavoro.store.tx import Tx
+from lavoro.store.uniques import Holders, are_unique, insert_any
 
 AWAKE = 0.01
 """Seconds for which a check that found no sleeping worker holds. A worker that falls asleep meanwhile still polls after
@@ -69,17 +70,20 @@ class Enqueuer:
         """The threads and greenlets that are inserting."""
         self._pending: deque[_Pending] = deque()
 
-    def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> None:
-        """Store messages, which may have been stored before if they are ``repeated``; raises this package's errors."""
+    def insert(self, messages: Sequence[Message], *, repeated: bool = False) -> Holders | None:
+        """Store messages, which may have been stored before if they are ``repeated``; raises this package's errors.
+
+        Return the holders of unique keys, as ``uniques.insert_any``.
+        """
         me, pending, tx = threading.get_ident(), None, None
         if me in self._inside:
             return self._insert_apart(messages, repeated)
         try:
             try:
                 self._inside.add(me)
-                if len(messages) != 1:
-                    self._insert_many(messages, repeated)
-                elif repeated or self._pending or self._turn.setdefault(_TURN, me) != me:
+                if len(messages) != 1 or (messages[0].place is not None and are_unique(messages)):
+                    return self._insert_many(messages, repeated)
+                if repeated or self._pending or self._turn.setdefault(_TURN, me) != me:
                     pending = _Pending(messages[0], repeated)
                     self._pending.append(pending)
                     self._wait(pending, me)
@@ -100,7 +104,9 @@ class Enqueuer:
             raise pending.error
         return None
 
-    def insert_again(self, messages: Sequence[Message], error: OperationalError, pauses: Iterable[float]) -> None:
+    def insert_again(
+        self, messages: Sequence[Message], error: OperationalError, pauses: Iterable[float]
+    ) -> Holders | None:
         """Repeat a failed call after each of the pauses until it succeeds; else raise the last error.
 
         Missing tables stay missing, so such a call is not repeated.
@@ -185,18 +191,18 @@ class Enqueuer:
             return error
         return None
 
-    def _insert_many(self, messages: Sequence[Message], repeated: bool) -> None:
+    def _insert_many(self, messages: Sequence[Message], repeated: bool) -> Holders | None:
         with self._database.tx() as tx:
-            self._insert(tx, messages, repeated, assigned=False)
+            return self._insert(tx, messages, repeated, assigned=False)
 
-    def _insert_apart(self, messages: Sequence[Message], repeated: bool) -> None:
+    def _insert_apart(self, messages: Sequence[Message], repeated: bool) -> Holders | None:
         with self._database.apart() as tx:
-            self._insert(tx, messages, repeated)
+            return self._insert(tx, messages, repeated)
 
-    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, assigned: bool = True) -> None:
+    def _insert(self, tx: Tx, messages: Sequence[Message], repeated: bool, *, assigned: bool = True) -> Holders | None:
         if repeated:
             self._abandoned.end(tx)
-        tasks.insert(tx, messages, repeated=repeated, assigned=assigned)
+        return insert_any(tx, messages, repeated=repeated, assigned=assigned)
 
 
 _TURN = "turn"

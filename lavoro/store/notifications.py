@@ -56,6 +56,12 @@ class Schedules(NamedTuple):
     word: str = ""
 
 
+class Limits(NamedTuple):
+    """A limit holds tasks that come back when time has passed."""
+
+    word: str = ""
+
+
 class Command(NamedTuple):
     """A command was sent to this node."""
 
@@ -68,7 +74,7 @@ class Lease(NamedTuple):
     seconds: float
 
 
-Notification = Due | Later | Back | Cancel | Ended | Unhandled | Schedules | Command | Lease
+Notification = Due | Later | Back | Cancel | Ended | Unhandled | Schedules | Limits | Command | Lease
 
 _WORKER, _ID = r"(\d{1,19})", r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LANE = r"(-?\d{1,5}):(.*)"
@@ -80,6 +86,7 @@ _GRAMMAR: dict[str, tuple[re.Pattern[str], Callable[..., Notification]]] = {
     "ended": (re.compile(f"{_WORKER}:{_ID}"), lambda worker, id: Ended(int(worker), id)),
     "unhandled": (re.compile("(.*)", re.DOTALL), Unhandled),
     "schedules": (re.compile("()"), Schedules),
+    "limits": (re.compile("()"), Limits),
     "command": (re.compile("(.+)", re.DOTALL), Command),
     "lease": (re.compile(r"(\d{1,9}(?:\.\d{1,9})?)"), lambda seconds: Lease(float(seconds))),
 }

@@ -373,9 +373,18 @@ def revoke_each(tx: Tx, ids: Sequence[uuid.UUID], *, cancel: str) -> Revoked:
 _REVOKED = '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
 
 
-def expire_held(tx: Tx, *, limit: int = 1000) -> int:
-    """End held tasks that have expired; return their number."""
-    return _count(tx.row("expire_held", {"limit": limit}))
+class Expired(NamedTuple):
+    """The answer about held tasks that have expired."""
+
+    ended: int
+    limits_hold: bool
+    """Whether a limit holds tasks."""
+
+
+def expire_held(tx: Tx, *, limit: int = 1000) -> Expired:
+    """End held tasks that have expired."""
+    row = tx.row("expire_held", {"limit": limit})
+    return Expired(0, False) if row is None else Expired(row[0] or 0, row[1])
 
 
 def end(tx: Tx, ended: Ended, follow: Follow) -> bool:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from lavoro import Lavoro
+from lavoro import Lavoro, Limit
 from lavoro.cli import run_for
 from lavoro.cli.exits import Exit
 from lavoro.store import tasks, workers
@@ -34,6 +34,12 @@ COMMANDS = {
     "lavoro queue pause": ["queue pause mail"],
     "lavoro doctor": ["doctor"],
     "lavoro queue resume": ["queue resume mail"],
+    "lavoro limit list": ["limit list"],
+    "lavoro limit show": ["limit show customer:7"],
+    "lavoro limit set": ["limit set customer:7 --running 2"],
+    "lavoro limit pause": ["limit pause customer:7 --seconds 600"],
+    "lavoro limit resume": ["limit resume customer:7"],
+    "lavoro limit release": ["limit release customer:7"],
     "lavoro health": ["health -n one@web1"],
     "lavoro task list": ["task list --state FAILURE,STARTED"],
     "lavoro task count": ["task count"],
@@ -99,7 +105,7 @@ def _fill(app: Lavoro) -> None:
         tx.connection.execute(
             "update lavoro.worker set tasks = '{shop.add,shop.report,shop.total}', runs_schedules = true"
         )
-        app.send_task("shop.report", task_id=RUNS)
+        app.send_task("shop.report", task_id=RUNS, limits=[Limit("customer:7", running=1)])
         assert tasks.claim(
             tx, worker, lanes=[tasks.Lane("celery", 0, dt.datetime.fromtimestamp(0, dt.timezone.utc))], limit=1
         )

@@ -23,35 +23,41 @@ from tests.store.walk import lane, registered, rows, succeeded, take
 
 NAMES = ("waiting", "running", "finished", "attempt", "held")
 TABLES = {name: tables_of().metadata.tables[f"lavoro.{name}"] for name in NAMES}
-NEW = {"attempt", "crashes", "created_at", "reason", "barriers"}
+NEW = {"attempt", "crashes", "created_at", "reason", "barriers", "keys"}
 """What `waiting` gives a task that is sent."""
 NEVER_RAN = {
     "finished_at", "runtime", "result_payload", "children", "traceback", "worker_id", "started_at",
 }  # fmt: skip
-STEP = {"runtime", "result_payload", "children", "traceback", "started_at", "args", "kwargs", "options", "payload"}
+STEP = {
+    "runtime", "result_payload", "children", "traceback", "started_at", "args", "kwargs", "options", "payload", "keys",
+}  # fmt: skip
 """What is unknown of a step that was not sent."""
 LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("insert_tasks", "waiting"): NEW,
     ("insert_calls", "waiting"): NEW | {"payload"},
     ("insert_task_quietly", "waiting"): NEW | {"payload", "retries", "due_at", "expires_at"},
     ("assign_task", "waiting"): NEW | {"payload", "retries", "due_at", "expires_at"},
-    ("assign_task", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at", "barriers"},
-    ("assign", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
+    ("assign_task", "running"): {
+        "started_at", "state", "progress", "cancel", "payload", "expires_at", "barriers", "keys",
+    },
+    ("assign", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at", "keys"},
     ("admit", "waiting"): set(),
-    ("store_messages", "held"): {"created_at", "crashes", "reason"},
-    ("store_canvas", "held"): {"created_at", "attempt", "crashes", "reason"},
+    ("store_messages", "held"): {"created_at", "crashes", "reason", "limited_by"},
+    ("store_canvas", "held"): {"created_at", "attempt", "crashes", "reason", "keys", "limited_by"},
     ("store_canvas", "waiting"): NEW - {"barriers"},
     ("store_chord", "held"): {
         "created_at", "attempt", "retries", "crashes", "reason", "expires_at", "payload", "barriers", "countdown",
-        "expires_in",
+        "expires_in", "keys", "limited_by",
     },
     ("store_chord", "waiting"): NEW - {"barriers"} | {"payload", "retries", "due_at", "expires_at"},
     ("enqueue", "waiting"): NEW | {"payload", "retries", "expires_at", "options"},
     ("claim_tasks", "running"): {"started_at", "state", "progress", "cancel"},
+    ("claim_tasks", "held"): {"barrier", "countdown", "expires_in"},
+    ("free_held", "waiting"): set(),
     ("finish_task", "finished"): {"finished_at"},
     ("finish_tasks", "finished"): {"finished_at"},
     ("finish_link", "finished"): {"finished_at"},
-    ("finish_link", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at"},
+    ("finish_link", "running"): {"started_at", "state", "progress", "cancel", "payload", "expires_at", "keys"},
     ("finish_and_follow", "finished"): {"finished_at"},
     ("finish_and_follow", "attempt"): {"ended_at", "reason", "error", "traceback"},
     ("finish_and_follow, steps", "finished"): STEP | {"finished_at"},
@@ -63,7 +69,7 @@ LEFT_OUT: dict[tuple[str, str], set[str]] = {
     ("requeue_tasks", "attempt"): {"ended_at", "heir"},
     ("replay_tasks", "attempt"): {"heir"},
     ("reopen", "attempt"): {"heir", "worker_id", "started_at", "traceback"},
-    ("reopen", "held"): {"expires_at", "countdown", "expires_in", "barriers"},
+    ("reopen", "held"): {"limited_by", "expires_at", "countdown", "expires_in", "barriers"},
     ("rescue_tasks", "waiting"): set(),
     ("rescue_tasks", "attempt"): {"ended_at", "error", "traceback", "heir"},
     ("rescue_tasks", "finished"): {"finished_at", "runtime", "result_payload", "children", "traceback"},

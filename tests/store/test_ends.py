@@ -62,7 +62,7 @@ def fail(tx: Tx, db: Database, job: Job) -> object:
 
 def expire(tx: Tx, db: Database, job: Job) -> object:
     rows(tx, "update lavoro.held set expires_at = now() where id = %s returning 1", job.id)
-    return tasks.expire_held(tx)
+    return tasks.expire_held(tx).ended
 
 
 WAYS = {

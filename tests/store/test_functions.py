@@ -44,7 +44,7 @@ def test_a_file_says_first_what_it_promises_and_holds_one_function_that_the_publ
 def test_parameters_are_named_as_no_column_is(connection: psycopg.Connection, name: str) -> None:
     query = "select proargnames from pg_proc where pronamespace = 'lavoro'::regnamespace and proname = %s"
     [[names]] = connection.execute(query, [name]).fetchall()
-    assert [parameter for parameter in names if not parameter.startswith("p_")] == []
+    assert [parameter for parameter in names or () if not parameter.startswith("p_")] == []
     assert "#variable_conflict" not in TEXTS[name]
 
 

@@ -58,7 +58,7 @@ def test_relative_times_of_a_held_task_count_from_its_release(tx: Tx) -> None:
     sent[-1] = sent[-1]._replace(countdown=100.0, expires_in=200.0)
     tasks.insert(tx, sent)
     rows(tx, "update lavoro.held set due_at = due_at - interval '1 hour' returning 1")
-    assert tasks.expire_held(tx) == 0
+    assert tasks.expire_held(tx).ended == 0
     tasks.finish(tx, 1, [succeeded(job) for job in take(tx)])
     seconds = "round(extract(epoch from {} - clock_timestamp()))::int"
     assert rows(tx, f"select {seconds.format('due_at')}, {seconds.format('expires_at')} from lavoro.waiting") == [

@@ -15,5 +15,5 @@ select h.id::text, h.name, b.remaining, coalesce(c.members, 0)
 from {schema}.held h
 left join {schema}.barrier b on b.id = h.barrier and b.ended_at is null
 left join counted c on c.barrier = h.barrier::text
-where b.id is null or b.remaining > coalesce(c.members, 0)
+where h.limited_by is null and (b.id is null or b.remaining > coalesce(c.members, 0))
 order by h.created_at limit 20

@@ -9,5 +9,5 @@ select c.name, c.queue, c.tasks
 from called c
 where c.since < clock_timestamp() - %(backlog)s::float8 * interval '1 second' and not starts_with(c.name, 'celery.')
     and exists (select from live l where l.queue = c.queue)
-    and not exists (select from live l where l.queue = c.queue and (l.tasks = '{}' or c.name = any (l.tasks)))
+    and not exists (select from live l where l.queue = c.queue and (cardinality(l.tasks) = 0 or c.name = any (l.tasks)))
 order by c.name, c.queue

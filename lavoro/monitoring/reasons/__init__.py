@@ -64,6 +64,8 @@ def _runs(tx: Tx, task: StoredTask) -> str:
 
 
 def _held(tx: Tx, id: uuid.UUID) -> str:
+    if limits := _rows(tx, "limit", id=id, most=NAMED):
+        return _limited(*limits[0])
     found = _rows(tx, "members", id=id, most=NAMED + 1)
     end = f"end it with {command('task', 'revoke', str(id))}"
     if not found:
@@ -75,6 +77,21 @@ def _held(tx: Tx, id: uuid.UUID) -> str:
         return f"{waits}, and {len(left)} of them exist: it never starts: {end}"
     named = ", ".join(f"{task} ({name}, {stage} on {queue})" for task, name, stage, queue in left[:NAMED])
     return f"{waits}: {named}{' and others' if remaining > NAMED else ''}"
+
+
+def _limited(
+    key: str, running: int | None, taken: int, rate: int | None, per: float | None, paused: float | None,
+    holders: list[str],
+) -> str:  # fmt: skip
+    waits = f"waits for the limit {key!r}"
+    if paused:
+        return f"{waits}, which is paused for {paused:.0f} s more"
+    if running is not None and taken >= running:
+        named = ", ".join(holders) + (" and others" if taken > len(holders) else "")
+        return f"{waits}: {taken} of {counted(running, 'task')} run{f' ({named})' if holders else ''}"
+    if rate is not None:
+        return f"{waits}: {counted(rate, 'task')} may start in {per:g} s"
+    return f"{waits}, which has room: a worker takes it within a minute"
 
 
 def _waits(tx: Tx, id: uuid.UUID, task: StoredTask) -> str:

@@ -23,18 +23,20 @@ ROLES = ("owner", "migrator", "producer", "worker", "readonly")
 LIMITED = ("producer", "worker", "readonly")
 
 _INTERNAL = (
-    "assign", "await_blockers", "barriers_above", "end_steps", "fail_held", "join_barriers", "leave_places",
-    "lock_barriers", "mark_ancestor", "mark_blockers", "places_above", "release", "replaced_by", "stored_ancestors",
-    "take_places", "told_error",
+    "assign", "await_blockers", "barriers_above", "define_limits", "end_steps", "fail_held", "free_held",
+    "join_barriers", "leave_places", "lock_barriers", "mark_ancestor", "mark_blockers", "places_above", "release",
+    "replaced_by", "room_of", "same_limit", "stored_ancestors", "take_keys", "take_places", "told_error",
 )  # fmt: skip
 """Functions that only others call, which run as the owner."""
+_OF_WORKERS = (
+    "admit", "count_members", "end_held", "end_task", "follow", "free_keys", "free_limits", "give_slots", "hand_on",
+    "recount_limits", "reopen", "steps_behind", "take_slots",
+)  # fmt: skip
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("enqueue", "is_awaited", "assign_task"), ("producer", "worker")),
-    **dict.fromkeys(("store_canvas", "store_chord", "store_messages"), ("producer", "worker")),
+    **dict.fromkeys(("store_canvas", "store_chord", "store_messages", "store_unique"), ("producer", "worker")),
     **dict.fromkeys(("make_partition", "drop_partition"), ("worker",)),
-    **dict.fromkeys(
-        ("admit", "count_members", "end_held", "end_task", "follow", "hand_on", "reopen", "steps_behind"), ("worker",)
-    ),
+    **dict.fromkeys(_OF_WORKERS, ("worker",)),
     **dict.fromkeys(_INTERNAL, ()),
 }
 """The roles that may call each function; no other may, because PUBLIC has no rights."""

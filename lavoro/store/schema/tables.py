@@ -126,6 +126,8 @@ class Tables:
         )
         self.history_mark.append_constraint(sa.CheckConstraint("one"))
         self._event()
+        self._limit_state()
+        self._unique_key()
 
     def _table(self, name: str, *columns: sa.schema.SchemaItem, prefixes: Sequence[str] = ()) -> sa.Table:
         return sa.Table(name, self.metadata, *columns, prefixes=list(prefixes))
@@ -136,18 +138,24 @@ class Tables:
         return domain
 
     def _waiting(self) -> sa.Table:
-        table = self._not_started("waiting")
+        table = self._not_started("waiting", sa.Column("keys", JSONB))
         sa.Index("waiting_claim", table.c.queue, table.c.priority.desc(), table.c.due_at)
         return table
 
     def _held(self) -> sa.Table:
         table = self._not_started(
             "held",
-            sa.Column("barrier", UUID, nullable=False),
+            sa.Column("barrier", UUID),
             sa.Column("countdown", sa.Double),
             sa.Column("expires_in", sa.Double),
+            sa.Column("keys", JSONB),
+            _text("limited_by"),
         )
         sa.Index("held_expires", table.c.expires_at, postgresql_where=table.c.expires_at.is_not(None))
+        sa.Index(
+            "held_limited", table.c.limited_by, table.c.priority.desc(), table.c.due_at,
+            postgresql_where=table.c.limited_by.is_not(None),
+        )  # fmt: skip
         return table
 
     def _not_started(self, name: str, *more: sa.schema.SchemaItem) -> sa.Table:
@@ -212,6 +220,7 @@ class Tables:
             sa.Column("progress", JSON),
             _text("cancel"),
             sa.Column("barriers", JSONB),
+            sa.Column("keys", JSONB),
         )
         sa.Index("running_cancelled", table.c.worker_id, postgresql_where=table.c.cancel.is_not(None))
         return table
@@ -233,6 +242,7 @@ class Tables:
             sa.Column("result_payload", BYTEA),
             sa.Column("children", JSON),
             _text("traceback"),
+            sa.Column("keys", JSONB),
         )
         sa.Index("finished_id", table.c.id)
         sa.Index("finished_ended", table.c.finished_at.nulls_first())
@@ -430,6 +440,34 @@ class Tables:
         table.append_constraint(sa.CheckConstraint("json_typeof(fields) = 'object'"))
         sa.Index("event_sent", table.c.sent_at)
         return table
+
+    def _limit_state(self) -> None:
+        table = self._table(
+            "limit_state",
+            sa.Column("key", sa.Text, primary_key=True),
+            sa.Column("running", sa.Integer),
+            sa.Column("rate", sa.Integer),
+            sa.Column("per", sa.Double),
+            sa.Column("burst", sa.Integer),
+            sa.Column("fixed", sa.Boolean, nullable=False, server_default=sa.text("false")),
+            _time("paused_until"),
+            sa.Column("taken", sa.Integer, nullable=False, server_default=sa.text("0")),
+            sa.Column("paid_until", TIMESTAMP(timezone=True), nullable=False, server_default="1970-01-01 00:00+00"),
+            sa.Column("holds", sa.Boolean, nullable=False, server_default=sa.text("false")),
+            _time("used_at", default=True),
+        )
+        sa.Index("limit_holds", table.c.key, postgresql_where=table.c.holds)
+
+    def _unique_key(self) -> None:
+        table = self._table(
+            "unique_key",
+            sa.Column("key", sa.Text, primary_key=True),
+            sa.Column("task_id", UUID, nullable=False),
+            _text("until", required=True),
+            _time("expires_at"),
+            _time("created_at", default=True),
+        )
+        sa.Index("unique_key_expires", table.c.expires_at, postgresql_where=table.c.expires_at.is_not(None))
 
 
 tables_of = lru_cache(maxsize=16)(Tables)

@@ -19,19 +19,40 @@ with lane as materialized (
     limit %(limit)s
 ), taken as (
     delete from {schema}.waiting w where w.ctid = any (array(select tid from picked)) returning w.*
+), refused as materialized (
+    -- Tasks for which a limit has no room. Without keys in the batch the function does not run.
+    select r.key::uuid as id, r.value as limited_by
+    from (
+        select array_agg(t.id) as ids, array_agg(t.keys) as keys
+        from (select id, keys from taken where keys is not null order by priority desc, due_at) t
+    ) t
+    cross join lateral jsonb_each_text({schema}.take_slots(t.ids, t.keys)) r
+), parked as (
+    insert into {schema}.held (
+        id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, expires_at,
+        name, args, kwargs, options, payload, reason, barriers, keys, limited_by
+    )
+    select
+        t.id, queue, priority, attempt, retries, crashes,
+        due_at, created_at, expires_at,
+        name, args, kwargs, options, payload, reason, barriers, keys, r.limited_by
+    from taken t join refused r on r.id = t.id
+), claimed as (
+    select * from taken where keys is null or id not in (select id from refused)
 ), held as (
     insert into {schema}.running (
         id, worker_id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, barriers
+        name, args, kwargs, options, payload, barriers, keys
     )
     select
         id, %(worker_id)s, queue, priority,
         attempt + 1, --@start
         retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, barriers
-    from taken
+        name, args, kwargs, options, payload, barriers, keys
+    from claimed
 )
 select
     id, name, args::text, kwargs::text, options::text, payload,
@@ -43,6 +64,6 @@ select
     -- The first test runs once for each claim; while `revoked` is empty, the second one never runs.
     -- `offset 0` keeps the second one an index look-up: without it the planner hashes the whole table.
     exists (select from {schema}.revoked)
-        and exists (select from {schema}.revoked v where v.id = taken.id offset 0) as revoked
-from taken
+        and exists (select from {schema}.revoked v where v.id = claimed.id offset 0) as revoked
+from claimed
 order by priority desc, due_at

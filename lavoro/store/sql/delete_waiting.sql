@@ -12,7 +12,7 @@ with candidate as materialized (
 ), gone as (
     delete from {schema}.waiting w
     where w.ctid = any (array(select tid from candidate where %(cascade)s or not awaited))
-    returning w.id, w.barriers, w.options
+    returning w.id, w.barriers, w.options, w.keys
 ), counted as materialized (
     select {schema}.count_members(array_agg(row(
         id, options->>'task_id', barriers, 'REVOKED',
@@ -20,7 +20,12 @@ with candidate as materialized (
         options
     )::{schema}.ending)) as number
     from gone where barriers is not null or strpos(options::text, '"chain"') > 0 --@count
+), freed as materialized (
+    select
+        {schema}.free_keys(array_agg(id), array_agg(keys)) as keys,
+        {schema}.give_slots(array_agg(keys), false) as slots
+    from gone where keys is not null
 )
-select id, false as awaited from gone cross join counted
+select id, false as awaited from gone cross join counted cross join freed
 union all
 select id, true from candidate where awaited and not %(cascade)s

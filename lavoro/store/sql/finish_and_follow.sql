@@ -15,13 +15,13 @@ with given as materialized (
         %(etas)s::timestamptz[], %(countdowns)s::float8[], %(expires)s::timestamptz[], %(expires_in)s::float8[],
         %(args)s::text[], %(kwargs)s::text[], %(options)s::text[], %(message_payloads)s::bytea[],
         %(barriers)s::text[], %(held_for)s::uuid[], %(expects)s::int4[], %(policies)s::text[], %(blockers)s::text[],
-        %(ancestors)s::text[]
+        %(ancestors)s::text[], %(keys)s::text[]
     ) as x (
         parent,
         id, name, queue, priority, retries,
         eta, countdown, expires_at, expires_in,
         args, kwargs, options, payload,
-        barriers, held_for, expects, policy, blockers, ancestors
+        barriers, held_for, expects, policy, blockers, ancestors, keys
     )
 ), held as materialized (
     -- `= any(array)`: a join of running with unnest() becomes a full scan once statistics call the table empty.
@@ -58,7 +58,7 @@ with given as materialized (
         id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result, result_payload, traceback, children
+        result, result_payload, traceback, children, keys
     )
     select
         d.id,
@@ -68,7 +68,7 @@ with given as materialized (
         d.due_at, d.created_at, d.started_at,
         d.name, d.args, d.kwargs, d.options, d.payload,
         case when g.state = 'IGNORED' then d.progress else g.result::json end,
-        g.payload, g.traceback, g.children::json
+        g.payload, g.traceback, g.children::json, d.keys
     from done d join given g on g.id = d.id
     where g.replaced is not true
 ), replacements as (
@@ -107,7 +107,11 @@ select count(*), (
                 m.name, m.args::json, m.kwargs::json, m.options::json, m.payload,
                 m.barriers::jsonb - array(select jsonb_object_keys(e.shares->(m.id::text))),
                 e.shares->(m.id::text),
-                m.held_for, m.expects, m.policy, m.blockers::uuid[], m.ancestors::jsonb
+                m.held_for, m.expects, m.policy, m.blockers::uuid[], m.ancestors::jsonb,
+                -- A task that goes on under its id keeps its unique key.
+                case when e.replaced and m.id = e.id and e.keys ? 'unique'
+                    then coalesce(m.keys::jsonb, '{}') || jsonb_build_object('unique', e.keys->'unique')
+                    else m.keys::jsonb end
             )::{schema}.message)
             from message m join ended e on e.id = m.parent
         ),
@@ -121,5 +125,11 @@ select count(*), (
             from ended e join given g on g.id = e.id
             where e.shares->'' is not null --@heir
         )
-    )
+    ),
+    {schema}.free_keys(
+        (select array_agg(id) from ended where keys is not null and not replaced),
+        (select array_agg(keys) from ended where keys is not null and not replaced)
+    ),
+    -- Last: other claims and ends wait for the limits.
+    {schema}.give_slots((select array_agg(keys) from ended where keys is not null), true)
 from done

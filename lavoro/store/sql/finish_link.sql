@@ -14,13 +14,13 @@ with done as (
         id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result, result_payload, traceback, children
+        result, result_payload, traceback, children, keys
     )
     select
         id, 'SUCCESS', worker_id, queue, priority, attempt, retries, crashes, %(runtime)s,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        %(result)s::json, %(payload)s, null, %(children)s::json
+        %(result)s::json, %(payload)s, null, %(children)s::json, keys
     from done
 ), heir as materialized (
     select
@@ -55,6 +55,8 @@ select
     case when not exists (select from begun) then {schema}.admit(array[row(
         h.id, h.queue, h.priority, 0, 0, 0,
         h.now, h.now, null,
-        h.name, h.args, h.kwargs, h.options, null, null, h.barriers
-    )::{schema}.waiting], true, false) end
+        h.name, h.args, h.kwargs, h.options, null, null, h.barriers, null
+    )::{schema}.waiting], true, false) end,
+    case when d.keys is not null then {schema}.free_keys(array[d.id], array[d.keys]) end,
+    case when d.keys is not null then {schema}.give_slots(array[d.keys], true) end
 from done d cross join heir h

@@ -11,7 +11,7 @@ with done as (
         id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result, result_payload, traceback, children
+        result, result_payload, traceback, children, keys
     )
     select
         id,
@@ -20,7 +20,7 @@ with done as (
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
         case when %(state)s = 'IGNORED' then progress else %(result)s::json end,
-        %(payload)s, %(traceback)s, %(children)s::json
+        %(payload)s, %(traceback)s, %(children)s::json, keys
     from done
 )
 -- A process that waits for results holds this lock shared. If the lock is free, nothing is notified.
@@ -32,5 +32,7 @@ select
         case when %(state)s = 'IGNORED' then coalesce(state, %(state)s) else %(state)s end,
         case when %(state)s = 'IGNORED' then progress else %(result)s::json end,
         %(payload)s, case when %(state)s <> 'SUCCESS' then options end
-    )::{schema}.ending]) end
+    )::{schema}.ending]) end,
+    case when keys is not null then {schema}.free_keys(array[id], array[keys]) end,
+    case when keys is not null then {schema}.give_slots(array[keys], true) end
 from done

@@ -24,7 +24,7 @@ with given as materialized (
         id, state, worker_id, queue, priority, attempt, retries, crashes, runtime,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result, result_payload, traceback, children
+        result, result_payload, traceback, children, keys
     )
     select
         d.id,
@@ -34,7 +34,7 @@ with given as materialized (
         d.due_at, d.created_at, d.started_at,
         d.name, d.args, d.kwargs, d.options, d.payload,
         case when g.state = 'IGNORED' then d.progress else g.result::json end,
-        g.payload, g.traceback, g.children::json
+        g.payload, g.traceback, g.children::json, d.keys
     from done d join given g on g.id = d.id
     returning id
 ), awaited as materialized (
@@ -65,5 +65,11 @@ select count(*), (
             from given g join done d on d.id = g.id
             where g.state <> 'SUCCESS' and d.counting is null and strpos(d.options::text, '"chain"') > 0
         ) c
-    ))
+    )),
+    {schema}.free_keys(
+        (select array_agg(id) from done where keys is not null),
+        (select array_agg(keys) from done where keys is not null)
+    ),
+    -- Last: other claims and ends wait for the limits.
+    {schema}.give_slots((select array_agg(keys) from done where keys is not null), true)
 from done

@@ -1,7 +1,7 @@
 -- Deletes the waiting tasks of these queues for good; returns how many.
 -- Each counts as revoked where others wait for it.
 with purged as (
-    delete from {schema}.waiting where queue = any (%(queues)s::text[]) returning id, barriers, options
+    delete from {schema}.waiting where queue = any (%(queues)s::text[]) returning id, barriers, options, keys
 ), counted as materialized (
     select {schema}.count_members(array_agg(row(
         id, options->>'task_id', barriers, 'REVOKED',
@@ -9,4 +9,11 @@ with purged as (
     )::{schema}.ending)) as number
     from purged where barriers is not null or strpos(options::text, '"chain"') > 0 --@count
 )
-select count(*), (select number from counted) from purged
+select
+    count(*),
+    (select number from counted),
+    {schema}.free_keys(
+        array_agg(id) filter (where keys is not null), array_agg(keys) filter (where keys is not null)
+    ),
+    {schema}.give_slots(array_agg(keys) filter (where keys is not null), false)
+from purged

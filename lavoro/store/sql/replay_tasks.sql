@@ -42,7 +42,8 @@ with chosen as materialized (
     select {schema}.admit(array_agg(row(
         id, queue, priority, attempt, 0, 0,
         clock_timestamp(), least(created_at, clock_timestamp()), null,
-        name, args, kwargs, options, payload, 'replayed', (select barriers from reopened)->(id::text)
+        name, args, kwargs, options, payload, 'replayed', (select barriers from reopened)->(id::text),
+        nullif(keys - 'unique', '{}')
     )::{schema}.waiting order by id), false, false)
     from gone --@again
     having count(*) > 0

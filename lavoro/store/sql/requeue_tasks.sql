@@ -27,7 +27,7 @@ with given as materialized (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason, barriers
+        name, args, kwargs, options, payload, reason, barriers, keys
     )
     select
         r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority),
@@ -50,7 +50,8 @@ with given as materialized (
         coalesce(g.options::json, r.options),
         coalesce(g.payload, case when g.args is null then r.payload end),
         g.reason,
-        r.barriers --@kept
+        r.barriers, --@kept
+        r.keys
     from requeued r join given g
     on g.id = r.id --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
@@ -61,4 +62,8 @@ with given as materialized (
     -- "back" makes claimers scan below their lower bounds: a requeued task may be older than their last claim.
     select count(pg_notify('{prefix}_wake', 'back:' || q.queue)) from (select distinct queue from stored) q
 )
-select count(*), (select * from woken) from requeued
+select
+    count(*),
+    (select * from woken),
+    {schema}.give_slots((select array_agg(keys) from requeued where keys is not null), true)
+from requeued

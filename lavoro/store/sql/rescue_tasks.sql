@@ -42,7 +42,7 @@ with lost as (
         id, state, worker_id, queue, priority, attempt, retries, crashes,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result
+        result, keys
     )
     select
         id, case when error = 'TaskRevokedError' then 'REVOKED' else 'FAILURE' end,
@@ -54,7 +54,8 @@ with lost as (
             when error = 'TimeLimitExceeded' then %(reason)s
             when options->>'acks_late' = 'false' then b.reason || '; with acks_late=False it starts only once'
             else b.reason || '; it was running at ' || crashes + 1 || ' such ends of a worker (lavoro_max_crashes)'
-            end))
+            end)),
+        keys
     from decided cross join recorded b
     where error is not null
     returning id, name, state, options, result
@@ -66,7 +67,7 @@ with lost as (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason, barriers
+        name, args, kwargs, options, payload, reason, barriers, keys
     )
     select
         id, queue, priority, attempt - %(by_order)s::int, retries,
@@ -80,7 +81,8 @@ with lost as (
         end,
         least(created_at, clock_timestamp()), expires_at,
         name, args, kwargs, options, payload, (select reason from recorded),
-        barriers --@kept
+        barriers, --@kept
+        keys
     from decided
     where error is null --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.
@@ -108,4 +110,10 @@ select
     ),
     (select * from woken),
     (select * from told),
-    (select * from counted)
+    (select * from counted),
+    {schema}.free_keys(
+        (select array_agg(id) from decided where keys is not null and error is not null),
+        (select array_agg(keys) from decided where keys is not null and error is not null)
+    ),
+    -- Last: other claims and ends wait for the limits.
+    {schema}.give_slots((select array_agg(keys) from decided where keys is not null), true)

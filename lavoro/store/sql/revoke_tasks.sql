@@ -13,13 +13,13 @@ with wanted as materialized (
         id, state, queue, priority, attempt, retries, crashes,
         due_at, created_at,
         name, args, kwargs, options, payload,
-        result
+        result, keys
     )
     select
         id, 'REVOKED', queue, priority, attempt, retries, crashes,
         due_at, created_at,
         name, args, kwargs, options, payload,
-        '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}'
+        '{"exc_type":"TaskRevokedError","exc_module":"lavoro.exceptions","exc_message":["revoked"]}', keys
     from taken --@outcome
     returning id, result
 ), counted as materialized (
@@ -40,6 +40,11 @@ with wanted as materialized (
         -- One index look-up for each id, never a join.
         and (select count(*) from {schema}.finished f where f.id = wanted.id) = 0
     on conflict (id) do nothing
+), freed as materialized (
+    select
+        {schema}.free_keys(array_agg(id), array_agg(keys)) as keys,
+        {schema}.give_slots(array_agg(keys), false) as slots
+    from taken where keys is not null
 ), told as materialized (
     -- Many ids in one notification, which has 8,000 bytes.
     select count(pg_notify('{prefix}_done', page.ids)) from (
@@ -48,6 +53,6 @@ with wanted as materialized (
     ) page
 )
 select 'ended' as fate, id, null::bigint as worker_id, null as told
-from ended cross join counted cross join told
+from ended cross join counted cross join freed cross join told
 union all
 select 'asked', id, worker_id, pg_notify('{prefix}_wake', 'cancel:' || worker_id || ':' || id)::text from asked

@@ -15,6 +15,7 @@ from lavoro.store.notifications import (
     Ended,
     Later,
     Lease,
+    Limits,
     Schedules,
     Unhandled,
     read,
@@ -37,6 +38,8 @@ class Heard(NamedTuple):
     """A task was ended from outside, which a child may run."""
     schedules: Callable[[], object]
     """Schedules have changed, or may have."""
+    limits: Callable[[], object]
+    """A limit holds tasks that come back when time has passed, or may do so."""
     command: Callable[[str | None], object]
     """A command was sent to a node; None: perhaps one to this node."""
 
@@ -46,7 +49,7 @@ class NotificationRouter:
 
     def __init__(self, database: Database, children: Children, heard: Heard) -> None:
         self._children, self._renew = children, heard.renew
-        self._schedules, self._command = heard.schedules, heard.command
+        self._schedules, self._limits, self._command = heard.schedules, heard.limits, heard.command
         self._pass_on: dict[type, Callable[[Any], object]] = {
             Due: self._wake,
             Later: self._wake,
@@ -55,6 +58,7 @@ class NotificationRouter:
             Ended: heard.interrupt,
             Unhandled: lambda ended: heard.handle() if ended.queue in self.queues else None,
             Schedules: lambda changed: heard.schedules(),
+            Limits: lambda held: heard.limits(),
             Command: lambda command: heard.command(command.node),
             Lease: lambda lease: heard.expect_expiry(lease.seconds),
         }
@@ -93,6 +97,7 @@ class NotificationRouter:
             self._tell_sleeping(listening=True)
             self._renew()
             self._schedules()
+            self._limits()
             self._command(None)
             self._wake_all(Back(""))
         elif (notification := read(payload)) is not None:

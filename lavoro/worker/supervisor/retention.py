@@ -7,9 +7,10 @@ import time
 from functools import partial
 
 from lavoro.runtime.service import jitter
-from lavoro.store import commands, entries, events, history, members, workers
+from lavoro.store import commands, entries, events, history, limits, members, workers
 from lavoro.store.schema import partitions
 from lavoro.store.tx import Tx
+from lavoro.text.plural import counted
 from lavoro.worker.supervisor.duty import Duty
 
 logger = logging.getLogger("lavoro.worker")
@@ -46,9 +47,18 @@ class Retention(Duty):
         if (kept := self._kept.get("finished_success")) is not None:
             self.attempt(tx, "to forget old barriers", partial(members.forget_old, kept=kept))
         self.attempt(tx, "to forget old events", events.forget)
+        self.attempt(tx, "to forget old limits and unique keys", limits.forget)
+        self.attempt(tx, "to count the tasks of limits anew", self._recount)
         forget = partial(workers.forget_old, kept=self._kept["attempt"])
         self.attempt(tx, "to forget old workers and revokes", forget)
         self.attempt(tx, "to forget old parts of the history", history.forget)
+
+    def _recount(self, tx: Tx) -> None:
+        if wrong := limits.recount(tx):
+            logger.error(
+                "%s had a wrong count of running tasks, and got the right one: was a table changed by hand?",
+                counted(wrong, "limit"),
+            )
 
     def _retain_table(self, tx: Tx, *, table: str, kept: float) -> None:
         made = partitions.make_ahead(tx, {table: kept})

@@ -99,7 +99,7 @@ class Supervisor:
             upkeep.renew, upkeep.expect_expiry,
             handle=lambda: self._loop.post(leases.handlers.call),
             interrupt=lambda ended: self._loop.post(lambda: leases.interrupt(ended)),
-            schedules=ticking.changed, command=commands.look,
+            schedules=ticking.changed, limits=upkeep.limits_hold, command=commands.look,
         )  # fmt: skip
         notifications = NotificationRouter(database, children, heard)
         notifications.queues = config.queues

@@ -52,9 +52,10 @@ class Upkeep(Service):
         )
         self.renewal = LeaseRenewal(terms.lease, hooks, rescuer=self.rescuer, clock=clock)
         self.errands = Errands()
-        held, retention = HeldTasks(hooks.rescued), Retention(terms.node, terms.retention)
+        self.held = HeldTasks(hooks.rescued)
         self.duties: tuple[Duty, ...] = (
-            self.renewal, self.rescuer, clock, held, retention, History(), self.errands,
+            self.renewal, self.rescuer, clock, self.held, Retention(terms.node, terms.retention), History(),
+            self.errands,
         )  # fmt: skip
         self._session = Session(
             database, "lavoro-upkeep", patience=max(5.0, terms.lease / RENEWALS), lost=self.renewal.renew
@@ -92,6 +93,11 @@ class Upkeep(Service):
     def expect_expiry(self, seconds: float) -> None:
         """Take in that a lease expires in so many seconds unless it is renewed."""
         self.rescuer.expect_expiry(seconds)
+        self.wake()
+
+    def limits_hold(self) -> None:
+        """Take in that a limit holds tasks which come back when time has passed."""
+        self.held.limits_hold()
         self.wake()
 
     @property

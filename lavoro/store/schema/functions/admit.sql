@@ -19,6 +19,7 @@ begin
                 select t.* from unnest(tasks) t
                 where t.queue = lane.queue and t.priority = lane.priority and t.due_at <= clock_timestamp()
                     and t.payload is null and t.expires_at is null and t.attempt = 0 and t.retries = 0
+                    and t.keys is null
                 limit 10
             loop
                 exit when not {schema}.assign(task);
@@ -35,12 +36,12 @@ begin
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason, barriers
+        name, args, kwargs, options, payload, reason, barriers, keys
     )
     select
         t.id, t.queue, t.priority, t.attempt, t.retries, t.crashes,
         t.due_at, t.created_at, t.expires_at,
-        t.name, t.args, t.kwargs, t.options, t.payload, t.reason, t.barriers
+        t.name, t.args, t.kwargs, t.options, t.payload, t.reason, t.barriers, t.keys
     from unnest(tasks) t
     where assigned is null or not t.id = any (assigned)
     -- One of two tasks with the same id is enough, and both are counted.

@@ -25,20 +25,22 @@ begin
             id, state, queue, priority, attempt, retries, crashes,
             due_at, created_at,
             name, args, kwargs, options, payload,
-            result, result_payload
+            result, result_payload, keys
         )
         select
             g.id, p_state, g.queue, g.priority, g.attempt, g.retries, g.crashes,
             g.due_at, g.created_at,
             g.name, g.args, g.kwargs, g.options, g.payload,
-            p_result, p_payload
+            p_result, p_payload, g.keys
         from gone g where p_stored
+    ), freed as materialized (
+        select {schema}.free_keys(array_agg(g.id), array_agg(g.keys)) from gone g where g.keys ? 'unique'
     )
     select array_agg(row(
         g.id, g.options->>'task_id', g.barriers, p_state, p_result, p_payload,
         case when p_state <> 'SUCCESS' then g.options end
     )::{schema}.ending)
-    from gone g into ends;
+    from gone g cross join freed into ends;
     perform pg_notify('{prefix}_done', e.id::text) from unnest(ends) e where p_stored;
     perform {schema}.count_members(ends); --@held
     return array(select e.id from unnest(ends) e);

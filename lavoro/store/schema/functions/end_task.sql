@@ -32,13 +32,13 @@ begin
         id, state, worker_id, queue, priority, attempt, retries, crashes,
         due_at, created_at, started_at,
         name, args, kwargs, options, payload,
-        result, result_payload
+        result, result_payload, keys
     )
     values (
         gone.id, p_state, gone.worker_id, gone.queue, gone.priority, gone.attempt, gone.retries, gone.crashes,
         gone.due_at, gone.created_at, gone.started_at,
         gone.name, gone.args, gone.kwargs, gone.options, gone.payload,
-        p_result, p_payload
+        p_result, p_payload, gone.keys
     );
     if p_state = 'FAILURE' then
         insert into {schema}.unhandled (id, name) values (gone.id, gone.name) on conflict (id) do nothing;
@@ -59,7 +59,7 @@ begin
                 m.due_at, m.countdown, m.expires_at, m.expires_in,
                 m.name, m.args, m.kwargs, m.options, m.payload,
                 m.barriers, shares->(m.id::text),
-                m.held_for, m.expects, m.policy, m.blockers, m.ancestors
+                m.held_for, m.expects, m.policy, m.blockers, m.ancestors, m.keys
             )::{schema}.message)
             from unnest(p_messages) m
         ),
@@ -68,6 +68,8 @@ begin
             case when p_state <> 'SUCCESS' then gone.options end
         )::{schema}.ending]
     );
+    perform {schema}.free_keys(array[gone.id], array[gone.keys]) where gone.keys is not null;
+    perform {schema}.give_slots(array[gone.keys], gone.worker_id is not null) where gone.keys is not null;
     return true;
 end $$;
 

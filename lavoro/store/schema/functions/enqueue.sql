@@ -30,7 +30,7 @@ create or replace function {schema}.enqueue(
             eta, countdown, null, null,
             name, args, nullif(kwargs::text, '{}'), null, null,
             null, null,
-            id, null, failure_policy, blockers, null
+            id, null, failure_policy, blockers, null, null
         )::{schema}.message,
         wake
     ) where coalesce(blockers, '{}') <> '{}' or failure_policy is distinct from 'fail';

@@ -36,14 +36,16 @@ begin
             id, state, queue, priority, attempt, retries, crashes,
             due_at, created_at,
             name, args, kwargs, options, payload,
-            result
+            result, keys
         )
         select
             g.id, 'FAILURE', g.queue, g.priority, g.attempt, g.retries, g.crashes,
             g.due_at, g.created_at,
             g.name, g.args, g.kwargs, g.options, g.payload,
-            g.error
+            g.error, g.keys
         from gone g
+    ), freed as materialized (
+        select {schema}.free_keys(array_agg(g.id), array_agg(g.keys)) from gone g where g.keys ? 'unique'
     ), told as (
         select count(pg_notify('{prefix}_done', g.id::text))
             + count(pg_notify('{prefix}_wake', 'unhandled:' || g.queue)) as number
@@ -53,7 +55,7 @@ begin
         on conflict (id) do nothing
     )
     select array_agg(row(g.id, g.options->>'task_id', g.barriers, 'FAILURE', g.error, null, g.options)::{schema}.ending)
-    from gone g
+    from gone g cross join freed
     where (select number from told) > 0
     into ended;
     return ended;

@@ -13,7 +13,8 @@ begin
         select key.barrier::uuid as barrier, array_agg(m.place) as places
         from unnest(p_messages) with ordinality m (
             id, queue, priority, attempt, retries, due_at, countdown, expires_at, expires_in, name, args, kwargs,
-            options, payload, barriers, inherited, held_for, expects, policy, blockers, ancestors, place
+            options, payload, barriers, inherited, held_for, expects, policy, blockers, ancestors, keys,
+            place
         )
         cross join lateral jsonb_each(m.barriers) key (barrier, index)
         where case

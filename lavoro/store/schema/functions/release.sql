@@ -24,7 +24,7 @@ begin
         greatest(f.due_at, clock_timestamp() + coalesce(f.countdown, 0) * interval '1 second'),
         least(f.created_at, clock_timestamp()),
         coalesce(f.expires_at, clock_timestamp() + f.expires_in * interval '1 second'),
-        f.name, f.args, f.kwargs, f.options, f.payload, f.reason, f.barriers
+        f.name, f.args, f.kwargs, f.options, f.payload, f.reason, f.barriers, f.keys
     )::{schema}.waiting)
     from freed f into tasks;
     if tasks is null then

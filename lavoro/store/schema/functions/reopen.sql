@@ -89,12 +89,12 @@ begin
         ), stored as (
             insert into {schema}.held (
                 id, queue, priority, attempt, retries, crashes, due_at, created_at,
-                name, args, kwargs, options, payload, reason, barrier
+                name, args, kwargs, options, payload, reason, barrier, keys
             )
             select
                 g.id, g.queue, g.priority, g.attempt, g.retries, g.crashes, g.due_at,
                 least(g.created_at, clock_timestamp()), g.name, g.args, g.kwargs, g.options, g.payload,
-                'replayed', g.barrier
+                'replayed', g.barrier, nullif(g.keys - 'unique', '{}')
             from gone g
             on conflict (id) do nothing
             returning id

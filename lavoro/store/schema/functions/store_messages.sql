@@ -71,13 +71,14 @@ begin
         id, queue, priority, attempt, retries,
         due_at, expires_at,
         name, args, kwargs, options, payload,
-        barriers, barrier, countdown, expires_in
+        barriers, barrier, countdown, expires_in, keys
     )
     select
         m.id, m.queue, m.priority, coalesce(m.attempt, 0), m.retries,
         coalesce(m.due_at, clock_timestamp()), m.expires_at,
         m.name, m.args, m.kwargs, m.options, m.payload,
-        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}'), m.held_for, m.countdown, m.expires_in
+        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}'), m.held_for, m.countdown, m.expires_in,
+        m.keys
     from unnest(messages) m where m.held_for is not null and m.expects > 0;
     select array_agg(row(
         m.id, m.queue, m.priority, coalesce(m.attempt, 0), m.retries, 0,
@@ -85,7 +86,7 @@ begin
         clock_timestamp(),
         coalesce(m.expires_at, clock_timestamp() + m.expires_in * interval '1 second'),
         m.name, m.args, m.kwargs, m.options, m.payload, null,
-        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}')
+        nullif(coalesce(m.barriers, '{}') || coalesce(m.inherited, '{}'), '{}'), m.keys
     )::{schema}.waiting)
     from unnest(messages) m where m.held_for is null or m.expects = 0
     into tasks;

@@ -125,11 +125,8 @@ def test_a_key_that_cannot_be_made_is_refused(app: Lavoro, rows: Rows, options: 
 
 
 def test_the_decorator_refuses_what_is_no_limit(app: Lavoro) -> None:
-    @app.task(limits=["tenant"])
-    def greet() -> None: ...
-
     with pytest.raises(ImproperlyConfigured, match="limits must be a Limit or a Rate"):
-        app.finalize()
+        app.task(limits=["tenant"])(lambda: None)
 
 
 @pytest.mark.parametrize("made", [

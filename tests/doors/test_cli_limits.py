@@ -34,7 +34,9 @@ def tx(app: Lavoro) -> Iterator[Tx]:
 
 
 @pytest.fixture
-def run(app: Lavoro, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(app: Lavoro, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
     def run(*arguments: str) -> tuple[int, str, str]:
         code = run_for(app, arguments)
         said = capsys.readouterr()

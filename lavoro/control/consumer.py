@@ -1,4 +1,4 @@
-"""What commands of an application find as `state.consumer`: the parts of a worker that Celery's commands use."""
+"""The parts of a worker that commands of an application find as `state.consumer`, as in Celery."""
 
 from __future__ import annotations
 

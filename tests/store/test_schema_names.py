@@ -92,7 +92,8 @@ def test_queues_and_doctor(database: Database, tx: Tx) -> None:
     assert (odd.scheduled, odd.paused) == (1, True)
     exam = doctor.Exam(tx=tx, retention=partitions.DEFAULT_RETENTION, backlog=1e6)
     [resume] = [finding.repair for finding in doctor.examine(exam) if finding.which == "odd"]
-    tx.connection.execute(resume.encode())
+    assert resume.endswith("resume odd")
+    queues.resume(database, ["odd"])
     assert not next(status.paused for status in queues.queue_status(database) if status.queue == "odd")
     assert queues.purge(database, ["odd"]).deleted == 1
 

@@ -2,7 +2,10 @@
 select
     extract(epoch from t.due_at - statement_timestamp())::float8, t.due_at,
     exists (select from {schema}.revoked r where r.id = t.id),
-    (select extract(epoch from statement_timestamp() - q.paused_at)::float8 from {schema}.queue q where q.name = t.queue),
+    (
+        select extract(epoch from statement_timestamp() - q.paused_at)::float8 from {schema}.queue q
+        where q.name = t.queue
+    ),
     (select count(*) from (
         select from {schema}.waiting w
         where w.queue = t.queue and w.due_at <= statement_timestamp()

@@ -1,4 +1,5 @@
--- Waiting tasks by queue: how many are due and how many are for later, up to `most` of each lane, and the first due time.
+-- Waiting tasks by queue: how many are due and how many are for later, up to `most` of each lane, and the first due
+-- time.
 -- It jumps through the claim index from lane to lane, `lanes` of them at most: a lane is a queue with a priority.
 with recursive lane as (
     (select w.queue, w.priority, 1 as number from {schema}.waiting w order by w.queue, w.priority desc limit 1)
@@ -57,7 +58,8 @@ select n.queue, coalesce(w.ready, 0), coalesce(w.later, 0), coalesce(h.tasks, 0)
     case when w.due_at <= statement_timestamp() then extract(epoch from statement_timestamp() - w.due_at)::float8 end,
     exists (select from {schema}.queue q where q.name = n.queue and q.paused_at is not null),
     exists (select from {schema}.worker l
-        where l.stopped_at is null and l.expires_at > statement_timestamp() and not l.quiet and n.queue = any (l.queues))
+        where l.stopped_at is null and l.expires_at > statement_timestamp() and not l.quiet
+            and n.queue = any (l.queues))
 from named n
 left join waiting w on w.queue = n.queue
 left join held h on h.queue = n.queue

@@ -406,6 +406,7 @@ def test_the_help_of_the_worker_is_in_groups(folder: Path) -> None:
         "How it runs tasks",
         "How long it lives",
         "What it says",
+        "Where it runs",
         "Who it is",
         "Other options",
     ]
@@ -474,7 +475,6 @@ def test_verbs_of_celery_and_misspelt_ones(folder: Path) -> None:
         ("graph", "AsyncResult.graph has the tasks that a task led to"),
         ("flower", "lavoro flower: "),
         ("logtool", "lavoro logtool: it read logs of Celery"),
-        ("multi", "several workers are several commands"),
         ("wroker", "no such command 'wroker': did you mean 'worker'?"),
     ):
         refuses(lavoro(folder, "-A", "shop", verb, "-l", "info"), words, "see lavoro --help", code=2)

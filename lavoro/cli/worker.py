@@ -74,6 +74,7 @@ class _Worker(Grouped):
         "How it runs tasks": ("autoscale", "soft_time_limit", "prefetch_multiplier", "disable_prefetch"),
         "How long it lives": ("drain", "max_tasks", "grace", "max_memory_per_child"),
         "What it says": ("task_events", "task_events", "logfile", "log_format", "pidfile", "liveness_file"),
+        "Where it runs": ("detach",),
         "Who it is": ("uid", "gid", "umask"),
     }
 

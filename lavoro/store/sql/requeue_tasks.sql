@@ -27,7 +27,7 @@ with given as materialized (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason, barriers, keys
+        name, args, kwargs, options, payload, reason, keys, barriers
     )
     select
         r.id, coalesce(g.queue, r.queue), coalesce(g.priority, r.priority),
@@ -50,8 +50,8 @@ with given as materialized (
         coalesce(g.options::json, r.options),
         coalesce(g.payload, case when g.args is null then r.payload end),
         g.reason,
-        r.barriers, --@kept
-        r.keys
+        r.keys,
+        r.barriers --@kept
     from requeued r join given g
     on g.id = r.id --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.

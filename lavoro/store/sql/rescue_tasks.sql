@@ -67,7 +67,7 @@ with lost as (
     insert into {schema}.waiting (
         id, queue, priority, attempt, retries, crashes,
         due_at, created_at, expires_at,
-        name, args, kwargs, options, payload, reason, barriers, keys
+        name, args, kwargs, options, payload, reason, keys, barriers
     )
     select
         id, queue, priority, attempt - %(by_order)s::int, retries,
@@ -81,8 +81,8 @@ with lost as (
         end,
         least(created_at, clock_timestamp()), expires_at,
         name, args, kwargs, options, payload, (select reason from recorded),
-        barriers, --@kept
-        keys
+        keys,
+        barriers --@kept
     from decided
     where error is null --@requeue
     -- A call may have reused the id meanwhile: one of the two tasks is enough.

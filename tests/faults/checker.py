@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from tests.faults import barriers, resources, ticks
+from tests.faults import barriers, keys, resources, ticks
 from tests.faults.history import History, Rules, Story, Transition
 from tests.faults.ledger import Entry, sha
 from tests.faults.violation import Violation
@@ -151,6 +151,7 @@ _STEPS: dict[frozenset[tuple[str, str]], str] = {
     frozenset({("held", "I")}): "held back",
     frozenset({("held", "I"), ("held", "U")}): "held back",
     frozenset({("held", "U")}): "marked while it was held",
+    frozenset({("waiting", "D"), ("held", "I")}): "held by a limit",
     frozenset({("held", "D"), ("waiting", "I")}): "released",
     frozenset({("held", "D"), ("running", "I")}): "released and assigned",
     frozenset({("held", "D"), ("finished", "I")}): "ended while it was held",
@@ -168,6 +169,7 @@ _FROM = {
     "sent": "nowhere", "assigned": "nowhere", "claimed": "waiting", "finished": "running", "requeued": "running",
     "revoked": "waiting", "marked": "running", "postponed": "waiting", "forgotten": "finished",
     "purged": "waiting", "purged while it was held": "held", "held back": "nowhere",
+    "held by a limit": "waiting",
     "marked while it was held": "held", "released": "held", "released and assigned": "held",
     "ended while it was held": "held", "replaced by a held one": "running", "given up": "nowhere",
     "sent past its barrier": "nowhere", "assigned past its barrier": "nowhere", "replayed": "finished",
@@ -176,6 +178,7 @@ _TO = {
     "sent": "waiting", "assigned": "running", "claimed": "running", "finished": "finished", "requeued": "waiting",
     "revoked": "finished", "marked": "running", "postponed": "waiting", "forgotten": "nowhere",
     "purged": "nowhere", "purged while it was held": "nowhere", "held back": "held",
+    "held by a limit": "held",
     "marked while it was held": "held", "released": "waiting", "released and assigned": "running",
     "ended while it was held": "finished", "replaced by a held one": "held", "given up": "finished",
     "sent past its barrier": "waiting", "assigned past its barrier": "running", "replayed": "waiting",
@@ -330,6 +333,7 @@ PER_RUN: dict[str, Callable[[History], Iterable[Violation]]] = {
     "I11": limits,
     "I12": resources.bounded,
     "I13": resources.no_busy_loop,
+    "I16": keys.kept,
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from lavoro.store import changing, statements, tasks
 from lavoro.store.schema.migrate import functions
 from lavoro.store.workers import Ending
-from tests.faults import canvases
+from tests.faults import canvases, limited
 from tests.faults.plugin.rig_changes import with_another_line
 from tests.faults.stage import Stage
 
@@ -310,6 +310,19 @@ MUTANTS = [
         "of two marks on a task the first is lost", "I10", canvases.steps_block,
         "mark_ancestor", "merged", "|| jsonb_build_object(key, p_marks)",
     ),
+    Mutant(
+        "a limit has room for all", "I16", limited.one_after_the_other, "take_slots", "room", "if false then"
+    ),
+    Mutant(
+        "a slot is given back twice", "I16", limited.one_of_two_ends,
+        "give_slots", "give", "taken = greatest(0, l.taken - 2 * f.number),",
+    ),
+    Mutant(
+        "the slot of a task that ends alone is lost", "I16", limited.one_after_the_other, "finish_task", "slots", "null"
+    ),
+    Mutant("the slots of a batch are lost", "I16", limited.together, "finish_tasks", "slots", "null"),
+    Mutant("the slot of a retry is lost", "I16", limited.tried_again, "requeue_tasks", "slots", "null"),
+    Mutant("the slot of a lost worker is lost", "I16", limited.lost, "rescue_tasks", "slots", "null"),
 ]  # fmt: skip
 
 

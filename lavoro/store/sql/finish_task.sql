@@ -34,5 +34,5 @@ select
         %(payload)s, case when %(state)s <> 'SUCCESS' then options end
     )::{schema}.ending]) end,
     case when keys is not null then {schema}.free_keys(array[id], array[keys]) end,
-    case when keys is not null then {schema}.give_slots(array[keys], true) end
+    case when keys is not null then {schema}.give_slots(array[keys], true) end --@slots
 from done

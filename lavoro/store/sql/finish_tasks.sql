@@ -71,5 +71,5 @@ select count(*), (
         (select array_agg(keys) from done where keys is not null)
     ),
     -- Last: other claims and ends wait for the limits.
-    {schema}.give_slots((select array_agg(keys) from done where keys is not null), true)
+    {schema}.give_slots((select array_agg(keys) from done where keys is not null), true) --@slots
 from done

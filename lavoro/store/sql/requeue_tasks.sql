@@ -65,5 +65,5 @@ with given as materialized (
 select
     count(*),
     (select * from woken),
-    {schema}.give_slots((select array_agg(keys) from requeued where keys is not null), true)
+    {schema}.give_slots((select array_agg(keys) from requeued where keys is not null), true) --@slots
 from requeued

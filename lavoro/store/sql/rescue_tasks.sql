@@ -116,4 +116,4 @@ select
         (select array_agg(keys) from decided where keys is not null and error is not null)
     ),
     -- Last: other claims and ends wait for the limits.
-    {schema}.give_slots((select array_agg(keys) from decided where keys is not null), true)
+    {schema}.give_slots((select array_agg(keys) from decided where keys is not null), true) --@slots

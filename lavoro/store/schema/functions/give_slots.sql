@@ -25,7 +25,9 @@ begin
             ) l
         )
         update {schema}.limit_state l
-        set taken = greatest(0, l.taken - case when p_ran then f.number else 0 end), used_at = clock_timestamp()
+        set
+            taken = greatest(0, l.taken - case when p_ran then f.number else 0 end), --@give
+            used_at = clock_timestamp()
         from locked f
         where l.key = f.key
         returning l.key, l.holds, f.number

@@ -50,7 +50,7 @@ begin
             from unnest(p_ids, p_keys) with ordinality t (id, keys, number) order by t.number
         loop
             foreach place in array task.places loop
-                if spent[place] >= room[place] then
+                if spent[place] >= room[place] then --@room
                     refused := refused || jsonb_build_object(task.id, limits[place]);
                     refusing[place] := true;
                     task.id := null;

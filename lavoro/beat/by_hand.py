@@ -15,6 +15,7 @@ from lavoro.store import entries, schedules
 from lavoro.store.entries import LockedSchedule, StoredSchedule
 from lavoro.store.schedules import Tick
 from lavoro.store.tx import Tx
+from lavoro.store.uniques import Holders
 
 BY_HAND, BACKFILLED = "run by hand", "backfilled"
 _INSTANT = dt.timedelta(microseconds=1)
@@ -66,11 +67,17 @@ def run(app: Any, tx: Tx, found: LockedSchedule, code: Entry | None, *, overlap:
         at += _INSTANT
     if meets and rule == "cancel":
         app.revoke(str(found.stored.last_task_id), terminate=True)
-    app.publish(outbox.messages, connection=tx.connection, signed=True)
+    _check_stored(app.publish(outbox.messages, connection=tx.connection, signed=True), name)
     if id is not None:
         entries.note_run(tx, name, id)
     shown += outbox.shown
     return result
+
+
+def _check_stored(holders: Holders | None, name: str) -> None:
+    """Raise ``ScheduleError`` if a task was not sent because another one holds its unique key."""
+    for holder in (holders or {}).values():
+        raise ScheduleError(f"the task of {name!r} is unique, and the task {holder} holds its key: wait for its end")
 
 
 def backfill(
@@ -92,7 +99,7 @@ def backfill(
     _keep_rest(app, tx, found, code, wanted)
     if entries.replace_ticks(tx, stored.name, wanted.times, ids, reason=BACKFILLED) < len(wanted.times):
         raise ScheduleError(f"ticks of {stored.name!r} were recorded by others at the same time: repeat the backfill")
-    app.publish(messages, connection=tx.connection, signed=True)
+    _check_stored(app.publish(messages, connection=tx.connection, signed=True), stored.name)
     if last is not None:
         entries.note_run(tx, stored.name, last)
     return wanted._replace(results=tuple(results))

@@ -23,6 +23,7 @@ from lavoro.store.entries import StoredSchedule
 from lavoro.store.errors import LOST, first_line
 from lavoro.store.schedules import Advance, Due, Served, Tick
 from lavoro.store.tx import Tx
+from lavoro.store.uniques import Holders
 from lavoro.text.printable import cut, described, told
 
 logger = logging.getLogger("lavoro.beat")
@@ -170,7 +171,9 @@ def _publish(app: Any, tx: Tx, sent: list[ComposedTick]) -> None:
         return
     try:
         with tx.connection.transaction():
-            app.publish(messages, connection=tx.connection, signed=True)
+            holders = app.publish(messages, connection=tx.connection, signed=True) or {}
+            for ready in sent:
+                _skip_held(tx, ready, holders)
     except Exception as error:
         if isinstance(error.__cause__ or error, LOST):  # also a conflict: the next look repeats all of it
             raise
@@ -179,6 +182,14 @@ def _publish(app: Any, tx: Tx, sent: list[ComposedTick]) -> None:
             return
         for ready in sent:
             _publish(app, tx, [ready])
+
+
+def _skip_held(tx: Tx, ready: ComposedTick, holders: Holders) -> None:
+    """Record that a tick was skipped because another task holds the unique key of its task."""
+    for message in ready.messages:
+        if (holder := holders.get(message.id)) is not None:
+            reason = f"the task {holder} holds the unique key of {message.name}"
+            tx.execute("skip_tick", {"schedule": ready.tick.schedule, "due_at": ready.tick.due_at, "reason": reason})
 
 
 def _fail(tx: Tx, tick: Tick, error: Exception) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from lavoro.calling.publish_signals import Announcement, tell_published
 from lavoro.calling.transactions import joined, joining
 from lavoro.protocol.message import Message
+from lavoro.store.uniques import are_unique
 
 HOW = ("connection", "retry", "retry_policy")
 """The options that say how messages are published."""
@@ -25,6 +26,15 @@ class Outbox:
         self.messages: list[Message] = []
         self.shown: list[Announcement] = []
 
+    def refuse_unique(self) -> None:
+        """Raise ``ValueError`` if a message is unique: the others would wait for a task that is not stored."""
+        for message in self.messages:
+            if are_unique([message]):
+                raise ValueError(
+                    f"{message.name} is unique, and cannot be part of a chain, group or chord: send it alone, or with"
+                    " unique=False"
+                )
+
 
 @contextlib.contextmanager
 def gathered(app: Any, how: Mapping[str, Any] = _USUAL) -> Iterator[None]:
@@ -35,6 +45,7 @@ def gathered(app: Any, how: Mapping[str, Any] = _USUAL) -> Iterator[None]:
         return
     with composed(app) as outbox:
         yield
+    outbox.refuse_unique()
     if outbox.messages:
         app.publish(outbox.messages, signed=True, **how)
         if how.get("connection") is None and outer is None:

@@ -86,4 +86,5 @@ def _builder(app: Any, task: Any) -> MessageBuilder | None:
     if binding.sends_itself or binding.names_itself or task.__models__ is not None:
         return None
     builder: MessageBuilder | None = app.site.builders.usual(task)
-    return builder if builder is not None and builder.serializer == "json" and builder.place is None else None
+    plain = builder is not None and builder.serializer == "json" and builder.place is None and builder.keys is None
+    return builder if plain else None

@@ -17,7 +17,7 @@ from lavoro.canvas.signature import maybe_signature
 from lavoro.exceptions import NotRegistered
 from lavoro.protocol.ids import task_uuid, uuid7
 from lavoro.protocol.message import Message
-from lavoro.protocol.place import Follow
+from lavoro.protocol.place import Follow, Place
 from lavoro.states import FAILURE, SUCCESS
 from lavoro.text.printable import described
 
@@ -112,7 +112,7 @@ def inherited(options: Options, messages: Sequence[Message]) -> tuple[tuple[Mess
     *others, heir = messages
     if heir.place is not None and heir.place.barriers == barriers_of(options):
         place = heir.place._replace(barriers=None)
-        heir = heir._replace(place=place if place.held_for is not None else None)
+        heir = heir._replace(place=None if place == Place() else place)
     return (*others, heir), heir.id
 
 
@@ -135,6 +135,7 @@ def _call(app: Any, request: Any, calls: Sequence[Call], args: tuple[Any, ...]) 
 def _composed(app: Any, request: Any, calls: Sequence[Call], args: tuple[Any, ...]) -> tuple[Message, ...]:
     with composed(app) as outbox:
         _call(app, request, calls, args)
+    outbox.refuse_unique()
     tell_published(outbox.shown)
     return tuple(outbox.messages)
 

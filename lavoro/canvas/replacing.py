@@ -64,6 +64,7 @@ def replaced(app: Any, request: Any, signature: Any) -> Any:
         return signature.apply().get(disable_sync_subtasks=False)
     with composed(app) as outbox:
         signature.apply_async()
+    outbox.refuse_unique()
     tell_published(outbox.shown)
     messages, heir = inherited(request.options, outbox.messages)
     raise Replaced(Follow(messages, heir, replaced=True))

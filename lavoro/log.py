@@ -24,7 +24,7 @@ ARGUMENT = 10_000
 """Characters of each argument of Lavoro's own log lines."""
 OURS = (
     "lavoro", "lavoro.task", "lavoro.worker", "lavoro.worker.received", "lavoro.beat", "lavoro.store",
-    "lavoro.signals", "lavoro.redirected", "lavoro.user",
+    "lavoro.signals", "lavoro.events", "lavoro.evcam", "lavoro.redirected", "lavoro.user",
 )  # fmt: skip
 """All loggers of Lavoro. Those of tasks are below ``lavoro.user``, so that those about tasks can be silenced alone."""
 ABOUT_TASKS = {"lavoro.task", "lavoro.worker.received"}

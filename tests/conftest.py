@@ -72,6 +72,23 @@ def nothing_of_other_tests() -> Iterator[None]:
     current_app.shared[:] = shared
 
 
+@pytest.fixture(autouse=True)
+def no_handler_stays() -> Iterator[None]:
+    """The root logger and that of tasks lose the handlers that a test has given to them: another test may look."""
+    root, tasks = logging.getLogger(), log.TASKS
+    before, level, propagate = {*root.handlers, *tasks.handlers}, tasks.level, tasks.propagate
+    yield
+    for logger in (root, tasks):
+        for handler in [each for each in logger.handlers if each not in before or logger is tasks]:
+            if not type(handler).__module__.startswith("_pytest"):  # those of pytest come and go at the root
+                handler.close()
+            elif logger is root:
+                continue
+            logger.removeHandler(handler)
+    tasks.setLevel(level)
+    tasks.propagate = propagate
+
+
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
     """The root logger; it and that of tasks get their handlers and levels back, and Python its warnings."""

@@ -42,6 +42,9 @@ WRONG: dict[str, list[Any]] = {
     "time_limit": ["60", -1, math.inf, True],
     "soft_time_limit": ["60", -0.5],
     "rate_limit": ["10/d", -1],
+    "limits": [3, ["tenant"], [{}], [{"key": "a", "running": -1}]],
+    "serial": [5, ""],
+    "unique": [3, 2.5, ["a"]],
     "serializer": [5, ""],
     "result_serializer": [5, ""],
     **{option: ["no", 2, []] for option in (

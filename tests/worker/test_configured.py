@@ -275,7 +275,7 @@ def test_what_would_break_a_promise_is_refused_at_the_start(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"rate_limit": "5/s"}, "rate_limit of talk is not supported: this release does not limit rates"),
+        ({"rate_limit": "5/s"}, "rate_limit of talk is not supported: this release does not read it"),
         ({"acks_on_failure_or_timeout": False}, "lavoro: acks_on_failure_or_timeout of talk is not supported: a task"),
         ({"time_limit": "5"}, "lavoro: task 'talk': time_limit must be a number of seconds or a timedelta, 0 or more"),
     ],

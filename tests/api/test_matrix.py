@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lavoro import Lavoro, chain, chord, group, signals
+from lavoro import Lavoro, Limit, Rate, chain, chord, group, signals
 from lavoro.calling.outbox import composed
 from lavoro.canvas import continuation
 from lavoro.execution.executor import execute
@@ -37,6 +37,8 @@ OPTIONS: dict[str, Any] = {
     "reply_to": "r",
     "argsrepr": "(...)",
     "MessageGroupId": "m",
+    "limits": [Limit("shop:{number}", running=2), Rate("mail", 10)],
+    "serial": "shop:{number}",
 }
 KEYS = ["a key of some length"]
 
@@ -110,7 +112,8 @@ def told(message: Message, option: str) -> tuple[Any, ...]:
     kept = {name: value for name, value in options.items() if name not in _OF_CANVAS and name != "eta"}
     own = str(message.id) if option == "task_id" else None
     columns = (own, *message[2:4], message.eta, message.countdown, message.expires, message.expires_in)
-    return columns, kept, message.kwargs, message.payload is None
+    keys = message.place and message.place.keys
+    return columns, kept, keys, message.kwargs, message.payload is None
 
 
 _OF_CANVAS = {

@@ -83,7 +83,7 @@ class Stock:
 
     def take(self) -> str:
         """Return the name of a database with the schema and no rows."""
-        while len(self._returned) > OTHERS:
+        while self._returned and len(self._returned) > OTHERS:
             name = self._returned.popleft()
             if self._renew(name):
                 return name

@@ -316,7 +316,7 @@ class Supervisor:
     def _on_failed(self, child: ChildProcess, message: Message) -> None:
         if message["fatal"] and not self._said_ready and not self._stopping.begun:
             self._give_up(message["error"])
-        else:
+        elif not self._stopping.begun:  # of several that begin at once, each fails: the first one has told why
             logger.error("a new process cannot work: %s", message["error"])
 
     def _on_ready(self, child: ChildProcess, message: Message) -> None:

@@ -29,8 +29,8 @@ class KeyMaker(NamedTuple):
     def make(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the keys of a call as JSON; raises ``ValueError`` for a call that has none."""
         keys: dict[str, Any] = {}
-        if self.limits:
-            keys["limits"] = {template.key(args, kwargs): terms for template, terms in self.limits}
+        for template, terms in self.limits:  # a limit and a rate of one key are two terms of it
+            keys.setdefault("limits", {}).setdefault(template.key(args, kwargs), {}).update(terms)
         if self.unique is not None:
             keys["unique"] = {
                 "key": self.prefix + self._name(args, kwargs),

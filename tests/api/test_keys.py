@@ -197,3 +197,12 @@ def test_limits_hold_for_every_way_in(app: Lavoro, rows: Rows) -> None:
             result.get(timeout=PATIENCE)
     assert most == 1
     assert rows("select taken, holds from lavoro.limit_state") == [{"taken": 0, "holds": False}]
+
+
+def test_a_rate_and_a_limit_of_one_key_hold_both(app: Lavoro, rows: Rows) -> None:
+    @app.task(limits=[Rate("crm:{account}", 100, per=60, burst=20), Limit("crm:{account}", running=3)])
+    def update(account: str) -> None: ...
+
+    update.delay("a")
+    [row] = rows()
+    assert row["keys"] == {"limits": {"crm:a": {"rate": 100, "per": 60.0, "burst": 20, "running": 3}}}

@@ -234,7 +234,7 @@ ABSENT: dict[str, Absent] = {
     "task_store_errors_even_if_ignored": Absent("warned", "failures are always kept", (True, None)),
     "task_remote_tracebacks": Absent("warned", "a traceback travels as text: AsyncResult.traceback", _OFF),
     "worker_direct": Absent("warned", "a worker has no queue of its own: name one with -Q", _OFF),
-    "worker_pool_restarts": Absent("ignored", "a worker replaces its processes whenever it is told to", (True, *_OFF)),
+    "worker_pool_restarts": Absent("ignored", "a worker replaces its processes whenever it is told to", (*_OFF, True)),
     "worker_proc_alive_timeout": Absent("ignored", "a new process has as long as its imports take", (4.0,)),
     "result_extended": Absent("ignored", "results always have name, arguments, worker and queue", (False,)),
     "worker_disable_rate_limits": Absent("ignored", _RATES, (False,)),

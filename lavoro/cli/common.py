@@ -38,6 +38,13 @@ def load_app(context: click.Context, app: str | None) -> Lavoro:
     return found
 
 
+def load_migrated(context: click.Context, app: str | None) -> Lavoro:
+    """Load an application as ``load_app``; raises ``SchemaOutdated`` unless its database is this release's."""
+    found = load_app(context, app)
+    migrations.check(found.database)
+    return found
+
+
 def load_tasks(app: Lavoro) -> None:
     """Import the modules of the application's tasks; an error in one of them is told in one line."""
     try:

@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
-from lavoro.cli.common import clock, load_app
+from lavoro.cli.common import clock, load_migrated
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_json, show_table
 from lavoro.cli.schemas import json_option
 from lavoro.cli.task.filters import conditions, options
 from lavoro.inspector import HistoryPoint
 from lavoro.store.history import PERIODS
-from lavoro.store.schema import migrate as migrations
 
 
 @click.command(short_help="Show how many tasks ended, and when.")
@@ -30,8 +29,7 @@ def history(
 
     Minutes are kept for 2 days, hours and days for 90.
     """
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     points = found.inspector.history(period, by=by, **conditions(found, given))
     if as_json:
         say_json(points)

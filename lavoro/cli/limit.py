@@ -7,14 +7,13 @@ from typing import NamedTuple
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_migrated
 from lavoro.cli.exits import Exit, Failure
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_json, show_table
 from lavoro.cli.schemas import fields, json_option
 from lavoro.exceptions import LimitNotFound
 from lavoro.limits import Holder, LimitInfo
-from lavoro.store.schema import migrate as migrations
 from lavoro.text.printable import plain
 
 KEY = click.argument("key", metavar="KEY")
@@ -27,12 +26,6 @@ KEYS = click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 def limit(context: click.Context, app: str | None) -> None:
     """List, show, set, pause, resume and release the limits of keys."""
     context.obj = app or context.obj
-
-
-def _load(context: click.Context, app: str | None) -> Lavoro:
-    found = load_app(context, app)
-    migrations.check(found.database)
-    return found
 
 
 def _found(app: Lavoro, key: str) -> LimitInfo:
@@ -48,7 +41,7 @@ def _found(app: Lavoro, key: str) -> LimitInfo:
 @click.pass_context
 def listing(context: click.Context, app: str | None, as_json: bool) -> None:
     """List the limits that tasks have used lately, with what runs and what is held."""
-    found = list(_load(context, app).limits)
+    found = list(load_migrated(context, app).limits)
     if as_json:
         say_json(found)
         return
@@ -91,7 +84,7 @@ class Shown(NamedTuple):
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, key: str) -> None:
     """Show a limit and the running tasks that it counts, the longest first."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     shown = Shown(_found(found, key), found.limits.holders(key))
     if as_json:
         say_json(shown)
@@ -125,7 +118,7 @@ def set_(
     """Give a limit other terms, which calls do not change; those that are left out are no limit."""
     if reset == (running is not None or rate is not None):
         raise click.UsageError("give --running, --rate or both; or --reset alone")
-    found = _load(context, app)
+    found = load_migrated(context, app)
     if reset:
         _found(found, key)
         found.limits.reset(key)
@@ -143,7 +136,7 @@ def set_(
 @click.pass_context
 def pause(context: click.Context, app: str | None, seconds: float | None, as_json: bool, keys: tuple[str, ...]) -> None:
     """Let no task of these limits start; running ones go on."""
-    _each(_load(context, app), "paused", keys, as_json, seconds)
+    _each(load_migrated(context, app), "paused", keys, as_json, seconds)
 
 
 @limit.command()
@@ -153,7 +146,7 @@ def pause(context: click.Context, app: str | None, seconds: float | None, as_jso
 @click.pass_context
 def resume(context: click.Context, app: str | None, as_json: bool, keys: tuple[str, ...]) -> None:
     """Let the tasks of these limits start again."""
-    _each(_load(context, app), "resumed", keys, as_json, None)
+    _each(load_migrated(context, app), "resumed", keys, as_json, None)
 
 
 def _each(app: Lavoro, done: str, keys: tuple[str, ...], as_json: bool, seconds: float | None) -> None:
@@ -171,7 +164,7 @@ def _each(app: Lavoro, done: str, keys: tuple[str, ...], as_json: bool, seconds:
 @click.pass_context
 def release(context: click.Context, app: str | None, as_json: bool, key: str) -> None:
     """Count the running tasks of a limit anew, and free the tasks that it has room for."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     _found(found, key)
     found.limits.release(key)
     here = found.limits[key]

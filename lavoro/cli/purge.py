@@ -8,13 +8,12 @@ from typing import NamedTuple
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_migrated
 from lavoro.cli.options import APP_OPTION, comma_separated
 from lavoro.cli.output import confirm, say, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.store import queues as store
 from lavoro.store.errors import translated
-from lavoro.store.schema import migrate as migrations
 from lavoro.text.plural import counted
 from lavoro.text.printable import plain
 
@@ -39,8 +38,7 @@ def purge(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Delete all waiting tasks of the queues; running ones go on."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     names = [name for name in queues or found.queues if name not in exclude_queues]
     if not names:
         raise click.UsageError("no queue is left: -X names all of them", context)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_migrated
 from lavoro.cli.completion import names_of
 from lavoro.cli.exits import Exit, Failure
 from lavoro.cli.options import APP_OPTION
@@ -18,7 +18,6 @@ from lavoro.cli.task.changing import Changed, Verb, change_all, told
 from lavoro.cli.task.counting import show_failures
 from lavoro.inspector import Ended, Failures, QueueInfo
 from lavoro.store import queues as store
-from lavoro.store.schema import migrate as migrations
 from lavoro.text.printable import plain
 
 NAMES = click.argument("names", metavar="QUEUE...", shell_complete=names_of("queue"), nargs=-1, required=True)
@@ -32,19 +31,13 @@ def queue(context: click.Context, app: str | None) -> None:
     context.obj = app or context.obj
 
 
-def _load(context: click.Context, app: str | None) -> Lavoro:
-    found = load_app(context, app)
-    migrations.check(found.database)
-    return found
-
-
 @queue.command("list")
 @APP_OPTION
 @json_option(list[QueueInfo])
 @click.pass_context
 def listing(context: click.Context, app: str | None, as_json: bool) -> None:
     """List the queues that have tasks or workers, are paused, or are the application's; with their last hour."""
-    found = _load(context, app).inspector.queues()
+    found = load_migrated(context, app).inspector.queues()
     say_json(found) if as_json else _show(found)
 
 
@@ -76,7 +69,7 @@ class Shown(NamedTuple):
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, name: str) -> None:
     """Show the tasks of a queue, the workers that serve it, and what has failed in it in the last hour."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     here = next((each for each in found.inspector.queues() if each.name == name), None)
     if here is None:
         raise Failure(f"no task, no worker and no setting names the queue {name!r}", Exit.UNKNOWN)
@@ -108,7 +101,7 @@ def _ended(queue: QueueInfo) -> tuple[tuple[str, Ended], ...]:
 @click.pass_context
 def pause(context: click.Context, app: str | None, as_json: bool, names: tuple[str, ...]) -> None:
     """Let no task of these queues start, on any worker, until they are resumed; running ones go on."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     _note_unknown(found, names)
     store.pause(found.database, names)
     say_json({"paused": names}) if as_json else say(plain(f"paused: {', '.join(names)}"))
@@ -121,7 +114,7 @@ def pause(context: click.Context, app: str | None, as_json: bool, names: tuple[s
 @click.pass_context
 def resume(context: click.Context, app: str | None, as_json: bool, names: tuple[str, ...]) -> None:
     """Let the tasks of these queues start again."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     store.resume(found.database, names)
     say_json({"resumed": names}) if as_json else say(plain(f"resumed: {', '.join(names)}"))
 
@@ -134,7 +127,7 @@ def resume(context: click.Context, app: str | None, as_json: bool, names: tuple[
 @click.pass_context
 def purge(context: click.Context, app: str | None, yes: bool, as_json: bool, names: tuple[str, ...]) -> None:
     """Delete all waiting tasks of these queues; running ones go on."""
-    empty_queues(_load(context, app), names, yes=yes, option="--yes", as_json=as_json)
+    empty_queues(load_migrated(context, app), names, yes=yes, option="--yes", as_json=as_json)
 
 
 @queue.command()
@@ -149,7 +142,7 @@ def move(
     context: click.Context, app: str | None, yes: bool, cursor: str | None, as_json: bool, source: str, target: str
 ) -> None:
     """Put all tasks that wait on a queue on another one."""
-    found = _load(context, app)
+    found = load_migrated(context, app)
     verb = Verb(f"Move to {target}", f"moved to {target}", "move", {"queue": target}, ("waiting", "scheduled", "held"))
     changed = change_all(found, {"queue": [source]}, verb, yes=yes, cursor=cursor)
     assert changed.report is not None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_migrated
 from lavoro.cli.exits import Exit
 from lavoro.cli.options import APP_OPTION, comma_separated, ignored
 from lavoro.cli.output import say, say_json, show_table
@@ -14,7 +14,6 @@ from lavoro.cli.schemas import json_option
 from lavoro.store.entries import Problem, problems
 from lavoro.store.errors import translated
 from lavoro.store.queues import QueueStatus, WorkerStatus, queue_status, worker_status
-from lavoro.store.schema import migrate as migrations
 
 SHOWN = 100
 """The most schedules with a problem that are shown."""
@@ -37,8 +36,7 @@ class Status(NamedTuple):
 @click.pass_context
 def status(context: click.Context, app: str | None, destination: tuple[str, ...], as_json: bool) -> None:
     """Show queues, live workers, and schedules with a problem; exit code 69 when no worker is alive."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     with translated(), found.database.tx() as tx:
         now = Status(
             found.database_shown,

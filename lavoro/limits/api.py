@@ -30,7 +30,7 @@ class Limits:
     def __getitem__(self, key: str) -> LimitInfo:
         found = limits.listed(self._app.database, [key])
         if not found:
-            raise LimitNotFound(f"there is no limit {key!r}: no task that it counts has come to a worker yet")
+            raise _unknown(key)
         return found[0]
 
     def holders(self, key: str) -> list[Holder]:
@@ -79,4 +79,8 @@ class Limits:
 
     def _check(self, keys: tuple[str, ...], found: list[str]) -> None:
         if missing := [key for key in keys if key not in found]:
-            raise LimitNotFound(f"there is no limit {missing[0]!r}: no task that it counts has come to a worker yet")
+            raise _unknown(missing[0])
+
+
+def _unknown(key: str) -> LimitNotFound:
+    return LimitNotFound(f"there is no limit {key!r}: no task that it counts has come to a worker yet")

@@ -10,14 +10,13 @@ from typing import Any, TextIO
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import clock, load_app
+from lavoro.cli.common import clock, load_migrated
 from lavoro.cli.options import APP_OPTION, Output, writing
 from lavoro.cli.output import as_json_line, note, progress, say, say_json, show_table
 from lavoro.cli.schemas import json_option
 from lavoro.cli.task.filters import conditions, filters
 from lavoro.inspector import Page, TaskInfo
 from lavoro.store.browsing import ORDERS
-from lavoro.store.schema import migrate as migrations
 from lavoro.text.plural import counted
 from lavoro.text.printable import cut
 
@@ -37,8 +36,7 @@ def listing(
     context: click.Context, /, app: str | None, order: str, limit: int, cursor: str | None, as_json: bool, **given: Any
 ) -> None:
     """List the tasks that match, a page at a time."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     page = found.inspector.tasks(order=order, limit=limit, cursor=cursor, **conditions(found, given))
     if as_json:
         say_json(page)
@@ -82,8 +80,7 @@ def _why(task: TaskInfo) -> str:
 @click.pass_context
 def export(context: click.Context, /, app: str | None, output: str | None, as_json: bool, **given: Any) -> None:
     """Write the tasks that match, oldest first: one JSON object per line, or one array with --json."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     wanted = conditions(found, given)
     if output is None:
         _write(found, wanted, sys.stdout, as_array=as_json, total=0)

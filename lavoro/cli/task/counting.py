@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from lavoro.cli.common import clock, load_app
+from lavoro.cli.common import clock, load_migrated
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import note, say, say_json, show_table
 from lavoro.cli.schemas import json_option
 from lavoro.cli.task.filters import conditions, options
 from lavoro.inspector import Count, Failures
 from lavoro.store.census import KEYS
-from lavoro.store.schema import migrate as migrations
 
 
 @click.command(short_help="Count tasks by stage, state, queue or name.")
@@ -24,8 +23,7 @@ from lavoro.store.schema import migrate as migrations
 @click.pass_context
 def count(context: click.Context, app: str | None, by: str, as_json: bool) -> None:
     """Count all tasks; with millions of them the numbers are estimates, and say so."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     counts = found.inspector.counts(by)
     if as_json:
         say_json(counts)
@@ -42,8 +40,7 @@ def count(context: click.Context, app: str | None, by: str, as_json: bool) -> No
 @click.pass_context
 def failures(context: click.Context, /, app: str | None, as_json: bool, **given: Any) -> None:
     """Show the tasks that did not succeed, grouped by their names and errors: by default those of the last hour."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     failed = found.inspector.failures(**conditions(found, given))
     if as_json:
         say_json(failed)

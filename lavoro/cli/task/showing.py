@@ -11,7 +11,7 @@ import click
 
 from lavoro import states
 from lavoro.app import Lavoro
-from lavoro.cli.common import clock, load_app
+from lavoro.cli.common import clock, load_migrated
 from lavoro.cli.exits import Exit, Failure
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import say, say_json, show_table
@@ -20,7 +20,6 @@ from lavoro.monitoring.reasons import why
 from lavoro.protocol.ids import task_uuid
 from lavoro.store import results
 from lavoro.store.results import StoredTask
-from lavoro.store.schema import migrate as migrations
 from lavoro.store.tx import Tx
 from lavoro.text.printable import cut, plain
 
@@ -82,8 +81,7 @@ class Shown(NamedTuple):
 @click.pass_context
 def show(context: click.Context, app: str | None, as_json: bool, id: str) -> None:
     """Show all that is stored of a task: why it waits, its earlier starts, and the tasks before and behind it."""
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     with found.database.tx() as tx:
         task = _read(tx, id)
     say_json(task) if as_json else _print(found, task)

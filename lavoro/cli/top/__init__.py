@@ -9,14 +9,13 @@ from collections.abc import Iterator
 import click
 
 from lavoro.app import Lavoro
-from lavoro.cli.common import load_app
+from lavoro.cli.common import load_migrated
 from lavoro.cli.options import APP_OPTION
 from lavoro.cli.output import is_terminal, say, say_json
 from lavoro.cli.schemas import json_option
 from lavoro.cli.top.tables import print_frame
 from lavoro.monitoring.top import Frame, Sampler
 from lavoro.store.errors import translated
-from lavoro.store.schema import migrate as migrations
 
 
 @click.command(short_help="Watch queues, workers, slow and failing tasks.")
@@ -33,8 +32,7 @@ def top(context: click.Context, app: str | None, once: bool, interval: float, as
 
     Without a terminal it prints a frame each interval. --once and --json print one, after one interval.
     """
-    found = load_app(context, app)
-    migrations.check(found.database)
+    found = load_migrated(context, app)
     if not (once or as_json) and is_terminal() and sys.stdin.isatty():
         from lavoro.cli.top.live import watch  # noqa: PLC0415  # rich takes 50 ms, and only a terminal needs it
 

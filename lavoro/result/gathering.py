@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lavoro import states
@@ -50,19 +51,21 @@ class Patience(NamedTuple):
         return None if self.deadline == math.inf else self.left
 
 
-def gather(waited: Iterable[AsyncResult[Any]], patience: Patience) -> Iterator[AsyncResult[Any]]:
+def gather(waited: Iterable[AsyncResult[Any]], patience: Patience) -> Generator[AsyncResult[Any], None, None]:
     """Yield these results as their tasks end; each then knows its outcome, so that reading it costs no statement.
 
-    Raises this package's ``TimeoutError``. A database that goes away meanwhile is waited for.
+    Raises this package's ``TimeoutError``. A database that goes away meanwhile is waited for. A caller that stops
+    early closes this, which ends the subscription: a generator left to the garbage collector ends it at any time.
     """
     sites: dict[Any, dict[uuid.UUID, list[AsyncResult[Any]]]] = {}
     for result in waited:
         sites.setdefault(result.site, {}).setdefault(result.row_id, []).append(result)
     for site, by_id in sites.items():
-        for id, ended in Gathering(site, by_id, patience).ends():
-            for result in by_id[id]:
-                result.learn(ended)
-                yield result
+        with closing(Gathering(site, by_id, patience).ends()) as ends:
+            for id, ended in ends:
+                for result in by_id[id]:
+                    result.learn(ended)
+                    yield result
 
 
 def by_site(results: Iterable[AsyncResult[Any]]) -> dict[Any, list[AsyncResult[Any]]]:
@@ -135,7 +138,7 @@ class Gathering:
         self._look_at, self._tick_at = 0.0, time.monotonic() + patience.interval
         self._read_at, self._pause = 0.0, _QUICK
 
-    def ends(self) -> Iterator[tuple[uuid.UUID, Ended]]:
+    def ends(self) -> Generator[tuple[uuid.UUID, Ended], None, None]:
         """Yield each task with its outcome, as they end."""
         listener = self._site.result_listener
         if not listener.listening:
@@ -186,7 +189,7 @@ class Gathering:
         ended = time.monotonic()
         self._look_at = ended + max(self._patience.interval, _COST * (ended - began))
 
-    def _read(self) -> Iterator[tuple[uuid.UUID, Ended]]:
+    def _read(self) -> Generator[tuple[uuid.UUID, Ended], None, None]:
         """Yield the outcomes of the tasks that are known to have ended."""
         told, self._told = list(self._told), set()
         if not told:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 from lavoro import states
@@ -59,7 +60,7 @@ def stored_of(member: Any) -> Any:
     return member.stored() if inner is None else inner
 
 
-def as_they_end(results: Sequence[Any], patience: Patience) -> Iterator[tuple[int, Any]]:
+def as_they_end(results: Sequence[Any], patience: Patience) -> Generator[tuple[int, Any], None, None]:
     """Yield each member with its position once all of its tasks are over."""
     left = [0] * len(results)
     positions: dict[int, list[int]] = {}
@@ -73,11 +74,12 @@ def as_they_end(results: Sequence[Any], patience: Patience) -> Iterator[tuple[in
                 positions.setdefault(id(each), []).append(position)
         if not left[position]:
             yield position, member
-    for each in gather(waited, patience):
-        for position in positions[id(each)]:
-            left[position] -= 1
-            if not left[position]:
-                yield position, results[position]
+    with closing(gather(waited, patience)) as ends:
+        for each in ends:
+            for position in positions[id(each)]:
+                left[position] -= 1
+                if not left[position]:
+                    yield position, results[position]
 
 
 class Joining:
@@ -85,8 +87,12 @@ class Joining:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._ends: Iterator[AsyncResult[Any]] = iter(())
+        self._ends = gather((), patience)
         self._over: set[int] = set()
+
+    def close(self) -> None:
+        """End the wait."""
+        self._ends.close()
 
     def wait_for(self, results: Sequence[Any], position: int) -> None:
         """Wait until the tasks of the member at this position are over; others may have been added behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 from lavoro import states
@@ -165,14 +166,15 @@ class ResultSet(Lineage):
         if disable_sync_subtasks:
             assert_will_not_block()
         patience = self._patience(timeout, interval, on_interval, propagate)
-        joining, values = members.Joining(patience), []
-        for position, member in enumerate(self.results):
-            joining.wait_for(self.results, position)
-            value = members.value_of(member, propagate, patience)
-            if callback is not None:
-                callback(member.id, value)
-            else:
-                values.append(value)
+        values = []
+        with closing(members.Joining(patience)) as joining:
+            for position, member in enumerate(self.results):
+                joining.wait_for(self.results, position)
+                value = members.value_of(member, propagate, patience)
+                if callback is not None:
+                    callback(member.id, value)
+                else:
+                    values.append(value)
         return values
 
     def join_native(
@@ -189,14 +191,15 @@ class ResultSet(Lineage):
             assert_will_not_block()
         patience = self._patience(timeout, interval, on_interval, propagate)
         values: list[Any] | None = [None] * len(self.results) if callback is None else None
-        for position, member in members.as_they_end(list(self.results), patience):
-            if on_message is not None:
-                on_message(members.stored_of(member))
-            value = members.value_of(member, propagate, patience)
-            if callback is not None:
-                callback(member.id, value)
-            elif values is not None:
-                values[position] = value
+        with closing(members.as_they_end(list(self.results), patience)) as ends:
+            for position, member in ends:
+                if on_message is not None:
+                    on_message(members.stored_of(member))
+                value = members.value_of(member, propagate, patience)
+                if callback is not None:
+                    callback(member.id, value)
+                elif values is not None:
+                    values[position] = value
         return values
 
     def iter_native(
@@ -208,11 +211,12 @@ class ResultSet(Lineage):
         In place of what is stored, a member that is a set has the list of its members.
         """
         patience = self._patience(timeout, interval, on_interval, propagate=False)
-        for _, member in members.as_they_end(list(self.results), patience):
-            about = members.stored_of(member)
-            if on_message is not None:
-                on_message(about)
-            yield member.id, about
+        with closing(members.as_they_end(list(self.results), patience)) as ends:
+            for _, member in ends:
+                about = members.stored_of(member)
+                if on_message is not None:
+                    on_message(about)
+                yield member.id, about
 
     def then(
         self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False

@@ -38,6 +38,12 @@ host all {GUARDED_USER} 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 """
 
+_CLIENT_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+_PORTS = 5
+"""Ports that a new server tries: between the probe and the start another process may take one."""
+_PORT_TAKEN = "Address already in use"
+
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -50,7 +56,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = 0
         self._data = folder / "data"
         self._log = folder / "log"
         self._process: subprocess.Popen[Any] | None = None
@@ -159,10 +165,22 @@ class Cluster:
     def _initialize(self, *, durable: bool) -> None:
         _run("cp", "-R", "-p", self._origin.data, self._data, **self._spawn)
         (self._data / "pg_hba.conf").write_text(_HOST_RULES)
-        with (self._data / "postgresql.conf").open("a") as conf:
-            conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings(durable=durable).items())
-        self.start()
+        self._begin(durable=durable)
         self.execute(f"CREATE ROLE {GUARDED_USER} LOGIN PASSWORD '{GUARDED_PASSWORD}'")
+
+    def _begin(self, *, durable: bool) -> None:
+        """Start for the first time, on a port that nobody else takes before the server has it."""
+        for attempt in range(1, _PORTS + 1):
+            self.port = free_port()
+            with (self._data / "postgresql.conf").open("a") as conf:
+                conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings(durable=durable).items())
+            try:
+                self.start()
+            except RuntimeError:
+                if attempt == _PORTS or _PORT_TAKEN not in self.log():
+                    raise
+            else:
+                return
 
     def _settings(self, *, durable: bool) -> dict[str, str]:
         preload = "pg_stat_statements"
@@ -206,9 +224,7 @@ class Standby(Cluster):
         program = str(self._origin.programs / "pg_basebackup")
         source = f"host={self._primary.folder} port={self._primary.port} user=postgres"
         _run(program, "-d", source, "-D", self._data, "-R", "--checkpoint=fast", "--no-sync", **self._spawn)
-        with (self._data / "postgresql.conf").open("a") as conf:
-            conf.writelines(f"{name} = '{value}'\n" for name, value in self._settings(durable=durable).items())
-        self.start()
+        self._begin(durable=durable)
 
 
 @contextmanager
@@ -299,12 +315,21 @@ def _gone(process: psutil.Process) -> bool:
 
 
 def free_port() -> int:
-    """A port below the kernel's range for clients: nobody is given it while the server is down."""
+    """A port outside of the kernel's range for clients: no client is given it while the server is down."""
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = secrets.choice(_ports_of_servers())
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+@functools.cache
+def _ports_of_servers() -> list[int]:
+    first, last = 32_768, 60_999
+    with suppress(OSError):
+        first, last = map(int, _CLIENT_PORTS.read_text().split())
+    every = range(10_000, 65_536)
+    return [port for port in every if not first <= port <= last] or list(every)
 
 
 def _spawn_options(folder: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_ten_thousand_that_a_worker_runs(statements: Statements) -> None:
     began = time.monotonic()
     assert results.get(timeout=60) == [number + 1 for number in range(MANY)]
     seconds = time.monotonic() - began
-    assert statements["fetch_outcomes"] <= MANY / PAGE + 10 * seconds + 10
+    assert statements["fetch_outcomes"] <= MANY / PAGE + 100 * seconds + 10  # ends 10 ms apart are read apart
     assert statements["list_ended"] <= 2 * seconds + 3
     assert statements.keys() == {"fetch_outcomes", "list_ended"}
     assert threading.active_count() <= threads + 1  # the listener's

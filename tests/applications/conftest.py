@@ -23,7 +23,7 @@ class Application:
 
     def __init__(self, library: str, folder: Path, url: str, *packages: Path, **environment: str) -> None:
         self._library, self._folder = library, folder
-        paths = [ROOT / "compat", ROOT, *packages] if library == "celery" else [ROOT]
+        paths = [*packages, ROOT / "compat", ROOT] if library == "celery" else [ROOT]
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "LAVORO_"))},
             "LAVORO_DATABASE_URL": url,

@@ -33,11 +33,24 @@ def application(tmp_path: Path, migrated_url: str) -> Iterator[Application]:
 
 
 def test_celery_once(application: Application) -> None:
+    _queue_once(application, locks=4)
+
+
+def test_celery_once_of_compat(tmp_path: Path, migrated_url: str) -> None:
+    (locks := tmp_path / "locks").mkdir()
+    application = Application("celery", tmp_path, migrated_url, LOCKS=str(locks))
+    try:
+        _queue_once(application, locks=0)
+    finally:
+        application.stop()
+
+
+def _queue_once(application: Application, *, locks: int) -> None:
     application.take("queued_once")
     first = application.use("use.py")
     application.start("-A", "tasks", "worker", "-l", "INFO")
     then = application.use("use.py", *first.pop("ids"))
-    assert first == {"refused": True, "graceful": ["EagerResult", "REJECTED"], "locks": 4}
+    assert first == {"refused": True, "graceful": ["EagerResult", "REJECTED"], "locks": locks}
     assert then == {"values": ["report of 2025", "2025 to ada", 2, "report of 2026", "report of 2025"]}
     log = application.stop()
     assert len(re.findall(r"Task tasks.collect\[.+\] retry: Retry in 0s: OSError\('not yet'\)\n", log)) == 2

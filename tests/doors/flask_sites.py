@@ -22,7 +22,7 @@ import pytest
 
 from tests import copies
 from tests.conftest import Eventually
-from tests.postgres import Cluster
+from tests.postgres import Cluster, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = (sys.executable, "-m", "flask")
@@ -91,7 +91,7 @@ class Web:
     """A web process of a site: ``flask run``."""
 
     def __init__(self, site: Site, app: str, eventually: Eventually, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.process = site.start(*FLASK, "--app", app, "run", "--port", str(self.port), *options)
         self._eventually = eventually
         eventually(self.listens, timeout=60, why="the server listens")
@@ -133,12 +133,6 @@ def is_worker(process: psutil.Process) -> bool:
         return process.cmdline()[1:4] == ["-m", "lavoro", "worker"] and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -19,11 +19,12 @@ from werkzeug.test import TestResponse
 
 from examples.flask_app import create_app
 from examples.flask_app.housekeeping.tasks import clean_up
-from examples.flask_app.mail import Mailbox, free_port, serve
+from examples.flask_app.mail import Mailbox, serve
 from examples.flask_app.models import Digest, Job, User, db, now
 from examples.flask_app.photographs import SIZES
 from tests import copies
 from tests.conftest import Eventually
+from tests.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON = {"Accept": "application/json"}

@@ -131,6 +131,14 @@ def test_command_celery_runs_tasks(environment: Environment, project: Path, migr
     assert re.search(r"INFO/.*\] proj.tasks.add\[(.+)\]: adds for \1\n", log.read_text())
 
 
+def test_the_bases_of_other_packages_are_there(environment: Environment, project: Path) -> None:
+    said = environment.run(
+        "python", "-c", "from celery_once import AlreadyQueued, QueueOnce; from celery_singleton import Singleton;"
+        " print(QueueOnce.__mro__[1] is Singleton.__mro__[1])", cwd=project
+    )  # fmt: skip
+    assert (said.stdout, said.stderr) == ("True\n", "")
+
+
 def test_later_command_is_one_sentence(environment: Environment, project: Path) -> None:
     said = environment.run("celery", "-A", "proj", "amqp", cwd=project)
     assert (said.returncode, said.stdout) == (2, "")

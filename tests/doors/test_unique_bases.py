@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import copies
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.doors.test_alias import ask
 
 ONCE = """
 from celery import Celery
@@ -101,6 +96,12 @@ answer["later"] = add.delay(1) == first
 """
 
 
+@pytest.fixture(autouse=True)
+def database(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database for the programs."""
+    monkeypatch.setenv("LAVORO_DATABASE_URL", migrated_url)
+
+
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
@@ -131,12 +132,12 @@ answer["later"] = add.delay(1) == first
     ],
     ids=["celery-once", "celery-singleton"],
 )
-def test_a_program_written_for_it(program: str, expected: dict[str, Any], migrated_url: str) -> None:
-    assert _answer(program, migrated_url) == expected
+def test_a_program_written_for_it(program: str, expected: dict[str, Any]) -> None:
+    assert ask(program) == expected
 
 
 @pytest.mark.parametrize("base", ["celery_once import QueueOnce as Base", "celery_singleton import Singleton as Base"])
-def test_an_argument_that_the_function_does_not_have(base: str, migrated_url: str) -> None:
+def test_an_argument_that_the_function_does_not_have(base: str) -> None:
     program = f"""
 from celery import Celery
 from {base}
@@ -148,19 +149,5 @@ try:
 except ValueError as error:
     answer = str(error)
 """
-    said = _answer(program, migrated_url)
+    said = ask(program)
     assert said == "task 'ship' is unique on the argument 'oder', which its function does not have"
-
-
-def _answer(program: str, url: str) -> Any:
-    """Run a program with the alias in a process of its own, and return what it leaves in `answer`."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{REPOSITORY / 'compat'}:{REPOSITORY}",
-        "LAVORO_DATABASE_URL": url,
-    }
-    ended = copies.run(
-        "-c", f"{program}\nimport json; print(json.dumps(answer))", environment=environment, folder=REPOSITORY
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
